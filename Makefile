@@ -1,0 +1,68 @@
+# One command surface. `make demo` and `make test` are all that a newcomer needs.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MODULE := src/cellplane/router/envoy/libcellplane_envoy.so
+CRATE := native/envoy-module
+RUST_SOURCES := $(shell find $(CRATE) -path '*/target' -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
+ARGS ?=
+
+.PHONY: help setup demo test check format wheel bench-router lock vectors clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: $(VENV)/.installed $(MODULE) ## Install locked dependencies into .venv and build the Envoy module
+
+demo: setup ## Run a cell fleet on this machine (ARGS="--router-port 9080 …" to change it)
+	@exec $(BIN)/cellplane demo $(ARGS)
+
+test: setup ## Run every test (ARGS="-k name" to choose)
+	cargo test --quiet --locked --offline --manifest-path $(CRATE)/Cargo.toml
+	$(BIN)/pytest $(ARGS)
+
+check: setup ## Lint, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PYTHONPATH=examples $(BIN)/lint-imports
+	cargo clippy --quiet --locked --offline --all-targets --manifest-path $(CRATE)/Cargo.toml -- -D warnings
+	cargo fmt --check --manifest-path $(CRATE)/Cargo.toml
+
+format: setup ## Rewrite the code in the house format
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+	cargo fmt --manifest-path $(CRATE)/Cargo.toml
+
+wheel: setup ## Build a self-contained wheel, with the compiled module, into dist/
+	$(BIN)/uv build --quiet --wheel --no-build-isolation --python $(BIN)/python --out-dir dist .
+	@ls -1 dist/*.whl
+
+bench-router: setup ## CPU per routed request against the client-named-cluster baseline (needs wrk)
+	$(BIN)/python bench/router.py $(ARGS)
+
+vectors: setup ## Write the conformance vectors anew from the Python reference
+	PYTHONPATH=tests $(BIN)/python -m conformance.generate
+
+lock: setup ## Resolve the dependencies anew into requirements/
+	scripts/lock $(BIN)/uv
+
+clean: ## Remove what setup, tests and demos made
+	rm -rf $(VENV) build dist $(CRATE)/target $(MODULE) .cellplane .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/.installed: requirements/uv.txt requirements/dev.txt pyproject.toml scripts/preflight
+	@scripts/preflight $(PYTHON)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(MODULE): $(RUST_SOURCES) scripts/build_module
+	@scripts/preflight $(PYTHON)
+	@scripts/build_module $@

@@ -1,0 +1,59 @@
+"""The one error tree.
+
+CellplaneError
+├── ValidationError      a value breaks a rule of the model; carries the field's path
+├── TableError           a routing table is corrupt, truncated, foreign or of another version
+├── DirectoryError       the directory refuses a change or cannot be used
+│   ├── NotFoundError    what was named does not exist
+│   └── ConflictError    the change contradicts what the directory holds
+├── ControlPlaneError    the control plane cannot be reached, or answered with an error
+├── RouterError          Envoy or the agent cannot do what was asked
+├── ProvisionError       a local process, port or folder is not as needed
+└── cellplane.cell.CellError   an app inside a cell used the SDK wrongly, or outside a cell
+"""
+
+
+class CellplaneError(Exception):
+    """Root of every error that Cellplane raises on purpose; its message says what to do."""
+
+
+class ValidationError(CellplaneError):
+    """A value breaks a rule of the model.
+
+    Args:
+        field: path of the field, such as ``cells[2].port``.
+        message: what was expected and what was found.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+class TableError(CellplaneError):
+    """A routing table is corrupt, truncated, foreign or of another version."""
+
+
+class DirectoryError(CellplaneError):
+    """The directory refuses a change or cannot be used."""
+
+
+class NotFoundError(DirectoryError):
+    """What was named does not exist in the directory."""
+
+
+class ConflictError(DirectoryError):
+    """The change contradicts what the directory holds."""
+
+
+class ControlPlaneError(CellplaneError):
+    """The control plane cannot be reached, or answered with an error."""
+
+
+class RouterError(CellplaneError):
+    """Envoy or the agent cannot do what was asked."""
+
+
+class ProvisionError(CellplaneError):
+    """A local process, port or folder is not as needed."""

@@ -1,0 +1,23 @@
+"""What a fleet is made of: frozen values that validate themselves, and nothing that does I/O."""
+
+from cellplane.model.cell import Cell, CellStatus
+from cellplane.model.fleet import Fleet, UnknownTenant
+from cellplane.model.key import MAX_KEY_BYTES, is_key, is_name
+from cellplane.model.pool import Pool, StrategyName
+from cellplane.model.tenant import Tenant, TenantState
+from cellplane.model.topology import Topology
+
+__all__ = [
+    "MAX_KEY_BYTES",
+    "Cell",
+    "CellStatus",
+    "Fleet",
+    "Pool",
+    "StrategyName",
+    "Tenant",
+    "TenantState",
+    "Topology",
+    "UnknownTenant",
+    "is_key",
+    "is_name",
+]

@@ -1,0 +1,63 @@
+"""A cell: one complete isolated stack, as the directory and the routers see it."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from cellplane.errors import ValidationError
+from cellplane.model.key import check_name
+
+MAX_ADDRESS_CHARS = 253
+"""Longest address: that of a DNS name (RFC 1035)."""
+
+
+class CellStatus(Enum):
+    """Where a cell is in its life; the value is what the API shows."""
+
+    PROVISIONING = "provisioning"
+    ACTIVE = "active"
+    LOCKED = "locked"
+    DRAINING = "draining"
+    MAINTENANCE = "maintenance"
+    RETIRED = "retired"
+
+    @property
+    def serves(self) -> bool:
+        """Whether tenants that the cell holds are sent to it."""
+        return self in {CellStatus.ACTIVE, CellStatus.LOCKED, CellStatus.DRAINING}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell.
+
+    Attributes:
+        id: DNS label, unique in the fleet; also the name of its Envoy cluster.
+        address: IP address or host name of its API.
+        port: port of its API, 1 to 65535.
+        region: where it runs.
+        jurisdiction: whose law its data is under; fallback never leaves it.
+        status: see CellStatus.
+        weight: share of slots relative to other cells, > 0 and ≤ 100, kept to thousandths.
+    """
+
+    id: str
+    address: str
+    port: int
+    region: str = "local"
+    jurisdiction: str = "none"
+    status: CellStatus = CellStatus.ACTIVE
+    weight: float = 1.0
+
+    def validate(self, field: str) -> None:
+        """Raise ValidationError with the path of the first field that breaks a rule."""
+        check_name(f"{field}.id", self.id)
+        check_name(f"{field}.region", self.region)
+        check_name(f"{field}.jurisdiction", self.jurisdiction)
+        if not 1 <= len(self.address) <= MAX_ADDRESS_CHARS or not self.address.isascii():
+            raise ValidationError(f"{field}.address", f"expected an IP address or host name, found {self.address!r}")
+        if not all(char.isalnum() or char in ".:-_" for char in self.address):
+            raise ValidationError(f"{field}.address", f"expected an IP address or host name, found {self.address!r}")
+        if not 1 <= self.port <= 65535:
+            raise ValidationError(f"{field}.port", f"expected 1 to 65535, found {self.port}")
+        if not 0.001 <= self.weight <= 100:
+            raise ValidationError(f"{field}.weight", f"expected 0.001 to 100, found {self.weight}")

@@ -1,0 +1,52 @@
+"""The partition key: what may be one, and what may name a resource."""
+
+import re
+
+from cellplane.errors import ValidationError
+
+MAX_KEY_BYTES = 128
+"""Longest partition key. A key is compared on every request; ids of this field are far shorter."""
+
+MAX_NAME_CHARS = 63
+"""Longest name of a fleet, cell, pool, region or jurisdiction: a DNS label, as in Kubernetes."""
+
+_KEY = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:@|+=~-]{0,127}")
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+_HEADER = re.compile(r"[a-z0-9][a-z0-9-]*")
+
+
+def is_key(value: bytes) -> bool:
+    """Whether these bytes are a partition key (``docs/table-format.md``, *The decision*)."""
+    return _KEY.fullmatch(value) is not None
+
+
+def check_key(field: str, value: str) -> None:
+    """Raise ValidationError unless the text is a partition key."""
+    if not is_key(value.encode("utf-8", "surrogatepass")):
+        raise ValidationError(
+            field,
+            f"a tenant id is 1 to {MAX_KEY_BYTES} ASCII characters: a letter or digit, then letters, digits "
+            f"and . _ : @ | + = ~ -; found {value[:40]!r}",
+        )
+
+
+def is_name(value: str) -> bool:
+    """Whether this text may name a fleet, cell, pool, region or jurisdiction."""
+    return len(value) <= MAX_NAME_CHARS and _NAME.fullmatch(value) is not None
+
+
+def check_name(field: str, value: str) -> None:
+    """Raise ValidationError unless the text is a name."""
+    if not is_name(value):
+        raise ValidationError(
+            field,
+            f"a name is 1 to {MAX_NAME_CHARS} lower-case letters, digits and inner hyphens; found {value[:80]!r}",
+        )
+
+
+def check_header_name(field: str, value: str) -> None:
+    """Raise ValidationError unless the text is a lower-case HTTP header name that a client may send."""
+    if len(value) > MAX_NAME_CHARS or _HEADER.fullmatch(value) is None:
+        raise ValidationError(field, f"expected a lower-case header name, found {value[:80]!r}")
+    if value.startswith("x-cell-"):
+        raise ValidationError(field, f"{value!r}: x-cell-* is what routers set; name another header")

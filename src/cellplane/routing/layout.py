@@ -1,0 +1,82 @@
+"""Sizes, offsets and codes of the routing table's bytes (``docs/table-format.md``), shared by writer and reader."""
+
+import struct
+from enum import IntEnum
+
+from cellplane.model import CellStatus, StrategyName, TenantState, UnknownTenant
+
+MAGIC = b"\x89CPT\r\n\x1a\n"
+MAJOR = 1
+MINOR = 0
+KIND_BASE = 1
+
+# magic, major, minor, kind, epoch, base_epoch, file_length, section_count, zero, base_sha256, zeros
+HEADER = struct.Struct("<8sHHIQQQII32s16s")
+CHECKSUM_OFFSET = HEADER.size
+HEADER_SIZE = 128
+SECTION = struct.Struct("<IIQQII")
+SECTION_CRITICAL = 1
+SECTION_ALIGNMENT = 64
+MAX_SECTIONS = 64
+
+# name, key_header, default_pool, unknown_tenant, zero, retry_after_s
+FLEET = struct.Struct("<IIIIHBBI40x")
+# id, address, region, jurisdiction, port, status, zero, weight_milli
+CELL = struct.Struct("<IIIIIIIIHBBI24x")
+# name, first_slot, strategy
+POOL = struct.Struct("<IIIB19x")
+SHARD = struct.Struct("<8H")
+# hash, key_offset, shard, key_length, pool, state, zero
+TENANT = struct.Struct("<IIIBBBB")
+U32 = struct.Struct("<I")
+
+SHARD_PLACES = 8
+NO_CELL = 0xFFFF
+NO_SHARD = 0xFFFFFFFF
+MAX_INDEX_BITS = 24
+
+
+class Section(IntEnum):
+    """Section types of version 1.0, in the order of the directory."""
+
+    STRINGS = 1
+    FLEET = 2
+    CELLS = 3
+    POOLS = 4
+    SLOTS = 5
+    SHARDS = 6
+    TENANTS = 7
+    TENANT_INDEX = 8
+
+
+ENTRY_SIZES = {
+    Section.STRINGS: 1,
+    Section.FLEET: FLEET.size,
+    Section.CELLS: CELL.size,
+    Section.POOLS: POOL.size,
+    Section.SLOTS: U32.size,
+    Section.SHARDS: SHARD.size,
+    Section.TENANTS: TENANT.size,
+    Section.TENANT_INDEX: U32.size,
+}
+FIXED_STRIDE = frozenset({Section.STRINGS, Section.SLOTS, Section.TENANT_INDEX})
+
+CELL_STATUS_CODES = {status: code for code, status in enumerate(CellStatus)}
+TENANT_STATE_CODES = {state: code for code, state in enumerate(TenantState)}
+UNKNOWN_TENANT_CODES = {UnknownTenant.HASH: 0, UnknownTenant.REJECT: 1}
+STRATEGY_CODES = {StrategyName.MODULO: 1, StrategyName.RING: 2}
+
+CELL_STATUSES = {code: status for status, code in CELL_STATUS_CODES.items()}
+TENANT_STATES = {code: state for state, code in TENANT_STATE_CODES.items()}
+UNKNOWN_TENANTS = {code: policy for policy, code in UNKNOWN_TENANT_CODES.items()}
+
+assert CHECKSUM_OFFSET == 96
+assert (FLEET.size, CELL.size, POOL.size, TENANT.size) == (64, 64, 32, 16)
+
+
+def index_bits(tenants: int) -> int:
+    """Bits of TENANT_INDEX for so many tenants: the least b with 2**b ≥ tenants / 2."""
+    bits = 0
+    while 2 << bits < tenants and bits < MAX_INDEX_BITS:
+        bits += 1
+    return bits
