@@ -1,0 +1,23 @@
+"""``python -m cellplane.control``: the control plane as a process of its own."""
+
+from pathlib import Path
+
+import click
+
+from cellplane.control.app import serve
+from cellplane.control.settings import ControlSettings
+from cellplane.logs import configure_logs
+
+
+@click.command()
+@click.option("--state", type=click.Path(path_type=Path), required=True, help="Folder of the directory.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address of the API.")
+@click.option("--port", type=click.IntRange(1, 65535), required=True, help="Port of the API.")
+def main(state: Path, host: str, port: int) -> None:
+    """Run the control plane."""
+    configure_logs("control")
+    serve(ControlSettings(state_dir=state, host=host, port=port))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""The routes of the API. Each reads or changes the directory; none decides anything itself."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from cellplane.control import schemas
+from cellplane.control.explain import explain
+from cellplane.control.problems import problem
+from cellplane.control.publisher import Publication
+from cellplane.control.service import Service
+from cellplane.directory.rows import cell_row, fleet_row, pool_row, tenant_row
+from cellplane.errors import NotFoundError
+from cellplane.model import Tenant
+from cellplane.model.key import check_key, check_name
+from cellplane.routing import Route, decide
+
+router = APIRouter(
+    responses={
+        422: {
+            "model": schemas.Problem,
+            "description": "The request is not valid",
+            "content": {"application/problem+json": {}},
+        }
+    }
+)
+
+MAX_ACTOR_CHARS = 64
+
+
+def service_of(request: Request) -> Service:
+    """The service of the running app."""
+    service: Service = request.app.state.service
+    return service
+
+
+def actor_of(x_cellplane_actor: Annotated[str, Header(max_length=MAX_ACTOR_CHARS)] = "anonymous") -> str:
+    """Who asks, as they say: the API does not check it yet (docs/limits.md)."""
+    return x_cellplane_actor
+
+
+CurrentService = Annotated[Service, Depends(service_of)]
+Actor = Annotated[str, Depends(actor_of)]
+
+
+@router.get("/healthz", tags=["health"])
+def healthz(service: CurrentService) -> schemas.Health:
+    """Whether the control plane can read its directory."""
+    current = service.publisher.current
+    return schemas.Health(
+        status="ok", epoch=service.directory.epoch(), published_epoch=None if current is None else current.epoch
+    )
+
+
+@router.get("/metrics", tags=["health"], response_class=PlainTextResponse)
+def metrics(service: CurrentService) -> Response:
+    """Prometheus metrics."""
+    return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/v1/fleet", tags=["fleet"])
+def get_fleet(service: CurrentService) -> schemas.FleetSpec:
+    """The fleet's routing policy."""
+    return schemas.FleetSpec(**fleet_row(service.directory.fleet()))
+
+
+@router.put("/v1/fleet", tags=["fleet"])
+def put_fleet(spec: schemas.FleetSpec, service: CurrentService, actor: Actor) -> schemas.Changed:
+    """Set the fleet's routing policy."""
+    return service.changed(service.directory.put_fleet(spec.to_model(), actor=actor))
+
+
+@router.get("/v1/cells", tags=["cells"])
+def list_cells(service: CurrentService) -> schemas.CellList:
+    """All cells, with what routers see of them."""
+    pinned = service.directory.pinned_tenants()
+    healthy = service.routers.cell_health()
+    return schemas.CellList(
+        items=[
+            schemas.CellView(
+                **cell_row(cell),
+                healthy=healthy.get(cell.id),
+                pinned_tenants=pinned.get(cell.id, 0),
+            )
+            for cell in service.directory.cells()
+        ]
+    )
+
+
+@router.put("/v1/cells/{cell_id}", tags=["cells"])
+def put_cell(cell_id: str, spec: schemas.CellSpec, service: CurrentService, actor: Actor) -> schemas.Changed:
+    """Create or replace a cell."""
+    return service.changed(service.directory.put_cell(spec.to_model(cell_id), actor=actor))
+
+
+@router.delete("/v1/cells/{cell_id}", tags=["cells"])
+def delete_cell(cell_id: str, service: CurrentService, actor: Actor) -> schemas.Changed:
+    """Remove a cell that no pool and no tenant names."""
+    return service.changed(service.directory.delete_cell(cell_id, actor=actor))
+
+
+@router.get("/v1/pools", tags=["pools"])
+def list_pools(service: CurrentService) -> schemas.PoolList:
+    """All pools."""
+    return schemas.PoolList(items=[schemas.PoolView(**pool_row(pool)) for pool in service.directory.pools()])
+
+
+@router.put("/v1/pools/{name}", tags=["pools"])
+def put_pool(name: str, spec: schemas.PoolSpec, service: CurrentService, actor: Actor) -> schemas.Changed:
+    """Create or replace a pool."""
+    return service.changed(service.directory.put_pool(spec.to_model(name), actor=actor))
+
+
+@router.get("/v1/tenants", tags=["tenants"])
+def list_tenants(
+    service: CurrentService,
+    limit: Annotated[int | None, Query(ge=1)] = None,
+    after: str = "",
+    cell: str | None = None,
+) -> schemas.TenantList:
+    """Tenants by id, one page; `cell` keeps those pinned to it."""
+    size = min(limit or service.settings.page_size, service.settings.max_page_size)
+    page = service.directory.tenants(limit=size, after=after, cell=cell)
+    current = service.publisher.current
+    items = [schemas.PlacedTenant(**tenant_row(tenant), placed=_placed(current, tenant)) for tenant in page.items]
+    return schemas.TenantList(items=items, next=page.next)
+
+
+@router.get("/v1/tenants/{tenant_id:path}", tags=["tenants"])
+def get_tenant(tenant_id: str, service: CurrentService) -> schemas.PlacedTenant:
+    """One tenant."""
+    check_key("tenant_id", tenant_id)
+    tenant = service.directory.tenant(tenant_id)
+    return schemas.PlacedTenant(**tenant_row(tenant), placed=_placed(service.publisher.current, tenant))
+
+
+@router.put("/v1/tenants/{tenant_id:path}", tags=["tenants"])
+def put_tenant(
+    tenant_id: str, spec: schemas.TenantSpec, service: CurrentService, actor: Actor
+) -> schemas.TenantChanged:
+    """Create or replace a tenant: `{"cell": "cell-3"}` pins it, `{}` leaves it to its slot."""
+    tenant = spec.to_model(tenant_id)
+    changed = service.changed(service.directory.put_tenant(tenant, actor=actor))
+    return schemas.TenantChanged(**tenant_row(tenant), epoch=changed.epoch)
+
+
+@router.delete("/v1/tenants/{tenant_id:path}", tags=["tenants"])
+def delete_tenant(tenant_id: str, service: CurrentService, actor: Actor) -> schemas.Changed:
+    """Remove a tenant from the directory."""
+    check_key("tenant_id", tenant_id)
+    return service.changed(service.directory.delete_tenant(tenant_id, actor=actor))
+
+
+@router.get("/v1/route", tags=["routing"], responses={503: {"model": schemas.Problem}})
+def explain_route(tenant: str, service: CurrentService) -> schemas.RouteView:
+    """How the published table routes a tenant: key → slot or assignment → shard → cell."""
+    check_key("tenant", tenant)
+    current = service.publisher.current
+    if current is None:
+        raise NotFoundError("no table is published yet: the directory needs a fleet, a cell and a pool")
+    try:
+        service.directory.tenant(tenant)
+        known = True
+    except NotFoundError:
+        known = False
+    return explain(current.table, tenant, known=known)
+
+
+@router.get("/v1/routers", tags=["routers"])
+def list_routers(service: CurrentService) -> schemas.RouterList:
+    """Routers, the epoch each applied, and the age of what they said."""
+    current = service.publisher.current
+    published = 0 if current is None else current.epoch
+    return schemas.RouterList(
+        published_epoch=None if current is None else published,
+        items=[
+            schemas.RouterView(
+                id=known.id,
+                **known.report.model_dump(exclude={"cells"}),
+                age_seconds=round(age, 3),
+                lost=age > service.settings.router_stale_seconds,
+                behind=max(0, published - known.report.epoch),
+            )
+            for known, age in service.routers.routers()
+        ],
+    )
+
+
+@router.post("/v1/routers/{router_id}/report", tags=["routers"])
+async def report_router(router_id: str, report: schemas.RouterReport, service: CurrentService) -> schemas.Health:
+    """Take a router's report."""
+    check_name("router_id", router_id)
+    service.routers.report(router_id, report)
+    service.metrics.router_epoch.labels(router=router_id).set(report.epoch)
+    current = service.publisher.current
+    epoch = 0 if current is None else current.epoch
+    return schemas.Health(status="ok", epoch=epoch, published_epoch=None if current is None else epoch)
+
+
+@router.get(
+    "/v1/table",
+    tags=["routing"],
+    response_class=Response,
+    responses={
+        200: {"content": {"application/octet-stream": {}}, "description": "The table (docs/table-format.md)"},
+        304: {"description": "Nothing newer than If-None-Match, also after waiting"},
+        503: {"model": schemas.Problem, "description": "No table is published yet"},
+    },
+)
+async def get_table(
+    service: CurrentService,
+    if_none_match: Annotated[str | None, Header()] = None,
+    wait: Annotated[float, Query(ge=0, description="Seconds to wait for a table other than If-None-Match")] = 0,
+) -> Response:
+    """The published routing table."""
+    seconds = min(wait, service.settings.max_wait_seconds)
+    current = await service.publisher.wait_for_other(if_none_match, seconds) if seconds else service.publisher.current
+    if current is None:
+        detail = "no table is published yet: the directory needs a fleet, a cell and a pool"
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "no-table", detail, headers={"Retry-After": "1"})
+    headers = {"ETag": current.etag, "X-Cellplane-Epoch": str(current.epoch), "Cache-Control": "no-cache"}
+    if if_none_match == current.etag:
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return Response(current.data, media_type="application/octet-stream", headers=headers)
+
+
+def _placed(current: Publication | None, tenant: Tenant) -> str | None:
+    if current is None:
+        return None
+    decision = decide(current.table, [tenant.id.encode()], writes=False, has_healthy_host=lambda _cell: True)
+    return decision.cell if isinstance(decision, Route) else None

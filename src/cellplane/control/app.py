@@ -1,0 +1,71 @@
+"""Puts the control plane together, and runs it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import uvicorn
+from fastapi import FastAPI
+
+from cellplane import __version__
+from cellplane.control import api, problems
+from cellplane.control.guard import RequestGuard
+from cellplane.control.metrics import Metrics
+from cellplane.control.publisher import Publisher
+from cellplane.control.registry import RouterRegistry
+from cellplane.control.service import Service
+from cellplane.control.settings import ControlSettings
+from cellplane.directory import Directory
+
+DATABASE = "directory.sqlite3"
+"""Name of the directory's file in the state folder."""
+
+
+def create_app(settings: ControlSettings) -> FastAPI:
+    """The control plane as an ASGI app; its directory opens when the app starts."""
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        directory = Directory(settings.state_dir / DATABASE)
+        publisher = Publisher(directory, settings, metrics)
+        app.state.service = Service(
+            settings=settings,
+            directory=directory,
+            publisher=publisher,
+            routers=RouterRegistry(settings, time.monotonic),
+            metrics=metrics,
+            loop=asyncio.get_running_loop(),
+        )
+        publishing = asyncio.create_task(publisher.run())
+        try:
+            yield
+        finally:
+            publishing.cancel()
+            with suppress(asyncio.CancelledError):
+                await publishing
+            directory.close()
+
+    app = FastAPI(
+        title="Cellplane control plane",
+        version=__version__,
+        description="Cells, pools, tenants and the routing table of one fleet.",
+        lifespan=lifespan,
+    )
+    app.include_router(api.router)
+    problems.install(app)
+    app.add_middleware(RequestGuard, settings=settings, metrics=metrics)
+    return app
+
+
+def serve(settings: ControlSettings) -> None:
+    """Run the control plane until SIGINT or SIGTERM."""
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+    )

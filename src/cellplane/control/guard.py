@@ -1,0 +1,82 @@
+"""What every request passes first: its Host is ours, its body is bounded, its answer is counted."""
+
+from http import HTTPStatus
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cellplane.control.metrics import Metrics
+from cellplane.control.problems import problem
+from cellplane.control.settings import ControlSettings
+
+
+class RequestGuard:
+    """ASGI middleware around the whole API."""
+
+    def __init__(self, app: ASGIApp, settings: ControlSettings, metrics: Metrics) -> None:
+        self._app = app
+        self._settings = settings
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection event."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = 0
+
+        async def counted_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._serve(scope, receive, counted_send)
+        finally:
+            route = scope.get("route")
+            self._metrics.requests.labels(
+                method=scope["method"] if scope["method"] in _METHODS else "other",
+                route=getattr(route, "path", "none"),
+                status=str(status),
+            ).inc()
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
+        host = request.headers.get("host", "")
+        if host.removesuffix(f":{self._settings.port}") not in self._settings.allowed_hosts:
+            detail = f"the control plane answers to {', '.join(self._settings.allowed_hosts)}"
+            response = problem(HTTPStatus.MISDIRECTED_REQUEST, "wrong-host", detail)
+            await response(scope, receive, send)
+            return
+        body = await self._read_body(receive)
+        if body is None:
+            detail = f"a body may have {self._settings.max_body_bytes} bytes"
+            response = problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", detail)
+            await response(scope, receive, send)
+            return
+        delivered = False
+
+        async def replay() -> Message:
+            nonlocal delivered
+            if delivered:
+                return await receive()
+            delivered = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._app(scope, replay, send)
+
+    async def _read_body(self, receive: Receive) -> bytes | None:
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return bytes(body)
+            body += message.get("body", b"")
+            if len(body) > self._settings.max_body_bytes:
+                return None
+            if not message.get("more_body", False):
+                return bytes(body)
+
+
+_METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"})

@@ -1,0 +1,75 @@
+"""Every error of the API as a problem document (RFC 9457)."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from cellplane.errors import CellplaneError, ConflictError, DirectoryError, NotFoundError, ValidationError
+
+log = structlog.get_logger()
+
+_CODES = {
+    HTTPStatus.NOT_FOUND: "no-such-route",
+    HTTPStatus.METHOD_NOT_ALLOWED: "method-not-allowed",
+}
+
+
+def problem(
+    status: HTTPStatus,
+    code: str,
+    detail: str,
+    *,
+    field: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """A problem document as a response."""
+    document: dict[str, object] = {
+        "type": f"urn:cellplane:problem:{code}",
+        "title": status.phrase,
+        "status": int(status),
+        "detail": detail,
+        "code": code,
+    }
+    if field is not None:
+        document["field"] = field
+    return JSONResponse(document, status, dict(headers or {}), media_type="application/problem+json")
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of this app with a problem document."""
+
+    @app.exception_handler(CellplaneError)
+    async def known(_request: Request, error: CellplaneError) -> JSONResponse:
+        if isinstance(error, ValidationError):
+            return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-resource", error.message, field=error.field)
+        if isinstance(error, NotFoundError):
+            return problem(HTTPStatus.NOT_FOUND, "not-found", str(error))
+        if isinstance(error, ConflictError):
+            return problem(HTTPStatus.CONFLICT, "conflict", str(error))
+        if isinstance(error, DirectoryError):
+            log.error("directory_failed", error=str(error))
+            return problem(
+                HTTPStatus.SERVICE_UNAVAILABLE, "directory-unavailable", str(error), headers={"Retry-After": "1"}
+            )
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", f"{field}: {first['msg']}", field=field)
+
+    @app.exception_handler(HTTPException)
+    async def refused(_request: Request, error: HTTPException) -> JSONResponse:
+        status = HTTPStatus(error.status_code)
+        return problem(status, _CODES.get(status, "bad-request"), str(error.detail), headers=error.headers)
+
+    @app.exception_handler(Exception)
+    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        log.error("request_failed", method=request.method, path=request.url.path, error=repr(error))
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", "the control plane failed; see its log")

@@ -1,0 +1,66 @@
+"""What routers say about themselves. Kept in memory: a router reports every second, so a restart forgets nothing."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cellplane.control.schemas import RouterReport
+from cellplane.control.settings import ControlSettings
+from cellplane.errors import ConflictError
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRouter:
+    """A router's last report and when it came, in seconds of the registry's clock."""
+
+    id: str
+    report: RouterReport
+    at: float
+
+
+class RouterRegistry:
+    """The routers that report here. Safe to share between threads.
+
+    Args:
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, settings: ControlSettings, clock: Callable[[], float]) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._routers: dict[str, KnownRouter] = {}
+        self._lock = threading.Lock()
+
+    def report(self, router_id: str, report: RouterReport) -> None:
+        """Take a report.
+
+        Raises:
+            ConflictError: there are too many routers already.
+        """
+        with self._lock:
+            now = self._clock()
+            if router_id not in self._routers and len(self._routers) >= self._settings.max_routers:
+                self._forget(now)
+                if len(self._routers) >= self._settings.max_routers:
+                    raise ConflictError(f"{len(self._routers)} routers report already, which is the limit")
+            self._routers[router_id] = KnownRouter(router_id, report, now)
+
+    def routers(self) -> list[tuple[KnownRouter, float]]:
+        """All routers by id, each with the age of its report in seconds."""
+        with self._lock:
+            now = self._clock()
+            self._forget(now)
+            return [(known, now - known.at) for _, known in sorted(self._routers.items())]
+
+    def cell_health(self) -> dict[str, bool]:
+        """Whether any fresh router can reach a cell, for each cell that one has said anything of."""
+        healthy: dict[str, bool] = {}
+        for known, age in self.routers():
+            if age <= self._settings.router_stale_seconds:
+                for cell_id, health in known.report.cells.items():
+                    healthy[cell_id] = healthy.get(cell_id, False) or health.healthy_hosts > 0
+        return healthy
+
+    def _forget(self, now: float) -> None:
+        oldest = now - self._settings.router_forget_seconds
+        self._routers = {key: known for key, known in self._routers.items() if known.at >= oldest}

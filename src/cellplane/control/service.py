@@ -1,0 +1,28 @@
+"""What the routes of the API share."""
+
+import asyncio
+from dataclasses import dataclass
+
+from cellplane.control.metrics import Metrics
+from cellplane.control.publisher import Publisher
+from cellplane.control.registry import RouterRegistry
+from cellplane.control.schemas import Changed
+from cellplane.control.settings import ControlSettings
+from cellplane.directory import Directory
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The parts of a running control plane; ``loop`` is where the publisher runs."""
+
+    settings: ControlSettings
+    directory: Directory
+    publisher: Publisher
+    routers: RouterRegistry
+    metrics: Metrics
+    loop: asyncio.AbstractEventLoop
+
+    def changed(self, epoch: int) -> Changed:
+        """Wake the publisher for a committed change, from any thread."""
+        self.loop.call_soon_threadsafe(self.publisher.notify)
+        return Changed(epoch=epoch)

@@ -1,0 +1,51 @@
+"""Every limit and interval of the control plane."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlSettings:
+    """Settings of one control plane process."""
+
+    state_dir: Path
+    """Folder of the directory's database."""
+
+    port: int
+    """TCP port of the API."""
+
+    host: str = "127.0.0.1"
+    """Address of the API. Loopback, because the API does not yet ask who calls (docs/limits.md)."""
+
+    allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
+    """Host headers that are answered: a web page that resolves its own name to loopback is not."""
+
+    max_body_bytes: int = 64 * 1024
+    """Largest request body, bytes. The largest resource is a pool's list of cells."""
+
+    max_wait_seconds: float = 30.0
+    """Longest that a table request may wait for a new epoch, seconds: below the idle time-outs of proxies."""
+
+    debounce_seconds: float = 0.02
+    """How long the publisher gathers further changes before it compiles, seconds: a burst becomes one epoch."""
+
+    retry_seconds: float = 1.0
+    """Pause after a failed publication before the next try, seconds."""
+
+    page_size: int = 100
+    """Items on a page of a list, when the caller names no limit."""
+
+    max_page_size: int = 1000
+    """Most items on a page of a list."""
+
+    max_routers: int = 10_000
+    """Most routers in the registry; more than that is a client gone wrong."""
+
+    router_stale_seconds: float = 5.0
+    """Silence after which a router counts as lost, seconds: several of its report intervals."""
+
+    router_forget_seconds: float = 3600.0
+    """Silence after which a router leaves the registry, seconds."""
+
+    shutdown_seconds: int = 2
+    """How long open requests may take to end when the process is asked to stop, seconds."""
