@@ -6,7 +6,8 @@ CellplaneError
 ├── DirectoryError       the directory refuses a change or cannot be used
 │   ├── NotFoundError    what was named does not exist
 │   └── ConflictError    the change contradicts what the directory holds
-├── ControlPlaneError    the control plane cannot be reached, or answered with an error
+├── ControlPlaneError    the control plane answered with an error
+│   └── UnreachableError the control plane cannot be reached
 ├── RouterError          Envoy or the agent cannot do what was asked
 ├── ProvisionError       a local process, port or folder is not as needed
 └── cellplane.cell.CellError   an app inside a cell used the SDK wrongly, or outside a cell
@@ -48,7 +49,11 @@ class ConflictError(DirectoryError):
 
 
 class ControlPlaneError(CellplaneError):
-    """The control plane cannot be reached, or answered with an error."""
+    """The control plane answered with an error."""
+
+
+class UnreachableError(ControlPlaneError):
+    """The control plane cannot be reached."""
 
 
 class RouterError(CellplaneError):

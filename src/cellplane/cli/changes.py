@@ -1,0 +1,71 @@
+"""Commands that change the directory."""
+
+import time
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from cellplane.cli.options import control_option, json_option
+from cellplane.cli.output import print_json
+from cellplane.cli.reads import ACTOR
+from cellplane.client import Client
+from cellplane.errors import ControlPlaneError
+
+LIVE_TIMEOUT_SECONDS = 10.0
+"""How long to wait until all routers run a change."""
+
+_POLL_SECONDS = 0.02
+
+
+@click.command()
+@click.argument("tenant")
+@click.argument("cell")
+@control_option
+@json_option
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until every router runs the change.")
+def assign(tenant: str, cell: str, control_url: str, *, as_json: bool, wait: bool) -> None:
+    """Pin TENANT to CELL. Its requests go there from now on; its data does not move."""
+    _put(control_url, tenant, {"cell": cell}, as_json=as_json, wait=wait)
+
+
+@click.command()
+@click.argument("tenant")
+@control_option
+@json_option
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until every router runs the change.")
+def unassign(tenant: str, control_url: str, *, as_json: bool, wait: bool) -> None:
+    """Let TENANT's slot place it again. Its data does not move."""
+    _put(control_url, tenant, {}, as_json=as_json, wait=wait)
+
+
+def _put(control_url: str, tenant: str, body: dict[str, str], *, as_json: bool, wait: bool) -> None:
+    began = time.monotonic()
+    with Client(control_url, ACTOR) as client:
+        changed = client.put(f"/v1/tenants/{quote(tenant, safe='')}", body)
+        routers = _wait_live(client, changed["epoch"]) if wait else None
+        placed = client.get("/v1/route", tenant=tenant) if wait else None
+    milliseconds = round((time.monotonic() - began) * 1000)
+    if as_json:
+        print_json({**changed, "routers": routers, "milliseconds": milliseconds})
+        return
+    target = changed["cell"] or "its slot" if placed is None else placed["cell"]
+    click.echo(f"{tenant} → {target} (epoch {changed['epoch']})", nl=routers is None)
+    if routers is not None:
+        click.echo(f", live on {routers} router{'' if routers == 1 else 's'} after {milliseconds} ms")
+
+
+def _wait_live(client: Client, epoch: int) -> int:
+    """Wait until no router that reports is behind this epoch, and return how many run it."""
+    deadline = time.monotonic() + LIVE_TIMEOUT_SECONDS
+    while True:
+        routers: list[dict[str, Any]] = [item for item in client.get("/v1/routers")["items"] if not item["lost"]]
+        behind = [item["id"] for item in routers if item["epoch"] < epoch]
+        if not behind:
+            return len(routers)
+        if time.monotonic() > deadline:
+            raise ControlPlaneError(
+                f"epoch {epoch} is published, but {', '.join(behind)} did not apply it in "
+                f"{LIVE_TIMEOUT_SECONDS:.0f} s: see `cellplane routers`"
+            )
+        time.sleep(_POLL_SECONDS)

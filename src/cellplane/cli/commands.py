@@ -1,0 +1,52 @@
+"""The command group, and how every command ends."""
+
+import sys
+from typing import Any
+
+import click
+
+from cellplane import __version__
+from cellplane.cli import changes, chaos, completion, fleet, reads
+from cellplane.errors import CellplaneError, UnreachableError
+
+EXIT_FAILED = 1
+EXIT_UNREACHABLE = 3
+
+
+class Group(click.Group):
+    """Turns every error that Cellplane raises on purpose into one line and an exit code."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(context)
+        except UnreachableError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(EXIT_UNREACHABLE)
+        except CellplaneError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(EXIT_FAILED)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="cellplane")
+def cli() -> None:
+    """Cellplane: send every tenant to its own cell.
+
+    Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no control plane answers.
+    """
+
+
+for command in (
+    fleet.demo,
+    fleet.up,
+    reads.cells,
+    reads.tenants,
+    reads.route,
+    reads.routers,
+    changes.assign,
+    changes.unassign,
+    chaos.chaos,
+    completion.completion,
+):
+    cli.add_command(command)

@@ -1,0 +1,111 @@
+"""`cellplane demo` and `cellplane up`: a whole fleet on this machine."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from cellplane.cli.options import DEFAULT_CONTROL_URL, DEFAULT_STATE, state_option
+from cellplane.cli.progress import FleetProgress
+from cellplane.provision.local.settings import MAX_CELLS, MAX_TENANTS, LocalSettings
+from cellplane.provision.local.supervisor import StoppedError, Supervisor
+
+_PORT = click.IntRange(1, 65535)
+
+
+def _fleet_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option("--cells", type=click.IntRange(1, MAX_CELLS), default=3, show_default=True, help="Cells to run."),
+        click.option("--control-port", type=_PORT, default=8081, show_default=True, help="Port of the control plane."),
+        click.option("--router-port", type=_PORT, default=8080, show_default=True, help="Port of the router."),
+        state_option,
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@_fleet_options
+@click.option("--tenants", type=click.IntRange(0, MAX_TENANTS), default=12, show_default=True, help="Tenants to seed.")
+def demo(state_dir: Path, router_port: int, control_port: int, cells: int, tenants: int) -> None:
+    """Run the example fleet, with tenants to try it on, until Ctrl-C."""
+    settings = LocalSettings(
+        state_dir=state_dir, router_port=router_port, control_port=control_port, cells=cells, tenants=tenants
+    )
+    _run(settings, _next_steps if tenants else None)
+
+
+@click.command()
+@_fleet_options
+def up(state_dir: Path, router_port: int, control_port: int, cells: int) -> None:
+    """Run the example fleet with no tenants but your own, until Ctrl-C."""
+    settings = LocalSettings(state_dir=state_dir, router_port=router_port, control_port=control_port, cells=cells)
+    _run(settings, None)
+
+
+def _run(settings: LocalSettings, epilogue: Callable[[LocalSettings], str] | None) -> None:
+    stopping = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        if stopping.is_set():
+            # Asked twice: whoever asks does not want to wait. What is left is ended by the next start.
+            os._exit(1)
+        stopping.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    began = time.monotonic()
+    with FleetProgress() as progress:
+        supervisor = Supervisor(settings, progress, stopping)
+        try:
+            supervisor.start()
+            progress.finish()
+            seconds = time.monotonic() - began
+            click.echo(f"ready router={supervisor.router_url} control={supervisor.control_url} ({seconds:.1f} s)")
+            if epilogue is not None:
+                click.echo(epilogue(settings))
+            sys.stdout.flush()
+            supervisor.watch()
+        except StoppedError:
+            pass
+        finally:
+            progress.finish()
+            click.echo("stopping …")
+            supervisor.stop()
+    click.echo("stopped: nothing is left running")
+
+
+def _next_steps(settings: LocalSettings) -> str:
+    command = _own_command()
+    router = f"http://{settings.host}:{settings.router_port}"
+    control_url = f"http://{settings.host}:{settings.control_port}"
+    control = "" if control_url == DEFAULT_CONTROL_URL else f" --control {control_url}"
+    state = "" if settings.state_dir == DEFAULT_STATE else f" --state {settings.state_dir}"
+    last = f"cell-{settings.cells}"
+    return f"""
+Try, in another terminal:
+
+  curl -i {router}/notifications -H 'X-Tenant-Id: tenant-001' \\
+       -H 'Content-Type: application/json' -d '{{"channel": "email", "to": "ada@example.org", "body": "Hello"}}'
+
+  {command} assign tenant-001 {last}{control}
+
+  {command} chaos kill {last}{state}     (and `… chaos restore {last}{state}`)
+
+Logs are in {settings.state_dir / "logs"}. Ctrl-C stops everything.
+"""
+
+
+def _own_command() -> str:
+    """How the user called this program, so that what is printed can be pasted."""
+    path = Path(sys.argv[0])
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

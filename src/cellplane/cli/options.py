@@ -1,0 +1,35 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+DEFAULT_CONTROL_URL = "http://127.0.0.1:8081"
+DEFAULT_STATE = Path(".cellplane/demo")
+
+control_option: Callable[[Command], Command] = click.option(
+    "--control",
+    "control_url",
+    envvar="CELLPLANE_CONTROL_URL",
+    default=DEFAULT_CONTROL_URL,
+    show_default=True,
+    help="URL of the control plane.",
+)
+
+json_option: Callable[[Command], Command] = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON, for scripts."
+)
+
+state_option: Callable[[Command], Command] = click.option(
+    "--state",
+    "state_dir",
+    envvar="CELLPLANE_STATE",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=DEFAULT_STATE,
+    show_default=True,
+    help="Folder of the local fleet.",
+)

@@ -1,0 +1,62 @@
+"""A client of the control plane's API, for the CLI and for provisioning."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx2
+
+from cellplane.errors import ControlPlaneError, UnreachableError
+
+TIMEOUT_SECONDS = 10.0
+"""How long the control plane may take to answer."""
+
+
+class Client:
+    """Talks to one control plane.
+
+    Args:
+        url: its base URL.
+        actor: who the change log shall name.
+    """
+
+    def __init__(self, url: str, actor: str) -> None:
+        self.url = url
+        self._http = httpx2.Client(
+            base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False, headers={"X-Cellplane-Actor": actor}
+        )
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def get(self, path: str, **params: str | int) -> dict[str, Any]:
+        """Read a resource.
+
+        Raises:
+            UnreachableError: nobody answers.
+            ControlPlaneError: the answer is an error; the message is its detail.
+        """
+        return self._ask("GET", path, params=params)
+
+    def put(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Create or replace a resource; raises as ``get`` does."""
+        return self._ask("PUT", path, json=dict(body))
+
+    def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        try:
+            response = self._http.request(method, path, **options)
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise UnreachableError(
+                f"no control plane answers at {self.url} ({error}): is it running? "
+                "Name another with --control or CELLPLANE_CONTROL_URL"
+            ) from error
+        try:
+            answer = response.json()
+        except ValueError as error:
+            raise ControlPlaneError(f"{self.url}{path} is not a control plane: it answered with no JSON") from error
+        if response.is_error or not isinstance(answer, dict):
+            detail = answer.get("detail", answer) if isinstance(answer, dict) else answer
+            raise ControlPlaneError(f"{detail} ({response.status_code})")
+        return answer

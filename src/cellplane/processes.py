@@ -1,0 +1,82 @@
+"""Processes that outlive whoever started them: known by pid and start time, so that no stranger is ever signalled."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+_POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessId:
+    """One process for as long as this machine runs: a pid alone is used again.
+
+    Attributes:
+        pid: process id.
+        start_ticks: its start, in clock ticks since boot (proc(5), stat, field 22).
+    """
+
+    pid: int
+    start_ticks: int
+
+
+def find_process(pid: int) -> ProcessId | None:
+    """The process that has this pid now, or None. One that only waits for its parent (a zombie) is not there."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The name stands in parentheses and may contain anything; state follows it.
+    fields = stat[stat.rindex(")") + 2 :].split()
+    if fields[0] in {"Z", "X"}:
+        return None
+    return ProcessId(pid, int(fields[19]))
+
+
+def is_running(process: ProcessId) -> bool:
+    """Whether exactly this process is there."""
+    return find_process(process.pid) == process
+
+
+def send_signal(process: ProcessId, number: signal.Signals) -> None:
+    """Signal this process if it is still there."""
+    if is_running(process):
+        try:
+            os.kill(process.pid, number)
+        except ProcessLookupError:
+            return
+
+
+def wait_gone(process: ProcessId, timeout_seconds: float, *, clock: Callable[[], float] = time.monotonic) -> bool:
+    """Whether the process ended within the time."""
+    deadline = clock() + timeout_seconds
+    while is_running(process):
+        if clock() >= deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
+def descendants(process: ProcessId) -> list[ProcessId]:
+    """The processes below this one, children before their own children."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                stat = (entry / "stat").read_text()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            parent = int(stat[stat.rindex(")") + 2 :].split()[1])
+            children.setdefault(parent, []).append(int(entry.name))
+    found: list[ProcessId] = []
+    queue = [process.pid]
+    while queue:
+        for pid in children.get(queue.pop(0), []):
+            child = find_process(pid)
+            if child is not None:
+                found.append(child)
+                queue.append(pid)
+    return found

@@ -1,0 +1,1 @@
+"""Provisioning: what builds and runs the planes and the cells."""

@@ -1,0 +1,135 @@
+"""The state folder of a local fleet: where everything is, and who may use it."""
+
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cellplane.errors import ProvisionError
+from cellplane.router.durable import write_durably
+
+
+@dataclass(frozen=True, slots=True)
+class StateFolder:
+    """Paths below the state folder."""
+
+    root: Path
+
+    @property
+    def lock(self) -> Path:
+        """Held by the supervisor as long as it runs."""
+        return self.root / "lock"
+
+    @property
+    def pids(self) -> Path:
+        """Process ids by part, for scripts."""
+        return self.root / "pids.json"
+
+    @property
+    def status(self) -> Path:
+        """State and processes by part, for `cellplane chaos` and for a supervisor that comes back."""
+        return self.root / "status.json"
+
+    @property
+    def endpoints(self) -> Path:
+        """Ports and shape of the fleet."""
+        return self.root / "endpoints.json"
+
+    @property
+    def control(self) -> Path:
+        """The control plane's own folder."""
+        return self.root / "control"
+
+    @property
+    def router(self) -> Path:
+        """The router's own folder."""
+        return self.root / "router"
+
+    def cell(self, cell_id: str) -> Path:
+        """A cell's own folder."""
+        return self.root / "cells" / cell_id
+
+    def desired(self, part: str) -> Path:
+        """What somebody wants a part to be, up or down."""
+        return self.root / "desired" / f"{part}.json"
+
+    def log(self, name: str) -> Path:
+        """Where a process's output goes."""
+        return self.root / "logs" / f"{name}.log"
+
+    def create(self) -> None:
+        """Make the folders."""
+        for folder in (self.root, self.root / "desired", self.root / "logs", self.root / "cells"):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+
+
+class FolderLock:
+    """The supervisor's claim to a state folder; the kernel drops it when the supervisor dies."""
+
+    def __init__(self, folder: StateFolder) -> None:
+        self._folder = folder
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Take the folder.
+
+        Raises:
+            ProvisionError: another fleet runs in it.
+        """
+        descriptor = os.open(self._folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise ProvisionError(
+                f"a fleet already runs in {self._folder.root}: stop it first, or choose another folder with --state"
+            ) from None
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Give the folder back, and leave no lock file behind."""
+        if self._descriptor is not None:
+            self._folder.lock.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def fleet_runs(folder: StateFolder) -> bool:
+    """Whether a supervisor holds this folder."""
+    try:
+        descriptor = os.open(folder.lock, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in a file, or None where there is no such file.
+
+    Raises:
+        ProvisionError: the file is something else.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ProvisionError(
+            f"{path} is not JSON ({error}): remove it, or choose another folder with --state"
+        ) from error
+    if not isinstance(value, dict):
+        raise ProvisionError(f"{path} is not a JSON object: remove it, or choose another folder with --state")
+    return value
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Put an object into a file, whole or not at all."""
+    write_durably(path, json.dumps(value, indent=1).encode() + b"\n")

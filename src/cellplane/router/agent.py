@@ -1,0 +1,206 @@
+"""The agent: fetch → verify → store → apply → report, and a proxy that never stays down."""
+
+import asyncio
+import random
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+import structlog
+
+from cellplane.errors import ControlPlaneError, RouterError, TableError
+from cellplane.router.backoff import pause_seconds
+from cellplane.router.engine import Engine, TableRejectedError
+from cellplane.router.metrics import AgentMetrics
+from cellplane.router.settings import RouterSettings
+from cellplane.router.source import ControlPlane
+from cellplane.router.tables import StoredTable, TableFolder
+from cellplane.routing import RoutingTable
+
+log = structlog.get_logger()
+
+MAX_REASON_CHARS = 2000
+"""How much of a proxy's reason for a refusal is reported."""
+
+
+class Agent:
+    """One router's agent.
+
+    Args:
+        rng: makes the pauses between tries differ from other routers'.
+    """
+
+    def __init__(
+        self,
+        settings: RouterSettings,
+        engine: Engine,
+        control: ControlPlane,
+        metrics: AgentMetrics,
+        rng: random.Random,
+    ) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._control = control
+        self._metrics = metrics
+        self._rng = rng
+        self._folder = TableFolder(settings.state_dir / "tables", settings.kept_tables)
+        self._live: StoredTable | None = None
+        self._rejected: dict[str, Any] | None = None
+        self._refused_sha256: str | None = None
+        self._switching = asyncio.Lock()
+        self._news = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until cancelled, then stop the proxy."""
+        try:
+            await self._begin()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._follow())
+                tasks.create_task(self._watch())
+                tasks.create_task(self._report())
+        finally:
+            await self._engine.stop()
+            await self._control.close()
+
+    async def _begin(self) -> None:
+        """Start the proxy on the last good table; without one, wait for the first."""
+        stored = self._folder.last_good()
+        failures = 0
+        while stored is None:
+            try:
+                data = await self._control.fetch_table(None, self._settings.poll_wait_seconds)
+                assert data is not None, "a request without a checksum is never answered with 'not modified'"
+                table = await asyncio.to_thread(RoutingTable, data)
+                stored = self._folder.store(table, data)
+            except (ControlPlaneError, TableError) as error:
+                failures += 1
+                await self._pause(failures, error)
+        await self._engine.start(stored)
+        self._now_live(stored)
+
+    async def _follow(self) -> None:
+        """Apply each published table."""
+        failures = 0
+        while True:
+            try:
+                await self._take_next()
+                failures = 0
+            except (ControlPlaneError, RouterError, TableError) as error:
+                failures += 1
+                await self._pause(failures, error)
+
+    async def _take_next(self) -> None:
+        assert self._live is not None
+        known = self._refused_sha256 or self._live.table.sha256
+        data = await self._control.fetch_table(known, self._settings.poll_wait_seconds)
+        if data is None:
+            return
+        try:
+            table = await asyncio.to_thread(RoutingTable, data)
+            self._check_newer(table)
+        except TableError:
+            self._metrics.tables_rejected.labels(by="agent").inc()
+            raise
+        if table.sha256 == self._live.table.sha256:
+            self._refused_sha256 = None
+            return
+        stored = self._folder.store(table, data)
+        async with self._switching:
+            try:
+                await self._engine.apply(stored)
+            except TableRejectedError as rejection:
+                self._metrics.tables_rejected.labels(by="proxy").inc()
+                self._refused_sha256 = stored.table.sha256
+                self._folder.drop(stored)
+                self._note_rejection(stored.epoch, str(rejection))
+                return
+            self._now_live(stored)
+
+    def _check_newer(self, table: RoutingTable) -> None:
+        """Refuse a table that would take the router back: an epoch fences what came before it."""
+        assert self._live is not None
+        if table.epoch < self._live.epoch or (
+            table.epoch == self._live.epoch and table.sha256 != self._live.table.sha256
+        ):
+            reason = f"epoch {table.epoch} is not newer than {self._live.epoch}, which is live"
+            self._note_rejection(table.epoch, reason)
+            raise TableError(reason)
+
+    def _note_rejection(self, epoch: int, reason: str) -> None:
+        assert self._live is not None
+        self._rejected = {"epoch": epoch, "reason": reason[:MAX_REASON_CHARS]}
+        self._news.set()
+        log.error("table_rejected", **self._rejected, live=self._live.epoch)
+
+    def _now_live(self, stored: StoredTable) -> None:
+        self._folder.mark_live(stored)
+        self._live = stored
+        self._rejected = None
+        self._refused_sha256 = None
+        self._metrics.applied_epoch.set(stored.epoch)
+        self._metrics.tables_applied.inc()
+        self._news.set()
+        log.info("table_live", epoch=stored.epoch, sha256=stored.table.sha256)
+
+    async def _watch(self) -> None:
+        """Start the proxy again whenever it died."""
+        while True:
+            await asyncio.sleep(self._settings.watch_interval_seconds)
+            if self._engine.alive():
+                continue
+            async with self._switching:
+                assert self._live is not None
+                log.error("proxy_died", epoch=self._live.epoch)
+                self._metrics.proxy_restarts.inc()
+                try:
+                    await self._engine.start(self._live)
+                    log.info("proxy_restarted", epoch=self._live.epoch)
+                except RouterError as error:
+                    log.error("proxy_restart_failed", error=str(error))
+            await asyncio.sleep(self._settings.restart_pause_seconds)
+
+    async def _report(self) -> None:
+        """Tell the control plane what really runs, at once when it changes. Nobody waits for it."""
+        reachable = True
+        while True:
+            self._news.clear()
+            try:
+                await self._control.report(await self._describe())
+                if not reachable:
+                    log.info("control_plane_back")
+                reachable = True
+            except ControlPlaneError as error:
+                if reachable:
+                    log.warning("report_failed", error=str(error))
+                reachable = False
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.report_interval_seconds):
+                    await self._news.wait()
+
+    async def _describe(self) -> dict[str, Any]:
+        assert self._live is not None
+        report: dict[str, Any] = {
+            "epoch": self._live.epoch,
+            "sha256": self._live.table.sha256,
+            "proxy": "unknown",
+            "ready": False,
+            "rejected": self._rejected,
+            "cells": {},
+        }
+        try:
+            state = await self._engine.state()
+        except RouterError:
+            return report
+        cells = {cell_id: asdict(hosts) for cell_id, hosts in state.cells.items()}
+        return {**report, "proxy": state.proxy, "ready": state.ready, "cells": cells}
+
+    async def _pause(self, failures: int, error: Exception) -> None:
+        self._metrics.fetch_failures.inc()
+        seconds = pause_seconds(
+            failures,
+            base_seconds=self._settings.retry_base_seconds,
+            cap_seconds=self._settings.retry_cap_seconds,
+            rng=self._rng,
+        )
+        log.warning("table_not_taken", error=str(error), failures=failures, next_try_seconds=round(seconds, 3))
+        await asyncio.sleep(seconds)

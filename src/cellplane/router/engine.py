@@ -1,0 +1,66 @@
+"""What the agent needs of a proxy. The agent knows no engine; Envoy is the one behind this today."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from cellplane.router.tables import StoredTable
+
+
+@dataclass(frozen=True, slots=True)
+class CellHosts:
+    """Hosts of a cell, and how many of them the proxy finds healthy."""
+
+    hosts: int
+    healthy_hosts: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """What the proxy says of itself.
+
+    Attributes:
+        proxy: its name and version.
+        ready: whether it serves.
+        cells: health of each cell, by id.
+    """
+
+    proxy: str
+    ready: bool
+    cells: Mapping[str, CellHosts]
+
+
+class TableRejectedError(Exception):
+    """The proxy refused a table and goes on with the one before; the message is its reason."""
+
+
+class Engine(Protocol):
+    """A proxy that routes by a table."""
+
+    async def start(self, stored: StoredTable) -> None:
+        """Serve by this table: take over a proxy that already runs, or start one.
+
+        Raises:
+            RouterError: it does not come up.
+        """
+
+    async def apply(self, stored: StoredTable) -> None:
+        """Switch to this table without a lost request, and return when it is what really runs.
+
+        Raises:
+            TableRejectedError: the proxy refused it.
+            RouterError: the proxy does not answer.
+        """
+
+    def alive(self) -> bool:
+        """Whether the proxy's process is there."""
+
+    async def state(self) -> EngineState:
+        """What the proxy says of itself now.
+
+        Raises:
+            RouterError: it does not answer.
+        """
+
+    async def stop(self) -> None:
+        """Stop the proxy, with a moment for open requests."""

@@ -1,0 +1,1 @@
+"""Envoy as the router's engine: renders its configuration, supervises its process, reads back what it runs."""

@@ -1,0 +1,119 @@
+"""Envoy's admin interface: what it really runs."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+
+from cellplane.errors import RouterError
+from cellplane.router.engine import CellHosts
+from cellplane.router.envoy.names import ROUTES, STAT_PREFIX
+from cellplane.router.settings import RouterSettings
+
+_ROUTE_STATS = f"http.{STAT_PREFIX}.rds.{ROUTES}"
+_FILTER = (
+    rf"^(cluster_manager\.(warming_clusters|cds\.(update_rejected|version_text))"
+    rf"|http\.{STAT_PREFIX}\.rds\.{ROUTES}\.(update_rejected|version_text))$"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What Envoy runs.
+
+    Attributes:
+        clusters_version: version of its clusters, empty before the first.
+        clusters_rejected: cluster updates that it refused since its start.
+        warming_clusters: clusters that wait for their first health check.
+        routes_version: version of its routes, empty before the first.
+        routes_rejected: route updates that it refused since its start.
+    """
+
+    clusters_version: str
+    clusters_rejected: int
+    warming_clusters: int
+    routes_version: str
+    routes_rejected: int
+
+
+class Admin:
+    """A client of one Envoy's admin interface."""
+
+    def __init__(self, settings: RouterSettings) -> None:
+        self._client = httpx2.AsyncClient(
+            base_url=f"http://127.0.0.1:{settings.admin_port}",
+            timeout=settings.admin_timeout_seconds,
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._client.aclose()
+
+    async def server_info(self) -> dict[str, Any]:
+        """Version, state, process options.
+
+        Raises:
+            RouterError: Envoy does not answer.
+        """
+        info: dict[str, Any] = json.loads(await self._get("/server_info"))
+        return info
+
+    async def running(self) -> Running:
+        """What it runs now.
+
+        Raises:
+            RouterError: Envoy does not answer.
+        """
+        text = await self._get("/stats", filter=_FILTER)
+        stats = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
+        return Running(
+            clusters_version=stats.get("cluster_manager.cds.version_text", "").strip('"'),
+            clusters_rejected=int(stats.get("cluster_manager.cds.update_rejected", "0")),
+            warming_clusters=int(stats.get("cluster_manager.warming_clusters", "0")),
+            routes_version=stats.get(f"{_ROUTE_STATS}.version_text", "").strip('"'),
+            routes_rejected=int(stats.get(f"{_ROUTE_STATS}.update_rejected", "0")),
+        )
+
+    async def cell_hosts(self) -> dict[str, CellHosts]:
+        """Hosts of each cluster, and how many are healthy."""
+        statuses = json.loads(await self._get("/clusters", format="json")).get("cluster_statuses", [])
+        return {
+            cluster["name"]: CellHosts(
+                hosts=len(cluster.get("host_statuses", [])),
+                healthy_hosts=sum(map(_healthy, cluster.get("host_statuses", []))),
+            )
+            for cluster in statuses
+        }
+
+    async def drain(self) -> None:
+        """Stop taking new connections, and close the open ones when their requests are answered."""
+        await self._post("/drain_listeners?graceful")
+
+    async def _get(self, path: str, **params: str) -> str:
+        try:
+            response = await self._client.get(path, params=params)
+            response.raise_for_status()
+        except (httpx2.HTTPError, OSError) as error:
+            raise RouterError(f"Envoy's admin interface does not answer {path}: {error!r}") from error
+        return response.text
+
+    async def _post(self, path: str) -> None:
+        try:
+            (await self._client.post(path)).raise_for_status()
+        except (httpx2.HTTPError, OSError) as error:
+            raise RouterError(f"Envoy's admin interface does not answer {path}: {error!r}") from error
+
+
+def rejection_reason(log_tail: str) -> str:
+    """The last reason for a refused update in Envoy's log, without its prefix."""
+    reasons = re.findall(r"rejected: (.*)$|Failed to (.*)$", log_tail, re.MULTILINE)
+    return next((" ".join(filter(None, reason)) for reason in reversed(reasons)), "see Envoy's log")
+
+
+def _healthy(host: dict[str, Any]) -> bool:
+    status = host.get("health_status", {})
+    failed = {key for key, value in status.items() if key.startswith(("failed_", "pending_")) and value}
+    return status.get("eds_health_status", "HEALTHY") == "HEALTHY" and not failed

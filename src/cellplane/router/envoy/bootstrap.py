@@ -1,0 +1,55 @@
+"""Renders what Envoy is started with: its identity, its admin interface, its limits, where its resources are."""
+
+from pathlib import Path
+from typing import Any
+
+from cellplane.router.settings import RouterSettings
+
+_MONITORS = "type.googleapis.com/envoy.extensions.resource_monitors"
+
+
+def bootstrap(settings: RouterSettings, folder: Path) -> dict[str, Any]:
+    """Envoy's bootstrap; it changes only with the router's settings.
+
+    Args:
+        folder: absolute folder of ``cds.json`` and ``lds.json``.
+    """
+    return {
+        "node": {"id": settings.router_id, "cluster": "cellplane-router"},
+        "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": settings.admin_port}}},
+        "dynamic_resources": {
+            "cds_config": _file(folder / "cds.json"),
+            "lds_config": _file(folder / "lds.json"),
+        },
+        "overload_manager": {
+            "refresh_interval": "0.25s",
+            "resource_monitors": [
+                {
+                    "name": "envoy.resource_monitors.fixed_heap",
+                    "typed_config": {
+                        "@type": f"{_MONITORS}.fixed_heap.v3.FixedHeapConfig",
+                        "max_heap_size_bytes": settings.max_heap_bytes,
+                    },
+                },
+                {
+                    "name": "envoy.resource_monitors.global_downstream_max_connections",
+                    "typed_config": {
+                        "@type": f"{_MONITORS}.downstream_connections.v3.DownstreamConnectionsConfig",
+                        "max_active_downstream_connections": settings.max_client_connections,
+                    },
+                },
+            ],
+            "actions": [
+                _heap_action("envoy.overload_actions.shrink_heap", 0.95),
+                _heap_action("envoy.overload_actions.stop_accepting_requests", 0.98),
+            ],
+        },
+    }
+
+
+def _file(path: Path) -> dict[str, Any]:
+    return {"resource_api_version": "V3", "path_config_source": {"path": str(path)}}
+
+
+def _heap_action(name: str, share: float) -> dict[str, Any]:
+    return {"name": name, "triggers": [{"name": "envoy.resource_monitors.fixed_heap", "threshold": {"value": share}}]}

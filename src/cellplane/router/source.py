@@ -1,0 +1,72 @@
+"""Where tables come from: the control plane, over HTTP."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import httpx2
+
+from cellplane.errors import ControlPlaneError, UnreachableError
+from cellplane.router.settings import RouterSettings
+
+
+class ControlPlane:
+    """A router's view of the control plane."""
+
+    def __init__(self, settings: RouterSettings) -> None:
+        self._settings = settings
+        self._client = httpx2.AsyncClient(
+            base_url=settings.control_url, timeout=settings.fetch_timeout_seconds, trust_env=False
+        )
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._client.aclose()
+
+    async def fetch_table(self, sha256: str | None, wait_seconds: float) -> bytes | None:
+        """The published table, or None when it still has this checksum after waiting.
+
+        Raises:
+            UnreachableError: it cannot be reached.
+            ControlPlaneError: it has no table, or sends one beyond the limit.
+        """
+        headers = {} if sha256 is None else {"If-None-Match": f'"{sha256}"'}
+        timeout = httpx2.Timeout(
+            self._settings.fetch_timeout_seconds, read=wait_seconds + self._settings.fetch_timeout_seconds
+        )
+        try:
+            async with self._client.stream(
+                "GET", "/v1/table", params={"wait": wait_seconds}, headers=headers, timeout=timeout
+            ) as response:
+                if response.status_code == HTTPStatus.NOT_MODIFIED:
+                    return None
+                if response.status_code != HTTPStatus.OK:
+                    raise ControlPlaneError(f"the control plane has no table for us: {response.status_code}")
+                data = bytearray()
+                async for chunk in response.aiter_bytes():
+                    data += chunk
+                    if len(data) > self._settings.max_table_bytes:
+                        raise ControlPlaneError(f"the table is larger than {self._settings.max_table_bytes} bytes")
+                return bytes(data)
+        except (httpx2.HTTPError, OSError) as error:
+            raise UnreachableError(f"the control plane cannot be reached: {error!r}") from error
+
+    async def report(self, report: Mapping[str, Any]) -> None:
+        """Say what this router runs.
+
+        Raises:
+            UnreachableError: it cannot be reached.
+            ControlPlaneError: it does not take the report.
+        """
+        try:
+            response = await self._client.post(
+                f"/v1/routers/{self._settings.router_id}/report",
+                json=dict(report),
+                timeout=self._settings.report_timeout_seconds,
+            )
+        except (httpx2.HTTPError, OSError) as error:
+            raise UnreachableError(f"the control plane cannot be reached: {error!r}") from error
+        if response.status_code != HTTPStatus.OK:
+            raise ControlPlaneError(
+                f"the control plane refused our report: {response.status_code} {response.text[:200]}"
+            )
