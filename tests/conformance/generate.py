@@ -5,7 +5,7 @@ a changed answer means that routers of two releases disagree.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +108,11 @@ def expectation(decision: Decision) -> dict[str, Any]:
     return refusal if decision.cell is None else {**refusal, "cell": decision.cell}
 
 
+def all_but(down: Container[str]) -> Callable[[str], bool]:
+    """Every cell but these has a healthy host."""
+    return lambda cell: cell not in down
+
+
 def _questions(contents: TableContents) -> Iterable[tuple[str, list[bytes], bool, list[str]]]:
     ids = [cell.id for cell in contents.cells]
     for key in KEYS:
@@ -129,7 +134,7 @@ def _write_table(name: str, description: str, contents: TableContents) -> None:
     (VECTORS / f"{name}.cpt").write_bytes(data)
     cases = []
     for title, values, writes, down in _questions(contents):
-        decision = decide(table, values, writes=writes, has_healthy_host=lambda cell, down=down: cell not in down)
+        decision = decide(table, values, writes=writes, has_healthy_host=all_but(down))
         cases.append(
             {
                 "name": title,
@@ -158,9 +163,9 @@ def _write_broken(base: str) -> None:
     data = (VECTORS / f"{base}.cpt").read_bytes()
     sections = {}
     for place in range(8):
-        at = HEADER_SIZE + place * SECTION.size
-        kind, _, offset, length, _, _ = SECTION.unpack_from(data, at)
-        sections[Section(kind)] = (at, offset, length)
+        entry = HEADER_SIZE + place * SECTION.size
+        kind, _, offset, length, _, _ = SECTION.unpack_from(data, entry)
+        sections[Section(kind)] = (entry, offset, length)
 
     def case(
         name: str, *patch: tuple[int, str], truncate: int | None = None, append: str = "", fix: bool = True

@@ -6,6 +6,9 @@ CELL_HEADER = "x-cell-id"
 CELL_HEADER_PREFIX = "x-cell-"
 """What clients send with this prefix never reaches a cell."""
 
+REFUSAL_HEADER = "x-cell-refusal"
+"""Header by which the module marks a request that it answers itself; no cell sees it."""
+
 FILTER = "cellplane"
 MODULE = "cellplane_envoy"
 ROUTES = "cellplane"

@@ -1,9 +1,11 @@
 """Envoy's own error answers, as the same problem documents that the module writes.
 
-The module's answers carry no response flag, so what is matched here by flag is always Envoy's own.
+The module marks the requests that it refuses with a header, so that what it answered stays as it is.
 """
 
 from typing import Any
+
+from cellplane.router.envoy.names import REFUSAL_HEADER
 
 RETRY_AFTER_SECONDS = 1
 
@@ -16,10 +18,10 @@ _FLAGGED = (
     (("UT", "SI", "DT", "UMSDR"), 504, "cell-timeout", "The tenant's cell did not answer in time."),
     (("NC", "NR"), 503, "cell-unknown", "The router has no connection to the tenant's cell yet."),
     (("OM",), 503, "router-overloaded", "The router is short of memory or connections."),
-    (("DPE",), 400, "bad-request", "The request is not valid HTTP."),
 )
 
 _BY_STATUS = (
+    (400, "bad-request", "The request is not valid HTTP, or not one that this router takes."),
     (408, "request-timeout", "The request did not arrive in time."),
     (413, "body-too-large", "The request's body is too large."),
     (426, "upgrade-required", "The request needs a newer HTTP version."),
@@ -48,9 +50,10 @@ def local_replies() -> dict[str, Any]:
 
 
 def _mapper(matches: dict[str, Any], status: int, code: str, detail: str) -> dict[str, Any]:
+    not_refused_by_module = {"header_filter": {"header": {"name": REFUSAL_HEADER, "present_match": False}}}
     retry = {"header": {"key": "retry-after", "value": str(RETRY_AFTER_SECONDS)}, "append_action": _OVERWRITE}
     return {
-        "filter": matches,
+        "filter": {"and_filter": {"filters": [not_refused_by_module, matches]}},
         "status_code": status,
         "headers_to_add": [retry] if status in {503, 504} else [],
         "body_format_override": {

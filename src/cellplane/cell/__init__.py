@@ -1,0 +1,31 @@
+"""What an app inside a cell imports: who is asking, through which cell, and the refusal of all else.
+
+Standard library only, so that any ASGI app of any age can take it in::
+
+    from cellplane.cell import CellMiddleware, CellSettings, current
+
+    settings = CellSettings.from_env(os.environ)
+    asgi = CellMiddleware(app, cell_id=settings.cell_id)
+
+    async def handler(request):
+        tenant_id = current().tenant_id
+"""
+
+from cellplane.cell.context import CellContext, current, current_or_none
+from cellplane.cell.errors import CellError, InvalidSettingError, MissingSettingsError, NoCellContextError
+from cellplane.cell.middleware import CellMiddleware
+from cellplane.cell.problem import Problem
+from cellplane.cell.settings import CellSettings
+
+__all__ = [
+    "CellContext",
+    "CellError",
+    "CellMiddleware",
+    "CellSettings",
+    "InvalidSettingError",
+    "MissingSettingsError",
+    "NoCellContextError",
+    "Problem",
+    "current",
+    "current_or_none",
+]

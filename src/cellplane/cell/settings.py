@@ -1,0 +1,73 @@
+"""What a cell's processes are told from outside, and the limits of the headers between router and cell."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from cellplane.cell.errors import InvalidSettingError, MissingSettingsError
+
+CELL_ID_VARIABLE = "CELLPLANE_CELL_ID"
+DATABASE_URL_VARIABLE = "CELLPLANE_DATABASE_URL"
+NATS_URL_VARIABLE = "CELLPLANE_NATS_URL"
+
+
+@dataclass(frozen=True)
+class HeaderLimits:
+    """Bounds of the routing headers. They are those of ``docs/table-format.md``, so they are not tunable."""
+
+    tenant_max_bytes: int = 128
+    """Bytes of ``x-tenant-id``; 128, the longest key of a routing table."""
+
+    epoch_max_digits: int = 20
+    """Digits of ``x-cell-epoch``; 20, those of the largest 64-bit epoch."""
+
+    cell_max_bytes: int = 128
+    """Bytes of a cell's own id; 128, far over any real one, so that it is safe to repeat in an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class CellSettings:
+    """Which cell this is, and where its own database and queue are."""
+
+    cell_id: str
+    """This cell's id, ``CELLPLANE_CELL_ID``; no default, because a wrong guess would serve foreign tenants."""
+
+    database_url: str = field(repr=False)
+    """URL of this cell's PostgreSQL, ``CELLPLANE_DATABASE_URL``; no default. Not in repr: it holds a password."""
+
+    nats_url: str = field(repr=False)
+    """URL of this cell's NATS, ``CELLPLANE_NATS_URL``; no default. Not in repr: it may hold a password."""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """Read the settings of this process.
+
+        Args:
+            environ: usually ``os.environ``.
+
+        Raises:
+            MissingSettingsError: names all variables that are missing or empty, not only the first.
+            InvalidSettingError: the cell's id cannot be the value of a header.
+        """
+        names = (CELL_ID_VARIABLE, DATABASE_URL_VARIABLE, NATS_URL_VARIABLE)
+        missing = [name for name in names if not environ.get(name)]
+        if missing:
+            raise MissingSettingsError(missing)
+        cell_id, database_url, nats_url = (environ[name] for name in names)
+        check_cell_id(CELL_ID_VARIABLE, cell_id)
+        return cls(cell_id=cell_id, database_url=database_url, nats_url=nats_url)
+
+
+def check_cell_id(name: str, cell_id: str) -> None:
+    """Check that a cell's id can be compared with a header: visible ASCII, without spaces.
+
+    Raises:
+        InvalidSettingError: says so under ``name``.
+    """
+    limit = HeaderLimits.cell_max_bytes
+    if not 1 <= len(cell_id) <= limit or not all("!" <= char <= "~" for char in cell_id):
+        raise InvalidSettingError(
+            name,
+            f"expected a cell id of 1–{limit} visible ASCII characters, found {cell_id[:limit]!r}. "
+            "Use the id under which the fleet knows this cell",
+        )
