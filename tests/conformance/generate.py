@@ -161,7 +161,7 @@ def _write_table(name: str, description: str, contents: TableContents) -> None:
 
 def _write_broken(base: str) -> None:
     data = (VECTORS / f"{base}.cpt").read_bytes()
-    sections = {}
+    sections: dict[Section, tuple[int, int, int]] = {}
     for place in range(8):
         entry = HEADER_SIZE + place * SECTION.size
         kind, _, offset, length, _, _ = SECTION.unpack_from(data, entry)

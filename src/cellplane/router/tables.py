@@ -38,7 +38,8 @@ class TableFolder:
 
     def __init__(self, folder: Path, kept: int) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._folder = folder
+        # The proxy is told these paths, and has another working directory.
+        self._folder = folder.absolute()
         self._kept = kept
 
     def store(self, table: RoutingTable, data: bytes) -> StoredTable:

@@ -108,9 +108,9 @@ class Admin:
 
 
 def rejection_reason(log_tail: str) -> str:
-    """The last reason for a refused update in Envoy's log, without its prefix."""
-    reasons = re.findall(r"rejected: (.*)$|Failed to (.*)$", log_tail, re.MULTILINE)
-    return next((" ".join(filter(None, reason)) for reason in reversed(reasons)), "see Envoy's log")
+    """The first reason for a refused update in Envoy's log: the module's, which is more exact, comes before Envoy's."""
+    reasons: list[str] = re.findall(r"(?:table refused|update rejected): (.*)$", log_tail, re.MULTILINE)
+    return reasons[0] if reasons else "see Envoy's log"
 
 
 def _healthy(host: dict[str, Any]) -> bool:
