@@ -24,14 +24,19 @@ class ProcessId:
 
 
 def find_process(pid: int) -> ProcessId | None:
-    """The process that has this pid now, or None. One that only waits for its parent (a zombie) is not there."""
+    """The process that has this pid now, or None.
+
+    One that only waits for its parent to collect it (a zombie) is not there; but as long as one of its threads has
+    not ended, it still holds its files and ports.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The name stands in parentheses and may contain anything; state follows it.
     fields = stat[stat.rindex(")") + 2 :].split()
-    if fields[0] in {"Z", "X"}:
+    threads = int(fields[17])
+    if fields[0] in {"Z", "X"} and threads <= 1:
         return None
     return ProcessId(pid, int(fields[19]))
 
@@ -79,4 +84,19 @@ def descendants(process: ProcessId) -> list[ProcessId]:
             if child is not None:
                 found.append(child)
                 queue.append(pid)
+    return found
+
+
+def processes_in(folder: Path) -> list[ProcessId]:
+    """The processes whose working directory this folder is."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                inside = (entry / "cwd").samefile(folder)
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue
+            process = find_process(int(entry.name)) if inside else None
+            if process is not None:
+                found.append(process)
     return found

@@ -77,7 +77,9 @@ def test_what_is_busy_is_named_with_the_way_out(demo: Demo, tmp_path: Path) -> N
     assert f"port {port} is busy: choose another with --router-port PORT" in message
     message = refused("--router-port", other, "--control-port", port, "--state", str(tmp_path / "b"))
     assert f"port {port} is busy: choose another with --control-port PORT" in message
+    before = sorted(path.name for path in demo.state.iterdir())
     assert "a fleet already runs" in refused("--state", str(demo.state))
+    assert sorted(path.name for path in demo.state.iterdir()) == before, "the running fleet's files are left alone"
 
 
 def test_a_stop_while_it_starts_leaves_nothing(tmp_path: Path) -> None:

@@ -72,11 +72,11 @@ def _run(settings: LocalSettings, epilogue: Callable[[LocalSettings], str] | Non
                 click.echo(epilogue(settings))
             sys.stdout.flush()
             supervisor.watch()
+            click.echo("stopping …")
         except StoppedError:
             pass
         finally:
             progress.finish()
-            click.echo("stopping …")
             supervisor.stop()
     click.echo("stopped: nothing is left running")
 

@@ -72,6 +72,11 @@ class FolderLock:
         self._folder = folder
         self._descriptor: int | None = None
 
+    @property
+    def held(self) -> bool:
+        """Whether the folder is ours."""
+        return self._descriptor is not None
+
     def acquire(self) -> None:
         """Take the folder.
 

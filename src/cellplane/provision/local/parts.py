@@ -12,7 +12,7 @@ from typing import Protocol
 
 import cellplane
 from cellplane.errors import ProvisionError
-from cellplane.processes import ProcessId, find_process, is_running
+from cellplane.processes import ProcessId, find_process, is_running, processes_in
 from cellplane.provision.local import unprivileged
 from cellplane.provision.local.child import Child, stop_all
 from cellplane.provision.local.folder import StateFolder, read_json
@@ -170,6 +170,8 @@ class CellPart:
         """See Part."""
         (self._folder / "provider").mkdir(parents=True, exist_ok=True)
         self._create_database()
+        if not self._servers["postgres"].alive():
+            self._forget_killed_postmaster()
         for child in (*self._servers.values(), *self._apps.values()):
             child.start()
         wait_until(
@@ -213,6 +215,23 @@ class CellPart:
         if done.returncode != 0:
             raise ProvisionError(f"{self.name}: initdb failed: see {self._log}")
         fresh.rename(self._data)
+
+
+    def _forget_killed_postmaster(self) -> None:
+        """Remove the lock file of a PostgreSQL that was killed.
+
+        PostgreSQL takes any process with the recorded pid for itself: one that only waits for its parent to collect
+        it, or a stranger that got the pid. Its backends live in the data folder, so whoever is still there is seen.
+        """
+        lock = self._data / "postmaster.pid"
+        if lock.exists():
+            wait_until(
+                lambda: not processes_in(self._data),
+                f"{self.name}: an earlier PostgreSQL in {self._data} has not ended; a new one",
+                self._settings,
+                while_true=lambda: None,
+            )
+            lock.unlink()
 
 
 def examples_folder() -> Path:

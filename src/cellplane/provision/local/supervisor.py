@@ -110,6 +110,9 @@ class Supervisor:
 
     def stop(self) -> None:
         """Stop everything and leave nothing behind but data and logs."""
+        if not self._lock.held:
+            # The folder is another supervisor's: nothing in it is ours to remove.
+            return
         # Twice: a part that was about to start a process while the first round went by is met by the second.
         self._stop_parts()
         self._executor.shutdown(wait=True, cancel_futures=True)
