@@ -1,0 +1,218 @@
+//! What Envoy does for the module: the imported half of the ABI, made safe.
+
+use crate::mmap::Mmap;
+use crate::route_config::RouteConfig;
+use crate::stream::{Headers, Reply, Stream, TooManyHeaders, MAX_HEADERS};
+use std::ffi::c_void;
+use std::mem::MaybeUninit;
+
+/// Bytes that the other side owns.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct Buf {
+    ptr: *const u8,
+    len: usize,
+}
+
+impl Buf {
+    fn of(bytes: &[u8]) -> Self {
+        Self {
+            ptr: bytes.as_ptr(),
+            len: bytes.len(),
+        }
+    }
+
+    /// No value, which is another thing than an empty one.
+    fn none() -> Self {
+        Self {
+            ptr: std::ptr::null(),
+            len: 0,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The bytes are readable, and do not change, for all of `'a`.
+    pub(super) unsafe fn as_slice<'a>(self) -> &'a [u8] {
+        if self.len == 0 {
+            // Envoy's pointer may then be null, which a slice's may not.
+            return &[];
+        }
+        // SAFETY: as the caller promises; and Envoy's pointer is not null where there are bytes.
+        unsafe { std::slice::from_raw_parts(self.ptr, self.len) }
+    }
+}
+
+/// A header's name and value, in both directions.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct RawHeader {
+    name: Buf,
+    value: Buf,
+}
+
+/// Envoy's object for a stream's filter.
+pub(super) type FilterPtr = *mut c_void;
+
+extern "C" {
+    fn envoy_dynamic_module_callback_log(level: u32, message: Buf);
+    fn envoy_dynamic_module_callback_get_most_specific_route_config(filter: FilterPtr) -> *const c_void;
+    fn envoy_dynamic_module_callback_http_get_headers_size(filter: FilterPtr, kind: u32) -> usize;
+    fn envoy_dynamic_module_callback_http_get_headers(filter: FilterPtr, kind: u32, result: *mut RawHeader) -> bool;
+    fn envoy_dynamic_module_callback_http_set_header(filter: FilterPtr, kind: u32, name: Buf, value: Buf) -> bool;
+    fn envoy_dynamic_module_callback_http_clear_route_cache(filter: FilterPtr);
+    fn envoy_dynamic_module_callback_http_get_cluster_host_count(
+        filter: FilterPtr,
+        priority: u32,
+        total: *mut usize,
+        healthy: *mut usize,
+        degraded: *mut usize,
+    ) -> bool;
+    fn envoy_dynamic_module_callback_http_send_response(
+        filter: FilterPtr,
+        status: u32,
+        headers: *mut RawHeader,
+        header_count: usize,
+        body: Buf,
+        details: Buf,
+    );
+}
+
+/// Levels of Envoy's log.
+#[derive(Clone, Copy)]
+pub(super) enum Level {
+    Info = 2,
+    Error = 4,
+}
+
+/// Writes a line to Envoy's log, where its level is enabled.
+pub(super) fn log(level: Level, message: &str) {
+    // SAFETY: Envoy copies the message before it returns.
+    unsafe { envoy_dynamic_module_callback_log(level as u32, Buf::of(message.as_bytes())) }
+}
+
+/// A stream, as Envoy shows it to its filter.
+pub(super) struct EnvoyStream {
+    filter: FilterPtr,
+}
+
+impl EnvoyStream {
+    /// # Safety
+    ///
+    /// `filter` is what Envoy gave to the hook that runs, and the value does not outlive this hook: Envoy calls a
+    /// stream's hooks one after the other on one thread, and its objects live until the last one returns.
+    pub(super) unsafe fn new(filter: FilterPtr) -> Self {
+        Self { filter }
+    }
+
+    /// The config of the request's route; None where the route has none.
+    pub(super) fn route_config<'a>(&self) -> Option<&'a RouteConfig<Mmap>> {
+        // SAFETY: see `new`. Envoy gives what our hook made of a route's config, a `RouteConfig<Mmap>` in a box, or
+        // null. The box lives as long as its route, and Envoy keeps every route that a stream has had until the
+        // stream ends, also after the route cache was cleared: so for longer than the hook that runs.
+        unsafe {
+            envoy_dynamic_module_callback_get_most_specific_route_config(self.filter)
+                .cast::<RouteConfig<Mmap>>()
+                .as_ref()
+        }
+    }
+
+    fn set_or_remove(&mut self, headers: Headers, name: &[u8], value: Buf) {
+        // SAFETY: see `new`. Envoy copies the name and the value before it returns.
+        let is_set =
+            unsafe { envoy_dynamic_module_callback_http_set_header(self.filter, kind(headers), Buf::of(name), value) };
+        // A header that could not be replaced might say what its sender wants: better no answer than a wrong one.
+        assert!(
+            is_set,
+            "Envoy did not change the header {}",
+            String::from_utf8_lossy(name)
+        );
+    }
+}
+
+/// Envoy's number for a set of headers.
+fn kind(headers: Headers) -> u32 {
+    match headers {
+        Headers::Request => 0,
+        Headers::Trailers => 1,
+    }
+}
+
+impl Stream for EnvoyStream {
+    fn scan<'a>(&'a self, headers: Headers, mut visit: impl FnMut(&'a [u8], &'a [u8])) -> Result<(), TooManyHeaders> {
+        // SAFETY: see `new`.
+        let count = unsafe { envoy_dynamic_module_callback_http_get_headers_size(self.filter, kind(headers)) };
+        if count > MAX_HEADERS {
+            return Err(TooManyHeaders);
+        }
+        let mut found = [MaybeUninit::<RawHeader>::uninit(); MAX_HEADERS];
+        // SAFETY: see `new`. Envoy writes as many headers as it has just counted, and there is room for them.
+        let is_filled = unsafe {
+            envoy_dynamic_module_callback_http_get_headers(self.filter, kind(headers), found.as_mut_ptr().cast())
+        };
+        assert!(
+            is_filled || count == 0,
+            "Envoy did not show the headers that it counted"
+        );
+        for header in &found[..count] {
+            // SAFETY: Envoy wrote the first `count` headers. Their bytes stay until a header is changed, and all
+            // that changes one borrows `self` mutably, which `'a` forbids.
+            let (name, value) = unsafe {
+                let header = header.assume_init();
+                (header.name.as_slice(), header.value.as_slice())
+            };
+            visit(name, value);
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, name: &[u8], value: &[u8]) {
+        self.set_or_remove(Headers::Request, name, Buf::of(value));
+    }
+
+    fn remove(&mut self, headers: Headers, name: &[u8]) {
+        self.set_or_remove(headers, name, Buf::none());
+    }
+
+    fn clear_route_cache(&mut self) {
+        // SAFETY: see `new`.
+        unsafe { envoy_dynamic_module_callback_http_clear_route_cache(self.filter) }
+    }
+
+    fn healthy_hosts(&self) -> usize {
+        let (mut total, mut healthy, mut degraded) = (0, 0, 0);
+        // SAFETY: see `new`. Envoy writes the three counts, or nothing where there is no cluster.
+        unsafe {
+            envoy_dynamic_module_callback_http_get_cluster_host_count(
+                self.filter,
+                0,
+                &mut total,
+                &mut healthy,
+                &mut degraded,
+            );
+        }
+        healthy
+    }
+
+    fn reply(&mut self, reply: &Reply) {
+        let mut headers: Vec<RawHeader> = reply
+            .headers
+            .iter()
+            .map(|(name, value)| RawHeader {
+                name: Buf::of(name.as_bytes()),
+                value: Buf::of(value.as_bytes()),
+            })
+            .collect();
+        // SAFETY: see `new`. All buffers live until Envoy returns, and it copies them before.
+        unsafe {
+            envoy_dynamic_module_callback_http_send_response(
+                self.filter,
+                reply.status.into(),
+                headers.as_mut_ptr(),
+                headers.len(),
+                Buf::of(reply.body.as_bytes()),
+                Buf::of(reply.details.as_bytes()),
+            );
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The filter's work on one request: read the key, name the cell, or answer.
+
+#[cfg(test)]
+mod tests;
+
+use crate::decide::decide;
+use crate::key::KeyValues;
+use crate::problem::{Code, Refusal};
+use crate::route_config::RouteConfig;
+use crate::stream::{Headers, Reply, Stream, TooManyHeaders};
+use crate::table::Table;
+
+/// The chosen cell; the route's `cluster_header`.
+pub const CELL_ID: &[u8] = b"x-cell-id";
+/// The epoch of the table that chose it.
+pub const CELL_EPOCH: &[u8] = b"x-cell-epoch";
+/// The partition key.
+pub const TENANT_ID: &[u8] = b"x-tenant-id";
+/// Marks a request that is answered here, so that the texts of Envoy's own errors (`local_reply_config`) do not
+/// replace the answer.
+const REFUSAL: &[u8] = b"x-cell-refusal";
+/// What begins so is said by routers only.
+const ROUTER_PREFIX: &[u8] = b"x-cell-";
+
+/// The `Retry-After` of a 503 where no table says another: the time in which an agent mends a router.
+const RETRY_AFTER_WITHOUT_TABLE_S: u32 = 5;
+
+/// What becomes of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on through Envoy.
+    Continue,
+    /// It has been answered.
+    Stop,
+}
+
+/// Routes a request by its headers, or answers it. Without a config, and so without a table, nothing passes.
+pub fn on_request_headers<S, B>(stream: &mut S, config: Option<&RouteConfig<B>>) -> Verdict
+where
+    S: Stream,
+    B: AsRef<[u8]>,
+{
+    let table = config.map(|config| &config.table);
+    let routed = config
+        .ok_or_else(|| Code::NoTable.into())
+        .and_then(|config| route(stream, config));
+    match routed {
+        Ok(()) => Verdict::Continue,
+        Err(refusal) => refuse(stream, refusal, table),
+    }
+}
+
+/// Removes from a request's trailers what only routers say.
+pub fn on_request_trailers<S: Stream>(stream: &mut S) -> Verdict {
+    match strip(stream, Headers::Trailers, |name| {
+        is_router_header(name) || name == TENANT_ID
+    }) {
+        Ok(()) => Verdict::Continue,
+        Err(TooManyHeaders) => refuse::<S, &[u8]>(stream, Code::TooManyHeaders.into(), None),
+    }
+}
+
+/// Answers a request that a fault of this module left undecided.
+pub fn fail<S: Stream>(stream: &mut S) -> Verdict {
+    refuse::<S, &[u8]>(stream, Code::InternalError.into(), None)
+}
+
+impl From<TooManyHeaders> for Refusal {
+    fn from(_: TooManyHeaders) -> Self {
+        Code::TooManyHeaders.into()
+    }
+}
+
+fn route<S, B>(stream: &mut S, config: &RouteConfig<B>) -> Result<(), Refusal>
+where
+    S: Stream,
+    B: AsRef<[u8]>,
+{
+    let RouteConfig { table, epoch_text } = config;
+    let key_header = table.key_header();
+    let Seen { key, writes, spoofed } = Seen::of(stream, key_header)?;
+    let key = key.key();
+    if spoofed {
+        strip(stream, Headers::Request, |name| is_spoofed(name, key_header))?;
+        // Envoy may have chosen a route by them, and with it the cluster that a refusal is counted for.
+        stream.clear_route_cache();
+    }
+    let key = key?;
+    // The cell that is asked about last is the chosen one, so its header and its route are already in place.
+    decide(table, &key, writes, |cell| {
+        stream.set(CELL_ID, table.cell_id(cell).as_bytes());
+        stream.clear_route_cache();
+        stream.healthy_hosts() > 0
+    })?;
+    stream.set(CELL_EPOCH, epoch_text.as_bytes());
+    // Where it is the key header, it is the key already: a request with another value was refused.
+    if key_header != TENANT_ID {
+        stream.set(TENANT_ID, key.as_bytes());
+    }
+    Ok(())
+}
+
+/// What one look at all of a request's headers finds.
+struct Seen<'a> {
+    key: KeyValues<'a>,
+    writes: bool,
+    /// Whether a header is there that only routers may set.
+    spoofed: bool,
+}
+
+impl<'a> Seen<'a> {
+    fn of<S: Stream>(stream: &'a S, key_header: &[u8]) -> Result<Self, TooManyHeaders> {
+        let mut seen = Self {
+            key: KeyValues::default(),
+            writes: true,
+            spoofed: false,
+        };
+        stream.scan(Headers::Request, |name, value| {
+            if name == key_header {
+                seen.key.add(value);
+            }
+            if name == b":method" {
+                seen.writes = !matches!(value, b"GET" | b"HEAD" | b"OPTIONS");
+            }
+            seen.spoofed |= is_spoofed(name, key_header);
+        })?;
+        Ok(seen)
+    }
+}
+
+fn is_router_header(name: &[u8]) -> bool {
+    name.starts_with(ROUTER_PREFIX)
+}
+
+fn is_spoofed(name: &[u8], key_header: &[u8]) -> bool {
+    is_router_header(name) || (name == TENANT_ID && key_header != TENANT_ID)
+}
+
+/// Removes the headers whose name is unwanted. Their names are copied first, as the first removal may free them;
+/// this happens to hostile or confused requests only.
+fn strip<S: Stream>(
+    stream: &mut S,
+    headers: Headers,
+    is_unwanted: impl Fn(&[u8]) -> bool,
+) -> Result<(), TooManyHeaders> {
+    let mut unwanted: Vec<Vec<u8>> = Vec::new();
+    stream.scan(headers, |name, _| {
+        if is_unwanted(name) {
+            unwanted.push(name.to_vec());
+        }
+    })?;
+    for name in &unwanted {
+        stream.remove(headers, name);
+    }
+    Ok(())
+}
+
+fn refuse<S, B>(stream: &mut S, refusal: Refusal, table: Option<&Table<B>>) -> Verdict
+where
+    S: Stream,
+    B: AsRef<[u8]>,
+{
+    let problem = refusal.code.problem();
+    let cell = table.zip(refusal.cell).map(|(table, cell)| table.cell_id(cell));
+    let retry_after = table
+        .map_or(RETRY_AFTER_WITHOUT_TABLE_S, Table::retry_after_s)
+        .to_string();
+    let headers = [
+        ("content-type", "application/problem+json"),
+        ("retry-after", retry_after.as_str()),
+    ];
+    let may_succeed_later = problem.status == 503;
+    stream.set(REFUSAL, b"1");
+    stream.reply(&Reply {
+        status: problem.status,
+        headers: if may_succeed_later { &headers } else { &headers[..1] },
+        body: &problem.document(cell),
+        details: &problem.response_details(),
+    });
+    Verdict::Stop
+}

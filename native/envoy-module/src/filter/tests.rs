@@ -1,0 +1,219 @@
+//! Behaviour of the filter on a fake stream.
+
+use super::*;
+use crate::stream::MAX_HEADERS;
+use crate::support::{Answer, FakeStream, TableWriter};
+
+type Config = RouteConfig<Vec<u8>>;
+
+fn config(change: impl FnOnce(&mut TableWriter)) -> Config {
+    let mut writer = TableWriter::sample();
+    change(&mut writer);
+    RouteConfig::new(Table::new(writer.encode()).unwrap())
+}
+
+fn routed(config: &Config, mut stream: FakeStream) -> FakeStream {
+    let verdict = on_request_headers(&mut stream, Some(config));
+    assert_eq!(verdict, Verdict::Continue, "{:?}", stream.answer);
+    assert_eq!(stream.answer, None);
+    stream
+}
+
+fn refused(config: Option<&Config>, mut stream: FakeStream) -> Answer {
+    assert_eq!(on_request_headers(&mut stream, config), Verdict::Stop);
+    stream.answer.expect("a request that is stopped is answered")
+}
+
+#[test]
+fn a_routed_request_names_its_cell_epoch_and_tenant() {
+    let stream = routed(
+        &config(|_| {}),
+        FakeStream::new("POST", &[("x-tenant-id", "pinned"), ("accept", "*/*")]),
+    );
+    assert_eq!(stream.values("x-cell-id"), ["cell-4"]);
+    assert_eq!(stream.values("x-cell-epoch"), ["17"]);
+    assert_eq!(stream.values("x-tenant-id"), ["pinned"]);
+    assert_eq!(stream.values("accept"), ["*/*"]);
+    assert_eq!(stream.cluster.as_deref(), Some("cell-4"));
+}
+
+#[test]
+fn the_next_cell_of_a_shard_takes_over_where_the_first_is_down() {
+    let mut stream = FakeStream::new("GET", &[("x-tenant-id", "pinned")]);
+    stream.down = vec!["cell-4", "cell-2"];
+    assert_eq!(routed(&config(|_| {}), stream).values("x-cell-id"), ["cell-1"]);
+}
+
+#[test]
+fn what_only_routers_say_is_removed_from_a_request() {
+    let stream = routed(
+        &config(|_| {}),
+        FakeStream::new(
+            "GET",
+            &[
+                ("x-cell-id", "cell-1"),
+                ("x-cell-id", "cell-2"),
+                ("x-cell-epoch", "99"),
+                ("x-tenant-id", "pinned"),
+                ("x-cell-anything", "1"),
+                ("x-cellar", "wine"),
+            ],
+        ),
+    );
+    assert_eq!(stream.values("x-cell-id"), ["cell-4"]);
+    assert_eq!(stream.values("x-cell-epoch"), ["17"]);
+    assert_eq!(stream.values("x-cell-anything"), [""; 0]);
+    assert_eq!(stream.values("x-cellar"), ["wine"]);
+}
+
+#[test]
+fn a_refused_request_has_no_route_by_what_it_spoofed() {
+    let mut stream = FakeStream::new("GET", &[("x-tenant-id", "suspended"), ("x-cell-id", "cell-1")]);
+    assert_eq!(on_request_headers(&mut stream, Some(&config(|_| {}))), Verdict::Stop);
+    assert_eq!(stream.values("x-cell-id"), [""; 0]);
+    assert_eq!(stream.cluster, None);
+}
+
+#[test]
+fn only_a_refused_request_is_marked_as_refused() {
+    let headers = |key| [("x-tenant-id", key), ("x-cell-refusal", "spoofed")];
+    let mut stream = FakeStream::new("GET", &headers("suspended"));
+    assert_eq!(on_request_headers(&mut stream, Some(&config(|_| {}))), Verdict::Stop);
+    assert_eq!(stream.values("x-cell-refusal"), ["1"]);
+    let stream = routed(&config(|_| {}), FakeStream::new("GET", &headers("pinned")));
+    assert_eq!(stream.values("x-cell-refusal"), [""; 0]);
+}
+
+#[test]
+fn another_key_header_passes_and_overwrites_the_tenant() {
+    let config = config(|writer| writer.key_header = "x-org");
+    let stream = routed(
+        &config,
+        FakeStream::new(
+            "GET",
+            &[("x-tenant-id", "a"), ("x-org", "pinned"), ("x-tenant-id", "b")],
+        ),
+    );
+    assert_eq!(stream.values("x-org"), ["pinned"]);
+    assert_eq!(stream.values("x-tenant-id"), ["pinned"]);
+    let answer = refused(Some(&config), FakeStream::new("GET", &[("x-tenant-id", "pinned")]));
+    assert_eq!(answer.details, "cellplane_missing_key");
+}
+
+#[test]
+fn only_get_head_and_options_read() {
+    let config = config(|_| {});
+    for method in ["GET", "HEAD", "OPTIONS"] {
+        let stream = routed(&config, FakeStream::new(method, &[("x-tenant-id", "moving")]));
+        assert_eq!(stream.values("x-cell-id"), ["cell-1"], "{method}");
+    }
+    for method in ["POST", "PUT", "PATCH", "DELETE", "CONNECT", "get", "QUERY", ""] {
+        let answer = refused(Some(&config), FakeStream::new(method, &[("x-tenant-id", "moving")]));
+        assert_eq!(answer.details, "cellplane_tenant_moving", "{method}");
+    }
+}
+
+#[test]
+fn a_refusal_is_a_problem_document() {
+    let answer = refused(
+        Some(&config(|_| {})),
+        FakeStream::new("GET", &[("x-tenant-id", "maintained")]),
+    );
+    assert_eq!(answer.status, 503);
+    assert_eq!(
+        answer.headers,
+        [
+            ("content-type".to_owned(), "application/problem+json".to_owned()),
+            ("retry-after".to_owned(), "3".to_owned()),
+        ]
+    );
+    assert_eq!(answer.body, Code::CellMaintenance.problem().document(Some("cell-3")));
+    assert_eq!(answer.details, "cellplane_cell_maintenance");
+}
+
+#[test]
+fn only_a_503_says_when_to_retry() {
+    let answer = refused(
+        Some(&config(|_| {})),
+        FakeStream::new("GET", &[("x-tenant-id", "suspended")]),
+    );
+    assert_eq!(answer.status, 403);
+    assert_eq!(
+        answer.headers,
+        [("content-type".to_owned(), "application/problem+json".to_owned())]
+    );
+}
+
+#[test]
+fn a_refusal_does_not_repeat_what_the_request_says() {
+    let config = config(|writer| writer.unknown_tenant = 1);
+    for key in ["<script>", "unheard-of"] {
+        let answer = refused(Some(&config), FakeStream::new("GET", &[("x-tenant-id", key)]));
+        assert!(!format!("{answer:?}").contains(key), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_request_whose_cells_are_all_down_is_refused() {
+    let mut stream = FakeStream::new("GET", &[("x-tenant-id", "pinned")]);
+    stream.down = vec!["cell-1", "cell-2", "cell-4"];
+    let answer = refused(Some(&config(|_| {})), stream);
+    assert_eq!(answer.body, Code::CellUnavailable.problem().document(Some("cell-4")));
+}
+
+#[test]
+fn nothing_passes_without_a_table() {
+    let answer = refused(
+        None,
+        FakeStream::new("GET", &[("x-tenant-id", "pinned"), ("x-cell-id", "cell-1")]),
+    );
+    assert_eq!((answer.status, answer.details.as_str()), (503, "cellplane_no_table"));
+    assert_eq!(answer.headers[1], ("retry-after".to_owned(), "5".to_owned()));
+}
+
+#[test]
+fn more_headers_than_a_scan_sees_are_refused() {
+    let mut stream = FakeStream::new("GET", &[("x-tenant-id", "pinned")]);
+    stream
+        .request
+        .resize(MAX_HEADERS, (b"accept".to_vec(), b"*/*".to_vec()));
+    let one_more = {
+        let mut stream = stream.clone();
+        stream
+            .request
+            .resize(MAX_HEADERS + 1, (b"x-cell-id".to_vec(), b"cell-1".to_vec()));
+        stream
+    };
+    routed(&config(|_| {}), stream);
+    let answer = refused(Some(&config(|_| {})), one_more);
+    assert_eq!(
+        (answer.status, answer.details.as_str()),
+        (431, "cellplane_too_many_headers")
+    );
+}
+
+#[test]
+fn trailers_cannot_say_what_routers_say() {
+    let mut stream = FakeStream::new("POST", &[]).with_trailers(&[
+        ("x-cell-id", "cell-1"),
+        ("x-tenant-id", "pinned"),
+        ("grpc-status", "0"),
+        ("x-cell-id", "cell-2"),
+    ]);
+    assert_eq!(on_request_trailers(&mut stream), Verdict::Continue);
+    assert_eq!(stream.trailers, [(b"grpc-status".to_vec(), b"0".to_vec())]);
+    stream
+        .trailers
+        .resize(MAX_HEADERS + 1, (b"x-cell-id".to_vec(), b"cell-1".to_vec()));
+    assert_eq!(on_request_trailers(&mut stream), Verdict::Stop);
+}
+
+#[test]
+fn a_fault_is_answered_with_500() {
+    let mut stream = FakeStream::new("GET", &[]);
+    assert_eq!(fail(&mut stream), Verdict::Stop);
+    assert_eq!(
+        stream.answer.unwrap().body,
+        Code::InternalError.problem().document(None)
+    );
+}

@@ -1,0 +1,106 @@
+//! A file, mapped into memory for reading: shared by all workers, paged in by the system, copied nowhere.
+
+use std::ffi::c_void;
+use std::fs::File;
+use std::io::{Error, ErrorKind};
+use std::os::raw::c_int;
+use std::os::unix::io::AsRawFd;
+use std::path::Path;
+use std::ptr::{null_mut, NonNull};
+
+const PROT_READ: c_int = 1;
+const MAP_PRIVATE: c_int = 2;
+/// What mmap returns where it fails.
+const MAP_FAILED: isize = -1;
+
+extern "C" {
+    fn mmap(
+        address: *mut c_void,
+        length: usize,
+        protection: c_int,
+        flags: c_int,
+        file: c_int,
+        offset: i64,
+    ) -> *mut c_void;
+    fn munmap(address: *mut c_void, length: usize) -> c_int;
+}
+
+/// A mapped file.
+///
+/// Whoever publishes a table writes a new file and renames it; no file is changed once a router may have mapped it.
+#[derive(Debug)]
+pub struct Mmap {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+// SAFETY: the mapping belongs to this value alone, and may be unmapped from any thread.
+unsafe impl Send for Mmap {}
+// SAFETY: shared access only reads, and nobody writes to the mapping.
+unsafe impl Sync for Mmap {}
+
+impl Mmap {
+    /// Maps the whole file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// It is no regular file, is empty, or cannot be opened or mapped.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        // Asked before the file is opened: to open a FIFO would wait for a writer.
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(Error::new(ErrorKind::InvalidInput, "expected a regular file"));
+        }
+        let file = File::open(path)?;
+        let length =
+            usize::try_from(file.metadata()?.len()).map_err(|error| Error::new(ErrorKind::InvalidData, error))?;
+        if length == 0 {
+            return Err(Error::new(
+                ErrorKind::InvalidData,
+                "expected a table, found an empty file",
+            ));
+        }
+        // SAFETY: the system chooses a free address; the length is above 0, and the descriptor is open until the
+        // end of this function, which the mapping outlives as POSIX says.
+        let address = unsafe { mmap(null_mut(), length, PROT_READ, MAP_PRIVATE, file.as_raw_fd(), 0) };
+        if address as isize == MAP_FAILED {
+            return Err(Error::last_os_error());
+        }
+        let start = NonNull::new(address.cast()).ok_or_else(|| Error::new(ErrorKind::Other, "mapped at address 0"))?;
+        Ok(Self { start, length })
+    }
+}
+
+impl AsRef<[u8]> for Mmap {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: `length` readable bytes are mapped at `start` until this value is dropped, which the borrow of
+        // `self` forbids meanwhile. They do not change: see the contract of the type.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
+    }
+}
+
+impl Drop for Mmap {
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made with this address and length, is unmapped once, and no borrow of it is left.
+        let result = unsafe { munmap(self.start.as_ptr().cast(), self.length) };
+        debug_assert_eq!(result, 0, "{}", Error::last_os_error());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapped_file_has_the_bytes_of_the_file() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        let mapped = Mmap::open(&path).unwrap();
+        assert_eq!(mapped.as_ref(), std::fs::read(path).unwrap());
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused() {
+        assert!(Mmap::open(Path::new("/nowhere/table.cpt")).is_err());
+        assert!(Mmap::open(Path::new(env!("CARGO_MANIFEST_DIR"))).is_err());
+        assert!(Mmap::open(Path::new("/dev/null")).is_err());
+    }
+}

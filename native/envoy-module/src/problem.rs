@@ -1,0 +1,195 @@
+//! What the router answers by itself: problem documents (RFC 9457).
+
+/// Why a request goes to no cell. The order is that of [`PROBLEMS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// The key header is absent or empty.
+    MissingKey,
+    /// The key header has more than one value.
+    AmbiguousKey,
+    /// The key header's value is not a key.
+    InvalidKey,
+    /// The fleet refuses keys that it does not know, and does not know this one.
+    UnknownTenant,
+    /// The tenant is suspended.
+    TenantSuspended,
+    /// The tenant moves between cells, and the request would write.
+    TenantMoving,
+    /// The tenant's cell is in maintenance.
+    CellMaintenance,
+    /// No cell of the tenant serves and has a healthy host.
+    CellUnavailable,
+    /// The route has no table: nothing is known about any tenant.
+    NoTable,
+    /// There are more headers than one scan looks at.
+    TooManyHeaders,
+    /// A fault of this module.
+    InternalError,
+}
+
+/// A request's refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub code: Code,
+    /// Index of the shard's first cell, where a shard was found.
+    pub cell: Option<u16>,
+}
+
+impl From<Code> for Refusal {
+    fn from(code: Code) -> Self {
+        Self { code, cell: None }
+    }
+}
+
+/// The fixed members of a problem document. Nothing of the request is repeated in it.
+#[derive(Debug)]
+pub struct Problem {
+    /// Which refusal this describes.
+    pub code: Code,
+    /// The member `code`, and the end of `type`.
+    pub name: &'static str,
+    /// HTTP status.
+    pub status: u16,
+    /// The member `title`.
+    pub title: &'static str,
+    /// The member `detail`.
+    pub detail: &'static str,
+}
+
+/// All refusals, in the order of [`Code`].
+#[rustfmt::skip]
+pub const PROBLEMS: [Problem; 11] = [
+    Problem {
+        code: Code::MissingKey, name: "missing-key", status: 400,
+        title: "Partition key missing",
+        detail: "The request does not say which tenant it is for.",
+    },
+    Problem {
+        code: Code::AmbiguousKey, name: "ambiguous-key", status: 400,
+        title: "Partition key ambiguous",
+        detail: "The request names its tenant more than once.",
+    },
+    Problem {
+        code: Code::InvalidKey, name: "invalid-key", status: 400,
+        title: "Partition key invalid",
+        detail: "A key is 1 to 128 ASCII characters: a letter or digit, then letters, digits and . _ : @ | + = ~ -",
+    },
+    Problem {
+        code: Code::UnknownTenant, name: "unknown-tenant", status: 404,
+        title: "Unknown tenant",
+        detail: "No tenant of this fleet has this key.",
+    },
+    Problem {
+        code: Code::TenantSuspended, name: "tenant-suspended", status: 403,
+        title: "Tenant suspended",
+        detail: "This tenant is suspended; its requests are not served.",
+    },
+    Problem {
+        code: Code::TenantMoving, name: "tenant-moving", status: 503,
+        title: "Tenant is moving",
+        detail: "This tenant is moving to another cell. Reads are served; retry writes shortly.",
+    },
+    Problem {
+        code: Code::CellMaintenance, name: "cell-maintenance", status: 503,
+        title: "Cell in maintenance",
+        detail: "The cell of this tenant is in maintenance.",
+    },
+    Problem {
+        code: Code::CellUnavailable, name: "cell-unavailable", status: 503,
+        title: "Cell unavailable",
+        detail: "No cell of this tenant can serve the request now.",
+    },
+    Problem {
+        code: Code::NoTable, name: "no-table", status: 503,
+        title: "No routing table",
+        detail: "This router has no routing table yet.",
+    },
+    Problem {
+        code: Code::TooManyHeaders, name: "too-many-headers", status: 431,
+        title: "Too many headers",
+        detail: "The request has more headers than this router reads.",
+    },
+    Problem {
+        code: Code::InternalError, name: "internal-error", status: 500,
+        title: "Router error",
+        detail: "The router failed while it routed this request.",
+    },
+];
+
+impl Code {
+    /// What this refusal says.
+    pub fn problem(self) -> &'static Problem {
+        &PROBLEMS[self as usize]
+    }
+}
+
+impl Problem {
+    /// The document, as JSON. Neither the fixed members nor a cell id, which the table's check has seen, hold a
+    /// character that JSON would have escaped.
+    pub fn document(&self, cell: Option<&str>) -> String {
+        let Self {
+            name,
+            status,
+            title,
+            detail,
+            ..
+        } = self;
+        let cell = cell.map_or_else(String::new, |id| format!(r#","cell":"{id}""#));
+        format!(
+            r#"{{"type":"urn:cellplane:problem:{name}","title":"{title}","status":{status},"detail":"{detail}","code":"{name}"{cell}}}"#
+        )
+    }
+
+    /// Envoy's response code details: what access logs show.
+    pub fn response_details(&self) -> String {
+        format!("cellplane_{}", self.name.replace('-', "_"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_problems_stand_in_the_order_of_their_codes() {
+        for problem in &PROBLEMS {
+            assert_eq!(problem.code.problem().code, problem.code);
+        }
+    }
+
+    #[test]
+    fn fixed_members_need_no_escape_in_json() {
+        for problem in &PROBLEMS {
+            for text in [problem.name, problem.title, problem.detail] {
+                assert!(
+                    text.bytes()
+                        .all(|b| (b' '..=b'~').contains(&b) && b != b'"' && b != b'\\'),
+                    "{text}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_document_has_exactly_the_members_of_the_specification() {
+        assert_eq!(
+            Code::UnknownTenant.problem().document(None),
+            "{\"type\":\"urn:cellplane:problem:unknown-tenant\",\"title\":\"Unknown tenant\",\"status\":404,\
+             \"detail\":\"No tenant of this fleet has this key.\",\"code\":\"unknown-tenant\"}"
+        );
+        let with_cell = Code::CellMaintenance.problem().document(Some("cell-2"));
+        assert!(
+            with_cell.ends_with(",\"code\":\"cell-maintenance\",\"cell\":\"cell-2\"}"),
+            "{with_cell}"
+        );
+    }
+
+    #[test]
+    fn details_can_stand_in_an_access_log() {
+        assert_eq!(
+            Code::TooManyHeaders.problem().response_details(),
+            "cellplane_too_many_headers"
+        );
+    }
+}

@@ -1,0 +1,53 @@
+//! What the filter needs of a request's stream; Envoy in production, a fake in tests.
+
+/// Most headers, or trailers, that one scan looks at. Envoy's own limit is 100 of each by default.
+pub const MAX_HEADERS: usize = 128;
+
+/// One of a request's two sets of headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Headers {
+    /// In front of the body, with pseudo-headers such as `:method`.
+    Request,
+    /// Behind the body.
+    Trailers,
+}
+
+/// A scan was refused: there are more than [`MAX_HEADERS`].
+#[derive(Debug)]
+pub struct TooManyHeaders;
+
+/// A request on its way through Envoy.
+///
+/// What a scan lends it takes back with the next change, as Envoy may then free it; the borrow checker sees to that.
+pub trait Stream {
+    /// Shows all names, in lower case, and values to `visit`, in their order.
+    fn scan<'a>(&'a self, headers: Headers, visit: impl FnMut(&'a [u8], &'a [u8])) -> Result<(), TooManyHeaders>;
+
+    /// Sets a request header; all values that it had are gone.
+    fn set(&mut self, name: &[u8], value: &[u8]);
+
+    /// Removes all values of a header.
+    fn remove(&mut self, headers: Headers, name: &[u8]);
+
+    /// Makes Envoy choose the route, and with it the cluster, anew.
+    fn clear_route_cache(&mut self);
+
+    /// Healthy hosts of the chosen route's cluster; 0 where there is no such cluster.
+    fn healthy_hosts(&self) -> usize;
+
+    /// Answers the request here. The filter must then stop it.
+    fn reply(&mut self, reply: &Reply);
+}
+
+/// An answer of the router itself.
+#[derive(Debug)]
+pub struct Reply<'a> {
+    /// HTTP status.
+    pub status: u16,
+    /// Names and values.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// The body.
+    pub body: &'a str,
+    /// Envoy's response code details.
+    pub details: &'a str,
+}

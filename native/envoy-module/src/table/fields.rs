@@ -1,0 +1,45 @@
+//! Offsets of the fields inside of an entry, and the values that mean something else than an index.
+
+/// A `StrRef` has its length behind its offset.
+pub(super) const STR_REF_LENGTH: usize = 4;
+
+pub(super) mod fleet {
+    pub(crate) const NAME: usize = 0;
+    pub(crate) const KEY_HEADER: usize = 8;
+    pub(crate) const DEFAULT_POOL: usize = 16;
+    pub(crate) const UNKNOWN_TENANT: usize = 18;
+    pub(crate) const RETRY_AFTER_S: usize = 20;
+}
+
+pub(super) mod cell {
+    pub(crate) const ID: usize = 0;
+    pub(crate) const ADDRESS: usize = 8;
+    pub(crate) const REGION: usize = 16;
+    pub(crate) const JURISDICTION: usize = 24;
+    pub(crate) const PORT: usize = 32;
+    pub(crate) const STATUS: usize = 34;
+}
+
+pub(super) mod pool {
+    pub(crate) const NAME: usize = 0;
+    pub(crate) const FIRST_SLOT: usize = 8;
+}
+
+pub(super) mod tenant {
+    pub(crate) const HASH: usize = 0;
+    pub(crate) const KEY_OFFSET: usize = 4;
+    pub(crate) const SHARD: usize = 8;
+    pub(crate) const KEY_LENGTH: usize = 12;
+    pub(crate) const POOL: usize = 13;
+    pub(crate) const STATE: usize = 14;
+}
+
+/// Places in a shard, and the size of one.
+pub(super) const SHARD_PLACES: usize = 8;
+pub(super) const SHARD_PLACE_BYTES: usize = 2;
+
+/// An unused place of a shard.
+pub(super) const NO_CELL: u16 = 0xFFFF;
+
+/// A tenant without an assignment.
+pub(super) const NO_SHARD: u32 = 0xFFFF_FFFF;

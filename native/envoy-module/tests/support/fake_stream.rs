@@ -1,0 +1,117 @@
+//! A stream that behaves as Envoy's: its route follows `x-cell-id` once the route cache is cleared.
+
+use cellplane_envoy::stream::{Headers, Reply, Stream, TooManyHeaders, MAX_HEADERS};
+
+/// What the filter answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+    pub details: String,
+}
+
+/// A request.
+#[derive(Clone, Debug, Default)]
+pub struct FakeStream {
+    pub request: Vec<(Vec<u8>, Vec<u8>)>,
+    pub trailers: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Cells whose cluster has no healthy host.
+    pub down: Vec<&'static str>,
+    pub answer: Option<Answer>,
+    /// The cluster of the route, which was chosen when the route cache was last empty.
+    pub cluster: Option<String>,
+}
+
+impl FakeStream {
+    /// A request of these headers, in their order.
+    pub fn new(method: &str, headers: &[(&str, &str)]) -> Self {
+        let pseudo = [(":method", method), (":path", "/"), (":authority", "tests")];
+        let mut stream = Self {
+            request: owned(pseudo.iter().chain(headers)),
+            ..Self::default()
+        };
+        // Envoy chooses a route before any filter runs, by what the client has sent.
+        stream.cluster = stream.cluster_header();
+        stream
+    }
+
+    /// Adds trailers.
+    pub fn with_trailers(mut self, trailers: &[(&str, &str)]) -> Self {
+        self.trailers = owned(trailers.iter());
+        self
+    }
+
+    /// All values of a request header.
+    pub fn values(&self, name: &str) -> Vec<&str> {
+        let with_name = self.request.iter().filter(|(found, _)| found == name.as_bytes());
+        with_name
+            .map(|(_, value)| std::str::from_utf8(value).unwrap())
+            .collect()
+    }
+
+    fn cluster_header(&self) -> Option<String> {
+        self.values("x-cell-id").first().map(|cell| cell.to_string())
+    }
+
+    fn headers(&mut self, headers: Headers) -> &mut Vec<(Vec<u8>, Vec<u8>)> {
+        match headers {
+            Headers::Request => &mut self.request,
+            Headers::Trailers => &mut self.trailers,
+        }
+    }
+}
+
+fn owned<'a>(headers: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    headers
+        .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
+        .collect()
+}
+
+impl Stream for FakeStream {
+    fn scan<'a>(&'a self, headers: Headers, mut visit: impl FnMut(&'a [u8], &'a [u8])) -> Result<(), TooManyHeaders> {
+        let headers = match headers {
+            Headers::Request => &self.request,
+            Headers::Trailers => &self.trailers,
+        };
+        if headers.len() > MAX_HEADERS {
+            return Err(TooManyHeaders);
+        }
+        headers.iter().for_each(|(name, value)| visit(name, value));
+        Ok(())
+    }
+
+    fn set(&mut self, name: &[u8], value: &[u8]) {
+        self.remove(Headers::Request, name);
+        self.request.push((name.to_vec(), value.to_vec()));
+    }
+
+    fn remove(&mut self, headers: Headers, name: &[u8]) {
+        self.headers(headers).retain(|(found, _)| found != name);
+    }
+
+    fn clear_route_cache(&mut self) {
+        self.cluster = self.cluster_header();
+    }
+
+    fn healthy_hosts(&self) -> usize {
+        match &self.cluster {
+            Some(cell) if !self.down.contains(&cell.as_str()) => 1,
+            _ => 0,
+        }
+    }
+
+    fn reply(&mut self, reply: &Reply) {
+        assert!(self.answer.is_none(), "the filter answered twice");
+        self.answer = Some(Answer {
+            status: reply.status,
+            headers: reply
+                .headers
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.to_string()))
+                .collect(),
+            body: reply.body.to_owned(),
+            details: reply.details.to_owned(),
+        });
+    }
+}
