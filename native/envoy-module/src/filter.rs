@@ -86,13 +86,21 @@ where
         stream.clear_route_cache();
     }
     let key = key?;
+    // Whatever a client sent of these two is gone by now, so each is added once.
+    let mut names_cell = false;
     // The cell that is asked about last is the chosen one, so its header and its route are already in place.
     decide(table, &key, writes, |cell| {
-        stream.set(CELL_ID, table.cell_id(cell).as_bytes());
+        let cell_id = table.cell_id(cell).as_bytes();
+        if names_cell {
+            stream.set(CELL_ID, cell_id);
+        } else {
+            stream.add(CELL_ID, cell_id);
+        }
+        names_cell = true;
         stream.clear_route_cache();
         stream.healthy_hosts() > 0
     })?;
-    stream.set(CELL_EPOCH, epoch_text.as_bytes());
+    stream.add(CELL_EPOCH, epoch_text.as_bytes());
     // Where it is the key header, it is the key already: a request with another value was refused.
     if key_header != TENANT_ID {
         stream.set(TENANT_ID, key.as_bytes());

@@ -26,6 +26,9 @@ pub trait Stream {
     /// Sets a request header; all values that it had are gone.
     fn set(&mut self, name: &[u8], value: &[u8]);
 
+    /// Adds a request header that is known not to be there; saves the search that `set` makes.
+    fn add(&mut self, name: &[u8], value: &[u8]);
+
     /// Removes all values of a header.
     fn remove(&mut self, headers: Headers, name: &[u8]);
 

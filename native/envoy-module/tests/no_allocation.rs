@@ -52,6 +52,10 @@ impl Stream for FixedStream {
         self.sets += 1;
     }
 
+    fn add(&mut self, _: &[u8], _: &[u8]) {
+        self.sets += 1;
+    }
+
     fn remove(&mut self, _: Headers, _: &[u8]) {}
 
     fn clear_route_cache(&mut self) {}

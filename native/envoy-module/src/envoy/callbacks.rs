@@ -60,6 +60,7 @@ extern "C" {
     fn envoy_dynamic_module_callback_http_get_headers_size(filter: FilterPtr, kind: u32) -> usize;
     fn envoy_dynamic_module_callback_http_get_headers(filter: FilterPtr, kind: u32, result: *mut RawHeader) -> bool;
     fn envoy_dynamic_module_callback_http_set_header(filter: FilterPtr, kind: u32, name: Buf, value: Buf) -> bool;
+    fn envoy_dynamic_module_callback_http_add_header(filter: FilterPtr, kind: u32, name: Buf, value: Buf) -> bool;
     fn envoy_dynamic_module_callback_http_clear_route_cache(filter: FilterPtr);
     fn envoy_dynamic_module_callback_http_get_cluster_host_count(
         filter: FilterPtr,
@@ -168,6 +169,23 @@ impl Stream for EnvoyStream {
 
     fn set(&mut self, name: &[u8], value: &[u8]) {
         self.set_or_remove(Headers::Request, name, Buf::of(value));
+    }
+
+    fn add(&mut self, name: &[u8], value: &[u8]) {
+        // SAFETY: see `new`. Envoy copies the name and the value before it returns.
+        let is_added = unsafe {
+            envoy_dynamic_module_callback_http_add_header(
+                self.filter,
+                kind(Headers::Request),
+                Buf::of(name),
+                Buf::of(value),
+            )
+        };
+        assert!(
+            is_added,
+            "Envoy did not add the header {}",
+            String::from_utf8_lossy(name)
+        );
     }
 
     fn remove(&mut self, headers: Headers, name: &[u8]) {

@@ -86,6 +86,14 @@ impl Stream for FakeStream {
         self.request.push((name.to_vec(), value.to_vec()));
     }
 
+    fn add(&mut self, name: &[u8], value: &[u8]) {
+        assert!(
+            self.request.iter().all(|(found, _)| found != name),
+            "a header was added that is there"
+        );
+        self.request.push((name.to_vec(), value.to_vec()));
+    }
+
     fn remove(&mut self, headers: Headers, name: &[u8]) {
         self.headers(headers).retain(|(found, _)| found != name);
     }
