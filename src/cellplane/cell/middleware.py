@@ -76,7 +76,7 @@ class CellMiddleware:
         if not epoch.isdigit() or len(epoch) > _LIMITS.epoch_max_digits:
             return _INVALID_EPOCH
         tenant = values.get(TENANT_HEADER, b"")
-        if not 1 <= len(tenant) <= _LIMITS.tenant_max_bytes or not tenant.isascii():
+        if not 1 <= len(tenant) <= _LIMITS.tenant_max_bytes or not all(0x21 <= byte <= 0x7E for byte in tenant):
             return _NO_TENANT
         return CellContext(cell_id=self._cell_id, epoch=int(epoch), tenant_id=tenant.decode("ascii"))
 
@@ -111,7 +111,7 @@ _NO_TENANT = Problem(
     "no-tenant",
     400,
     "The request names no tenant",
-    f"Expected x-tenant-id with 1–{_LIMITS.tenant_max_bytes} bytes of ASCII. "
+    f"Expected x-tenant-id with 1–{_LIMITS.tenant_max_bytes} visible ASCII characters. "
     "Send the request to a router, not to a cell.",
 )
 

@@ -1,0 +1,155 @@
+"""The process that answers: ``python -m notifications.api --port 8080``."""
+
+import argparse
+import asyncio
+import logging
+import sys
+from typing import Annotated
+from uuid import UUID
+
+import uvicorn
+from fastapi import FastAPI, Query, Response
+from starlette.types import ASGIApp
+
+from cellplane.cell import CellMiddleware, Problem, current
+from notifications import problems, process
+from notifications.edge import BodyLimit, ServedBy
+from notifications.errors import QueueUnavailableError
+from notifications.health import HealthCheck
+from notifications.model import Cursor
+from notifications.queue import Queue
+from notifications.schemas import CursorText, Health, NewNotification, NotificationPage, NotificationView
+from notifications.settings import Limits, Settings
+from notifications.store import Store
+
+_log = logging.getLogger("notifications.api")
+
+HEALTH_PATH = "/healthz"
+
+
+def create_app(settings: Settings, store: Store, queue: Queue) -> ASGIApp:
+    """Make the API of one cell.
+
+    Args:
+        settings: the process's settings.
+        store: the rows.
+        queue: the queue.
+    """
+    # No redirects: behind a router they would send the client to this process's own address.
+    app = FastAPI(title="Notifications", docs_url=None, redoc_url=None, redirect_slashes=False)
+    problems.install(app, settings.retry_after_seconds)
+    _add_notifications(app, store, queue)
+    _add_health(app, settings, store, queue)
+
+    limited = BodyLimit(app, Limits.request_body_max_bytes)
+    guarded = CellMiddleware(limited, settings.cell.cell_id, exempt_paths=(HEALTH_PATH,))
+    return ServedBy(guarded, settings.cell.cell_id)
+
+
+def _add_notifications(app: FastAPI, store: Store, queue: Queue) -> None:
+    @app.post("/notifications", status_code=202)
+    async def create(new: NewNotification, response: Response) -> NotificationView:
+        """Store a notification and queue it for delivery."""
+        stored = await store.add(current().tenant_id, new.channel, new.to, new.body)
+        try:
+            await queue.publish(stored.reference)
+        except QueueUnavailableError as error:
+            # It is stored, so it is accepted: the worker's sweep queues it when the queue is back.
+            _log.warning(
+                "left for the sweep",
+                extra={"notification": stored.id, "dependency": "queue", "reason": str(error)},
+            )
+        response.headers["location"] = f"/notifications/{stored.id}"
+        return NotificationView.of(stored)
+
+    @app.get("/notifications")
+    async def read_page(
+        limit: Annotated[int, Query(ge=1, le=Limits.page_max_items)] = Limits.page_default_items,
+        after: CursorText | None = None,
+    ) -> NotificationPage:
+        """List the tenant's notifications, the newest first."""
+        cursor = None if after is None else Cursor.parse(after)
+        # One more than asked for tells whether another page follows.
+        found = await store.page(current().tenant_id, limit + 1, cursor)
+        shown = found[:limit]
+        return NotificationPage(
+            items=[NotificationView.of(notification) for notification in shown],
+            next=str(Cursor.behind(shown[-1])) if len(found) > limit else None,
+        )
+
+    @app.get("/notifications/{notification_id}", response_model=NotificationView)
+    async def read_one(notification_id: str) -> NotificationView | Response:
+        """Show one of the tenant's notifications."""
+        try:
+            found = await store.get(current().tenant_id, UUID(notification_id))
+        except ValueError:  # no id of this app, so nobody has it
+            found = None
+        if found is None:
+            return problems.not_found("This tenant has no notification of this id.")
+        return NotificationView.of(found)
+
+
+def _add_health(app: FastAPI, settings: Settings, store: Store, queue: Queue) -> None:
+    check = HealthCheck({"database": store.ping, "queue": queue.ping}, settings.health_seconds)
+
+    @app.get(HEALTH_PATH, response_model=Health)
+    async def read_health() -> Health | Response:
+        """Tell routers whether this cell can serve."""
+        failed = await check.failed()
+        if failed:
+            problem = Problem(
+                "unhealthy",
+                503,
+                "The cell cannot serve",
+                f"No answer in time from its {' and '.join(failed)}.",
+                {"cell": settings.cell.cell_id, "failed": failed},
+            )
+            return problems.respond(problem, {"retry-after": str(settings.retry_after_seconds)})
+        return Health(status="ok", cell=settings.cell.cell_id)
+
+
+async def serve(settings: Settings, store: Store, queue: Queue, stop: asyncio.Event, port: int) -> None:
+    """Answer on 127.0.0.1 until ``stop`` is set: a cell is reached through its routers only."""
+    config = uvicorn.Config(
+        create_app(settings, store, queue),
+        host="127.0.0.1",
+        port=port,
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=settings.keep_alive_seconds,
+        timeout_graceful_shutdown=settings.stop_seconds,
+    )
+    server = uvicorn.Server(config)
+
+    async def exit_when_stopped() -> None:
+        await stop.wait()
+        server.should_exit = True
+
+    # uvicorn hears signals only while it serves: one that came before is in `stop`.
+    watcher = asyncio.create_task(exit_when_stopped())
+    try:
+        await server.serve()
+    finally:
+        watcher.cancel()
+
+
+def main() -> int:
+    """Read the command line and run; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m notifications.api", description=__doc__)
+    parser.add_argument("--port", type=int, required=True, help="TCP port on 127.0.0.1")
+    port: int = parser.parse_args().port
+
+    async def serve_at_port(settings: Settings, store: Store, queue: Queue, stop: asyncio.Event) -> None:
+        await serve(settings, store, queue, stop, port)
+
+    return process.main("api", serve_at_port)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,23 @@
+"""What can go wrong outside of this app.
+
+UnavailableError
+├── DatabaseUnavailableError   PostgreSQL cannot be used now
+├── QueueUnavailableError      NATS JetStream cannot be used now
+└── ProviderError              the provider did not take a notification
+"""
+
+
+class UnavailableError(Exception):
+    """Something outside of this app cannot be used now; the same call may work later."""
+
+
+class DatabaseUnavailableError(UnavailableError):
+    """PostgreSQL cannot be used now. Whether the operation took effect is unknown."""
+
+
+class QueueUnavailableError(UnavailableError):
+    """NATS JetStream cannot be used now. Whether a message was stored is unknown; publishing again is harmless."""
+
+
+class ProviderError(UnavailableError):
+    """The provider did not take a notification."""

@@ -1,0 +1,79 @@
+"""The JSON that callers send and get."""
+
+from datetime import datetime
+from typing import Annotated, Self
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from notifications.model import Channel, Cursor, Notification, Status
+from notifications.settings import Limits
+
+
+def _storable(text: str) -> str:
+    """Refuse the one character that JSON can hold and PostgreSQL cannot."""
+    if "\0" in text:
+        raise ValueError("must not contain NUL")
+    return text
+
+
+def _cursor(text: str) -> str:
+    Cursor.parse(text)
+    return text
+
+
+CursorText = Annotated[str, Field(max_length=Limits.cursor_max_chars), AfterValidator(_cursor)]
+
+
+class NewNotification(BaseModel):
+    """What a caller wants to have delivered."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    channel: Channel
+    to: Annotated[str, Field(min_length=1, max_length=Limits.recipient_max_chars), AfterValidator(_storable)]
+    body: Annotated[str, Field(min_length=1, max_length=Limits.text_max_chars), AfterValidator(_storable)]
+
+
+class NotificationView(BaseModel):
+    """A notification, as its tenant sees it."""
+
+    id: UUID
+    status: Status
+    channel: Channel
+    to: str
+    body: str
+    attempts: int
+    reason: str | None
+    created_at: datetime
+    delivered_at: datetime | None
+
+    @classmethod
+    def of(cls, notification: Notification) -> Self:
+        """Show a row."""
+        return cls(
+            id=notification.id,
+            status=notification.status,
+            channel=notification.channel,
+            to=notification.recipient,
+            body=notification.body,
+            attempts=notification.attempts,
+            reason=notification.reason,
+            created_at=notification.created_at,
+            delivered_at=notification.delivered_at,
+        )
+
+
+class NotificationPage(BaseModel):
+    """Some of a tenant's notifications, the newest first."""
+
+    items: list[NotificationView]
+    next: str | None
+    """The ``after`` of the following page; None when there is none."""
+
+
+class Health(BaseModel):
+    """The answer of a cell that can serve."""
+
+    status: str
+    cell: str

@@ -1,0 +1,188 @@
+"""What this app is told from outside, and every limit and time that it keeps."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from cellplane.cell import CellSettings, InvalidSettingError, MissingSettingsError
+
+PROVIDER_DIR_VARIABLE = "NOTIFICATIONS_PROVIDER_DIR"
+FAULT_VARIABLE = "NOTIFICATIONS_FAULT"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds that callers see. They are part of the API, so they are not tunable."""
+
+    request_body_max_bytes: int = 64 * 1024
+    """Bytes of a request's body; 64 KiB, the largest valid notification, all of it escaped, takes 53."""
+
+    recipient_max_chars: int = 320
+    """Characters of ``to``; 320, the longest e-mail address (RFC 3696, erratum 1690)."""
+
+    text_max_chars: int = 4096
+    """Characters of ``body``; 4,096, what the common push services take."""
+
+    page_max_items: int = 200
+    """Notifications of one page; 200, at most 5 MB of JSON."""
+
+    page_default_items: int = 50
+    """Notifications of one page when the caller does not say; 50, a screen or two."""
+
+    cursor_max_chars: int = 64
+    """Characters of a cursor; 64, room over the 49 of one that this app gives."""
+
+    problem_max_errors: int = 10
+    """Wrong fields that one refusal names; 10, more would only repeat a hostile body."""
+
+    field_path_max_chars: int = 100
+    """Characters of a field's path in a refusal; 100, because unknown names come from the caller."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The processes' settings. ``NOTIFICATIONS_<NAME>`` in the environment sets a number."""
+
+    cell: CellSettings
+    """Which cell this is, where its database and its queue are; from ``CELLPLANE_*``."""
+
+    provider_dir: Path
+    """Folder of the simulated providers' files, ``NOTIFICATIONS_PROVIDER_DIR``; no default, it is outside the cell."""
+
+    fault: str = ""
+    """Name of the fault point where this process kills itself, ``NOTIFICATIONS_FAULT``; empty: none. For tests."""
+
+    database_pool_max: int = 8
+    """Connections to PostgreSQL of one process; 8, several processes stay under its default of 100."""
+
+    database_waiting_max: int = 128
+    """Requests that wait for a connection, the others get a 503 at once; 128, well under a second of work."""
+
+    database_acquire_seconds: float = 1.0
+    """Longest wait for a connection, in seconds; 1, then the caller is better served by a 503."""
+
+    database_operation_seconds: float = 3.0
+    """Longest database operation with its wait, in seconds; 3, also when the server hangs instead of dying."""
+
+    database_statement_seconds: float = 2.0
+    """Longest statement before the server itself ends it, in seconds; 2, less than the operation around it."""
+
+    database_connect_seconds: int = 2
+    """Longest connect, in whole seconds; 2, the least that libpq takes."""
+
+    database_reconnect_seconds: float = 3.0
+    """Tries of one lost connection, in seconds; 3, then the next use begins anew; no delay exceeds 2."""
+
+    database_start_seconds: float = 30.0
+    """How long a start waits for the database, in seconds; 30, a PostgreSQL that recovers from a crash."""
+
+    database_start_retry_seconds: float = 0.2
+    """Delay between two tries at the start, in seconds; 0.2, cheap and hardly felt."""
+
+    queue_connect_seconds: float = 2.0
+    """Longest connect to NATS with the check of its stream, in seconds; 2, far over a healthy one."""
+
+    queue_request_seconds: float = 1.0
+    """Longest wait for an answer of JetStream, in seconds; 1, after that the sweep takes over."""
+
+    queue_retry_min_seconds: float = 0.1
+    """First delay between two connects to NATS, in seconds; 0.1, a restart takes about as long. It doubles."""
+
+    queue_retry_max_seconds: float = 2.0
+    """Longest delay between two connects to NATS, in seconds; 2, so that recovery is prompt. Tries never end."""
+
+    queue_watch_seconds: float = 0.1
+    """How often a lost connection to NATS is looked for, in seconds; 0.1, it reads one attribute."""
+
+    queue_ping_seconds: int = 2
+    """Between two pings to NATS, in whole seconds; 2, three unanswered mean a hung server."""
+
+    queue_max_messages: int = 1_000_000
+    """Messages in the stream; 1,000,000 of 150 bytes. When it is full, rows wait in the database for the sweep."""
+
+    queue_ack_seconds: float = 5.0
+    """After this time without an answer a message is delivered again, in seconds; 5, a worker has died by then."""
+
+    queue_duplicate_window_seconds: float = 120.0
+    """How long NATS knows a message by its id, in seconds; 120, its default: repeated publishing has no effect."""
+
+    worker_lanes: int = 8
+    """Deliveries at a time of one worker; 8, as many as there are database connections."""
+
+    worker_fetch_seconds: float = 1.0
+    """How long a lane waits for a message, in seconds; 1, which also bounds an idle worker's stop."""
+
+    worker_max_attempts: int = 10
+    """Attempts before a notification is marked failed; 10, about 20 s of a failing provider."""
+
+    worker_retry_seconds: float = 2.0
+    """Delay before a failed attempt is repeated, in seconds; 2, a provider's hiccup."""
+
+    sweep_every_seconds: float = 1.0
+    """Between two looks for rows that are in no queue, in seconds; 1, one indexed query."""
+
+    sweep_after_seconds: float = 5.0
+    """Age at which a queued row counts as lost to the queue, in seconds; 5, as long as a message may be in work."""
+
+    sweep_max_rows: int = 500
+    """Rows that one sweep puts back; 500, well within its second."""
+
+    sweep_backlog_max: int = 100
+    """Waiting messages above which no row is swept; 100, a busy queue is not a lossy one."""
+
+    provider_lock_seconds: float = 2.0
+    """Longest wait for another worker at the same provider file, in seconds; 2, a write takes milliseconds."""
+
+    provider_remembered_ids: int = 200_000
+    """Notification ids that a channel's file is remembered by; 200,000, about 40 MB a channel."""
+
+    health_seconds: float = 0.7
+    """Longest health check, in seconds; 0.7, under the 0.8 that a router is promised."""
+
+    retry_after_seconds: int = 1
+    """``Retry-After`` of every 503, in whole seconds; 1, recovery is a matter of seconds."""
+
+    keep_alive_seconds: int = 3_900
+    """Idle time before the API closes a connection, in seconds; over Envoy's 3,600, because it must close first."""
+
+    stop_seconds: int = 3
+    """How long a stop waits for work at hand, in whole seconds; 3, so that SIGTERM is done within 5."""
+
+    close_seconds: float = 0.5
+    """How long a stop waits for each connection to close, in seconds; 0.5, the rest of those 5."""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """Read the settings of this process.
+
+        Args:
+            environ: usually ``os.environ``.
+
+        Raises:
+            MissingSettingsError: what no default can replace is missing.
+            InvalidSettingError: a number is not one, or not positive.
+        """
+        cell = CellSettings.from_env(environ)
+        provider_dir = environ.get(PROVIDER_DIR_VARIABLE)
+        if not provider_dir:
+            raise MissingSettingsError([PROVIDER_DIR_VARIABLE])
+        settings = cls(cell=cell, provider_dir=Path(provider_dir), fault=environ.get(FAULT_VARIABLE, ""))
+        numbers: dict[str, Any] = {}
+        for field in dataclasses.fields(cls):
+            name = f"NOTIFICATIONS_{field.name.upper()}"
+            if field.type in (int, float) and name in environ:
+                numbers[field.name] = _positive(name, environ[name], field.type)
+        return dataclasses.replace(settings, **numbers)
+
+
+def _positive(name: str, text: str, kind: type[int] | type[float]) -> int | float:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = kind(0)
+    if not 0 < value <= 1e9:
+        noun = "a whole number" if kind is int else "a number"
+        raise InvalidSettingError(name, f"expected {noun} over 0 and up to 1e9, found {text[:40]!r}")
+    return value

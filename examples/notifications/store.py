@@ -1,0 +1,290 @@
+"""The rows, in this cell's PostgreSQL: every statement names its tenant, except the sweep over the whole cell."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import LiteralString, TypeVar
+from uuid import UUID, uuid4
+
+import psycopg
+from psycopg.rows import class_row
+from psycopg_pool import AsyncConnectionPool
+
+from notifications.errors import DatabaseUnavailableError
+from notifications.model import Channel, Cursor, Notification, Reference
+from notifications.settings import Settings
+
+T = TypeVar("T")
+Connection = psycopg.AsyncConnection[tuple[object, ...]]
+Pool = AsyncConnectionPool[Connection]
+
+_log = logging.getLogger(__name__)
+
+# Any constant will do, as long as all processes of a cell use the same and nobody else does.
+_SCHEMA_LOCK = 0x6E6F7469_66790001
+
+# The key begins with the tenant, so that logical replication can filter on it when a tenant moves.
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS notifications (
+    tenant_id    text COLLATE "C" NOT NULL,
+    id           uuid NOT NULL,
+    channel      text NOT NULL CHECK (channel IN ('push', 'sms', 'email')),
+    recipient    text NOT NULL,
+    body         text NOT NULL,
+    status       text NOT NULL DEFAULT 'queued' CHECK (status IN ('queued', 'delivered', 'failed')),
+    attempts     integer NOT NULL DEFAULT 0,
+    reason       text,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    queued_at    timestamptz NOT NULL DEFAULT now(),
+    delivered_at timestamptz,
+    PRIMARY KEY (tenant_id, id)
+);
+CREATE INDEX IF NOT EXISTS notifications_newest ON notifications (tenant_id, created_at DESC, id);
+CREATE INDEX IF NOT EXISTS notifications_queued ON notifications (queued_at) WHERE status = 'queued';
+"""
+
+_ADD = """
+INSERT INTO notifications (tenant_id, id, channel, recipient, body)
+VALUES (%(tenant_id)s, %(id)s, %(channel)s, %(recipient)s, %(body)s)
+RETURNING tenant_id, id, channel, recipient, body, status, attempts, reason, created_at, delivered_at
+"""
+
+_GET = """
+SELECT tenant_id, id, channel, recipient, body, status, attempts, reason, created_at, delivered_at
+FROM notifications
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s
+"""
+
+_FIRST_PAGE = """
+SELECT tenant_id, id, channel, recipient, body, status, attempts, reason, created_at, delivered_at
+FROM notifications
+WHERE tenant_id = %(tenant_id)s
+ORDER BY created_at DESC, id
+LIMIT %(limit)s
+"""
+
+_NEXT_PAGE = """
+SELECT tenant_id, id, channel, recipient, body, status, attempts, reason, created_at, delivered_at
+FROM notifications
+WHERE tenant_id = %(tenant_id)s AND created_at <= %(created_at)s
+    AND (created_at < %(created_at)s OR id > %(id)s)
+ORDER BY created_at DESC, id
+LIMIT %(limit)s
+"""
+
+# Counted before the attempt, so that one that kills the worker counts too.
+_BEGIN_ATTEMPT = """
+UPDATE notifications SET attempts = attempts + 1, queued_at = now()
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND status = 'queued'
+RETURNING tenant_id, id, channel, recipient, body, status, attempts, reason, created_at, delivered_at
+"""
+
+_MARK_DELIVERED = """
+UPDATE notifications SET status = 'delivered', delivered_at = now()
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND status = 'queued'
+"""
+
+_MARK_FAILED = """
+UPDATE notifications SET status = 'failed', reason = %(reason)s
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND status = 'queued'
+"""
+
+_SWEEP = """
+WITH lost AS (
+    SELECT tenant_id, id FROM notifications
+    WHERE status = 'queued' AND queued_at < now() - make_interval(secs => %(after_seconds)s)
+    ORDER BY queued_at
+    LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE notifications AS n SET queued_at = now() FROM lost
+WHERE n.tenant_id = lost.tenant_id AND n.id = lost.id
+RETURNING n.tenant_id, n.id, n.channel
+"""
+
+
+class Store:
+    """The notifications of a cell. Every method is bounded in time, also when PostgreSQL hangs.
+
+    Every method but ``open`` raises ``DatabaseUnavailableError`` when PostgreSQL cannot be used now; the next call
+    finds out anew, so recovery needs nobody.
+
+    Args:
+        settings: the process's settings.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._abandoned: set[asyncio.Task[object]] = set()
+        self._pool: Pool = AsyncConnectionPool(
+            settings.cell.database_url,
+            open=False,
+            min_size=1,
+            max_size=settings.database_pool_max,
+            max_waiting=settings.database_waiting_max,
+            timeout=settings.database_acquire_seconds,
+            reconnect_timeout=settings.database_reconnect_seconds,
+            configure=self._configure,
+            check=self._check,
+            # Each operation is one statement, so that none needs a transaction around it.
+            kwargs={"autocommit": True, "connect_timeout": settings.database_connect_seconds},
+        )
+
+    async def open(self) -> None:
+        """Wait for the database, create what is missing in it, and take connections.
+
+        Raises:
+            DatabaseUnavailableError: it was not there within ``database_start_seconds``.
+        """
+        deadline = time.monotonic() + self._settings.database_start_seconds
+        while True:
+            try:
+                await self._create_schema()
+                break
+            except psycopg.OperationalError as error:
+                if time.monotonic() >= deadline:
+                    raise DatabaseUnavailableError(
+                        f"expected PostgreSQL to answer within {self._settings.database_start_seconds:g} s, "
+                        f"found: {_reason(error)}. Check CELLPLANE_DATABASE_URL and that the server runs"
+                    ) from error
+                _log.warning("waiting for the database", extra={"dependency": "database", "reason": _reason(error)})
+            await asyncio.sleep(self._settings.database_start_retry_seconds)
+        await self._pool.open()
+
+    async def close(self) -> None:
+        """Give up the connections."""
+        await self._pool.close(timeout=self._settings.close_seconds)
+
+    async def ping(self) -> None:
+        """Find out whether the database answers."""
+        await self._run(lambda connection: connection.execute("SELECT 1"))
+
+    async def add(self, tenant_id: str, channel: Channel, recipient: str, body: str) -> Notification:
+        """Store a new notification, durably, and give it back."""
+        found = await self._one(_ADD, tenant_id=tenant_id, id=uuid4(), channel=channel, recipient=recipient, body=body)
+        assert found is not None, "INSERT … RETURNING gives a row"
+        return found
+
+    async def get(self, tenant_id: str, notification_id: UUID) -> Notification | None:
+        """Give a tenant's notification; None when this tenant has none of this id."""
+        return await self._one(_GET, tenant_id=tenant_id, id=notification_id)
+
+    async def page(self, tenant_id: str, limit: int, after: Cursor | None) -> list[Notification]:
+        """Give up to ``limit`` of a tenant's notifications, the newest first, from a place on."""
+        if after is None:
+            return await self._all(_FIRST_PAGE, tenant_id=tenant_id, limit=limit)
+        return await self._all(_NEXT_PAGE, tenant_id=tenant_id, limit=limit, created_at=after.created_at, id=after.id)
+
+    async def begin_attempt(self, reference: Reference) -> Notification | None:
+        """Count an attempt and give what to deliver; None when nothing waits for delivery any more."""
+        return await self._one(_BEGIN_ATTEMPT, tenant_id=reference.tenant_id, id=reference.id)
+
+    async def mark_delivered(self, reference: Reference) -> None:
+        """Note that the provider has it. Without effect on one that is not queued."""
+        await self._execute(_MARK_DELIVERED, tenant_id=reference.tenant_id, id=reference.id)
+
+    async def mark_failed(self, reference: Reference, reason: str) -> None:
+        """Note that it will not be tried again, and why. Without effect on one that is not queued."""
+        await self._execute(_MARK_FAILED, tenant_id=reference.tenant_id, id=reference.id, reason=reason)
+
+    async def sweep(self) -> list[Reference]:
+        """Give queued rows, of all tenants, that no worker touched for ``sweep_after_seconds``.
+
+        Each is given once in that time, also to several workers.
+        """
+
+        async def work(connection: Connection) -> list[Reference]:
+            async with connection.cursor(row_factory=class_row(Reference)) as cursor:
+                await cursor.execute(
+                    _SWEEP,
+                    {
+                        "after_seconds": self._settings.sweep_after_seconds,
+                        "limit": self._settings.sweep_max_rows,
+                    },
+                )
+                return await cursor.fetchall()
+
+        return await self._run(work)
+
+    async def _one(self, statement: LiteralString, **parameters: object) -> Notification | None:
+        found = await self._all(statement, **parameters)
+        assert len(found) <= 1, "the key is unique"
+        return found[0] if found else None
+
+    async def _all(self, statement: LiteralString, **parameters: object) -> list[Notification]:
+        async def work(connection: Connection) -> list[Notification]:
+            async with connection.cursor(row_factory=class_row(Notification)) as cursor:
+                await cursor.execute(statement, parameters)
+                return await cursor.fetchall()
+
+        return await self._run(work)
+
+    async def _execute(self, statement: LiteralString, **parameters: object) -> None:
+        await self._run(lambda connection: connection.execute(statement, parameters))
+
+    async def _run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Do something with a connection, within ``database_operation_seconds``.
+
+        A cancelled query waits for the server, which may hang. So a late one is left to end by itself, and its
+        caller does not wait for that.
+        """
+
+        async def operation() -> T:
+            async with self._pool.connection() as connection:
+                return await work(connection)
+
+        task = asyncio.ensure_future(operation())
+        try:
+            await asyncio.wait({task}, timeout=self._settings.database_operation_seconds)
+            if task.done():
+                return task.result()
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise DatabaseUnavailableError(_reason(error)) from error
+        finally:
+            if not task.done():
+                self._abandon(task)
+        raise DatabaseUnavailableError(f"no answer in {self._settings.database_operation_seconds:g} s")
+
+    def _abandon(self, task: asyncio.Task[T]) -> None:
+        self._abandoned.add(task)
+        task.add_done_callback(self._forget)
+        task.cancel()
+
+    def _forget(self, task: asyncio.Task[T]) -> None:
+        self._abandoned.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            _log.warning(
+                "an abandoned database operation failed",
+                extra={"dependency": "database", "reason": type(error).__name__},
+            )
+
+    async def _configure(self, connection: Connection) -> None:
+        timeout_ms = round(self._settings.database_statement_seconds * 1000)
+        await connection.execute("SELECT set_config('statement_timeout', %s, false)", [str(timeout_ms)])
+
+    async def _check(self, connection: Connection) -> None:
+        """Keep a caller from a connection that died, and replace its siblings, which died with it."""
+        try:
+            await connection.execute("")
+        except psycopg.OperationalError:
+            await self._pool.drain()
+            raise
+
+    async def _create_schema(self) -> None:
+        connection = await psycopg.AsyncConnection.connect(
+            self._settings.cell.database_url, connect_timeout=self._settings.database_connect_seconds
+        )
+        # CREATE … IF NOT EXISTS fails when two processes do it at once.
+        async with connection:
+            await self._configure(connection)
+            await connection.execute("SELECT pg_advisory_xact_lock(%s)", [_SCHEMA_LOCK])
+            await connection.execute(_SCHEMA)
+
+
+def _reason(error: psycopg.Error) -> str:
+    """Say what happened without quoting a row: an error that the server gave a code for may do that."""
+    if error.sqlstate is None:
+        return " ".join(str(error).split())
+    return f"{type(error).__name__} {error.sqlstate}"

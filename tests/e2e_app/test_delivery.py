@@ -1,0 +1,114 @@
+"""A notification's way, and whose it is."""
+
+import json
+from datetime import datetime
+
+from e2e_app.servers import CELL_ID, TENANT, Cell, Postgres, eventually
+
+
+def test_queued_notification_is_delivered(cell: Cell) -> None:
+    answer = cell.post("email")
+    assert answer.status_code == 202
+    new = answer.json()
+    assert new["status"] == "queued"
+    assert answer.headers["location"] == f"/notifications/{new['id']}"
+    assert answer.headers["x-cell-id"] == CELL_ID
+
+    cell.await_status(new["id"], "delivered")
+    shown = cell.get(answer.headers["location"]).json()
+    assert datetime.fromisoformat(shown["delivered_at"]) >= datetime.fromisoformat(shown["created_at"])
+    assert shown["reason"] is None
+    line = json.loads((cell.provider_dir / "email.jsonl").read_text().splitlines()[-1])
+    assert (line["id"], line["tenant"], line["cell"]) == (new["id"], TENANT, CELL_ID)
+
+
+def test_delivery_takes_well_under_a_second(cell: Cell) -> None:
+    notification_id = cell.posted()
+    cell.await_status(notification_id, "delivered")
+    shown = cell.get(f"/notifications/{notification_id}").json()
+    took = datetime.fromisoformat(shown["delivered_at"]) - datetime.fromisoformat(shown["created_at"])
+    assert took.total_seconds() < 0.8  # nothing on the way polls
+
+
+def test_tenant_sees_nothing_of_another(cell: Cell) -> None:
+    notification_id = cell.posted(tenant="owner")
+    assert cell.status(notification_id, tenant="owner") in ("queued", "delivered")
+    foreign = cell.get(f"/notifications/{notification_id}", tenant="stranger")
+    assert (foreign.status_code, foreign.json()["code"]) == (404, "not-found")
+    assert cell.get("/notifications", tenant="stranger").json() == {"items": [], "next": None}
+
+
+def test_another_tenants_cursor_shows_only_the_callers_own(cell: Cell) -> None:
+    for _ in range(2):
+        cell.posted(tenant="cursor-a")
+    mine = cell.posted(tenant="cursor-b")
+    later = [cell.posted(tenant="cursor-a") for _ in range(2)]
+    cursor = cell.get("/notifications?limit=1", tenant="cursor-a").json()["next"]
+    assert later
+    items = cell.get(f"/notifications?after={cursor}", tenant="cursor-b").json()["items"]
+    assert [item["id"] for item in items] == [mine]
+
+
+def test_pages_give_every_notification_once_and_the_newest_first(cell: Cell, postgres: Postgres) -> None:
+    tenant = "pages"
+    newest_first = [cell.posted(tenant=tenant) for _ in range(7)][::-1]
+    # The same microsecond, so that only the id orders them.
+    postgres.query(
+        "UPDATE notifications SET created_at = (SELECT min(created_at) FROM notifications WHERE tenant_id = %s)"
+        " WHERE tenant_id = %s AND id = ANY(%s) RETURNING 1",
+        tenant,
+        tenant,
+        newest_first[3:],
+    )
+    newest_first[3:] = sorted(newest_first[3:])
+
+    found: list[str] = []
+    after = ""
+    while after is not None:
+        page = cell.get(f"/notifications?limit=2{after and f'&after={after}'}", tenant).json()
+        found += [item["id"] for item in page["items"]]
+        after = page["next"]
+        assert len(found) <= 7
+    assert found == newest_first
+    assert len(cell.get("/notifications", tenant).json()["items"]) == 7
+
+
+def test_notification_that_no_provider_takes_is_marked_failed(cell: Cell) -> None:
+    obstacle = cell.provider_dir / "sms.jsonl"
+    obstacle.mkdir(parents=True)
+    try:
+        notification_id = cell.posted("sms")
+        cell.await_status(notification_id, "failed")
+    finally:
+        obstacle.rmdir()
+    shown = cell.get(f"/notifications/{notification_id}").json()
+    assert shown["attempts"] == 3
+    assert shown["reason"] == "gave up after 3 attempts: sms.jsonl: Is a directory"
+    assert shown["delivered_at"] is None
+    cell.await_status(cell.posted("sms"), "delivered")
+
+
+def test_line_that_a_crash_left_unfinished_is_no_delivery(cell: Cell) -> None:
+    cell.await_status(cell.posted("push"), "delivered")
+    with (cell.provider_dir / "push.jsonl").open("ab") as file:
+        file.write(b'{"id": "torn')
+    notification_id = cell.posted("push")
+    cell.await_status(notification_id, "delivered")
+    assert cell.effects(notification_id) == 1
+
+
+def test_logs_are_json_with_cell_and_tenant_and_hold_no_recipient_or_text(cell: Cell) -> None:
+    notification_id = cell.posted()
+    cell.await_status(notification_id, "delivered")
+    cell.post("carrier pigeon")
+
+    def told() -> list[dict[str, object]]:
+        lines = [json.loads(line) for line in cell.worker.log.read_text().splitlines()]
+        return [line for line in lines if line.get("notification") == notification_id]
+
+    [line] = eventually("the delivery is logged", told)
+    assert (line["cell"], line["tenant"], line["process"]) == (CELL_ID, TENANT, "worker")
+    for log in (cell.api.log, cell.worker.log):
+        assert "nobody's business" not in log.read_text()
+        assert "somebody" not in log.read_text()
+        assert all(json.loads(text) for text in log.read_text().splitlines())

@@ -1,0 +1,190 @@
+"""What a cell does while its database, its queue or its worker is dead or hangs, and after that."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from e2e_app.servers import Cell, Nats, Postgres, Process, eventually, free_port
+
+
+def health_problem(cell: Cell) -> list[str]:
+    answer = cell.http.get("/healthz")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["retry-after"] == "1"
+    failed: list[str] = answer.json()["failed"]
+    return failed
+
+
+def test_worker_that_dies_between_provider_and_row_delivers_once(cell: Cell) -> None:
+    assert cell.worker.stop() == 0
+    cell.worker.start(NOTIFICATIONS_FAULT="after-provider")
+    notification_id = cell.posted("email")
+    assert cell.worker.wait() == -signal.SIGKILL
+    assert cell.effects(notification_id) == 1
+    assert cell.status(notification_id) == "queued"
+
+    cell.worker.start()
+    cell.await_status(notification_id, "delivered")
+    assert cell.effects(notification_id) == 1
+    assert cell.get(f"/notifications/{notification_id}").json()["attempts"] == 2
+
+
+def test_notifications_are_accepted_without_a_queue_and_delivered_after_it(cell: Cell, nats: Nats) -> None:
+    nats.kill()
+    cell.await_health(503)
+    assert health_problem(cell) == ["queue"]
+    began = time.monotonic()
+    accepted = [cell.posted("email") for _ in range(3)]
+    assert time.monotonic() - began < 1.0  # a dead queue is not waited for
+    assert {cell.status(notification_id) for notification_id in accepted} == {"queued"}
+
+    nats.start_and_wait()
+    cell.await_health(200)
+    for notification_id in accepted:
+        cell.await_status(notification_id, "delivered")
+        assert cell.effects(notification_id) == 1
+
+
+def test_queue_that_lost_its_disk_loses_no_notification(cell: Cell, nats: Nats) -> None:
+    assert cell.worker.stop() == 0
+    accepted = [cell.posted() for _ in range(3)]
+    nats.kill()
+    shutil.rmtree(nats.store / "jetstream")
+    nats.start_and_wait()
+    cell.worker.start()
+    for notification_id in accepted:
+        cell.await_status(notification_id, "delivered")
+
+
+def test_hanging_queue_delays_an_answer_but_fails_none(cell: Cell, nats: Nats) -> None:
+    nats.signal(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        notification_id = cell.posted()
+        assert time.monotonic() - began < 2.0
+        began = time.monotonic()
+        assert health_problem(cell) == ["queue"]
+        assert time.monotonic() - began < 0.9
+    finally:
+        nats.signal(signal.SIGCONT)
+    cell.await_health(200)
+    cell.await_status(notification_id, "delivered")
+
+
+def test_dead_database_gives_503_and_recovers_by_itself(cell: Cell, postgres: Postgres) -> None:
+    with ThreadPoolExecutor(8) as threads:  # so that the pool holds several connections, all to be lost
+        before = list(threads.map(lambda _: cell.posted(), range(24)))
+    postgres.kill()
+    for _ in range(3):
+        began = time.monotonic()
+        answer = cell.post()
+        assert time.monotonic() - began < 3.5
+        assert (answer.status_code, answer.json()["code"]) == (503, "database-unavailable")
+        assert answer.headers["retry-after"] == "1"
+    assert health_problem(cell) == ["database"]
+    assert cell.get("/notifications").status_code == 503
+
+    postgres.start_and_wait()
+    cell.await_health(200)
+    for notification_id in (*before, cell.posted()):
+        cell.await_status(notification_id, "delivered")
+        assert cell.effects(notification_id) == 1
+
+
+def test_database_that_restarts_between_requests_costs_no_request(cell: Cell, postgres: Postgres) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: cell.posted(), range(16)))
+    postgres.kill()
+    postgres.start_and_wait()
+    assert cell.post().status_code == 202
+
+
+def test_hanging_database_is_not_waited_for(cell: Cell, postgres: Postgres) -> None:
+    with ThreadPoolExecutor(8) as threads:  # so that connections lie ready, and hang
+        list(threads.map(lambda _: cell.posted(), range(24)))
+    postgres.pause()
+    try:
+        began = time.monotonic()
+        assert health_problem(cell) == ["database"]
+        assert time.monotonic() - began < 0.9
+        began = time.monotonic()
+        assert cell.post().status_code == 503
+        assert time.monotonic() - began < 4.0
+    finally:
+        postgres.resume()
+    cell.await_health(200)
+    cell.await_status(cell.posted(), "delivered")
+
+
+def test_both_processes_stop_within_5_seconds_also_when_everything_hangs(
+    cell: Cell, nats: Nats, postgres: Postgres
+) -> None:
+    nats.signal(signal.SIGSTOP)
+    postgres.pause()
+    try:
+        for process in (cell.api, cell.worker):
+            process.signal(signal.SIGTERM)
+        began = time.monotonic()
+        assert [process.wait() for process in (cell.api, cell.worker)] == [0, 0]
+        assert time.monotonic() - began < 5.0
+    finally:
+        postgres.resume()
+        nats.signal(signal.SIGCONT)
+
+
+def test_request_at_hand_is_answered_before_the_stop(cell: Cell, nats: Nats) -> None:
+    nats.signal(signal.SIGSTOP)  # holds a request for the second that a publish may take
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            answer = threads.submit(cell.post)
+            eventually("the request is at hand", lambda: not answer.done() and cell.health() == 503)
+            cell.api.signal(signal.SIGTERM)
+            assert answer.result().status_code == 202
+        assert cell.api.wait() == 0
+    finally:
+        nats.signal(signal.SIGCONT)
+
+
+def test_start_waits_for_the_database(cell: Cell, postgres: Postgres) -> None:
+    cell.api.stop()
+    postgres.stop()
+    cell.api.start()
+    eventually("the API waits", lambda: "waiting for the database" in cell.api.log.read_text())
+    postgres.start_and_wait()
+    cell.await_health(200)
+
+
+def test_start_that_waits_for_the_database_heeds_sigterm(cell: Cell, nats: Nats) -> None:
+    url = f"postgresql://postgres@127.0.0.1:{free_port()}/postgres"
+    worker = Process(
+        "worker without a database",
+        [sys.executable, "-m", "notifications.worker"],
+        cell.worker.log.with_name("waiting.log"),
+        cell.environ | {"CELLPLANE_DATABASE_URL": url},
+    )
+    worker.start()
+    eventually("the worker waits", lambda: "waiting for the database" in worker.log.read_text())
+    assert worker.stop() == 0
+
+
+def test_start_without_a_database_ends_with_a_clear_message(cell: Cell) -> None:
+    url = f"postgresql://postgres:secret@127.0.0.1:{free_port()}/postgres"
+    environ = cell.environ | {"CELLPLANE_DATABASE_URL": url, "NOTIFICATIONS_DATABASE_START_SECONDS": "0.5"}
+    command = [sys.executable, "-m", "notifications.worker"]
+    ended = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=10, check=False)
+    assert ended.returncode == 1
+    assert "Check CELLPLANE_DATABASE_URL" in ended.stderr
+    assert "secret" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_start_without_settings_names_all_that_are_missing(cell: Cell) -> None:
+    environ = {name: value for name, value in cell.environ.items() if not name.startswith("CELLPLANE_")}
+    command = [sys.executable, "-m", "notifications.api", "--port", "1"]
+    ended = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=10, check=False)
+    assert ended.returncode == 2
+    for name in ("CELLPLANE_CELL_ID", "CELLPLANE_DATABASE_URL", "CELLPLANE_NATS_URL"):
+        assert name in ended.stderr

@@ -1,0 +1,36 @@
+"""What the SDK shows, and what importing it costs."""
+
+import json
+import subprocess
+import sys
+
+import cellplane.cell
+
+
+def test_public_names_are_exactly_these() -> None:
+    assert cellplane.cell.__all__ == [
+        "CellContext",
+        "CellError",
+        "CellMiddleware",
+        "CellSettings",
+        "InvalidSettingError",
+        "MissingSettingsError",
+        "NoCellContextError",
+        "Problem",
+        "current",
+        "current_or_none",
+    ]
+    assert all(hasattr(cellplane.cell, name) for name in cellplane.cell.__all__)
+
+
+def test_import_needs_the_standard_library_alone() -> None:
+    lines = [
+        "import json, sys",
+        "before = set(sys.modules)",
+        "import cellplane.cell",
+        "print(json.dumps(sorted(set(sys.modules) - before)))",
+    ]
+    output = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, check=True).stdout
+    packages = {name.partition(".")[0] for name in json.loads(output)}
+    assert packages.isdisjoint({"fastapi", "sqlalchemy", "starlette", "psycopg", "nats"})
+    assert packages <= sys.stdlib_module_names | {"cellplane"}
