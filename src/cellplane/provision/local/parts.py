@@ -216,7 +216,6 @@ class CellPart:
             raise ProvisionError(f"{self.name}: initdb failed: see {self._log}")
         fresh.rename(self._data)
 
-
     def _forget_killed_postmaster(self) -> None:
         """Remove the lock file of a PostgreSQL that was killed.
 
