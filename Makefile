@@ -12,7 +12,7 @@ CRATE := native/envoy-module
 RUST_SOURCES := $(shell find $(CRATE) -path '*/target' -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 ARGS ?=
 
-.PHONY: help setup demo test check format wheel bench-router lock vectors clean
+.PHONY: help setup demo test check format wheel bench-router bench-fleet vectors reference lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,8 +46,14 @@ wheel: setup ## Build a self-contained wheel, with the compiled module, into dis
 bench-router: setup ## CPU per routed request against the client-named-cluster baseline (needs wrk)
 	$(BIN)/python bench/router.py $(ARGS)
 
+bench-fleet: setup ## How fast a change is live, and what a dead cell or control plane costs whom
+	PYTHONPATH=tests $(BIN)/python bench/fleet.py $(ARGS)
+
 vectors: setup ## Write the conformance vectors anew from the Python reference
 	PYTHONPATH=tests $(BIN)/python -m conformance.generate
+
+reference: setup ## Write docs/reference.md anew from the code
+	$(BIN)/python scripts/reference.py
 
 lock: setup ## Resolve the dependencies anew into requirements/
 	scripts/lock $(BIN)/uv

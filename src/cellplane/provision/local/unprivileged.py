@@ -8,6 +8,8 @@ from functools import lru_cache
 from cellplane.errors import ProvisionError
 
 _NOBODY = 65534
+# Not PATH: that may name nothing but a virtual environment.
+_SYSTEM_PATH = os.pathsep.join(("/usr/bin", "/bin", "/usr/sbin", "/sbin"))
 _PROBE_TIMEOUT_SECONDS = 10
 
 
@@ -23,10 +25,12 @@ def prefix() -> tuple[str, ...]:
     """
     if os.geteuid() != 0:
         return ()
-    unshare = shutil.which("unshare")
+    unshare = shutil.which("unshare", path=_SYSTEM_PATH)
     command = (str(unshare), "--user", f"--map-user={_NOBODY}", f"--map-group={_NOBODY}", "--")
     if unshare is not None:
-        probe = subprocess.run([*command, "true"], check=False, capture_output=True, timeout=_PROBE_TIMEOUT_SECONDS)
+        probe = subprocess.run(
+            [*command, "/bin/true"], check=False, capture_output=True, timeout=_PROBE_TIMEOUT_SECONDS
+        )
         if probe.returncode == 0:
             return command
     raise ProvisionError(
