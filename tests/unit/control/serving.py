@@ -1,0 +1,135 @@
+"""A control plane that really serves, in a thread, and what tests ask of it."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import uvicorn
+from fastapi import FastAPI
+
+from cellplane.control.app import create_app
+from cellplane.control.service import Service
+from cellplane.control.settings import ControlSettings
+from cellplane.routing import RoutingTable
+
+START_SECONDS = 10.0
+PROBLEM_MEMBERS = {"type", "title", "status", "detail", "code"}
+
+
+def eventually(condition: Callable[[], bool], what: str, *, seconds: float = 5.0) -> float:
+    """Wait until something is so, and return how long that took."""
+    began = time.monotonic()
+    while not condition():
+        if time.monotonic() - began > seconds:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.005)
+    return time.monotonic() - began
+
+
+@dataclass
+class Api:
+    """A control plane's API, and, where it runs in this process, the app behind it."""
+
+    http: httpx2.Client
+    port: int
+    app: FastAPI
+
+    @property
+    def service(self) -> Service:
+        service: Service = self.app.state.service
+        return service
+
+    def get(self, path: str, **params: str | int | float) -> httpx2.Response:
+        return self.http.get(path, params=params) if params else self.http.get(path)
+
+    def put(self, path: str, body: object) -> httpx2.Response:
+        return self.http.put(path, json=body)
+
+    def put_epoch(self, path: str, body: object) -> int:
+        """Put what must be taken, and return its epoch."""
+        response = self.put(path, body)
+        assert response.status_code == 200, response.text
+        return int(response.json()["epoch"])
+
+    def put_bytes(self, path: str, body: bytes) -> httpx2.Response:
+        return self.http.put(path, content=body, headers={"content-type": "application/json"})
+
+    def published(self, epoch: int) -> RoutingTable:
+        """The published table once it is of this epoch or a later one."""
+        return published(self.http, epoch)
+
+    def fill(self) -> int:
+        """Make the fleet `shop` of two cells in its default pool, and return the epoch."""
+        return fill(self.http)
+
+
+def fill(http: httpx2.Client) -> int:
+    epoch = 0
+    for path, body in (
+        ("/v1/fleet", {"name": "shop"}),
+        ("/v1/cells/cell-1", {"address": "127.0.0.1", "port": 8001}),
+        ("/v1/cells/cell-2", {"address": "127.0.0.1", "port": 8002}),
+        ("/v1/pools/default", {"cells": ["cell-1", "cell-2"]}),
+    ):
+        response = http.put(path, json=body)
+        assert response.status_code == 200, response.text
+        epoch = response.json()["epoch"]
+    published(http, epoch)
+    return epoch
+
+
+def published(http: httpx2.Client, epoch: int) -> RoutingTable:
+    found: list[bytes] = []
+
+    def is_there() -> bool:
+        response = http.get("/v1/table")
+        found.append(response.content)
+        return response.status_code == 200 and int(response.headers["x-cellplane-epoch"]) >= epoch
+
+    eventually(is_there, f"epoch {epoch} is published")
+    return RoutingTable(found[-1])
+
+
+def assert_problem(response: httpx2.Response, status: int, code: str, *, field: str | None = None) -> dict[str, Any]:
+    """Check that the answer is a whole problem document, and return it."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    document: dict[str, Any] = response.json()
+    assert set(document) == PROBLEM_MEMBERS | ({"field"} if field is not None else set())
+    assert document["type"] == f"urn:cellplane:problem:{code}"
+    assert document["code"] == code
+    assert document["status"] == status
+    assert document["title"]
+    assert document["detail"]
+    assert document.get("field") == field
+    return document
+
+
+@contextmanager
+def serving(state: Path, **overrides: Any) -> Iterator[Api]:
+    """Run a control plane on a free port; overrides are of its settings."""
+    # With its protocol named, asyncio sets TCP_NODELAY on what it accepts, as it does for uvicorn's own sockets.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        app = create_app(ControlSettings(state_dir=state, port=port, **overrides))
+        # No tracebacks: CPython 3.11 may not format one here while pytest does in its own thread (gh-106905).
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_level="critical", access_log=False, ws="none", timeout_graceful_shutdown=1)
+        )
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="control-plane")
+        thread.start()
+        try:
+            eventually(lambda: server.started or not thread.is_alive(), "the API is up", seconds=START_SECONDS)
+            with httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=10) as http:
+                yield Api(http, port, app)
+        finally:
+            server.should_exit = True
+            thread.join(START_SECONDS)
+            assert not thread.is_alive()

@@ -1,0 +1,104 @@
+"""Random ids and bodies: never a 5xx, and after every change that is taken the table still compiles."""
+
+import json
+import string
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cellplane.control.publisher import compile_publication
+from cellplane.routing import RoutingTable
+from unit.control.serving import Api
+
+bounded = settings(
+    derandomize=True,
+    deadline=None,
+    max_examples=100,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+# Lone surrogates have tests of their own.
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=140)
+names = st.text(string.ascii_lowercase + string.digits + "-", min_size=1, max_size=8)
+cells = st.sampled_from(["cell-1", "cell-2", "cell-3", "cell-9"])
+ids = st.one_of(text, names, cells, st.text("aZ9._:@|+=~-/%\0", max_size=130))
+# A path that ends with a slash is redirected: test_refusals.py.
+segments = ids.filter(lambda value: value != "" and not value.endswith("/"))
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | text,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4),
+    max_leaves=8,
+)
+
+
+def mixed(**members: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Bodies with these members, sometimes with anything in their place, sometimes anything at all."""
+    optional = {name: st.one_of(value, value, value, anything) for name, value in members.items()}
+    likely = st.fixed_dictionaries({}, optional=optional)
+    return st.one_of(likely, likely, likely, anything)
+
+
+tenants = mixed(cell=st.none() | cells, state=st.sampled_from(["active", "suspended", "moving"]))
+cell_bodies = mixed(
+    address=st.sampled_from(["127.0.0.1", "c.example", "::1", "", "a b"]),
+    port=st.integers(-1, 65_536),
+    region=names,
+    jurisdiction=names,
+    status=st.sampled_from(["active", "locked", "retired", "gone"]),
+    weight=st.floats(0, 10),
+)
+pools = mixed(
+    cells=st.lists(cells, max_size=3),
+    strategy=st.sampled_from(["modulo", "ring", "random"]),
+    virtual_nodes=st.integers(-1, 300),
+)
+
+
+def check(api: Api, put: Callable[[], Any]) -> None:
+    response = put()
+    assert response.status_code < 500, response.text
+    if response.status_code == 200:
+        publication = compile_publication(api.service.directory)
+        assert publication is not None
+        assert RoutingTable(publication.data).epoch >= response.json()["epoch"]
+    else:
+        assert response.status_code in {400, 404, 413, 422}
+        assert response.headers["content-type"] == "application/problem+json"
+
+
+@bounded
+@given(tenant_id=ids, body=tenants)
+def test_any_tenant(steady_shop: Api, tenant_id: str, body: object) -> None:
+    path = f"/v1/tenants/{quote(tenant_id, safe='')}"
+    check(steady_shop, lambda: steady_shop.put_bytes(path, json.dumps(body).encode()))
+
+
+@settings(bounded, max_examples=60)
+@given(cell_id=cells | segments, body=cell_bodies)
+def test_any_cell(steady_shop: Api, cell_id: str, body: object) -> None:
+    path = f"/v1/cells/{quote(cell_id, safe='')}"
+    check(steady_shop, lambda: steady_shop.put_bytes(path, json.dumps(body).encode()))
+
+
+@settings(bounded, max_examples=60)
+@given(name=st.sampled_from(["default", "canary"]) | segments, body=pools)
+def test_any_pool(steady_shop: Api, name: str, body: object) -> None:
+    path = f"/v1/pools/{quote(name, safe='')}"
+    check(steady_shop, lambda: steady_shop.put_bytes(path, json.dumps(body).encode()))
+
+
+@bounded
+@given(tenant_id=ids)
+def test_any_route(steady_shop: Api, tenant_id: str) -> None:
+    response = steady_shop.http.get("/v1/route", params={"tenant": tenant_id})
+    assert response.status_code in {200, 422}, response.text
+
+
+@settings(bounded, max_examples=60)
+@given(body=st.binary(max_size=60))
+def test_any_bytes(steady_shop: Api, body: bytes) -> None:
+    for path in ("/v1/tenants/acme", "/v1/cells/cell-1", "/v1/pools/default"):
+        assert steady_shop.put_bytes(path, body).status_code in {200, 400, 422}

@@ -1,0 +1,182 @@
+"""Fleet, cells, pools and tenants over HTTP: what is taken, what is given back, what is refused."""
+
+import pytest
+
+from unit.control.serving import Api, assert_problem
+
+
+def test_a_fleet_is_put_and_read_back(api: Api) -> None:
+    assert_problem(api.get("/v1/fleet"), 404, "not-found")
+    assert api.put("/v1/fleet", {"name": "shop", "unknown_tenant": "reject"}).json() == {"epoch": 1}
+    assert api.get("/v1/fleet").json() == {
+        "name": "shop",
+        "key_header": "x-tenant-id",
+        "default_pool": "default",
+        "unknown_tenant": "reject",
+        "retry_after_seconds": 1,
+    }
+
+
+def test_a_directory_is_one_fleets(shop: Api) -> None:
+    problem = assert_problem(shop.put("/v1/fleet", {"name": "other"}), 409, "conflict")
+    assert "'shop'" in problem["detail"]
+
+
+def test_cells_are_listed_with_what_is_pinned_to_them(shop: Api) -> None:
+    shop.put_epoch("/v1/tenants/acme", {"cell": "cell-2"})
+    items = shop.get("/v1/cells").json()["items"]
+    assert [(cell["id"], cell["pinned_tenants"], cell["healthy"]) for cell in items] == [
+        ("cell-1", 0, None),
+        ("cell-2", 1, None),
+    ]
+    assert items[0] == {
+        "id": "cell-1",
+        "address": "127.0.0.1",
+        "port": 8001,
+        "region": "local",
+        "jurisdiction": "none",
+        "status": "active",
+        "weight": 1.0,
+        "healthy": None,
+        "pinned_tenants": 0,
+    }
+
+
+def test_a_changed_cell_is_in_the_table(shop: Api) -> None:
+    body = {"address": "c.example", "port": 443, "region": "eu-west", "jurisdiction": "eu", "status": "draining"}
+    table = shop.published(shop.put_epoch("/v1/cells/cell-2", {**body, "weight": 2.5}))
+    cell = table.cells[1]
+    assert (cell.id, cell.address, cell.port, cell.region) == ("cell-2", "c.example", 443, "eu-west")
+    assert (cell.jurisdiction, cell.status.value, cell.weight) == ("eu", "draining", 2.5)
+
+
+def test_a_whole_number_is_a_weight(shop: Api) -> None:
+    shop.put_epoch("/v1/cells/cell-2", {"address": "127.0.0.1", "port": 8002, "weight": 2})
+    assert shop.get("/v1/cells").json()["items"][1]["weight"] == 2.0
+
+
+def test_a_cell_that_is_used_stays(shop: Api) -> None:
+    assert_problem(shop.http.delete("/v1/cells/cell-1"), 409, "conflict")
+    shop.put_epoch("/v1/pools/default", {"cells": ["cell-2"]})
+    shop.put_epoch("/v1/tenants/acme", {"cell": "cell-1"})
+    problem = assert_problem(shop.http.delete("/v1/cells/cell-1"), 409, "conflict")
+    assert "'acme'" in problem["detail"]
+    shop.put_epoch("/v1/tenants/acme", {})
+    epoch = shop.http.delete("/v1/cells/cell-1").json()["epoch"]
+    assert [cell.id for cell in shop.published(epoch).cells] == ["cell-2"]
+    assert_problem(shop.http.delete("/v1/cells/cell-1"), 404, "not-found")
+
+
+def test_pools_are_put_and_listed(shop: Api) -> None:
+    table = shop.published(shop.put_epoch("/v1/pools/canary", {"cells": ["cell-2"], "strategy": "modulo"}))
+    assert table.pools == ("canary", "default")
+    assert shop.get("/v1/pools").json()["items"] == [
+        {"name": "canary", "cells": ["cell-2"], "strategy": "modulo", "virtual_nodes": 150},
+        {"name": "default", "cells": ["cell-1", "cell-2"], "strategy": "ring", "virtual_nodes": 150},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "field"),
+    [
+        ({"cells": ["cell-1", "cell-9"]}, "invalid-resource", "pool.cells[1]"),
+        ({"cells": []}, "invalid-resource", "pool.cells"),
+        ({"cells": ["cell-1", "cell-1"]}, "invalid-resource", "pool.cells"),
+        ({"cells": ["cell-1"], "virtual_nodes": 0}, "invalid-resource", "pool.virtual_nodes"),
+        ({"cells": ["cell-1"], "strategy": "random"}, "invalid-request", "body.strategy"),
+        ({}, "invalid-request", "body.cells"),
+    ],
+)
+def test_a_pool_that_cannot_be_is_refused(steady_shop: Api, body: object, code: str, field: str) -> None:
+    assert_problem(steady_shop.put("/v1/pools/default", body), 422, code, field=field)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "field"),
+    [
+        ({"port": 0}, "invalid-resource", "cell.port"),
+        ({"port": 65536}, "invalid-resource", "cell.port"),
+        ({"port": "8001"}, "invalid-request", "body.port"),
+        ({"port": True}, "invalid-request", "body.port"),
+        ({"address": ""}, "invalid-resource", "cell.address"),
+        ({"address": "a b"}, "invalid-resource", "cell.address"),
+        ({"weight": 0}, "invalid-resource", "cell.weight"),
+        ({"weight": 101}, "invalid-resource", "cell.weight"),
+        ({"region": "EU"}, "invalid-resource", "cell.region"),
+        ({"status": "gone"}, "invalid-request", "body.status"),
+        ({"id": "cell-1"}, "invalid-request", "body.id"),
+    ],
+)
+def test_a_cell_that_cannot_be_is_refused(steady_shop: Api, body: dict[str, object], code: str, field: str) -> None:
+    whole = {"address": "127.0.0.1", "port": 8001, **body}
+    assert_problem(steady_shop.put("/v1/cells/cell-1", whole), 422, code, field=field)
+
+
+def test_a_tenant_is_pinned_unpinned_and_removed(shop: Api) -> None:
+    by_slot = shop.get("/v1/route", tenant="acme").json()["cell"]
+    other = "cell-1" if by_slot == "cell-2" else "cell-2"
+    pinned = shop.put("/v1/tenants/acme", {"cell": other})
+    assert pinned.json() == {"id": "acme", "cell": other, "state": "active", "epoch": 5}
+    shop.published(5)
+    assert shop.get("/v1/tenants/acme").json() == {"id": "acme", "cell": other, "state": "active", "placed": other}
+    shop.published(shop.put_epoch("/v1/tenants/acme", {}))
+    assert shop.get("/v1/tenants/acme").json() == {"id": "acme", "cell": None, "state": "active", "placed": by_slot}
+    assert shop.http.delete("/v1/tenants/acme").json() == {"epoch": 7}
+    assert_problem(shop.get("/v1/tenants/acme"), 404, "not-found")
+    assert_problem(shop.http.delete("/v1/tenants/acme"), 404, "not-found")
+
+
+def test_a_change_that_changes_nothing_is_no_epoch(shop: Api) -> None:
+    assert shop.put_epoch("/v1/tenants/acme", {"cell": "cell-2"}) == 5
+    assert shop.put_epoch("/v1/tenants/acme", {"cell": "cell-2"}) == 5
+
+
+def test_a_tenant_of_an_unknown_cell_is_refused(shop: Api) -> None:
+    response = shop.put("/v1/tenants/acme", {"cell": "cell-9"})
+    problem = assert_problem(response, 422, "invalid-resource", field="tenant.cell")
+    assert "cell-1, cell-2" in problem["detail"]
+    assert_problem(shop.get("/v1/tenants/acme"), 404, "not-found")
+
+
+def test_a_suspended_tenant_is_placed_nowhere(shop: Api) -> None:
+    shop.published(shop.put_epoch("/v1/tenants/acme", {"state": "suspended"}))
+    assert shop.get("/v1/tenants/acme").json()["placed"] is None
+    assert shop.get("/v1/route", tenant="acme").json()["reason"] == "tenant-suspended"
+
+
+def test_every_character_of_a_key_is_taken_as_it_is(shop: Api) -> None:
+    key = "A.b_c:d@e|f+g=h~i-0"
+    shop.put_epoch("/v1/tenants/A.b_c:d@e%7Cf+g=h~i-0", {})
+    assert shop.get("/v1/tenants/A.b_c:d@e%7Cf+g=h~i-0").json()["id"] == key
+    assert shop.get("/v1/route", tenant=key).json()["known"] is True
+
+
+def test_pages_of_tenants(shop: Api) -> None:
+    for number in range(5):
+        shop.put_epoch(f"/v1/tenants/t-{number}", {"cell": "cell-1"} if number % 2 else {})
+    first = shop.get("/v1/tenants", limit=2).json()
+    assert [tenant["id"] for tenant in first["items"]] == ["t-0", "t-1"]
+    second = shop.get("/v1/tenants", limit=2, after=first["next"]).json()
+    third = shop.get("/v1/tenants", limit=2, after=second["next"]).json()
+    assert [tenant["id"] for tenant in third["items"]] == ["t-4"]
+    assert third["next"] is None
+    pinned = shop.get("/v1/tenants", cell="cell-1").json()
+    assert [tenant["id"] for tenant in pinned["items"]] == ["t-1", "t-3"]
+    assert shop.get("/v1/tenants", after="t-4").json() == {"items": [], "next": None}
+
+
+def test_a_page_has_a_limit_whatever_is_asked(shop: Api) -> None:
+    for number in range(3):
+        shop.put_epoch(f"/v1/tenants/t-{number}", {})
+    assert len(shop.get("/v1/tenants", limit=10**30).json()["items"]) == 3
+    assert_problem(shop.get("/v1/tenants", limit=0), 422, "invalid-request", field="query.limit")
+    assert_problem(shop.get("/v1/tenants", limit="x"), 422, "invalid-request", field="query.limit")
+
+
+def test_who_changed_is_in_the_log(shop: Api) -> None:
+    shop.http.put("/v1/tenants/acme", json={}, headers={"x-cellplane-actor": "ann"})
+    shop.http.put("/v1/tenants/acme", json={"cell": "cell-1"})
+    log = shop.service.directory.changes(limit=10, after=4)
+    assert [(entry.actor, entry.id) for entry in log] == [("ann", "acme"), ("anonymous", "acme")]
+    long = shop.http.put("/v1/tenants/acme", json={}, headers={"x-cellplane-actor": "a" * 65})
+    assert_problem(long, 422, "invalid-request", field="header.x-cellplane-actor")

@@ -1,0 +1,126 @@
+"""The control plane as a process: killed with -9 between changes, no acknowledged one is lost."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx2
+
+from unit.control.serving import eventually, fill, published
+
+START_SECONDS = 20.0
+ROUNDS = 3
+
+
+class Process:
+    """`python -m cellplane.control` on a folder."""
+
+    def __init__(self, state: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port = listener.getsockname()[1]
+        command = [sys.executable, "-m", "cellplane.control", "--state", str(state), "--port", str(self.port)]
+        with (state / "control.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        self.http = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", trust_env=False, timeout=5)
+        try:
+            eventually(self._answers, "the process answers", seconds=START_SECONDS)
+        except BaseException:
+            self.end(signal.SIGKILL)
+            raise
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, "the process ended before it answered"
+        try:
+            return self.http.get("/healthz").status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    def end(self, number: signal.Signals) -> int:
+        os.kill(self.process.pid, number)
+        self.http.close()
+        return self.process.wait(START_SECONDS)
+
+
+def put_until_it_dies(port: int, names: list[str], acknowledged: dict[str, int]) -> None:
+    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=5) as http:
+        for name in names:
+            try:
+                response = http.put(f"/v1/tenants/{name}", json={"cell": "cell-1"})
+            except httpx2.TransportError:
+                return
+            acknowledged[name] = response.json()["epoch"]
+
+
+def test_no_acknowledged_change_is_lost_to_kill_9(tmp_path: Path) -> None:
+    rng = random.Random(7)
+    acknowledged: dict[str, int] = {}
+    highest = 0
+    tables: dict[int, bytes] = {}
+    for round_number in range(ROUNDS):
+        control = Process(tmp_path)
+        if round_number == 0:
+            fill(control.http)
+        table = published(control.http, max([highest, *acknowledged.values()]))
+        assert table.epoch >= highest
+        assert all(table.find(name.encode()) is not None for name in acknowledged)
+        highest = table.epoch
+        data = control.http.get("/v1/table").content
+        assert tables.setdefault(highest, data) == data
+        before = len(acknowledged)
+        enough = before + rng.randrange(5, 40)
+        writers = [
+            threading.Thread(
+                target=put_until_it_dies,
+                args=(control.port, [f"t-{round_number}-{writer}-{n}" for n in range(1000)], acknowledged),
+            )
+            for writer in range(2)
+        ]
+        for each in writers:
+            each.start()
+        try:
+            eventually(lambda enough=enough: len(acknowledged) >= enough, "some changes are acknowledged")  # type: ignore[misc]
+        finally:
+            control.end(signal.SIGKILL)
+            for each in writers:
+                each.join(START_SECONDS)
+    control = Process(tmp_path)
+    try:
+        last = max(acknowledged.values())
+        table = published(control.http, last)
+        assert all(table.find(name.encode()) is not None for name in acknowledged)
+        epochs = sorted(acknowledged.values())
+        assert len(set(epochs)) == len(epochs)
+        assert control.http.put("/v1/tenants/after", json={"cell": "cell-2"}).json()["epoch"] > last
+    finally:
+        assert control.end(signal.SIGTERM) in {0, -signal.SIGTERM}
+
+
+def test_a_waiting_router_does_not_keep_the_process_from_stopping(tmp_path: Path) -> None:
+    control = Process(tmp_path)
+    fill(control.http)
+    tag = control.http.get("/v1/table").headers["etag"]
+    ended: list[str] = []
+
+    def wait() -> None:
+        url = f"http://127.0.0.1:{control.port}/v1/table?wait=25"
+        try:
+            response = httpx2.get(url, headers={"if-none-match": tag}, timeout=40, trust_env=False)
+            ended.append(str(response.status_code))
+        except httpx2.TransportError:
+            ended.append("cut")
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    time.sleep(0.3)
+    assert waiter.is_alive()
+    control.process.terminate()
+    control.http.close()
+    assert control.process.wait(8) in {0, -signal.SIGTERM}
+    waiter.join(8)
+    assert len(ended) == 1
