@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from cellplane.errors import ControlPlaneError, RouterError, TableError
+from cellplane.errors import CellplaneError, ControlPlaneError, RouterError, TableError
 from cellplane.router.backoff import pause_seconds
 from cellplane.router.engine import Engine, TableRejectedError
 from cellplane.router.metrics import AgentMetrics
@@ -18,9 +18,6 @@ from cellplane.router.tables import StoredTable, TableFolder
 from cellplane.routing import RoutingTable
 
 log = structlog.get_logger()
-
-MAX_REASON_CHARS = 2000
-"""How much of a proxy's reason for a refusal is reported."""
 
 
 class Agent:
@@ -51,50 +48,77 @@ class Agent:
         self._news = asyncio.Event()
 
     async def run(self) -> None:
-        """Serve until cancelled, then stop the proxy."""
+        """Serve until cancelled, then stop the proxy. An agent that fails leaves it running for the next agent."""
         try:
             await self._begin()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._follow())
                 tasks.create_task(self._watch())
                 tasks.create_task(self._report())
-        finally:
+        except asyncio.CancelledError:
             await self._engine.stop()
+            raise
+        finally:
             await self._control.close()
 
     async def _begin(self) -> None:
-        """Start the proxy on the last good table; without one, wait for the first."""
-        stored = self._folder.last_good()
+        """Start the proxy on the last good table; without one, on the first that the control plane gives.
+
+        Raises:
+            RouterError: the proxy does not come up. That is for whoever started the agent to see.
+        """
         failures = 0
-        while stored is None:
+        while self._live is None:
             try:
-                data = await self._control.fetch_table(None, self._settings.poll_wait_seconds)
-                assert data is not None, "a request without a checksum is never answered with 'not modified'"
-                table = await asyncio.to_thread(RoutingTable, data)
-                stored = self._folder.store(table, data)
-            except (ControlPlaneError, TableError) as error:
+                stored = self._folder.last_good() or await self._fetch_first()
+                await self._start_with(stored)
+                self._now_live(stored)
+            except (ControlPlaneError, TableError, OSError) as error:
                 failures += 1
                 await self._pause(failures, error)
-        await self._engine.start(stored)
-        self._now_live(stored)
+
+    async def _fetch_first(self) -> StoredTable:
+        data = await self._control.fetch_table(None, self._settings.poll_wait_seconds)
+        if data is None:
+            raise ControlPlaneError("the control plane answered 'not modified' to a request without a checksum")
+        table = await asyncio.to_thread(RoutingTable, data)
+        return self._folder.store(table, data)
+
+    async def _start_with(self, stored: StoredTable) -> None:
+        """Start the proxy. Where no table was ever live, one that it cannot start with gives way to the next."""
+        try:
+            await self._engine.start(stored)
+        except RouterError:
+            if not self._folder.ever_live():
+                self._folder.drop(stored)
+            raise
 
     async def _follow(self) -> None:
         """Apply each published table."""
         failures = 0
+        clock = asyncio.get_running_loop().time
         while True:
+            asked = clock()
             try:
-                await self._take_next()
+                news = await self._take_next()
                 failures = 0
-            except (ControlPlaneError, RouterError, TableError) as error:
+            except (CellplaneError, OSError) as error:
                 failures += 1
                 await self._pause(failures, error)
+                continue
+            if not news:
+                # Whoever answers without waiting, such as a cache between, is not asked in a loop.
+                await asyncio.sleep(max(0.0, self._settings.poll_interval_seconds - (clock() - asked)))
 
-    async def _take_next(self) -> None:
+    async def _take_next(self) -> bool:
+        """Wait for the next table and switch to it; False where there is none."""
         assert self._live is not None
         known = self._refused_sha256 or self._live.table.sha256
         data = await self._control.fetch_table(known, self._settings.poll_wait_seconds)
         if data is None:
-            return
+            if known == self._live.table.sha256:
+                self._note_agreement()
+            return False
         try:
             table = await asyncio.to_thread(RoutingTable, data)
             self._check_newer(table)
@@ -102,8 +126,8 @@ class Agent:
             self._metrics.tables_rejected.labels(by="agent").inc()
             raise
         if table.sha256 == self._live.table.sha256:
-            self._refused_sha256 = None
-            return
+            self._note_agreement()
+            return False
         stored = self._folder.store(table, data)
         async with self._switching:
             try:
@@ -113,8 +137,9 @@ class Agent:
                 self._refused_sha256 = stored.table.sha256
                 self._folder.drop(stored)
                 self._note_rejection(stored.epoch, str(rejection))
-                return
+                return True
             self._now_live(stored)
+            return True
 
     def _check_newer(self, table: RoutingTable) -> None:
         """Refuse a table that would take the router back: an epoch fences what came before it."""
@@ -128,9 +153,16 @@ class Agent:
 
     def _note_rejection(self, epoch: int, reason: str) -> None:
         assert self._live is not None
-        self._rejected = {"epoch": epoch, "reason": reason[:MAX_REASON_CHARS]}
+        self._rejected = {"epoch": epoch, "reason": reason[: self._settings.max_reason_chars]}
         self._news.set()
         log.error("table_rejected", **self._rejected, live=self._live.epoch)
+
+    def _note_agreement(self) -> None:
+        """The control plane publishes what is live: whatever it published in between is over."""
+        self._refused_sha256 = None
+        if self._rejected is not None:
+            self._rejected = None
+            self._news.set()
 
     def _now_live(self, stored: StoredTable) -> None:
         self._folder.mark_live(stored)
@@ -155,7 +187,7 @@ class Agent:
                 try:
                     await self._engine.start(self._live)
                     log.info("proxy_restarted", epoch=self._live.epoch)
-                except RouterError as error:
+                except (RouterError, OSError) as error:
                     log.error("proxy_restart_failed", error=str(error))
             await asyncio.sleep(self._settings.restart_pause_seconds)
 
@@ -195,7 +227,7 @@ class Agent:
         return {**report, "proxy": state.proxy, "ready": state.ready, "cells": cells}
 
     async def _pause(self, failures: int, error: Exception) -> None:
-        self._metrics.fetch_failures.inc()
+        self._metrics.table_failures.inc()
         seconds = pause_seconds(
             failures,
             base_seconds=self._settings.retry_base_seconds,

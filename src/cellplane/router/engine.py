@@ -41,7 +41,8 @@ class Engine(Protocol):
         """Serve by this table: take over a proxy that already runs, or start one.
 
         Raises:
-            RouterError: it does not come up.
+            RouterError: it does not come up. One that this call started is stopped again; one that was taken over
+                goes on with what it has.
         """
 
     async def apply(self, stored: StoredTable) -> None:

@@ -20,11 +20,13 @@ class AgentMetrics:
             ["by"],
             registry=self.registry,
         )
-        self.fetch_failures = Counter(
-            "cellplane_agent_fetch_failures_total", "Failed requests for a table", registry=self.registry
+        self.table_failures = Counter(
+            "cellplane_agent_table_failures_total",
+            "Times that no table could be fetched, checked, stored or switched to; each is followed by a pause",
+            registry=self.registry,
         )
         self.proxy_restarts = Counter(
             "cellplane_agent_proxy_restarts_total",
-            "Times that the proxy died and was started again",
+            "Times that the proxy was found dead, whether or not the start that followed succeeded",
             registry=self.registry,
         )

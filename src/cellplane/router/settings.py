@@ -33,7 +33,13 @@ class RouterSettings:
     """How long one request for a new table waits at the control plane, seconds."""
 
     fetch_timeout_seconds: float = 10.0
-    """How long the control plane may take to answer beyond the wait, seconds."""
+    """How long the control plane may be silent beyond the wait, seconds."""
+
+    transfer_timeout_seconds: float = 60.0
+    """How long a whole table may take to arrive, beyond the wait, seconds."""
+
+    poll_interval_seconds: float = 0.5
+    """Shortest time between two requests for a table of which the first brought nothing new, seconds."""
 
     retry_base_seconds: float = 0.2
     """Longest pause after the first failed fetch, seconds; it doubles with each further one."""
@@ -52,6 +58,9 @@ class RouterSettings:
 
     report_timeout_seconds: float = 2.0
     """How long one report may take, seconds."""
+
+    max_reason_chars: int = 2000
+    """How much of a proxy's reason for a refusal is reported, characters."""
 
     apply_timeout_seconds: float = 10.0
     """How long Envoy may take to take a table or refuse it, seconds. A table for a million tenants takes under one."""
@@ -117,7 +126,7 @@ class RouterSettings:
     """Buffer of one connection, bytes; beyond it the peer is slowed down."""
 
     idle_timeout_seconds: float = 300.0
-    """Silence after which a client's connection or stream is closed, seconds."""
+    """Silence after which a connection, of a client or to a cell, or a stream is closed, seconds."""
 
     header_timeout_seconds: float = 10.0
     """How long a client may take to send its headers, seconds."""

@@ -1,5 +1,6 @@
 """Where tables come from: the control plane, over HTTP."""
 
+import asyncio
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -29,13 +30,15 @@ class ControlPlane:
         Raises:
             UnreachableError: it cannot be reached.
             ControlPlaneError: it has no table, or sends one beyond the limit.
+
+        The time-outs of the client bound each pause; the one around it bounds an answer that trickles for ever.
         """
         headers = {} if sha256 is None else {"If-None-Match": f'"{sha256}"'}
         timeout = httpx2.Timeout(
             self._settings.fetch_timeout_seconds, read=wait_seconds + self._settings.fetch_timeout_seconds
         )
         try:
-            async with self._client.stream(
+            async with asyncio.timeout(wait_seconds + self._settings.transfer_timeout_seconds), self._client.stream(
                 "GET", "/v1/table", params={"wait": wait_seconds}, headers=headers, timeout=timeout
             ) as response:
                 if response.status_code == HTTPStatus.NOT_MODIFIED:
@@ -59,11 +62,10 @@ class ControlPlane:
             ControlPlaneError: it does not take the report.
         """
         try:
-            response = await self._client.post(
-                f"/v1/routers/{self._settings.router_id}/report",
-                json=dict(report),
-                timeout=self._settings.report_timeout_seconds,
-            )
+            async with asyncio.timeout(self._settings.report_timeout_seconds):
+                response = await self._client.post(
+                    f"/v1/routers/{self._settings.router_id}/report", json=dict(report)
+                )
         except (httpx2.HTTPError, OSError) as error:
             raise UnreachableError(f"the control plane cannot be reached: {error!r}") from error
         if response.status_code != HTTPStatus.OK:

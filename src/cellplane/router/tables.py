@@ -60,6 +60,10 @@ class TableFolder:
         """Forget a table that the proxy refused."""
         stored.path.unlink(missing_ok=True)
 
+    def ever_live(self) -> bool:
+        """Whether the proxy ever ran a table of this folder."""
+        return (self._folder / _POINTER).exists()
+
     def last_good(self) -> StoredTable | None:
         """The table that was live last, or the newest sound one before it, or None."""
         live = self._live_epoch()

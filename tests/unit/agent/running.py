@@ -67,6 +67,8 @@ async def running(state: Path, url: str, engine: FakeEngine | None = None, **ove
     quick: dict[str, Any] = {
         "poll_wait_seconds": 0.5,
         "fetch_timeout_seconds": 0.3,
+        "transfer_timeout_seconds": 0.5,
+        "poll_interval_seconds": 0.05,
         "retry_base_seconds": 0.01,
         "retry_cap_seconds": 0.04,
         "report_interval_seconds": 0.03,

@@ -24,7 +24,7 @@ def test_a_failing_control_plane_is_asked_no_more_often_than_the_cap_allows(
         async with running(tmp_path, control.url, retry_base_seconds=0.05, retry_cap_seconds=0.2) as agent:
             await agent.until(lambda: agent.engine.started == [5], "the first table")
             control.turn(fake_control.status(500))
-            await agent.until(lambda: agent.sample("cellplane_agent_fetch_failures_total") >= 5, "the cap is reached")
+            await agent.until(lambda: agent.sample("cellplane_agent_table_failures_total") >= 5, "the cap is reached")
             # With full jitter the mean pause is half of the cap: 10 in a second.
             assert 3 <= await requests_in(control, 1.0) <= 25
 
@@ -35,13 +35,12 @@ def test_a_first_start_without_a_control_plane_does_not_spin(tmp_path: Path, con
     async def scenario() -> None:
         control.turn(fake_control.status(503))
         async with running(tmp_path, control.url, retry_base_seconds=0.05, retry_cap_seconds=0.2) as agent:
-            await agent.until(lambda: agent.sample("cellplane_agent_fetch_failures_total") >= 5, "the cap is reached")
+            await agent.until(lambda: agent.sample("cellplane_agent_table_failures_total") >= 5, "the cap is reached")
             assert 3 <= await requests_in(control, 1.0) <= 25
 
     asyncio.run(scenario())
 
 
-@pytest.mark.xfail(reason="an answer without news is asked for again at once: hundreds of requests in a second")
 @pytest.mark.parametrize("answer", ["not modified", "the same table"])
 def test_a_control_plane_that_does_not_wait_does_not_make_the_agent_spin(
     tmp_path: Path, control: FakeControl, answer: str
@@ -58,7 +57,6 @@ def test_a_control_plane_that_does_not_wait_does_not_make_the_agent_spin(
     asyncio.run(scenario())
 
 
-@pytest.mark.xfail(reason="only the pause between two bytes is bounded, not the whole answer: it is stuck for ever")
 def test_an_answer_that_never_ends_is_given_up(tmp_path: Path, control: FakeControl) -> None:
     async def scenario() -> None:
         control.publish(table_of(5))
@@ -71,7 +69,6 @@ def test_an_answer_that_never_ends_is_given_up(tmp_path: Path, control: FakeCont
     asyncio.run(scenario())
 
 
-@pytest.mark.xfail(reason="an OSError ends the agent, and with it the proxy: a full disk takes the router down")
 @pytest.mark.parametrize("name", [".table-6.cpt.new", ".live.json.new"])
 def test_a_disk_that_takes_no_file_leaves_the_live_table_serving(
     tmp_path: Path, control: FakeControl, name: str

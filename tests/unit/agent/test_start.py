@@ -23,7 +23,7 @@ def test_a_first_start_waits_for_a_table_and_then_starts_the_proxy(tmp_path: Pat
             control.publish(table_of(7))
             await agent.until(lambda: agent.engine.started == [7], "the proxy starts")
             assert agent.stored() == ["table-7.cpt"]
-            assert agent.sample("cellplane_agent_fetch_failures_total") >= 3
+            assert agent.sample("cellplane_agent_table_failures_total") >= 3
             await agent.until(lambda: agent.sample("cellplane_agent_applied_epoch") == 7, "it is live")
 
     asyncio.run(scenario())
@@ -59,7 +59,6 @@ def test_a_first_start_outlasts_a_bad_control_plane(
     asyncio.run(scenario())
 
 
-@pytest.mark.xfail(reason="an assert on what came over the network ends the agent")
 def test_a_first_start_outlasts_not_modified(tmp_path: Path, control: FakeControl) -> None:
     async def scenario() -> None:
         control.turn(fake_control.status(304))
@@ -76,7 +75,7 @@ def test_with_the_control_plane_dead_it_starts_from_disk(tmp_path: Path, control
             await agent.until(lambda: agent.engine.started == [7], "the proxy starts")
         async with running(tmp_path, DEAD) as agent:
             await agent.until(lambda: agent.engine.started == [7], "the proxy starts without a control plane")
-            await agent.until(lambda: agent.sample("cellplane_agent_fetch_failures_total") > 2, "it goes on trying")
+            await agent.until(lambda: agent.sample("cellplane_agent_table_failures_total") > 2, "it goes on trying")
             assert agent.engine.alive()
 
     asyncio.run(scenario())
@@ -103,12 +102,11 @@ def test_a_proxy_that_does_not_come_up_is_an_error(tmp_path: Path, control: Fake
         async with running(tmp_path, control.url, engine) as agent:
             with pytest.raises(RouterError, match="come up"):
                 await asyncio.wait_for(asyncio.shield(agent.task), 5)
-        assert engine.stops == 1
+        assert engine.stops == 0, "what an earlier agent left serving goes on"
 
     asyncio.run(scenario())
 
 
-@pytest.mark.xfail(reason="a table that was never live is started with again and again; a newer one is not fetched")
 def test_a_first_table_that_the_proxy_cannot_start_with_gives_way_to_the_next(
     tmp_path: Path, control: FakeControl
 ) -> None:

@@ -36,7 +36,12 @@ class EnvoyEngine:
         self._write_table(stored)
         if not adopted:
             self._process.start(first)
-        await self._wait_until_live(resources.version_of(stored.table))
+        try:
+            await self._wait_until_live(resources.version_of(stored.table))
+        except RouterError:
+            if not adopted:
+                await self._process.stop()
+            raise
         self._live = stored
 
     async def apply(self, stored: StoredTable) -> None:

@@ -69,7 +69,13 @@ class EnvoyProcess:
         return self._process.pid if self._process is not None and self.alive() else None
 
     async def take_over(self, bootstrap: bytes) -> bool:
-        """Adopt an Envoy that an earlier agent left behind; stop one that was started with another bootstrap."""
+        """Adopt an Envoy that an earlier agent left behind; stop one that was started with another bootstrap.
+
+        Returns:
+            Whether there is one now, adopted here or started before by this object.
+        """
+        if self.alive():
+            return True
         recorded = self._recorded()
         if recorded is None:
             return False
