@@ -105,6 +105,32 @@ def test_a_directory_is_one_fleets(directory: Directory) -> None:
         directory.put_fleet(Fleet("other"), actor="test")
 
 
+def test_a_pool_is_deleted_unless_it_is_the_fleets_default(directory: Directory) -> None:
+    fill(directory)
+    directory.put_pool(Pool("canary", ("cell-1",)), actor="test")
+    with pytest.raises(ConflictError, match="default"):
+        directory.delete_pool("default", actor="test")
+    directory.put_fleet(Fleet("shop", default_pool="canary"), actor="test")
+    directory.delete_pool("default", actor="test")
+    assert [pool.name for pool in directory.pools()] == ["canary"]
+    with pytest.raises(NotFoundError, match="default"):
+        directory.delete_pool("default", actor="test")
+
+
+def test_a_ring_that_is_too_large_to_compile_is_refused(directory: Directory) -> None:
+    fill(directory)
+    for number in range(1, 4):
+        directory.put_cell(Cell(f"cell-{number}", "127.0.0.1", 8001, weight=75.0), actor="test")
+    cells = ("cell-1", "cell-2", "cell-3")
+    directory.put_pool(Pool("default", cells, virtual_nodes=4096), actor="test")
+    with pytest.raises(ValidationError, match=r"cell\.weight: .* 1024000 points"):
+        directory.put_cell(Cell("cell-1", "127.0.0.1", 8001, weight=100.0), actor="test")
+    directory.put_cell(Cell("cell-4", "127.0.0.1", 8001, weight=100.0), actor="test")
+    with pytest.raises(ValidationError, match=r"pool\.virtual_nodes: .* points"):
+        directory.put_pool(Pool("default", (*cells, "cell-4"), virtual_nodes=4096), actor="test")
+    assert directory.pools()[0].cells == cells
+
+
 def test_pages_of_tenants(directory: Directory) -> None:
     fill(directory)
     for number in range(7):

@@ -6,17 +6,35 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.convertors import Convertor, register_url_convertor
 
 from cellplane.control import schemas
 from cellplane.control.explain import explain
-from cellplane.control.problems import problem
 from cellplane.control.publisher import Publication
 from cellplane.control.service import Service
+from cellplane.control.settings import MAX_ACTOR_CHARS
 from cellplane.directory.rows import cell_row, fleet_row, pool_row, tenant_row
 from cellplane.errors import NotFoundError
 from cellplane.model import Tenant
 from cellplane.model.key import check_key, check_name
 from cellplane.routing import Route, decide
+
+
+class _Rest(Convertor[str]):
+    """All of the rest of a path, so that a bad tenant id is refused with its reason. ``:path`` drops a last newline."""
+
+    regex = r"[\s\S]*"
+
+    def convert(self, value: str) -> str:
+        """The text as it is."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """The text as it is."""
+        return value
+
+
+register_url_convertor("rest", _Rest())
 
 router = APIRouter(
     responses={
@@ -27,8 +45,6 @@ router = APIRouter(
         }
     }
 )
-
-MAX_ACTOR_CHARS = 64
 
 
 def service_of(request: Request) -> Service:
@@ -114,6 +130,12 @@ def put_pool(name: str, spec: schemas.PoolSpec, service: CurrentService, actor: 
     return service.changed(service.directory.put_pool(spec.to_model(name), actor=actor))
 
 
+@router.delete("/v1/pools/{name}", tags=["pools"])
+def delete_pool(name: str, service: CurrentService, actor: Actor) -> schemas.Changed:
+    """Remove a pool that is not the fleet's default."""
+    return service.changed(service.directory.delete_pool(name, actor=actor))
+
+
 @router.get("/v1/tenants", tags=["tenants"])
 def list_tenants(
     service: CurrentService,
@@ -129,7 +151,7 @@ def list_tenants(
     return schemas.TenantList(items=items, next=page.next)
 
 
-@router.get("/v1/tenants/{tenant_id:path}", tags=["tenants"])
+@router.get("/v1/tenants/{tenant_id:rest}", tags=["tenants"])
 def get_tenant(tenant_id: str, service: CurrentService) -> schemas.PlacedTenant:
     """One tenant."""
     check_key("tenant_id", tenant_id)
@@ -137,7 +159,7 @@ def get_tenant(tenant_id: str, service: CurrentService) -> schemas.PlacedTenant:
     return schemas.PlacedTenant(**tenant_row(tenant), placed=_placed(service.publisher.current, tenant))
 
 
-@router.put("/v1/tenants/{tenant_id:path}", tags=["tenants"])
+@router.put("/v1/tenants/{tenant_id:rest}", tags=["tenants"])
 def put_tenant(
     tenant_id: str, spec: schemas.TenantSpec, service: CurrentService, actor: Actor
 ) -> schemas.TenantChanged:
@@ -147,7 +169,7 @@ def put_tenant(
     return schemas.TenantChanged(**tenant_row(tenant), epoch=changed.epoch)
 
 
-@router.delete("/v1/tenants/{tenant_id:path}", tags=["tenants"])
+@router.delete("/v1/tenants/{tenant_id:rest}", tags=["tenants"])
 def delete_tenant(tenant_id: str, service: CurrentService, actor: Actor) -> schemas.Changed:
     """Remove a tenant from the directory."""
     check_key("tenant_id", tenant_id)
@@ -158,9 +180,7 @@ def delete_tenant(tenant_id: str, service: CurrentService, actor: Actor) -> sche
 def explain_route(tenant: str, service: CurrentService) -> schemas.RouteView:
     """How the published table routes a tenant: key → slot or assignment → shard → cell."""
     check_key("tenant", tenant)
-    current = service.publisher.current
-    if current is None:
-        raise NotFoundError("no table is published yet: the directory needs a fleet, a cell and a pool")
+    current = service.publisher.require_current()
     try:
         service.directory.tenant(tenant)
         known = True
@@ -194,7 +214,6 @@ async def report_router(router_id: str, report: schemas.RouterReport, service: C
     """Take a router's report."""
     check_name("router_id", router_id)
     service.routers.report(router_id, report)
-    service.metrics.router_epoch.labels(router=router_id).set(report.epoch)
     current = service.publisher.current
     epoch = 0 if current is None else current.epoch
     return schemas.Health(status="ok", epoch=epoch, published_epoch=None if current is None else epoch)
@@ -216,13 +235,11 @@ async def get_table(
     wait: Annotated[float, Query(ge=0, description="Seconds to wait for a table other than If-None-Match")] = 0,
 ) -> Response:
     """The published routing table."""
-    seconds = min(wait, service.settings.max_wait_seconds)
-    current = await service.publisher.wait_for_other(if_none_match, seconds) if seconds else service.publisher.current
-    if current is None:
-        detail = "no table is published yet: the directory needs a fleet, a cell and a pool"
-        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "no-table", detail, headers={"Retry-After": "1"})
+    if wait:
+        await service.publisher.wait_for_other(if_none_match, min(wait, service.settings.max_wait_seconds))
+    current = service.publisher.require_current()
     headers = {"ETag": current.etag, "X-Cellplane-Epoch": str(current.epoch), "Cache-Control": "no-cache"}
-    if if_none_match == current.etag:
+    if current.matches(if_none_match):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     return Response(current.data, media_type="application/octet-stream", headers=headers)
 

@@ -30,11 +30,13 @@ def create_app(settings: ControlSettings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         directory = Directory(settings.state_dir / DATABASE)
         publisher = Publisher(directory, settings, metrics)
+        routers = RouterRegistry(settings, time.monotonic)
+        metrics.show_routers(routers.routers)
         app.state.service = Service(
             settings=settings,
             directory=directory,
             publisher=publisher,
-            routers=RouterRegistry(settings, time.monotonic),
+            routers=routers,
             metrics=metrics,
             loop=asyncio.get_running_loop(),
         )
@@ -52,9 +54,10 @@ def create_app(settings: ControlSettings) -> FastAPI:
         version=__version__,
         description="Cells, pools, tenants and the routing table of one fleet.",
         lifespan=lifespan,
+        redirect_slashes=False,
     )
     app.include_router(api.router)
-    problems.install(app)
+    problems.install(app, settings)
     app.add_middleware(RequestGuard, settings=settings, metrics=metrics)
     return app
 

@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cellplane.control.metrics import Metrics
@@ -43,13 +43,17 @@ class RequestGuard:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
-        host = request.headers.get("host", "")
+        host = request.headers.get("host", "").lower()
         if host.removesuffix(f":{self._settings.port}") not in self._settings.allowed_hosts:
             detail = f"the control plane answers to {', '.join(self._settings.allowed_hosts)}"
             response = problem(HTTPStatus.MISDIRECTED_REQUEST, "wrong-host", detail)
             await response(scope, receive, send)
             return
-        body = await self._read_body(receive)
+        try:
+            body = await self._read_body(receive)
+        except ClientDisconnect:
+            # Half a body is no request: nothing may change, and nobody waits for an answer.
+            return
         if body is None:
             detail = f"a body may have {self._settings.max_body_bytes} bytes"
             response = problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", detail)
@@ -70,8 +74,8 @@ class RequestGuard:
         body = bytearray()
         while True:
             message = await receive()
-            if message["type"] != "http.request":
-                return bytes(body)
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
             body += message.get("body", b"")
             if len(body) > self._settings.max_body_bytes:
                 return None

@@ -1,6 +1,12 @@
 """The control plane's Prometheus metrics, one registry a process."""
 
+from collections.abc import Callable, Iterable, Iterator
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from cellplane.control.registry import KnownRouter
 
 
 class Metrics:
@@ -11,9 +17,11 @@ class Metrics:
         self._published_epoch = Gauge(
             "cellplane_published_epoch", "Epoch of the table that routers are given", registry=self.registry
         )
-        self._table_bytes = Gauge("cellplane_table_bytes", "Size of that table", registry=self.registry)
+        self._table_bytes = Gauge(
+            "cellplane_table_bytes", "Size of the table that routers are given", registry=self.registry
+        )
         self._publish_seconds = Histogram(
-            "cellplane_publish_seconds", "Time from the directory to a published table", registry=self.registry
+            "cellplane_publish_seconds", "Time to read the directory, compile and publish", registry=self.registry
         )
         self.publish_failures = Counter(
             "cellplane_publish_failures_total",
@@ -26,12 +34,27 @@ class Metrics:
             ["method", "route", "status"],
             registry=self.registry,
         )
-        self.router_epoch = Gauge(
-            "cellplane_router_applied_epoch", "Epoch that a router said it runs", ["router"], registry=self.registry
-        )
+
+    def show_routers(self, routers: Callable[[], Iterable[tuple[KnownRouter, float]]]) -> None:
+        """Show what these routers say, and nothing of one that is forgotten."""
+        self.registry.register(_RouterEpochs(routers))
 
     def published(self, epoch: int, size_bytes: int, seconds: float) -> None:
         """Count one publication."""
         self._published_epoch.set(epoch)
         self._table_bytes.set(size_bytes)
         self._publish_seconds.observe(seconds)
+
+
+class _RouterEpochs(Collector):
+    def __init__(self, routers: Callable[[], Iterable[tuple[KnownRouter, float]]]) -> None:
+        self._routers = routers
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The applied epoch of each router that reports."""
+        family = GaugeMetricFamily(
+            "cellplane_router_applied_epoch", "Epoch that a router said it runs", labels=["router"]
+        )
+        for known, _ in self._routers():
+            family.add_metric([known.id], known.report.epoch)
+        yield family

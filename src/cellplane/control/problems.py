@@ -9,6 +9,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from cellplane.control.publisher import NotPublishedError
+from cellplane.control.settings import ControlSettings
 from cellplane.errors import CellplaneError, ConflictError, DirectoryError, NotFoundError, ValidationError
 
 log = structlog.get_logger()
@@ -40,8 +42,9 @@ def problem(
     return JSONResponse(document, status, dict(headers or {}), media_type="application/problem+json")
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, settings: ControlSettings) -> None:
     """Answer every error of this app with a problem document."""
+    retry_after = {"Retry-After": str(settings.retry_after_seconds)}
 
     @app.exception_handler(CellplaneError)
     async def known(_request: Request, error: CellplaneError) -> JSONResponse:
@@ -53,9 +56,9 @@ def install(app: FastAPI) -> None:
             return problem(HTTPStatus.CONFLICT, "conflict", str(error))
         if isinstance(error, DirectoryError):
             log.error("directory_failed", error=str(error))
-            return problem(
-                HTTPStatus.SERVICE_UNAVAILABLE, "directory-unavailable", str(error), headers={"Retry-After": "1"}
-            )
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, "directory-unavailable", str(error), headers=retry_after)
+        if isinstance(error, NotPublishedError):
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, "no-table", str(error), headers=retry_after)
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", str(error))
 
     @app.exception_handler(RequestValidationError)

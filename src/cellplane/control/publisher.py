@@ -37,6 +37,18 @@ class Publication:
         """The table's checksum as an HTTP entity tag."""
         return f'"{self.table.sha256}"'
 
+    def matches(self, if_none_match: str | None) -> bool:
+        """Whether a request's ``If-None-Match`` names this table (RFC 9110, 13.1.2: weak comparison)."""
+        tags = [] if if_none_match is None else [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+        return "*" in tags or self.etag in tags
+
+
+class NotPublishedError(CellplaneError):
+    """There is no table yet."""
+
+    def __init__(self) -> None:
+        super().__init__("no table is published yet: the directory needs a fleet, a cell and the fleet's default pool")
+
 
 class Publisher:
     """Keeps the current publication equal to the directory. Runs in one event loop."""
@@ -58,14 +70,25 @@ class Publisher:
         """Say that the directory changed."""
         self._wanted.set()
 
-    async def wait_for_other(self, etag: str | None, timeout_seconds: float) -> Publication | None:
-        """The current publication, as soon as its tag is another than ``etag``, or after the time-out."""
+    def require_current(self) -> Publication:
+        """The current publication.
+
+        Raises:
+            NotPublishedError: there is none.
+        """
+        if self._current is None:
+            raise NotPublishedError
+        return self._current
+
+    async def wait_for_other(self, if_none_match: str | None, timeout_seconds: float) -> None:
+        """Return as soon as there is a publication that ``if_none_match`` does not name, or after the time-out."""
         try:
             async with asyncio.timeout(timeout_seconds), self._published:
-                await self._published.wait_for(lambda: self._current is not None and self._current.etag != etag)
+                await self._published.wait_for(
+                    lambda: self._current is not None and not self._current.matches(if_none_match)
+                )
         except TimeoutError:
             pass
-        return self._current
 
     async def run(self) -> None:
         """Publish whenever something changed, until cancelled. A failure leaves the current table and is retried."""
@@ -76,11 +99,14 @@ class Publisher:
             self._wanted.clear()
             try:
                 await self._publish()
-            except CellplaneError as error:
+            except Exception as error:  # noqa: BLE001  # whatever it was: without this task nothing is published again
                 self._metrics.publish_failures.inc()
-                log.error("publish_failed", error=str(error), epoch=await asyncio.to_thread(self._directory.epoch))
+                log.error("publish_failed", error=str(error) or repr(error), published=self._epoch())
                 await asyncio.sleep(self._settings.retry_seconds)
                 self._wanted.set()
+
+    def _epoch(self) -> int | None:
+        return None if self._current is None else self._current.epoch
 
     async def _publish(self) -> None:
         started = perf_counter()

@@ -4,9 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cellplane.control.settings import MAX_REASON_CHARS
 from cellplane.model import Cell, CellStatus, Fleet, Pool, StrategyName, Tenant, TenantState, UnknownTenant
+from cellplane.model.topology import MAX_CELLS
 
 Seconds = Annotated[float, Field(ge=0)]
+Epoch = Annotated[int, Field(ge=0, lt=2**64)]
+Count = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class Strict(BaseModel):
@@ -150,26 +154,26 @@ class RouteView(BaseModel):
 class CellHealth(Strict):
     """Hosts of one cell, as a router's proxy counts them."""
 
-    hosts: Annotated[int, Field(ge=0)]
-    healthy_hosts: Annotated[int, Field(ge=0)]
+    hosts: Count
+    healthy_hosts: Count
 
 
 class Rejection(Strict):
     """A table that the router could not take."""
 
-    epoch: int
-    reason: Annotated[str, Field(max_length=2000)]
+    epoch: Epoch
+    reason: Annotated[str, Field(max_length=MAX_REASON_CHARS)]
 
 
 class RouterReport(Strict):
     """What a router says about itself."""
 
-    epoch: Annotated[int, Field(ge=0)]
+    epoch: Epoch
     sha256: Annotated[str, Field(max_length=64)]
     proxy: Annotated[str, Field(max_length=200)]
     ready: bool
     rejected: Rejection | None = None
-    cells: Annotated[dict[str, CellHealth], Field(max_length=65_534)] = {}
+    cells: Annotated[dict[str, CellHealth], Field(max_length=MAX_CELLS)] = {}
 
 
 class RouterView(BaseModel):

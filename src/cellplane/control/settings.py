@@ -3,6 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+MAX_ACTOR_CHARS = 64
+"""Longest name of who makes a change."""
+
+MAX_REASON_CHARS = 2000
+"""Longest reason for a rejected table in a router's report."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlSettings:
@@ -20,8 +26,8 @@ class ControlSettings:
     allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
     """Host headers that are answered: a web page that resolves its own name to loopback is not."""
 
-    max_body_bytes: int = 64 * 1024
-    """Largest request body, bytes. The largest resource is a pool's list of cells."""
+    max_body_bytes: int = 8 * 1024 * 1024
+    """Largest request body, bytes: a router's report on as many cells as a table can hold."""
 
     max_wait_seconds: float = 30.0
     """Longest that a table request may wait for a new epoch, seconds: below the idle time-outs of proxies."""
@@ -32,11 +38,14 @@ class ControlSettings:
     retry_seconds: float = 1.0
     """Pause after a failed publication before the next try, seconds."""
 
+    retry_after_seconds: int = 1
+    """Retry-After of a 503, seconds."""
+
     page_size: int = 100
-    """Items on a page of a list, when the caller names no limit."""
+    """Tenants on a page of a list, when the caller names no limit."""
 
     max_page_size: int = 1000
-    """Most items on a page of a list."""
+    """Most tenants on a page of a list."""
 
     max_routers: int = 10_000
     """Most routers in the registry; more than that is a client gone wrong."""

@@ -1,7 +1,7 @@
 """The store: every change and its log entry are one transaction, and the log's number is the epoch."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from cellplane.directory.engine import open_sqlite
 from cellplane.directory.records import Change, Page
 from cellplane.errors import ConflictError, DirectoryError, NotFoundError, ValidationError
 from cellplane.model import Cell, Fleet, Pool, Tenant, Topology
+from cellplane.model.topology import MAX_CELLS, MAX_POOLS
 
 
 def utc_now() -> datetime:
@@ -137,6 +138,7 @@ class Directory:
         """Set the fleet's policy; there is one fleet in a directory.
 
         Raises:
+            ValidationError: the default pool is not there, though the one before is: no table could be compiled.
             ConflictError: the directory is another fleet's.
         """
         fleet.validate("fleet")
@@ -144,12 +146,28 @@ class Directory:
             before = connection.execute(select(schema.fleet)).mappings().first()
             if before is not None and before["name"] != fleet.name:
                 raise ConflictError(f"this directory is fleet {before['name']!r}'s, not {fleet.name!r}'s")
+            # The first fleet comes before its pools.
+            if (
+                before is not None
+                and _has_pool(connection, before["default_pool"])
+                and not _has_pool(connection, fleet.default_pool)
+            ):
+                raise ValidationError("fleet.default_pool", f"no pool is named {fleet.default_pool!r}: put it first")
             return self._put(connection, schema.fleet, rows.fleet_row(fleet), actor)
 
     def put_cell(self, cell: Cell, *, actor: str) -> int:
-        """Create or replace a cell."""
+        """Create or replace a cell.
+
+        Raises:
+            ValidationError: its weight gives the ring of a pool too many points.
+            ConflictError: a table can hold no more cells.
+        """
         cell.validate("cell")
         with self._changing() as connection:
+            _require_room(connection, schema.cells, cell.id, MAX_CELLS)
+            for row in _all(connection, schema.pools, schema.pools.c.name):
+                if cell.id in row["cells"]:
+                    _check_ring(connection, "cell.weight", rows.pool_of(row), {cell.id: cell.weight})
             return self._put(connection, schema.cells, rows.cell_row(cell), actor)
 
     def delete_cell(self, cell_id: str, *, actor: str) -> int:
@@ -172,13 +190,28 @@ class Directory:
         """Create or replace a pool.
 
         Raises:
-            ValidationError: a cell of it is not in the directory.
+            ValidationError: a cell of it is not in the directory, or its ring would have too many points.
+            ConflictError: a table can hold no more pools.
         """
         pool.validate("pool")
         with self._changing() as connection:
             for place, cell_id in enumerate(pool.cells):
                 _require_cell(connection, f"pool.cells[{place}]", cell_id)
+            _require_room(connection, schema.pools, pool.name, MAX_POOLS)
+            _check_ring(connection, "pool.virtual_nodes", pool, {})
             return self._put(connection, schema.pools, rows.pool_row(pool), actor)
+
+    def delete_pool(self, name: str, *, actor: str) -> int:
+        """Remove a pool.
+
+        Raises:
+            NotFoundError: it is not in the directory.
+            ConflictError: the fleet names it as its default.
+        """
+        with self._changing() as connection:
+            if _one(connection, schema.fleet, schema.fleet.c.default_pool == name) is not None:
+                raise ConflictError(f"pool {name!r} is the fleet's default: name another default first")
+            return self._delete(connection, schema.pools, name, actor)
 
     def put_tenant(self, tenant: Tenant, *, actor: str) -> int:
         """Create or replace a tenant: pins it to its cell, or leaves it to its slot.
@@ -282,3 +315,21 @@ def _require_cell(connection: Connection, field: str, cell_id: str) -> None:
     if _one(connection, schema.cells, schema.cells.c.id == cell_id) is None:
         known = [row["id"] for row in _all(connection, schema.cells, schema.cells.c.id)]
         raise ValidationError(field, f"no cell is named {cell_id!r}; there are {', '.join(known[:20]) or 'none yet'}")
+
+
+def _has_pool(connection: Connection, name: str) -> bool:
+    return _one(connection, schema.pools, schema.pools.c.name == name) is not None
+
+
+def _require_room(connection: Connection, table: Table, key: str, limit: int) -> None:
+    (column,) = table.primary_key.columns
+    others = connection.execute(select(func.count()).select_from(table).where(column != key)).scalar_one()
+    if others >= limit:
+        raise ConflictError(f"there are {others} {table.info['kind']}s already, as many as a table can hold")
+
+
+def _check_ring(connection: Connection, field: str, pool: Pool, changed: Mapping[str, float]) -> None:
+    """Check a pool's ring as it would be with these weights changed."""
+    weights = {row["id"]: row["weight"] for row in _all(connection, schema.cells, schema.cells.c.id)}
+    weights.update(changed)
+    pool.validate_ring(field, (weights[cell_id] for cell_id in pool.cells))

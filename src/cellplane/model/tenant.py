@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from cellplane.model.key import check_key
+from cellplane.model.key import check_key, check_name
 
 
 class TenantState(Enum):
@@ -32,3 +32,5 @@ class Tenant:
     def validate(self, field: str) -> None:
         """Raise ValidationError with the path of the first field that breaks a rule."""
         check_key(f"{field}.id", self.id)
+        if self.cell is not None:
+            check_name(f"{field}.cell", self.cell)

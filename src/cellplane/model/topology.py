@@ -48,10 +48,12 @@ class Topology:
         cells = _unique("cells", "id", (cell.id for cell in self.cells))
         pools = _unique("pools", "name", (pool.name for pool in self.pools))
         _unique("tenants", "id", (tenant.id for tenant in self.tenants))
+        weights = {cell.id: cell.weight for cell in self.cells}
         for index, pool in enumerate(self.pools):
             for place, cell_id in enumerate(pool.cells):
                 if cell_id not in cells:
                     raise ValidationError(f"pools[{index}].cells[{place}]", f"no cell is named {cell_id!r}")
+            pool.validate_ring(f"pools[{index}].virtual_nodes", (weights[cell_id] for cell_id in pool.cells))
         for index, tenant in enumerate(self.tenants):
             if tenant.cell is not None and tenant.cell not in cells:
                 raise ValidationError(f"tenants[{index}].cell", f"no cell is named {tenant.cell!r}")

@@ -7,6 +7,7 @@ from bisect import bisect_left
 
 import xxhash
 
+from cellplane.model.pool import ring_points
 from cellplane.placement.slots import SLOT_COUNT
 
 
@@ -14,13 +15,13 @@ def place(weights: tuple[tuple[str, float], ...], virtual_nodes: int) -> tuple[s
     """The cell of each slot: that of the first point at or after the slot's own place on the ring.
 
     Args:
-        weights: (cell id, weight) sorted by id; a cell has ``virtual_nodes × weight`` points, at least one.
+        weights: (cell id, weight) sorted by id; a cell has ``ring_points`` points.
         virtual_nodes: points of a cell of weight 1.
     """
     ring = sorted(
         (xxhash.xxh64_intdigest(f"{cell}#{node}".encode(), 0), cell)
         for cell, weight in weights
-        for node in range(max(1, round(virtual_nodes * weight)))
+        for node in range(ring_points(virtual_nodes, weight))
     )
     points = [point for point, _ in ring]
     owners = [cell for _, cell in ring]

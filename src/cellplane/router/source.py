@@ -38,9 +38,12 @@ class ControlPlane:
             self._settings.fetch_timeout_seconds, read=wait_seconds + self._settings.fetch_timeout_seconds
         )
         try:
-            async with asyncio.timeout(wait_seconds + self._settings.transfer_timeout_seconds), self._client.stream(
-                "GET", "/v1/table", params={"wait": wait_seconds}, headers=headers, timeout=timeout
-            ) as response:
+            async with (
+                asyncio.timeout(wait_seconds + self._settings.transfer_timeout_seconds),
+                self._client.stream(
+                    "GET", "/v1/table", params={"wait": wait_seconds}, headers=headers, timeout=timeout
+                ) as response,
+            ):
                 if response.status_code == HTTPStatus.NOT_MODIFIED:
                     return None
                 if response.status_code != HTTPStatus.OK:
@@ -63,9 +66,7 @@ class ControlPlane:
         """
         try:
             async with asyncio.timeout(self._settings.report_timeout_seconds):
-                response = await self._client.post(
-                    f"/v1/routers/{self._settings.router_id}/report", json=dict(report)
-                )
+                response = await self._client.post(f"/v1/routers/{self._settings.router_id}/report", json=dict(report))
         except (httpx2.HTTPError, OSError) as error:
             raise UnreachableError(f"the control plane cannot be reached: {error!r}") from error
         if response.status_code != HTTPStatus.OK:

@@ -65,7 +65,7 @@ def check(api: Api, put: Callable[[], Any]) -> None:
         assert publication is not None
         assert RoutingTable(publication.data).epoch >= response.json()["epoch"]
     else:
-        assert response.status_code in {400, 404, 413, 422}
+        assert response.status_code in {400, 404, 405, 413, 422}
         assert response.headers["content-type"] == "application/problem+json"
 
 

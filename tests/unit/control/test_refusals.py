@@ -7,7 +7,21 @@ import pytest
 
 from unit.control.serving import Api, assert_problem
 
-BAD_IDS = ["a%2Fb", "", "x" * 129, "%2E%2E", "%00", "acme%00", "%C3%A9", "%ED%A0%80", "%FF", "%20", "-a"]
+BAD_IDS = [
+    "a%2Fb",
+    "",
+    "x" * 129,
+    "%2E%2E",
+    "%00",
+    "acme%00",
+    "%C3%A9",
+    "%ED%A0%80",
+    "%FF",
+    "%20",
+    "-a",
+    "a%0Ab",
+    "acme%0A",
+]
 BAD_NAMES = ["x" * 64, "%2E%2E", "%00", "%C3%A9", "%ED%A0%80", "%FF", "UP", "-a", "a-", "a%0A"]
 CELL = {"address": "127.0.0.1", "port": 8001}
 
@@ -29,23 +43,15 @@ def test_what_is_no_name_is_refused(steady_shop: Api, name: str) -> None:
     assert_problem(pool, 422, "invalid-resource", field="pool.name")
 
 
-@pytest.mark.parametrize(
-    "path", ["/v1/cells/a%2Fb", "/v1/cells/..", "/v1/tenants/..", "/v1/tenants/a%0Ab", "/", "/v2/cells", "/v1/tenant"]
-)
+@pytest.mark.parametrize("path", ["/v1/cells/a%2Fb", "/v1/cells/..", "/v1/tenants/..", "/", "/v2/cells", "/v1/tenant"])
 def test_a_path_that_is_no_route_is_404(steady_shop: Api, path: str) -> None:
     assert_problem(steady_shop.put(path, CELL), 404, "no-such-route")
     assert_problem(steady_shop.get(path), 404, "no-such-route")
 
 
-@pytest.mark.xfail(reason="FastAPI redirects to the path without the slash, with 307 and no problem document")
 @pytest.mark.parametrize("path", ["/v1/cells/", "/v1/pools/"])
 def test_an_empty_name_is_404(steady_shop: Api, path: str) -> None:
     assert_problem(steady_shop.put(path, CELL), 404, "no-such-route")
-
-
-@pytest.mark.xfail(reason="Starlette's path convertor ends at a last line feed: the change is made to tenant acme")
-def test_a_line_feed_behind_an_id_is_not_dropped(shop: Api) -> None:
-    assert shop.put("/v1/tenants/acme%0A", {}).status_code in {404, 422}
 
 
 @pytest.mark.parametrize(("method", "path"), [("PATCH", "/v1/fleet"), ("DELETE", "/v1/fleet"), ("POST", "/v1/cells")])
@@ -76,7 +82,6 @@ def test_another_method_is_405(steady_shop: Api, method: str, path: str) -> None
         (b"[" * 30_000, 400, "bad-request"),
         (b'{"a":' * 12_000, 400, "bad-request"),
         (b'{"cell": ' + b"1" * 5000 + b"}", 400, "bad-request"),
-        (b'{"cell": "' + b"x" * 65 * 1024 + b'"}', 413, "body-too-large"),
     ],
     ids=lambda value: repr(value[:24]) if isinstance(value, bytes) else None,
 )
@@ -87,7 +92,6 @@ def test_a_body_that_is_no_tenant_is_refused(steady_shop: Api, body: bytes, stat
     assert_problem(steady_shop.get("/v1/tenants/acme"), 404, "not-found")
 
 
-@pytest.mark.xfail(reason="a lone surrogate reaches SQLite's driver, which raises UnicodeEncodeError: 500")
 @pytest.mark.parametrize(
     ("path", "body"),
     [("/v1/tenants/acme", b'{"cell": "\\ud800"}'), ("/v1/pools/default", b'{"cells": ["\\udfff"]}')],
@@ -131,7 +135,6 @@ def test_a_body_of_another_media_type_is_refused(steady_shop: Api) -> None:
         assert_problem(response, 422, "invalid-request", field="body")
 
 
-@pytest.mark.xfail(reason="the guard hands on what it has when the client is gone before Content-Length: it is applied")
 def test_a_body_that_was_cut_off_changes_nothing(shop: Api) -> None:
     headers = "Host: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\nConnection: close"
     with socket.create_connection(("127.0.0.1", shop.port)) as client:
@@ -145,8 +148,9 @@ def test_a_body_that_was_cut_off_changes_nothing(shop: Api) -> None:
 
 
 def test_a_body_just_within_the_limit_is_read(steady_shop: Api) -> None:
-    body = b'{"cell": "cell-9"' + b" " * (64 * 1024 - 18) + b"}"
-    assert len(body) == 64 * 1024
+    limit = steady_shop.service.settings.max_body_bytes
+    body = b'{"cell": "cell-9"' + b" " * (limit - 18) + b"}"
+    assert len(body) == limit
     assert_problem(steady_shop.put_bytes("/v1/tenants/acme", body), 422, "invalid-resource", field="tenant.cell")
     assert_problem(steady_shop.put_bytes("/v1/tenants/acme", body + b" "), 413, "body-too-large")
 
@@ -159,7 +163,7 @@ def test_a_host_that_is_not_ours_is_421(steady_shop: Api, host: str) -> None:
     assert_problem(steady_shop.get("/v1/tenants/acme"), 404, "not-found")
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LocalHost", "[::1]"])
 def test_our_hosts_are_answered_with_and_without_the_port(steady_shop: Api, host: str) -> None:
     for value in (host, f"{host}:{steady_shop.port}"):
         assert steady_shop.http.get("/healthz", headers={"host": value}).status_code == 200

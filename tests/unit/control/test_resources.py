@@ -112,6 +112,14 @@ def test_a_cell_that_cannot_be_is_refused(steady_shop: Api, body: dict[str, obje
     assert_problem(steady_shop.put("/v1/cells/cell-1", whole), 422, code, field=field)
 
 
+def test_a_pool_is_removed(shop: Api) -> None:
+    shop.put_epoch("/v1/pools/canary", {"cells": ["cell-1"]})
+    epoch = shop.http.delete("/v1/pools/canary").json()["epoch"]
+    assert shop.published(epoch).pools == ("default",)
+    assert_problem(shop.http.delete("/v1/pools/canary"), 404, "not-found")
+    assert_problem(shop.http.delete("/v1/pools/default"), 409, "conflict")
+
+
 def test_a_tenant_is_pinned_unpinned_and_removed(shop: Api) -> None:
     by_slot = shop.get("/v1/route", tenant="acme").json()["cell"]
     other = "cell-1" if by_slot == "cell-2" else "cell-2"
