@@ -19,10 +19,13 @@ from cellplane.cli.commands import EXIT_FAILED, EXIT_UNREACHABLE, cli
 from cellplane.control.__main__ import main as control_process
 from cellplane.control.app import create_app
 from cellplane.control.metrics import Metrics
+from cellplane.control.registry import KnownRouter
+from cellplane.control.schemas import RouterReport
 from cellplane.control.settings import ControlSettings
 from cellplane.router.__main__ import main as router_process
 from cellplane.router.envoy.replies import local_replies
 from cellplane.router.metrics import AgentMetrics
+from cellplane.router.settings import RouterSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "cellplane"
@@ -203,8 +206,11 @@ def metrics() -> Iterator[str]:
         "In Prometheus' text format. A histogram is exported as `_bucket`, `_sum` and `_count`. Envoy's own are at its "
         "admin port, `/stats/prometheus`."
     )
+    control = Metrics()
+    report = RouterReport(epoch=1, sha256="", proxy="", ready=True)
+    control.show_routers(lambda: [(KnownRouter("router-1", report, 0), 0)])
     served = (
-        ("Control plane: `/metrics` of the API", Metrics()),
+        ("Control plane: `/metrics` of the API", control),
         ("Router's agent: `/metrics` at `--metrics-port`, on loopback", AgentMetrics()),
     )
     for title, holder in served:
@@ -213,7 +219,7 @@ def metrics() -> Iterator[str]:
 
 
 def metric_rows(holder: object, registry: CollectorRegistry) -> list[Row]:
-    """The metrics that an object holds, which must be those of its registry."""
+    """The metrics that an object holds, and those that its registry collects from elsewhere, with a sample each."""
     held = [value for value in vars(holder).values() if isinstance(value, MetricWrapperBase)]
     rows: list[Row] = []
     names: set[str] = set()
@@ -223,7 +229,10 @@ def metric_rows(holder: object, registry: CollectorRegistry) -> list[Row]:
         exported = about.name + ("_total" if about.type == "counter" else "")
         labels = " ".join(code(label) for label in metric._labelnames)  # noqa: SLF001  # no public name tells them
         rows.append((code(exported), about.type, labels, documented(exported, about.documentation)))
-    assert names == {family.name for family in registry.collect()}, "every metric is an attribute of its holder"
+    for family in registry.collect():
+        if family.name not in names:
+            labels = " ".join(code(label) for label in family.samples[0].labels)
+            rows.append((code(family.name), family.type, labels, documented(family.name, family.documentation)))
     return sorted(rows)
 
 
@@ -336,7 +345,9 @@ def module_problems() -> list[Row]:
 
 def envoy_problems() -> list[Row]:
     """The local replies that the agent configures."""
-    documents = [mapper["body_format_override"]["json_format"] for mapper in local_replies()["mappers"]]
+    unused = Path("unused")
+    settings = RouterSettings(router_id="router-1", control_url="", state_dir=unused, port=1, admin_port=2)
+    documents = [mapper["body_format_override"]["json_format"] for mapper in local_replies(settings)["mappers"]]
     return [(document["code"], str(document["status"]), document["detail"]) for document in documents]
 
 

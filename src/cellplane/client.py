@@ -8,7 +8,13 @@ import httpx2
 from cellplane.errors import ControlPlaneError, UnreachableError
 
 TIMEOUT_SECONDS = 10.0
-"""How long the control plane may take to answer."""
+"""How long the control plane may take to answer, seconds."""
+
+LIVE_TIMEOUT_SECONDS = 10.0
+"""How long to wait until all routers run a change, seconds."""
+
+LIVE_POLL_SECONDS = 0.02
+"""Time between looks whether they do, seconds."""
 
 
 class Client:

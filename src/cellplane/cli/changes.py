@@ -9,13 +9,8 @@ import click
 from cellplane.cli.options import control_option, json_option
 from cellplane.cli.output import print_json
 from cellplane.cli.reads import ACTOR
-from cellplane.client import Client
+from cellplane.client import LIVE_POLL_SECONDS, LIVE_TIMEOUT_SECONDS, Client
 from cellplane.errors import ControlPlaneError
-
-LIVE_TIMEOUT_SECONDS = 10.0
-"""How long to wait until all routers run a change."""
-
-_POLL_SECONDS = 0.02
 
 
 @click.command()
@@ -68,4 +63,4 @@ def _wait_live(client: Client, epoch: int) -> int:
                 f"epoch {epoch} is published, but {', '.join(behind)} did not apply it in "
                 f"{LIVE_TIMEOUT_SECONDS:.0f} s: see `cellplane routers`"
             )
-        time.sleep(_POLL_SECONDS)
+        time.sleep(LIVE_POLL_SECONDS)

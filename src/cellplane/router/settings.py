@@ -83,8 +83,11 @@ class RouterSettings:
     drain_seconds: float = 0.5
     """How long Envoy goes on with open requests after it was asked to stop, seconds."""
 
-    stop_timeout_seconds: float = 5.0
+    stop_timeout_seconds: float = 2.0
     """How long Envoy may take to stop before it is killed, seconds."""
+
+    retry_after_seconds: int = 1
+    """Retry-After of the 503 and 504 that Envoy answers by itself, seconds; the fleet sets that of the others."""
 
     health_interval_seconds: float = 1.0
     """Time between Envoy's health checks of a cell, seconds."""

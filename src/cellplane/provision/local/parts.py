@@ -1,6 +1,5 @@
 """The parts of a local fleet: the control plane, the router, and each cell with its own four processes."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -12,7 +11,7 @@ from typing import Protocol
 
 import cellplane
 from cellplane.errors import ProvisionError
-from cellplane.processes import ProcessId, find_process, is_running, processes_in
+from cellplane.processes import ProcessId, find_process, is_running, processes_in, send_signal
 from cellplane.provision.local import unprivileged
 from cellplane.provision.local.child import Child, stop_all
 from cellplane.provision.local.folder import StateFolder, read_json
@@ -20,8 +19,6 @@ from cellplane.provision.local.probe import http_ok, tcp_open, wait_until
 from cellplane.provision.local.settings import LocalSettings
 
 Command = list[str | Path]
-
-_INITDB_TIMEOUT_SECONDS = 60
 
 
 class Part(Protocol):
@@ -106,11 +103,11 @@ class RouterPart:
         return {"agent": self._agent.process, "envoy": self._envoy()}
 
     def stop(self) -> None:
-        """See Part. The agent stops Envoy; where the agent is dead, Envoy is asked directly."""
-        stop_all([self._agent], self._settings.stop_server_seconds)
+        """See Part. The agent stops Envoy; where the agent is dead, Envoy is killed."""
+        stop_all([self._agent], self._settings.stop_router_seconds)
         envoy = self._envoy()
         if envoy is not None:
-            os.kill(envoy.pid, signal.SIGKILL)
+            send_signal(envoy, signal.SIGKILL)
         self._record.unlink(missing_ok=True)
 
     def _envoy(self) -> ProcessId | None:
@@ -202,18 +199,19 @@ class CellPart:
         shutil.rmtree(fresh, ignore_errors=True)
         command: Command = [*unprivileged.prefix(), postgres_binary("initdb"), "-D", fresh, "-U", "postgres"]
         command += ["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions"]
-        with self._log.open("ab") as log:
-            done = subprocess.run(
-                command,
-                check=False,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                timeout=_INITDB_TIMEOUT_SECONDS,
-                start_new_session=True,
-            )
-        if done.returncode != 0:
-            raise ProvisionError(f"{self.name}: initdb failed: see {self._log}")
+        try:
+            with self._log.open("ab") as log:
+                subprocess.run(
+                    command,
+                    check=True,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    timeout=self._settings.start_timeout_seconds,
+                    start_new_session=True,
+                )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise ProvisionError(f"{self.name}: initdb failed ({error}): see {self._log}") from error
         fresh.rename(self._data)
 
     def _forget_killed_postmaster(self) -> None:

@@ -39,13 +39,17 @@ class LocalSettings:
     """Time between looks at the parts, seconds."""
 
     restart_pause_seconds: float = 0.3
-    """Pause before a dead router part is started again, seconds."""
+    """Pause before the router's agent is started again after it died, seconds; the agent starts Envoy again."""
 
     stop_app_seconds: float = 3.0
-    """How long an app may take to stop before it is killed, seconds."""
+    """How long the control plane, or an API or worker of a cell, may take to stop before it is killed, seconds."""
 
     stop_server_seconds: float = 4.0
-    """How long a database or queue may take to stop before it is killed, seconds."""
+    """How long a cell's database or queue may then take to stop before it is killed, seconds."""
+
+    stop_router_seconds: float = 7.0
+    """How long the router's agent may take to stop Envoy and then itself before both are killed, seconds: more than
+    Envoy's admin interface, its drain and its own stop may take together."""
 
     probe_interval_seconds: float = 0.05
     """Time between looks whether a part that starts is up, seconds."""

@@ -6,8 +6,7 @@ The module marks the requests that it refuses with a header, so that what it ans
 from typing import Any
 
 from cellplane.router.envoy.names import REFUSAL_HEADER
-
-RETRY_AFTER_SECONDS = 1
+from cellplane.router.settings import RouterSettings
 
 _FLAGGED = (
     # flags, status, code, title, detail (https://www.envoyproxy.io/docs, access log, RESPONSE_FLAGS)
@@ -39,19 +38,20 @@ _TITLES = {
 }
 
 
-def local_replies() -> dict[str, Any]:
+def local_replies(settings: RouterSettings) -> dict[str, Any]:
     """Envoy's ``local_reply_config``."""
+    retry_after = settings.retry_after_seconds
     flagged = [
-        _mapper({"response_flag_filter": {"flags": list(flags)}}, status, code, detail)
+        _mapper({"response_flag_filter": {"flags": list(flags)}}, status, code, detail, retry_after)
         for flags, status, code, detail in _FLAGGED
     ]
-    by_status = [_mapper(_status_is(status), status, code, detail) for status, code, detail in _BY_STATUS]
+    by_status = [_mapper(_status_is(status), status, code, detail, retry_after) for status, code, detail in _BY_STATUS]
     return {"mappers": flagged + by_status}
 
 
-def _mapper(matches: dict[str, Any], status: int, code: str, detail: str) -> dict[str, Any]:
+def _mapper(matches: dict[str, Any], status: int, code: str, detail: str, retry_after: int) -> dict[str, Any]:
     not_refused_by_module = {"header_filter": {"header": {"name": REFUSAL_HEADER, "present_match": False}}}
-    retry = {"header": {"key": "retry-after", "value": str(RETRY_AFTER_SECONDS)}, "append_action": _OVERWRITE}
+    retry = {"header": {"key": "retry-after", "value": str(retry_after)}, "append_action": _OVERWRITE}
     return {
         "filter": {"and_filter": {"filters": [not_refused_by_module, matches]}},
         "status_code": status,

@@ -154,7 +154,7 @@ def connection_manager(settings: RouterSettings) -> Json:
             },
         },
         "http_filters": [module, router],
-        "local_reply_config": local_replies(),
+        "local_reply_config": local_replies(settings),
         "server_name": "cellplane",
         # The edge: the client's address is the peer's, and what it says about itself is not believed.
         "use_remote_address": True,
