@@ -214,7 +214,10 @@ def _write_broken(base: str) -> None:
             case(f"{name}: entry size 0", (entry + 24 - 8 + 8, "00000000")),
             case(f"{name}: unknown critical type", (entry, "63000000")),
         ]
+    strings_at = sections[Section.STRINGS][1].to_bytes(8, "little").hex()
     cases += [
+        case("sections overlap", (sections[Section.FLEET][0] + 8, strings_at)),
+        case("fleet: name is not UTF-8", (at(Section.STRINGS), "ff" * sections[Section.STRINGS][2])),
         case("fleet: default pool out of range", (at(Section.FLEET, 16), "0700")),
         case("fleet: unknown_tenant out of range", (at(Section.FLEET, 18), "09")),
         case("fleet: key header outside of STRINGS", (at(Section.FLEET, 8), "ffffff7f")),

@@ -252,16 +252,17 @@ def _read_directory(data: memoryview, section_count: int) -> dict[Section, _Sect
     if end > len(data):
         raise TableError(f"the directory of {section_count} sections is longer than the file")
     sections: dict[Section, _SectionEntry] = {}
-    before = 0
+    before, free_from = 0, end
     for place in range(section_count):
         fields = layout.SECTION.unpack_from(data, layout.HEADER_SIZE + place * layout.SECTION.size)
         kind, flags, offset, length, entry_size, entry_count = fields
         if kind <= before:
             raise TableError(f"section {place}: type {kind} is out of order")
         before = kind
-        inside = end <= offset <= offset + length <= len(data) and offset % layout.SECTION_ALIGNMENT == 0
+        inside = free_from <= offset <= offset + length <= len(data) and offset % layout.SECTION_ALIGNMENT == 0
         if not inside or entry_size * entry_count != length:
             raise TableError(f"section {kind}: {entry_count} × {entry_size} at {offset}+{length} is inconsistent")
+        free_from = offset + length
         try:
             section = Section(kind)
         except ValueError:
