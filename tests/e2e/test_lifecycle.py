@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 from e2e.harness import CELLPLANE, STOP_SECONDS, Demo, eventually, exists, free_ports, start_demo
@@ -36,7 +37,10 @@ def test_ctrl_c_stops_everything_and_a_second_demo_finds_its_data(tmp_path: Path
     with start_demo(state) as demo:
         pids = demo.all_pids()
         demo.run("assign", "tenant-001", "cell-3")
-        demo.process.send_signal(signal.SIGINT)
+        # As when a terminal and make both pass it on.
+        for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
+            demo.process.send_signal(number)
+            time.sleep(0.05)
         demo.process.wait(STOP_SECONDS)
         assert demo.process.returncode == 0
         assert_nothing_left(demo, pids)

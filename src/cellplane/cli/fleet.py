@@ -1,6 +1,5 @@
 """`cellplane demo` and `cellplane up`: a whole fleet on this machine."""
 
-import os
 import signal
 import sys
 import threading
@@ -53,9 +52,7 @@ def _run(settings: LocalSettings, epilogue: Callable[[LocalSettings], str] | Non
     stopping = threading.Event()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        if stopping.is_set():
-            # Asked twice: whoever asks does not want to wait. What is left is ended by the next start.
-            os._exit(1)
+        # Asked twice is asked once: a terminal and make may both pass a signal on, and stopping takes seconds at most.
         stopping.set()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
