@@ -39,28 +39,39 @@ def _put(control_url: str, tenant: str, body: dict[str, str], *, as_json: bool, 
     with Client(control_url, ACTOR) as client:
         changed = client.put(f"/v1/tenants/{quote(tenant, safe='')}", body)
         routers = _wait_live(client, changed["epoch"]) if wait else None
-        placed = client.get("/v1/route", tenant=tenant) if wait else None
+        placed = client.get(f"/v1/tenants/{quote(tenant, safe='')}")["placed"] if wait else None
     milliseconds = round((time.monotonic() - began) * 1000)
     if as_json:
         print_json({**changed, "routers": routers, "milliseconds": milliseconds})
         return
-    target = changed["cell"] or "its slot" if placed is None else placed["cell"]
-    click.echo(f"{tenant} → {target} (epoch {changed['epoch']})", nl=routers is None)
-    if routers is not None:
-        click.echo(f", live on {routers} router{'' if routers == 1 else 's'} after {milliseconds} ms")
+    target = changed["cell"] or placed or "its slot"
+    state = "" if changed["state"] == "active" else f", {changed['state']}"
+    click.echo(f"{tenant} → {target}{state} (epoch {changed['epoch']}), {_liveness(routers, milliseconds)}")
+
+
+def _liveness(routers: int | None, milliseconds: int) -> str:
+    if routers is None:
+        return "not waited for"
+    if routers == 0:
+        return "published, but no router reports"
+    return f"live on {routers} router{'' if routers == 1 else 's'} after {milliseconds} ms"
 
 
 def _wait_live(client: Client, epoch: int) -> int:
-    """Wait until no router that reports is behind this epoch, and return how many run it."""
+    """Wait until this epoch is published and every router that reports runs it, and return how many do."""
     deadline = time.monotonic() + LIVE_TIMEOUT_SECONDS
     while True:
-        routers: list[dict[str, Any]] = [item for item in client.get("/v1/routers")["items"] if not item["lost"]]
-        behind = [item["id"] for item in routers if item["epoch"] < epoch]
-        if not behind:
+        found = client.get("/v1/routers")
+        published: int = found["published_epoch"] or 0
+        routers: list[dict[str, Any]] = [item for item in found["items"] if not item["lost"]]
+        # A router beyond the published epoch runs what another directory said: it does not count as having the change.
+        late = [item["id"] for item in routers if not epoch <= item["epoch"] <= published or item["rejected"]]
+        if published >= epoch and not late:
             return len(routers)
         if time.monotonic() > deadline:
+            found_late = f"{', '.join(late)} did not apply epoch {epoch}"
+            problem = found_late if published >= epoch else f"epoch {epoch} was not published"
             raise ControlPlaneError(
-                f"epoch {epoch} is published, but {', '.join(behind)} did not apply it in "
-                f"{LIVE_TIMEOUT_SECONDS:.0f} s: see `cellplane routers`"
+                f"the change is made, but {problem} in {LIVE_TIMEOUT_SECONDS:.0f} s: see `cellplane routers`"
             )
         time.sleep(LIVE_POLL_SECONDS)

@@ -163,10 +163,9 @@ def get_tenant(tenant_id: str, service: CurrentService) -> schemas.PlacedTenant:
 def put_tenant(
     tenant_id: str, spec: schemas.TenantSpec, service: CurrentService, actor: Actor
 ) -> schemas.TenantChanged:
-    """Create or replace a tenant: `{"cell": "cell-3"}` pins it, `{}` leaves it to its slot."""
-    tenant = spec.to_model(tenant_id)
-    changed = service.changed(service.directory.put_tenant(tenant, actor=actor))
-    return schemas.TenantChanged(**tenant_row(tenant), epoch=changed.epoch)
+    """Create or change a tenant: `{"cell": "cell-3"}` pins it, `{}` leaves it to its slot; its state stays."""
+    tenant, epoch = service.directory.assign(tenant_id, spec.cell, state=spec.tenant_state(), actor=actor)
+    return schemas.TenantChanged(**tenant_row(tenant), epoch=service.changed(epoch).epoch)
 
 
 @router.delete("/v1/tenants/{tenant_id:rest}", tags=["tenants"])
@@ -202,7 +201,7 @@ def list_routers(service: CurrentService) -> schemas.RouterList:
                 **known.report.model_dump(exclude={"cells"}),
                 age_seconds=round(age, 3),
                 lost=age > service.settings.router_stale_seconds,
-                behind=max(0, published - known.report.epoch),
+                behind=0 if current is None else published - known.report.epoch,
             )
             for known, age in service.routers.routers()
         ],

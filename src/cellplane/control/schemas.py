@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from cellplane.control.settings import MAX_REASON_CHARS
-from cellplane.model import Cell, CellStatus, Fleet, Pool, StrategyName, Tenant, TenantState, UnknownTenant
+from cellplane.model import Cell, CellStatus, Fleet, Pool, StrategyName, TenantState, UnknownTenant
 from cellplane.model.topology import MAX_CELLS
 
 Seconds = Annotated[float, Field(ge=0)]
@@ -64,11 +64,13 @@ class TenantSpec(Strict):
     """A tenant: pinned to a cell, or, without one, placed by its slot."""
 
     cell: str | None = None
-    state: Literal["active", "suspended"] = "active"
+    state: Annotated[
+        Literal["active", "suspended"] | None, Field(description="Absent: as it is; active for a new tenant")
+    ] = None
 
-    def to_model(self, tenant_id: str) -> Tenant:
-        """The tenant of this body."""
-        return Tenant(tenant_id, self.cell, TenantState(self.state))
+    def tenant_state(self) -> TenantState | None:
+        """The state of this body, None where it names none."""
+        return None if self.state is None else TenantState(self.state)
 
 
 class Changed(BaseModel):
@@ -187,7 +189,9 @@ class RouterView(BaseModel):
     rejected: Rejection | None
     age_seconds: Seconds
     lost: bool = Field(description="Whether it has been silent for too long")
-    behind: int = Field(description="Published epoch less its own")
+    behind: int = Field(
+        description="Published epoch less its own; negative when the directory was restored from an older copy"
+    )
 
 
 class RouterList(BaseModel):

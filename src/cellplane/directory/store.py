@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, func, insert, select
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql import ColumnElement
 
 from cellplane.directory import rows, schema
 from cellplane.directory.engine import open_sqlite
 from cellplane.directory.records import Change, Page
 from cellplane.errors import ConflictError, DirectoryError, NotFoundError, ValidationError
-from cellplane.model import Cell, Fleet, Pool, Tenant, Topology
+from cellplane.model import Cell, Fleet, Pool, Tenant, TenantState, Topology
 from cellplane.model.topology import MAX_CELLS, MAX_POOLS
 
 
@@ -214,16 +214,31 @@ class Directory:
             return self._delete(connection, schema.pools, name, actor)
 
     def put_tenant(self, tenant: Tenant, *, actor: str) -> int:
-        """Create or replace a tenant: pins it to its cell, or leaves it to its slot.
+        """Create or replace a tenant; raises as ``assign`` does."""
+        return self.assign(tenant.id, tenant.cell, state=tenant.state, actor=actor)[1]
+
+    def assign(
+        self, tenant_id: str, cell: str | None, *, state: TenantState | None = None, actor: str
+    ) -> tuple[Tenant, int]:
+        """Pin a tenant to a cell, or, without one, leave it to its slot; create it where it is new.
+
+        Args:
+            state: None keeps the state that it has.
+
+        Returns:
+            The tenant as it is now, and the epoch from which on it is so.
 
         Raises:
             ValidationError: the id is no key, or the cell is not in the directory.
         """
-        tenant.validate("tenant")
+        Tenant(tenant_id, cell).validate("tenant")
         with self._changing() as connection:
-            if tenant.cell is not None:
-                _require_cell(connection, "tenant.cell", tenant.cell)
-            return self._put(connection, schema.tenants, rows.tenant_row(tenant), actor)
+            if cell is not None:
+                _require_cell(connection, "tenant.cell", cell)
+            before = _one(connection, schema.tenants, schema.tenants.c.id == tenant_id)
+            kept = TenantState.ACTIVE if before is None else rows.tenant_of(before).state
+            tenant = Tenant(tenant_id, cell, state or kept)
+            return tenant, self._put(connection, schema.tenants, rows.tenant_row(tenant), actor)
 
     def delete_tenant(self, tenant_id: str, *, actor: str) -> int:
         """Remove a tenant.
@@ -294,8 +309,9 @@ class Directory:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except DatabaseError as error:
-            raise DirectoryError(f"the directory's database failed, nothing was changed: {error.orig}") from error
+        except SQLAlchemyError as error:
+            reason = getattr(error, "orig", None) or error
+            raise DirectoryError(f"the directory's database failed, nothing was changed: {reason}") from error
 
 
 def _epoch(connection: Connection) -> int:

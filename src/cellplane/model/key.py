@@ -44,9 +44,29 @@ def check_name(field: str, value: str) -> None:
         )
 
 
+_NOT_FROM_CLIENTS = frozenset(
+    {
+        "connection",
+        "content-length",
+        "expect",
+        "forwarded",
+        "host",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "x-request-id",
+    }
+)
+"""Headers that end at a connection, or that a proxy writes anew: no client says its key with them."""
+
+_PROXY_PREFIXES = ("x-cell-", "x-envoy-", "x-forwarded-", "sec-", "proxy-")
+
+
 def check_header_name(field: str, value: str) -> None:
     """Raise ValidationError unless the text is a lower-case HTTP header name that a client may send."""
     if len(value) > MAX_NAME_CHARS or _HEADER.fullmatch(value) is None:
         raise ValidationError(field, f"expected a lower-case header name, found {value[:80]!r}")
-    if value.startswith("x-cell-"):
-        raise ValidationError(field, f"{value!r}: x-cell-* is what routers set; name another header")
+    if value in _NOT_FROM_CLIENTS or value.startswith(_PROXY_PREFIXES):
+        raise ValidationError(field, f"{value!r} is set or consumed by proxies on the way: name another header")

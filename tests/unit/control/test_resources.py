@@ -146,6 +146,20 @@ def test_a_tenant_of_an_unknown_cell_is_refused(shop: Api) -> None:
     assert_problem(shop.get("/v1/tenants/acme"), 404, "not-found")
 
 
+def test_assigning_a_suspended_tenant_leaves_it_suspended(shop: Api) -> None:
+    shop.put_epoch("/v1/tenants/acme", {"cell": "cell-1", "state": "suspended"})
+    assert shop.put("/v1/tenants/acme", {"cell": "cell-2"}).json()["state"] == "suspended"
+    assert shop.put("/v1/tenants/acme", {}).json() == {"id": "acme", "cell": None, "state": "suspended", "epoch": 7}
+    assert shop.put("/v1/tenants/acme", {"state": "active"}).json()["state"] == "active"
+    assert shop.put("/v1/tenants/new", {}).json()["state"] == "active"
+
+
+@pytest.mark.parametrize("header", ["host", "connection", "x-request-id", "x-forwarded-for", "x-envoy-x", "x-cell-id"])
+def test_a_header_that_proxies_write_is_no_key_header(steady_shop: Api, header: str) -> None:
+    response = steady_shop.put("/v1/fleet", {"name": "shop", "key_header": header})
+    assert_problem(response, 422, "invalid-resource", field="fleet.key_header")
+
+
 def test_a_suspended_tenant_is_placed_nowhere(shop: Api) -> None:
     shop.published(shop.put_epoch("/v1/tenants/acme", {"state": "suspended"}))
     assert shop.get("/v1/tenants/acme").json()["placed"] is None
