@@ -78,22 +78,47 @@ def test_headers_that_only_look_alike_are_refused(edge: Edge, name: str) -> None
     assert (answer.status, answer.json()["code"]) == (400, "bad-request")
 
 
-def test_trailers_cannot_say_it_either(edge: Edge) -> None:
-    answer = edge.ask(
-        [("x-tenant-id", "acme"), ("transfer-encoding", "chunked"), ("trailer", "x-cell-id")],
-        method="POST",
-        trailing=b"2\r\nhi\r\n0\r\nx-cell-id: cell-1\r\nx-tenant-id: other\r\n\r\n",
-    )
+def assert_problem(answer: RawAnswer | None, status: int, code: str) -> None:
     assert answer is not None
-    assert answer.reached("x-cell-id") == ["cell-3"]
-    assert answer.reached("x-tenant-id") == ["acme"]
+    assert (answer.status, answer.headers.get("content-type")) == (status, "application/problem+json"), answer
+    document = answer.json()
+    assert set(document) == {"type", "title", "status", "detail", "code"}
+    assert (document["status"], document["code"]) == (status, code)
+    assert document["type"] == f"urn:cellplane:problem:{code}"
 
 
 @pytest.mark.parametrize("path", ["/a%2Fb", "/a%5cb"])
 def test_escaped_slashes_are_refused(edge: Edge, path: str) -> None:
-    answer = edge.ask([("x-tenant-id", "acme")], path=path)
+    assert_problem(edge.ask([("x-tenant-id", "acme")], path=path), 400, "bad-request")
+
+
+def test_a_client_cannot_silence_a_refusal(edge: Edge) -> None:
+    answer = edge.ask([("x-tenant-id", "acme"), ("x-cell-refusal", "1")], path="/a%2Fb")
+    assert_problem(answer, 400, "bad-request")
+
+
+@pytest.mark.parametrize(
+    ("line", "headers", "expected"),
+    [
+        ("OPTIONS *", [], (404, "no-route")),
+        ("CONNECT shop.example:443", [], (404, "no-route")),
+        ("GET /", [("upgrade", "websocket"), ("connection", "upgrade")], (403, "upgrade-refused")),
+        ("POST /", [("transfer-encoding", "gzip")], (501, "request-refused")),
+    ],
+    ids=["options *", "connect", "websocket", "transfer-encoding"],
+)
+def test_what_is_not_routed_is_refused_with_a_problem(
+    edge: Edge, line: str, headers: list[tuple[str, str]], expected: tuple[int, str]
+) -> None:
+    method, path = line.split()
+    assert_problem(edge.ask([("x-tenant-id", "acme"), *headers], method=method, path=path), *expected)
+
+
+def test_a_grpc_client_gets_a_grpc_status(edge: Edge) -> None:
+    answer = edge.ask([("content-type", "application/grpc")], method="POST")
     assert answer is not None
-    assert (answer.status, answer.json()["code"]) == (400, "bad-request")
+    assert (answer.status, answer.headers["grpc-status"]) == (200, "3")
+    assert '"code":"missing-key"' in answer.headers["grpc-message"]
 
 
 def test_paths_are_normalised_before_a_cell_sees_them(edge: Edge) -> None:

@@ -16,14 +16,8 @@ pub const CELL_ID: &[u8] = b"x-cell-id";
 pub const CELL_EPOCH: &[u8] = b"x-cell-epoch";
 /// The partition key.
 pub const TENANT_ID: &[u8] = b"x-tenant-id";
-/// Marks a request that is answered here, so that the texts of Envoy's own errors (`local_reply_config`) do not
-/// replace the answer.
-const REFUSAL: &[u8] = b"x-cell-refusal";
 /// What begins so is said by routers only.
 const ROUTER_PREFIX: &[u8] = b"x-cell-";
-
-/// The `Retry-After` of a 503 where no table says another: the time in which an agent mends a router.
-const RETRY_AFTER_WITHOUT_TABLE_S: u32 = 5;
 
 /// What becomes of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +36,7 @@ where
 {
     let table = config.map(|config| &config.table);
     let routed = config
-        .ok_or_else(|| Code::NoTable.into())
+        .ok_or_else(|| Code::NoRoute.into())
         .and_then(|config| route(stream, config));
     match routed {
         Ok(()) => Verdict::Continue,
@@ -163,6 +157,14 @@ fn strip<S: Stream>(
     Ok(())
 }
 
+fn is_grpc<S: Stream>(stream: &S) -> bool {
+    let mut found = false;
+    let all_seen = stream.scan(Headers::Request, |name, value| {
+        found |= name == b"content-type" && value.starts_with(b"application/grpc");
+    });
+    all_seen.is_ok() && found
+}
+
 fn refuse<S, B>(stream: &mut S, refusal: Refusal, table: Option<&Table<B>>) -> Verdict
 where
     S: Stream,
@@ -170,18 +172,21 @@ where
 {
     let problem = refusal.code.problem();
     let cell = table.zip(refusal.cell).map(|(table, cell)| table.cell_id(cell));
+    // What may succeed later was refused by a table.
     let retry_after = table
-        .map_or(RETRY_AFTER_WITHOUT_TABLE_S, Table::retry_after_s)
-        .to_string();
-    let headers = [
-        ("content-type", "application/problem+json"),
-        ("retry-after", retry_after.as_str()),
-    ];
-    let may_succeed_later = problem.status == 503;
-    stream.set(REFUSAL, b"1");
+        .filter(|_| problem.status == 503)
+        .map(|table| table.retry_after_s().to_string());
+    let mut headers = vec![if is_grpc(stream) {
+        // Envoy makes a gRPC answer of it, and would call it a success.
+        ("grpc-status", problem.grpc_status())
+    } else {
+        ("content-type", "application/problem+json")
+    }];
+    headers.extend(retry_after.as_deref().map(|seconds| ("retry-after", seconds)));
+    stream.mark_refused();
     stream.reply(&Reply {
         status: problem.status,
-        headers: if may_succeed_later { &headers } else { &headers[..1] },
+        headers: &headers,
         body: &problem.document(cell),
         details: &problem.response_details(),
     });

@@ -19,8 +19,8 @@ pub enum Code {
     CellMaintenance,
     /// No cell of the tenant serves and has a healthy host.
     CellUnavailable,
-    /// The route has no table: nothing is known about any tenant.
-    NoTable,
+    /// No route with a table takes the request: it is a CONNECT, or an OPTIONS of `*`.
+    NoRoute,
     /// There are more headers than one scan looks at.
     TooManyHeaders,
     /// A fault of this module.
@@ -101,9 +101,9 @@ pub const PROBLEMS: [Problem; 11] = [
         detail: "No cell of this tenant can serve the request now.",
     },
     Problem {
-        code: Code::NoTable, name: "no-table", status: 503,
-        title: "No routing table",
-        detail: "This router has no routing table yet.",
+        code: Code::NoRoute, name: "no-route", status: 404,
+        title: "No route",
+        detail: "This router takes no such request: it routes by path and tenant.",
     },
     Problem {
         code: Code::TooManyHeaders, name: "too-many-headers", status: 431,
@@ -139,6 +139,18 @@ impl Problem {
         format!(
             r#"{{"type":"urn:cellplane:problem:{name}","title":"{title}","status":{status},"detail":"{detail}","code":"{name}"{cell}}}"#
         )
+    }
+
+    /// What a gRPC client is told instead of the HTTP status
+    /// (<https://grpc.github.io/grpc/core/md_doc_statuscodes.html>).
+    pub fn grpc_status(&self) -> &'static str {
+        match self.status {
+            403 => "7",
+            404 => "5",
+            500 => "13",
+            503 => "14",
+            _ => "3",
+        }
     }
 
     /// Envoy's response code details: what access logs show.

@@ -60,6 +60,10 @@ impl Stream for FixedStream {
 
     fn clear_route_cache(&mut self) {}
 
+    fn mark_refused(&mut self) {
+        unreachable!("a routed request is not refused");
+    }
+
     fn healthy_hosts(&self) -> usize {
         1
     }

@@ -133,3 +133,6 @@ class RouterSettings:
 
     header_timeout_seconds: float = 10.0
     """How long a client may take to send its headers, seconds."""
+
+    client_timeout_seconds: float = 300.0
+    """How long a client may take to send a whole request, seconds."""

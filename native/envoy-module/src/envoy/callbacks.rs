@@ -51,6 +51,10 @@ struct RawHeader {
     value: Buf,
 }
 
+/// Namespace of the dynamic metadata that the filter sets, and its one key. `local_reply_config` looks for it.
+const METADATA: &[u8] = b"cellplane";
+const REFUSED: &[u8] = b"refused";
+
 /// Envoy's object for a stream's filter.
 pub(super) type FilterPtr = *mut c_void;
 
@@ -62,6 +66,12 @@ extern "C" {
     fn envoy_dynamic_module_callback_http_set_header(filter: FilterPtr, kind: u32, name: Buf, value: Buf) -> bool;
     fn envoy_dynamic_module_callback_http_add_header(filter: FilterPtr, kind: u32, name: Buf, value: Buf) -> bool;
     fn envoy_dynamic_module_callback_http_clear_route_cache(filter: FilterPtr);
+    fn envoy_dynamic_module_callback_http_set_dynamic_metadata_bool(
+        filter: FilterPtr,
+        namespace: Buf,
+        key: Buf,
+        value: bool,
+    );
     fn envoy_dynamic_module_callback_http_get_cluster_host_count(
         filter: FilterPtr,
         priority: u32,
@@ -210,6 +220,18 @@ impl Stream for EnvoyStream {
             );
         }
         healthy
+    }
+
+    fn mark_refused(&mut self) {
+        // SAFETY: see `new`. Envoy copies the names before it returns.
+        unsafe {
+            envoy_dynamic_module_callback_http_set_dynamic_metadata_bool(
+                self.filter,
+                Buf::of(METADATA),
+                Buf::of(REFUSED),
+                true,
+            );
+        }
     }
 
     fn reply(&mut self, reply: &Reply) {

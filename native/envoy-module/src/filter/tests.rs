@@ -76,12 +76,10 @@ fn a_refused_request_has_no_route_by_what_it_spoofed() {
 
 #[test]
 fn only_a_refused_request_is_marked_as_refused() {
-    let headers = |key| [("x-tenant-id", key), ("x-cell-refusal", "spoofed")];
-    let mut stream = FakeStream::new("GET", &headers("suspended"));
+    let mut stream = FakeStream::new("GET", &[("x-tenant-id", "suspended")]);
     assert_eq!(on_request_headers(&mut stream, Some(&config(|_| {}))), Verdict::Stop);
-    assert_eq!(stream.values("x-cell-refusal"), ["1"]);
-    let stream = routed(&config(|_| {}), FakeStream::new("GET", &headers("pinned")));
-    assert_eq!(stream.values("x-cell-refusal"), [""; 0]);
+    assert!(stream.marked);
+    assert!(!routed(&config(|_| {}), FakeStream::new("GET", &[("x-tenant-id", "pinned")])).marked);
 }
 
 #[test]
@@ -132,6 +130,15 @@ fn a_refusal_is_a_problem_document() {
 }
 
 #[test]
+fn a_grpc_client_is_told_a_grpc_status() {
+    let headers = |key| [("x-tenant-id", key), ("content-type", "application/grpc+proto")];
+    for (key, status) in [("suspended", "7"), ("maintained", "14"), ("/", "3")] {
+        let answer = refused(Some(&config(|_| {})), FakeStream::new("POST", &headers(key)));
+        assert_eq!(answer.headers[0], ("grpc-status".to_owned(), status.to_owned()));
+    }
+}
+
+#[test]
 fn only_a_503_says_when_to_retry() {
     let answer = refused(
         Some(&config(|_| {})),
@@ -165,10 +172,10 @@ fn a_request_whose_cells_are_all_down_is_refused() {
 fn nothing_passes_without_a_table() {
     let answer = refused(
         None,
-        FakeStream::new("GET", &[("x-tenant-id", "pinned"), ("x-cell-id", "cell-1")]),
+        FakeStream::new("CONNECT", &[("x-tenant-id", "pinned"), ("x-cell-id", "cell-1")]),
     );
-    assert_eq!((answer.status, answer.details.as_str()), (503, "cellplane_no_table"));
-    assert_eq!(answer.headers[1], ("retry-after".to_owned(), "5".to_owned()));
+    assert_eq!((answer.status, answer.details.as_str()), (404, "cellplane_no_route"));
+    assert_eq!(answer.headers.len(), 1);
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub struct FakeStream {
     /// Cells whose cluster has no healthy host.
     pub down: Vec<&'static str>,
     pub answer: Option<Answer>,
+    /// Whether the answer was said to be the filter's own.
+    pub marked: bool,
     /// The cluster of the route, which was chosen when the route cache was last empty.
     pub cluster: Option<String>,
 }
@@ -100,6 +102,10 @@ impl Stream for FakeStream {
 
     fn clear_route_cache(&mut self) {
         self.cluster = self.cluster_header();
+    }
+
+    fn mark_refused(&mut self) {
+        self.marked = true;
     }
 
     fn healthy_hosts(&self) -> usize {

@@ -6,8 +6,11 @@ CELL_HEADER = "x-cell-id"
 CELL_HEADER_PREFIX = "x-cell-"
 """What clients send with this prefix never reaches a cell."""
 
-REFUSAL_HEADER = "x-cell-refusal"
-"""Header by which the module marks a request that it answers itself; no cell sees it."""
+METADATA = "cellplane"
+"""Namespace of the dynamic metadata that the module writes."""
+
+METADATA_REFUSED = "refused"
+"""Key by which the module marks a request that it answers itself."""
 
 FILTER = "cellplane"
 MODULE = "cellplane_envoy"

@@ -1,11 +1,12 @@
 """Envoy's own error answers, as the same problem documents that the module writes.
 
-The module marks the requests that it refuses with a header, so that what it answered stays as it is.
+The module marks the requests that it refuses in their dynamic metadata, which no client can write, so that what it
+answered stays as it is. To a gRPC client Envoy says the same as a gRPC status.
 """
 
 from typing import Any
 
-from cellplane.router.envoy.names import REFUSAL_HEADER
+from cellplane.router.envoy.names import METADATA, METADATA_REFUSED
 from cellplane.router.settings import RouterSettings
 
 _FLAGGED = (
@@ -21,14 +22,21 @@ _FLAGGED = (
 
 _BY_STATUS = (
     (400, "bad-request", "The request is not valid HTTP, or not one that this router takes."),
+    (403, "upgrade-refused", "The router passes on no upgrade to another protocol."),
+    (404, "no-route", "This router takes no such request: it routes by path and tenant."),
     (408, "request-timeout", "The request did not arrive in time."),
     (413, "body-too-large", "The request's body is too large."),
     (426, "upgrade-required", "The request needs a newer HTTP version."),
     (431, "headers-too-large", "The request's headers are too large."),
 )
 
+_OTHER = "request-refused"
+"""Code of whatever else Envoy refuses."""
+
 _TITLES = {
     400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
     408: "Request Timeout",
     413: "Content Too Large",
     426: "Upgrade Required",
@@ -40,27 +48,32 @@ _TITLES = {
 
 def local_replies(settings: RouterSettings) -> dict[str, Any]:
     """Envoy's ``local_reply_config``."""
-    retry_after = settings.retry_after_seconds
+    retry_after = {"key": "retry-after", "value": str(settings.retry_after_seconds)}
+    later = [{"header": retry_after, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]
     flagged = [
-        _mapper({"response_flag_filter": {"flags": list(flags)}}, status, code, detail, retry_after)
+        {
+            **_mapper({"response_flag_filter": {"flags": list(flags)}}, code, _TITLES[status], detail, status),
+            "status_code": status,
+            "headers_to_add": later,
+        }
         for flags, status, code, detail in _FLAGGED
     ]
-    by_status = [_mapper(_status_is(status), status, code, detail, retry_after) for status, code, detail in _BY_STATUS]
-    return {"mappers": flagged + by_status}
+    by_status = [
+        _mapper(_status("EQ", status), code, _TITLES[status], detail, status) for status, code, detail in _BY_STATUS
+    ]
+    detail = "The router does not take this request."
+    other = _mapper(_status("GE", 400), _OTHER, "Request refused", detail, "%RESPONSE_CODE%")
+    return {"mappers": [*flagged, *by_status, other]}
 
 
-def _mapper(matches: dict[str, Any], status: int, code: str, detail: str, retry_after: int) -> dict[str, Any]:
-    not_refused_by_module = {"header_filter": {"header": {"name": REFUSAL_HEADER, "present_match": False}}}
-    retry = {"header": {"key": "retry-after", "value": str(retry_after)}, "append_action": _OVERWRITE}
+def _mapper(matches: dict[str, Any], code: str, title: str, detail: str, status: int | str) -> dict[str, Any]:
     return {
-        "filter": {"and_filter": {"filters": [not_refused_by_module, matches]}},
-        "status_code": status,
-        "headers_to_add": [retry] if status in {503, 504} else [],
+        "filter": {"and_filter": {"filters": [_NOT_REFUSED_BY_MODULE, matches]}},
         "body_format_override": {
             "content_type": "application/problem+json",
             "json_format": {
                 "type": f"urn:cellplane:problem:{code}",
-                "title": _TITLES[status],
+                "title": title,
                 "status": status,
                 "detail": detail,
                 "code": code,
@@ -69,9 +82,15 @@ def _mapper(matches: dict[str, Any], status: int, code: str, detail: str, retry_
     }
 
 
-def _status_is(status: int) -> dict[str, Any]:
-    value = {"default_value": status, "runtime_key": f"cellplane.reply.{status}"}
-    return {"status_code_filter": {"comparison": {"op": "EQ", "value": value}}}
+def _status(operator: str, status: int) -> dict[str, Any]:
+    value = {"default_value": status, "runtime_key": f"cellplane.reply.{operator.lower()}_{status}"}
+    return {"status_code_filter": {"comparison": {"op": operator, "value": value}}}
 
 
-_OVERWRITE = "OVERWRITE_IF_EXISTS_OR_ADD"
+# True where the module said nothing: what it says is never "not refused".
+_NOT_REFUSED_BY_MODULE = {
+    "metadata_filter": {
+        "matcher": {"filter": METADATA, "path": [{"key": METADATA_REFUSED}], "value": {"bool_match": False}},
+        "match_if_key_not_found": True,
+    }
+}

@@ -156,7 +156,7 @@ def connection_manager(settings: RouterSettings) -> Json:
         "http_filters": [module, router],
         "local_reply_config": local_replies(settings),
         "server_name": "cellplane",
-        # The edge: the client's address is the peer's, and what it says about itself is not believed.
+        # The edge: the client's address is the peer's. Envoy appends it to X-Forwarded-For, and drops x-envoy-*.
         "use_remote_address": True,
         "normalize_path": True,
         "merge_slashes": True,
@@ -174,6 +174,7 @@ def connection_manager(settings: RouterSettings) -> Json:
         },
         "stream_idle_timeout": _seconds(settings.idle_timeout_seconds),
         "request_headers_timeout": _seconds(settings.header_timeout_seconds),
+        "request_timeout": _seconds(settings.client_timeout_seconds),
     }
 
 
