@@ -94,20 +94,17 @@ class EnvoyRouter:
         wait_until(self._live, f"{self.name}: see {folder}")
 
     def _live(self) -> bool:
-        admin = f"http://{HOST}:{self.settings.admin_port}/ready"
-        return answers(admin) and answers(self.url, {"x-tenant-id": "tenant-0000001", CELL_HEADER: "cell-1"})
+        return answers(self.url, {"x-tenant-id": "tenant-0000001", CELL_HEADER: "cell-1"})
 
     def pid(self) -> int:
         """See Router."""
-        pid = self._process.pid()
-        assert pid is not None, f"{self.name} died"
-        return pid
+        process = self._process.process
+        assert process is not None, f"{self.name} died"
+        return process.pid
 
     def stop(self) -> None:
         """See Router."""
-        child = self._process.pid()
-        if child is not None:
-            subprocess.run(["kill", str(child)], check=False)
+        self._process.kill()
 
 
 def module_router(name: str, stored: StoredTable, folder: Path) -> EnvoyRouter:
@@ -158,9 +155,7 @@ class BackendEnvoy:
 
     def stop(self) -> None:
         """End it."""
-        pid = self._process.pid()
-        if pid is not None:
-            subprocess.run(["kill", str(pid)], check=False)
+        self._process.kill()
 
 
 class HAProxyRouter:
@@ -226,11 +221,10 @@ def resources_json(value: Json) -> bytes:
 
 
 def _settings(name: str, folder: Path) -> RouterSettings:
-    chosen = port_choice.choose(HOST, ["port", "admin"], {})
+    port = port_choice.choose(HOST, ["port"], {})["port"]
     return RouterSettings(
         router_id="bench",
         control_url="http://127.0.0.1:1",
         state_dir=(folder / name.replace(" ", "-").replace(",", "")).absolute(),
-        port=chosen["port"],
-        admin_port=chosen["admin"],
+        port=port,
     )

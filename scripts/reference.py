@@ -203,8 +203,8 @@ def metrics() -> Iterator[str]:
     """What both processes count."""
     yield "## Metrics"
     yield (
-        "In Prometheus' text format. A histogram is exported as `_bucket`, `_sum` and `_count`. Envoy's own are at its "
-        "admin port, `/stats/prometheus`."
+        "In Prometheus' text format. A histogram is exported as `_bucket`, `_sum` and `_count`. Envoy's own "
+        "(`envoy_…`) come with the agent's."
     )
     control = Metrics()
     report = RouterReport(epoch=1, sha256="", proxy="", ready=True)
@@ -346,7 +346,7 @@ def module_problems() -> list[Row]:
 def envoy_problems() -> list[Row]:
     """The local replies that the agent configures."""
     unused = Path("unused")
-    settings = RouterSettings(router_id="router-1", control_url="", state_dir=unused, port=1, admin_port=2)
+    settings = RouterSettings(router_id="router-1", control_url="", state_dir=unused, port=1)
     documents = [mapper["body_format_override"]["json_format"] for mapper in local_replies(settings)["mappers"]]
     return [(document["code"], str(document["status"]), document["detail"]) for document in documents]
 

@@ -158,13 +158,12 @@ def stored_with_stubs(
 @contextmanager
 def start_edge(folder: Path, stored: StoredTable, **options: Any) -> Iterator[Edge]:
     """Run an Envoy by this table."""
-    port, admin_port = free_ports(2)
+    (port,) = free_ports(1)
     settings = RouterSettings(
         router_id="test",
         control_url="http://127.0.0.1:1",
         state_dir=folder,
         port=port,
-        admin_port=admin_port,
         health_interval_seconds=0.2,
         drain_seconds=0.0,
         **options,

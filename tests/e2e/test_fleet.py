@@ -192,6 +192,7 @@ def test_metrics_and_openapi(demo: Demo) -> None:
     ports = json.loads((demo.state / "endpoints.json").read_text())["ports"]
     agent = httpx2.get(f"http://127.0.0.1:{ports['router.metrics']}/metrics", trust_env=False).text
     assert f"cellplane_agent_applied_epoch {float(published)}" in agent
+    assert 'envoy_cluster_upstream_rq_total{envoy_cluster_name="cell-1"}' in agent
 
 
 def failed(answers: list[Answer]) -> list[Answer]:

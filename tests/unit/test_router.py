@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from cellplane.durable import write_durably
 from cellplane.model import Cell, Fleet, Pool, Tenant, Topology
 from cellplane.router.backoff import pause_seconds
-from cellplane.router.durable import write_durably
 from cellplane.router.envoy import resources
 from cellplane.router.envoy.admin import rejection_reason
 from cellplane.router.settings import RouterSettings
@@ -90,7 +90,7 @@ def test_a_damaged_pointer_is_not_the_end(tmp_path: Path, pointer: str) -> None:
 
 
 def test_clusters_are_the_tables_cells(tmp_path: Path) -> None:
-    settings = RouterSettings(router_id="r", control_url="http://x", state_dir=tmp_path, port=1, admin_port=2)
+    settings = RouterSettings(router_id="r", control_url="http://x", state_dir=tmp_path, port=1)
     table, _ = table_of(7, address="cell-1.internal")
     rendered = resources.clusters(table, settings)
     assert [cluster["name"] for cluster in rendered["resources"]] == ["cell-1", "cell-2"]
@@ -103,7 +103,7 @@ def test_clusters_are_the_tables_cells(tmp_path: Path) -> None:
 
 
 def test_routes_name_the_table_by_path_and_epoch(tmp_path: Path) -> None:
-    settings = RouterSettings(router_id="r", control_url="http://x", state_dir=tmp_path, port=1, admin_port=2)
+    settings = RouterSettings(router_id="r", control_url="http://x", state_dir=tmp_path, port=1)
     table, data = table_of(7)
     stored = StoredTable(table, tmp_path / "table-7.cpt")
     stored.path.write_bytes(data)

@@ -23,25 +23,40 @@ from cellplane.router.source import ControlPlane
 @click.option("--state", type=click.Path(path_type=Path), required=True, help="Folder of this router.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address for clients.")
 @click.option("--port", type=click.IntRange(1, 65535), required=True, help="Port for clients.")
-@click.option("--admin-port", type=click.IntRange(1, 65535), required=True, help="Envoy's admin port.")
-@click.option("--metrics-port", type=click.IntRange(0, 65535), default=0, help="Port of the agent's metrics; 0: none.")
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Port of the metrics, its own and Envoy's; 0: none.",
+)
 @click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Envoy's worker threads.")
 def main(metrics_port: int, state: Path, **options: object) -> None:
     """Run a router."""
     configure_logs("router")
     settings = RouterSettings(state_dir=state, **options)  # type: ignore[arg-type]  # click has checked the types
-    metrics = AgentMetrics()
-    if metrics_port:
-        start_http_server(metrics_port, "127.0.0.1", metrics.registry)
     with suppress(asyncio.CancelledError):
-        asyncio.run(_serve(settings, metrics))
+        asyncio.run(_serve(settings, metrics_port))
 
 
-async def _serve(settings: RouterSettings, metrics: AgentMetrics) -> None:
-    agent = Agent(settings, EnvoyEngine(settings), ControlPlane(settings), metrics, random.Random())  # noqa: S311
-    running = asyncio.ensure_future(agent.run())
+async def _serve(settings: RouterSettings, metrics_port: int) -> None:
+    metrics = AgentMetrics()
+    engine = EnvoyEngine(settings)
+    loop = asyncio.get_running_loop()
+    if metrics_port:
+        metrics.show_proxy(
+            lambda: asyncio.run_coroutine_threadsafe(engine.metrics(), loop).result(settings.admin_timeout_seconds)
+        )
+        start_http_server(metrics_port, "127.0.0.1", metrics.registry)
+    agent = Agent(settings, engine, ControlPlane(settings), metrics, random.Random())  # noqa: S311
+    running = asyncio.create_task(agent.run())
+
+    def stop() -> None:
+        # Asked twice is asked once: a stop that is cut short would leave Envoy behind.
+        if not running.cancelling():
+            running.cancel()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+        loop.add_signal_handler(number, stop)
     await running
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from cellplane.errors import CellplaneError, ControlPlaneError, RouterError, TableError
+from cellplane.faults import fault_point
 from cellplane.router.backoff import pause_seconds
 from cellplane.router.engine import Engine, TableRejectedError
 from cellplane.router.metrics import AgentMetrics
@@ -44,6 +45,8 @@ class Agent:
         self._live: StoredTable | None = None
         self._rejected: dict[str, Any] | None = None
         self._refused_sha256: str | None = None
+        self._refused_at = 0.0
+        self._answered_at = 0.0
         self._switching = asyncio.Lock()
         self._news = asyncio.Event()
 
@@ -62,43 +65,75 @@ class Agent:
             await self._control.close()
 
     async def _begin(self) -> None:
-        """Start the proxy on the last good table; without one, on the first that the control plane gives.
+        """Start the proxy, or take over one that runs, on the best table that there is.
 
         Raises:
-            RouterError: the proxy does not come up. That is for whoever started the agent to see.
+            RouterError: the proxy comes up with none. That is for whoever started the agent to see.
         """
         failures = 0
         while self._live is None:
             try:
-                stored = self._folder.last_good() or await self._fetch_first()
-                await self._start_with(stored)
-                self._now_live(stored)
+                await self._start_on_the_best()
             except (ControlPlaneError, TableError, OSError) as error:
                 failures += 1
                 await self._pause(failures, error)
 
-    async def _fetch_first(self) -> StoredTable:
-        data = await self._control.fetch_table(None, self._settings.poll_wait_seconds)
+    async def _start_on_the_best(self) -> None:
+        """Try what an earlier proxy ran, then what this router remembers, then what the control plane has."""
+        failed: RouterError | None = None
+        tried: set[str] = set()
+        for find in (self._table_of_last_proxy, self._remembered_table, self._fetch_first):
+            try:
+                stored = await find()
+            except ControlPlaneError:
+                if failed is not None:
+                    raise failed from None
+                raise
+            if stored is None or stored.table.sha256 in tried:
+                continue
+            tried.add(stored.table.sha256)
+            try:
+                await self._engine.start(stored)
+            except RouterError as error:
+                log.error("proxy_not_started", epoch=stored.epoch, error=str(error))
+                self._folder.drop(stored)
+                failed = error
+                continue
+            self._now_live(stored)
+            return
+        assert failed is not None, "the control plane gives a table or raises"
+        raise failed
+
+    async def _table_of_last_proxy(self) -> StoredTable | None:
+        """What the proxy has switched to, also where the agent died before it could note so."""
+        version = await self._engine.last_version()
+        return None if version is None else self._folder.find(version)
+
+    async def _remembered_table(self) -> StoredTable | None:
+        """The table that was live last; where it is damaged, a newer one if there is any, or the one before."""
+        stored = self._folder.last_good()
+        live = self._folder.live_epoch()
+        if stored is None or live is None or stored.epoch >= live:
+            return stored
+        try:
+            return await self._fetch_first(wait_seconds=0)
+        except (ControlPlaneError, TableError):
+            log.error("older_table_taken", epoch=stored.epoch, was_live=live)
+            return stored
+
+    async def _fetch_first(self, wait_seconds: float | None = None) -> StoredTable:
+        wait = self._settings.poll_wait_seconds if wait_seconds is None else wait_seconds
+        data = await self._control.fetch_table(None, wait)
         if data is None:
             raise ControlPlaneError("the control plane answered 'not modified' to a request without a checksum")
         table = await asyncio.to_thread(RoutingTable, data)
         return self._folder.store(table, data)
 
-    async def _start_with(self, stored: StoredTable) -> None:
-        """Start the proxy. Where no table was ever live, one that it cannot start with gives way to the next."""
-        try:
-            await self._engine.start(stored)
-        except RouterError:
-            if not self._folder.ever_live():
-                self._folder.drop(stored)
-            raise
-
     async def _follow(self) -> None:
         """Apply each published table."""
         failures = 0
-        clock = asyncio.get_running_loop().time
         while True:
-            asked = clock()
+            asked = self._clock()
             try:
                 news = await self._take_next()
                 failures = 0
@@ -108,11 +143,13 @@ class Agent:
                 continue
             if not news:
                 # Whoever answers without waiting, such as a cache between, is not asked in a loop.
-                await asyncio.sleep(max(0.0, self._settings.poll_interval_seconds - (clock() - asked)))
+                await asyncio.sleep(max(0.0, self._settings.poll_interval_seconds - (self._clock() - asked)))
 
     async def _take_next(self) -> bool:
         """Wait for the next table and switch to it; False where there is none."""
         assert self._live is not None
+        if self._clock() - self._refused_at > self._settings.refused_retry_seconds:
+            self._refused_sha256 = None
         known = self._refused_sha256 or self._live.table.sha256
         data = await self._control.fetch_table(known, self._settings.poll_wait_seconds)
         if data is None:
@@ -129,15 +166,18 @@ class Agent:
             self._note_agreement()
             return False
         stored = self._folder.store(table, data)
+        fault_point("router.table.stored")
         async with self._switching:
             try:
                 await self._engine.apply(stored)
             except TableRejectedError as rejection:
                 self._metrics.tables_rejected.labels(by="proxy").inc()
                 self._refused_sha256 = stored.table.sha256
+                self._refused_at = self._clock()
                 self._folder.drop(stored)
                 self._note_rejection(stored.epoch, str(rejection))
                 return True
+            fault_point("router.proxy.switched")
             self._now_live(stored)
             return True
 
@@ -169,23 +209,29 @@ class Agent:
         self._live = stored
         self._rejected = None
         self._refused_sha256 = None
+        self._answered_at = self._clock()
         self._metrics.applied_epoch.set(stored.epoch)
         self._metrics.tables_applied.inc()
         self._news.set()
         log.info("table_live", epoch=stored.epoch, sha256=stored.table.sha256)
 
     async def _watch(self) -> None:
-        """Start the proxy again whenever it died."""
+        """Start the proxy again whenever it died, or hangs."""
         while True:
             await asyncio.sleep(self._settings.watch_interval_seconds)
             if self._engine.alive():
-                continue
+                silent_seconds = self._clock() - self._answered_at
+                if silent_seconds < self._settings.hung_seconds:
+                    continue
+                log.error("proxy_hung", silent_seconds=round(silent_seconds, 1))
+                await self._engine.kill()
             async with self._switching:
                 assert self._live is not None
                 log.error("proxy_died", epoch=self._live.epoch)
                 self._metrics.proxy_restarts.inc()
                 try:
                     await self._engine.start(self._live)
+                    self._answered_at = self._clock()
                     log.info("proxy_restarted", epoch=self._live.epoch)
                 except (RouterError, OSError) as error:
                     log.error("proxy_restart_failed", error=str(error))
@@ -223,8 +269,12 @@ class Agent:
             state = await self._engine.state()
         except RouterError:
             return report
+        self._answered_at = self._clock()
         cells = {cell_id: asdict(hosts) for cell_id, hosts in state.cells.items()}
         return {**report, "proxy": state.proxy, "ready": state.ready, "cells": cells}
+
+    def _clock(self) -> float:
+        return asyncio.get_running_loop().time()
 
     async def _pause(self, failures: int, error: Exception) -> None:
         self._metrics.table_failures.inc()

@@ -37,6 +37,9 @@ class TableRejectedError(Exception):
 class Engine(Protocol):
     """A proxy that routes by a table."""
 
+    async def last_version(self) -> str | None:
+        """Version of the table that a proxy of an earlier agent runs, or that its configuration names; or None."""
+
     async def start(self, stored: StoredTable) -> None:
         """Serve by this table: take over a proxy that already runs, or start one.
 
@@ -55,6 +58,16 @@ class Engine(Protocol):
 
     def alive(self) -> bool:
         """Whether the proxy's process is there."""
+
+    async def kill(self) -> None:
+        """End a proxy that answers nobody."""
+
+    async def metrics(self) -> bytes:
+        """The proxy's own metrics, in Prometheus' text format.
+
+        Raises:
+            RouterError: it does not answer.
+        """
 
     async def state(self) -> EngineState:
         """What the proxy says of itself now.

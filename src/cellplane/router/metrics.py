@@ -1,6 +1,15 @@
-"""The agent's Prometheus metrics."""
+"""The router's Prometheus metrics: the agent's own, and its proxy's behind them."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from collections.abc import Callable, Iterable
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+
+from cellplane.errors import RouterError
+
+log = structlog.get_logger()
 
 
 class AgentMetrics:
@@ -30,3 +39,25 @@ class AgentMetrics:
             "Times that the proxy was found dead, whether or not the start that followed succeeded",
             registry=self.registry,
         )
+
+    def show_proxy(self, metrics: Callable[[], bytes]) -> None:
+        """Show the proxy's metrics too, as it gives them when they are asked for."""
+        self.registry.register(_ProxyMetrics(metrics))
+
+
+class _ProxyMetrics(Collector):
+    def __init__(self, metrics: Callable[[], bytes]) -> None:
+        self._metrics = metrics
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: what a proxy counts is not known before it runs."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """What the proxy counts now; nothing where it does not answer."""
+        try:
+            text = self._metrics().decode()
+        except (RouterError, TimeoutError) as error:
+            log.warning("proxy_metrics_missing", error=str(error))
+            return
+        yield from text_string_to_metric_families(text)

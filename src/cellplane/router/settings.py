@@ -20,9 +20,6 @@ class RouterSettings:
     port: int
     """TCP port on which clients are served."""
 
-    admin_port: int
-    """TCP port of Envoy's admin interface, on loopback."""
-
     host: str = "127.0.0.1"
     """Address on which clients are served."""
 
@@ -59,6 +56,9 @@ class RouterSettings:
     report_timeout_seconds: float = 2.0
     """How long one report may take, seconds."""
 
+    refused_retry_seconds: float = 60.0
+    """After which a table that the proxy refused is tried again, seconds: the reason may have been a passing one."""
+
     max_reason_chars: int = 2000
     """How much of a proxy's reason for a refusal is reported, characters."""
 
@@ -73,6 +73,9 @@ class RouterSettings:
 
     start_timeout_seconds: float = 20.0
     """How long Envoy may take from its start until it is live, seconds."""
+
+    hung_seconds: float = 15.0
+    """Silence of Envoy's admin interface after which Envoy is killed and started again, seconds."""
 
     watch_interval_seconds: float = 0.2
     """Time between looks whether Envoy is still there, seconds."""

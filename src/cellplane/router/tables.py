@@ -6,13 +6,18 @@ from pathlib import Path
 
 import structlog
 
+from cellplane.durable import write_durably
 from cellplane.errors import TableError
-from cellplane.router.durable import write_durably
 from cellplane.routing import RoutingTable
 
 log = structlog.get_logger()
 
 _POINTER = "live.json"
+
+
+def version_of(table: RoutingTable) -> str:
+    """What names a table in a proxy's configuration and in what the proxy says that it runs."""
+    return f"{table.epoch}-{table.sha256[:16]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +62,35 @@ class TableFolder:
             self._path(epoch).unlink(missing_ok=True)
 
     def drop(self, stored: StoredTable) -> None:
-        """Forget a table that the proxy refused."""
-        stored.path.unlink(missing_ok=True)
+        """Forget a table that the proxy refused, unless it is the one that it ran last."""
+        if stored.epoch != self.live_epoch():
+            stored.path.unlink(missing_ok=True)
 
-    def ever_live(self) -> bool:
-        """Whether the proxy ever ran a table of this folder."""
-        return (self._folder / _POINTER).exists()
+    def find(self, version: str) -> StoredTable | None:
+        """The sound table of this version, unless the proxy has run a newer one since."""
+        epoch = version.partition("-")[0]
+        live = self.live_epoch()
+        if not epoch.isdecimal() or (live is not None and int(epoch) < live):
+            return None
+        stored = self._read(int(epoch))
+        return stored if stored is not None and version_of(stored.table) == version else None
 
     def last_good(self) -> StoredTable | None:
         """The table that was live last, or the newest sound one before it, or None."""
-        live = self._live_epoch()
+        live = self.live_epoch()
         candidates = [epoch for epoch in self._epochs() if live is None or epoch <= live]
-        for epoch in candidates:
-            path = self._path(epoch)
-            try:
-                return StoredTable(RoutingTable(path.read_bytes()), path)
-            except (OSError, TableError) as error:
-                log.error("stored_table_unusable", path=str(path), error=str(error))
-        return None
+        return next(filter(None, map(self._read, candidates)), None)
 
-    def _live_epoch(self) -> int | None:
+    def _read(self, epoch: int) -> StoredTable | None:
+        path = self._path(epoch)
+        try:
+            return StoredTable(RoutingTable(path.read_bytes()), path)
+        except (OSError, TableError) as error:
+            log.error("stored_table_unusable", path=str(path), error=str(error))
+            return None
+
+    def live_epoch(self) -> int | None:
+        """Epoch of the table that the proxy ran last, None where that is not known."""
         try:
             return int(json.loads((self._folder / _POINTER).read_bytes())["epoch"])
         except FileNotFoundError:

@@ -19,6 +19,8 @@ class FakeEngine:
         rejects: epochs that it refuses, and why.
         silent: how many more switches fail because it does not answer.
         start_failures: how many more starts fail.
+        cannot_start_with: epochs with which no start succeeds.
+        left_behind: version of the table that a proxy of an earlier agent runs.
     """
 
     def __init__(self) -> None:
@@ -28,17 +30,25 @@ class FakeEngine:
         self.rejects: dict[int, str] = {}
         self.silent = 0
         self.start_failures = 0
+        self.cannot_start_with: set[int] = set()
         self.starts_tried = 0
         self.state_fails = False
         self.stops = 0
+        self.kills = 0
+        self.left_behind: str | None = None
         self.epoch = 0
         self._running = False
         self._switching = False
+
+    async def last_version(self) -> str | None:
+        return self.left_behind
 
     async def start(self, stored: StoredTable) -> None:
         with self._alone():
             self.starts_tried += 1
             self._check(stored)
+            if stored.epoch in self.cannot_start_with:
+                raise RouterError("the proxy does not come up")
             if self.start_failures:
                 self.start_failures -= 1
                 raise RouterError("the proxy does not come up")
@@ -66,6 +76,13 @@ class FakeEngine:
         if self.state_fails:
             raise RouterError("the proxy does not answer")
         return EngineState("fake 1.0", ready=self._running, cells={"cell-1": CellHosts(1, 1)})
+
+    async def kill(self) -> None:
+        self.kills += 1
+        self._running = False
+
+    async def metrics(self) -> bytes:
+        return b""
 
     async def stop(self) -> None:
         self.stops += 1

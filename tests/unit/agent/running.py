@@ -76,9 +76,7 @@ async def running(state: Path, url: str, engine: FakeEngine | None = None, **ove
         "watch_interval_seconds": 0.01,
         "restart_pause_seconds": 0.01,
     }
-    settings = RouterSettings(
-        router_id="router-1", control_url=url, state_dir=state, port=1, admin_port=2, **{**quick, **overrides}
-    )
+    settings = RouterSettings(router_id="router-1", control_url=url, state_dir=state, port=1, **{**quick, **overrides})
     metrics = AgentMetrics()
     agent = Agent(settings, engine, ControlPlane(settings), metrics, random.Random(1))
     task = asyncio.create_task(agent.run())

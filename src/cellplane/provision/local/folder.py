@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cellplane.durable import write_durably
 from cellplane.errors import ProvisionError
-from cellplane.router.durable import write_durably
 
 
 @dataclass(frozen=True, slots=True)

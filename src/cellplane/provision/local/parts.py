@@ -84,8 +84,7 @@ class RouterPart:
         self._record = folder.router / "envoy" / "process.json"
         command: Command = [sys.executable, "-m", "cellplane.router", "--id", "router-1"]
         command += ["--control", f"http://{settings.host}:{settings.control_port}", "--state", folder.router]
-        command += ["--port", str(settings.router_port), "--admin-port", str(ports["router.admin"])]
-        command += ["--metrics-port", str(ports["router.metrics"])]
+        command += ["--port", str(settings.router_port), "--metrics-port", str(ports["router.metrics"])]
         self._agent = Child("the router's agent", command, log_path=folder.log("router-agent"))
 
     def start(self) -> None:
@@ -109,6 +108,7 @@ class RouterPart:
         if envoy is not None:
             send_signal(envoy, signal.SIGKILL)
         self._record.unlink(missing_ok=True)
+        self._record.with_name("admin.sock").unlink(missing_ok=True)
 
     def _envoy(self) -> ProcessId | None:
         record = read_json(self._record)

@@ -136,7 +136,7 @@ class Supervisor:
                 f"{self._folder.root} holds a fleet of {known['cells']} cells: "
                 f"use --cells {known['cells']}, or another folder with --state"
             )
-        names = ["router.admin", "router.metrics"]
+        names = ["router.metrics"]
         names += [f"{cell_id}.{role}" for cell_id in cell_ids for role in ("api", "postgres", "nats")]
         ports = port_choice.choose(self._settings.host, names, known.get("ports", {}))
         endpoints = {

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -15,6 +16,7 @@ from cellplane.router.settings import RouterSettings
 _ROUTE_STATS = f"http.{STAT_PREFIX}.rds.{ROUTES}"
 _FILTER = (
     rf"^(cluster_manager\.(warming_clusters|cds\.(update_rejected|version_text))"
+    rf"|listener_manager\.(total_listeners_active|lds\.version_text)"
     rf"|http\.{STAT_PREFIX}\.rds\.{ROUTES}\.(update_rejected|version_text))$"
 )
 
@@ -29,6 +31,8 @@ class Running:
         warming_clusters: clusters that wait for their first health check.
         routes_version: version of its routes, empty before the first.
         routes_rejected: route updates that it refused since its start.
+        listeners_version: version of its listener, empty before the first.
+        listeners_active: listeners that take connections; 0 once it drains.
     """
 
     clusters_version: str
@@ -36,16 +40,18 @@ class Running:
     warming_clusters: int
     routes_version: str
     routes_rejected: int
+    listeners_version: str
+    listeners_active: int
 
 
 class Admin:
     """A client of one Envoy's admin interface."""
 
-    def __init__(self, settings: RouterSettings) -> None:
+    def __init__(self, socket: Path, settings: RouterSettings) -> None:
         self._client = httpx2.AsyncClient(
-            base_url=f"http://127.0.0.1:{settings.admin_port}",
+            base_url="http://envoy",
+            transport=httpx2.AsyncHTTPTransport(uds=str(socket)),
             timeout=settings.admin_timeout_seconds,
-            trust_env=False,
         )
 
     async def close(self) -> None:
@@ -75,7 +81,17 @@ class Admin:
             warming_clusters=int(stats.get("cluster_manager.warming_clusters", "0")),
             routes_version=stats.get(f"{_ROUTE_STATS}.version_text", "").strip('"'),
             routes_rejected=int(stats.get(f"{_ROUTE_STATS}.update_rejected", "0")),
+            listeners_version=stats.get("listener_manager.lds.version_text", "").strip('"'),
+            listeners_active=int(stats.get("listener_manager.total_listeners_active", "0")),
         )
+
+    async def prometheus(self) -> bytes:
+        """All its metrics, in Prometheus' text format.
+
+        Raises:
+            RouterError: Envoy does not answer.
+        """
+        return (await self._get("/stats/prometheus")).encode()
 
     async def cell_hosts(self) -> dict[str, CellHosts]:
         """Hosts of each cluster, and how many are healthy."""

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from cellplane.router.envoy.names import ADMIN_SOCKET
 from cellplane.router.settings import RouterSettings
 
 _MONITORS = "type.googleapis.com/envoy.extensions.resource_monitors"
@@ -16,7 +17,8 @@ def bootstrap(settings: RouterSettings, folder: Path) -> dict[str, Any]:
     """
     return {
         "node": {"id": settings.router_id, "cluster": "cellplane-router"},
-        "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": settings.admin_port}}},
+        # In its working folder, and for its own user only: a TCP port would be open to every web page on this machine.
+        "admin": {"address": {"pipe": {"path": ADMIN_SOCKET, "mode": 0o600}}},
         "dynamic_resources": {
             "cds_config": _file(folder / "cds.json"),
             "lds_config": _file(folder / "lds.json"),

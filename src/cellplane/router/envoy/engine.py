@@ -6,15 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cellplane.durable import write_durably
 from cellplane.errors import RouterError
-from cellplane.router.durable import write_durably
 from cellplane.router.engine import EngineState, TableRejectedError
 from cellplane.router.envoy import resources
 from cellplane.router.envoy.admin import Admin, Running, rejection_reason
 from cellplane.router.envoy.bootstrap import bootstrap
 from cellplane.router.envoy.process import EnvoyProcess
 from cellplane.router.settings import RouterSettings
-from cellplane.router.tables import StoredTable
+from cellplane.router.tables import StoredTable, version_of
+
+_CLUSTERS_FILE = "cds.json"
+_LISTENERS_FILE = "lds.json"
+_ROUTES_FILE = "rds.json"
+_LOG_TAIL_BYTES = 2000
 
 
 class EnvoyEngine:
@@ -25,19 +30,40 @@ class EnvoyEngine:
         self._folder = settings.state_dir.absolute() / "envoy"
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._process = EnvoyProcess(settings, self._folder)
-        self._admin = Admin(settings)
+        self._admin_client: Admin | None = None
         self._live: StoredTable | None = None
+
+    @property
+    def _admin(self) -> Admin:
+        if self._admin_client is None:
+            raise RouterError("Envoy does not run")
+        return self._admin_client
+
+    async def last_version(self) -> str | None:
+        """See Engine. What a running Envoy says counts; without one, its files do."""
+        if await self._adopt():
+            try:
+                return (await self._admin.running()).routes_version or None
+            except RouterError:
+                # It may be about to end; its files say what it was given last.
+                pass
+        try:
+            return str(json.loads((self._folder / _ROUTES_FILE).read_bytes())["version_info"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     async def start(self, stored: StoredTable) -> None:
         """See Engine. The files are written before Envoy is looked for: one that runs takes them as a change."""
-        first = _json(bootstrap(self._settings, self._folder))
-        adopted = await self._process.take_over(first)
-        self._write("lds.json", resources.listeners(self._settings))
+        adopted = await self._adopt()
+        listeners = resources.listeners(self._settings)
+        self._write(_LISTENERS_FILE, listeners)
         self._write_table(stored)
         if not adopted:
-            self._process.start(first)
+            await self._process.end_strangers()
+            self._process.start(self._bootstrap())
+            await self._connect()
         try:
-            await self._wait_until_live(resources.version_of(stored.table))
+            await self._wait_until_live(version_of(stored.table), str(listeners["version_info"]))
         except RouterError:
             if not adopted:
                 await self._process.stop()
@@ -45,28 +71,35 @@ class EnvoyEngine:
         self._live = stored
 
     async def apply(self, stored: StoredTable) -> None:
-        """See Engine. Clusters first, so that the new table never names a cell that Envoy does not know."""
+        """See Engine. Cells come before the routes that name them, and go after."""
         assert self._live is not None
-        version = resources.version_of(stored.table)
+        both = resources.clusters(stored.table, self._settings, leaving=self._live.table)
+        await self._give_clusters(both)
         before = await self._admin.running()
         log_start = self._log_size()
-        self._write("cds.json", resources.clusters(stored.table, self._settings))
-        await self._settle(
-            log_start,
-            taken=lambda running: running.clusters_version == version and running.warming_clusters == 0,
-            refused=lambda running: running.clusters_rejected > before.clusters_rejected,
-        )
-        self._write("rds.json", resources.routes(stored.table, stored.path, self._settings))
+        version = version_of(stored.table)
+        self._write(_ROUTES_FILE, resources.routes(stored.table, stored.path, self._settings))
         await self._settle(
             log_start,
             taken=lambda running: running.routes_version == version,
             refused=lambda running: running.routes_rejected > before.routes_rejected,
         )
         self._live = stored
+        only = resources.clusters(stored.table, self._settings)
+        if only["version_info"] != both["version_info"]:
+            await self._give_clusters(only)
 
     def alive(self) -> bool:
         """See Engine."""
         return self._process.alive()
+
+    async def kill(self) -> None:
+        """See Engine."""
+        self._process.kill()
+
+    async def metrics(self) -> bytes:
+        """See Engine."""
+        return await self._admin.prometheus()
 
     async def state(self) -> EngineState:
         """See Engine."""
@@ -75,8 +108,9 @@ class EnvoyEngine:
         return EngineState(proxy=_proxy(info), ready=info.get("state") == "LIVE", cells=cells)
 
     async def stop(self) -> None:
-        """See Engine."""
+        """See Engine. Whoever finds this Envoy after a stop that was cut short must not take it for a sound one."""
         if self._process.alive():
+            self._process.note_stopping()
             try:
                 await self._admin.drain()
                 await asyncio.sleep(self._settings.drain_seconds)
@@ -84,7 +118,38 @@ class EnvoyEngine:
                 # It does not answer; then there is nothing to drain.
                 pass
         await self._process.stop()
-        await self._admin.close()
+        await self._disconnect()
+
+    def _bootstrap(self) -> bytes:
+        return _json(bootstrap(self._settings, self._folder))
+
+    async def _adopt(self) -> bool:
+        """Whether there is an Envoy to go on with; then its admin interface is connected."""
+        adopted = await self._process.take_over(self._bootstrap())
+        if adopted and self._admin_client is None:
+            await self._connect()
+        return adopted
+
+    async def _connect(self) -> None:
+        await self._disconnect()
+        self._admin_client = Admin(self._process.admin_socket(), self._settings)
+
+    async def _disconnect(self) -> None:
+        if self._admin_client is not None:
+            await self._admin_client.close()
+        self._admin_client = None
+
+    async def _give_clusters(self, clusters: dict[str, Any]) -> None:
+        before = await self._admin.running()
+        log_start = self._log_size()
+        self._write(_CLUSTERS_FILE, clusters)
+        await self._settle(
+            log_start,
+            taken=lambda running: (
+                running.clusters_version == clusters["version_info"] and running.warming_clusters == 0
+            ),
+            refused=lambda running: running.clusters_rejected > before.clusters_rejected,
+        )
 
     async def _settle(
         self, log_start: int, *, taken: Callable[[Running], bool], refused: Callable[[Running], bool]
@@ -110,19 +175,21 @@ class EnvoyEngine:
         assert self._live is not None
         self._write_table(self._live)
 
-    async def _wait_until_live(self, version: str) -> None:
+    async def _wait_until_live(self, table_version: str, listeners_version: str) -> None:
         problem = "it did not answer"
         try:
             async with asyncio.timeout(self._settings.start_timeout_seconds):
                 while True:
                     if not self._process.alive():
-                        raise RouterError(f"Envoy ended while it started: {self._log_since(0)[-2000:]}")
+                        raise RouterError(f"Envoy ended while it started: {self._log_tail()}")
                     try:
                         info = await self._admin.server_info()
                         running = await self._admin.running()
-                        if info.get("state") == "LIVE" and running.routes_version == version:
+                        versions = (running.clusters_version, running.routes_version, running.listeners_version)
+                        wanted = (table_version, table_version, listeners_version)
+                        if info.get("state") == "LIVE" and versions == wanted and running.listeners_active:
                             return
-                        problem = f"it is {info.get('state')} with routes {running.routes_version!r}"
+                        problem = f"it is {info.get('state')} with {running}"
                     except RouterError as error:
                         problem = str(error)
                     await asyncio.sleep(self._settings.admin_poll_seconds)
@@ -131,8 +198,8 @@ class EnvoyEngine:
             raise RouterError(f"Envoy was not live in {limit} s ({problem}): see {self._process.log_path}") from None
 
     def _write_table(self, stored: StoredTable) -> None:
-        self._write("cds.json", resources.clusters(stored.table, self._settings))
-        self._write("rds.json", resources.routes(stored.table, stored.path, self._settings))
+        self._write(_CLUSTERS_FILE, resources.clusters(stored.table, self._settings))
+        self._write(_ROUTES_FILE, resources.routes(stored.table, stored.path, self._settings))
 
     def _write(self, name: str, value: dict[str, Any]) -> None:
         data = _json(value)
@@ -143,6 +210,9 @@ class EnvoyEngine:
     def _log_size(self) -> int:
         path = self._process.log_path
         return path.stat().st_size if path.exists() else 0
+
+    def _log_tail(self) -> str:
+        return self._log_since(max(0, self._log_size() - _LOG_TAIL_BYTES))
 
     def _log_since(self, start: int) -> str:
         path: Path = self._process.log_path

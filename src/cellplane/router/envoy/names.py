@@ -12,6 +12,9 @@ METADATA = "cellplane"
 METADATA_REFUSED = "refused"
 """Key by which the module marks a request that it answers itself."""
 
+ADMIN_SOCKET = "admin.sock"
+"""Envoy's admin interface, in its working folder."""
+
 FILTER = "cellplane"
 MODULE = "cellplane_envoy"
 ROUTES = "cellplane"

@@ -6,20 +6,24 @@ import json
 import os
 import signal
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 
 import envoy
 import structlog
 
+from cellplane.durable import write_durably
 from cellplane.errors import RouterError
-from cellplane.processes import ProcessId, find_process, is_running, send_signal
-from cellplane.router.durable import write_durably
+from cellplane.faults import fault_point
+from cellplane.processes import ProcessId, find_process, is_running, processes_in, send_signal, wait_gone
+from cellplane.router.envoy.names import ADMIN_SOCKET
 from cellplane.router.settings import RouterSettings
 
 log = structlog.get_logger()
 
 _POLL_SECONDS = 0.02
 _RECORD = "process.json"
+_MODULE_FILE = "libcellplane_envoy.so"
 
 
 def module_folder() -> Path:
@@ -29,7 +33,7 @@ def module_folder() -> Path:
         RouterError: it was not built.
     """
     folder = Path(__file__).parent
-    if not (folder / "libcellplane_envoy.so").exists():
+    if not (folder / _MODULE_FILE).exists():
         raise RouterError(f"the Envoy module is not in {folder}: build it with `make setup`, or install a wheel")
     return folder
 
@@ -64,12 +68,20 @@ class EnvoyProcess:
             return self._child.poll() is None
         return self._process is not None and is_running(self._process)
 
-    def pid(self) -> int | None:
-        """Its process id, or None."""
-        return self._process.pid if self._process is not None and self.alive() else None
+    @property
+    def process(self) -> ProcessId | None:
+        """It, while it is there."""
+        return self._process if self.alive() else None
+
+    def admin_socket(self) -> Path:
+        """Its admin interface: that of exactly this process, by a path that is short wherever its folder is."""
+        assert self._process is not None, "there is an Envoy"
+        return Path(f"/proc/{self._process.pid}/cwd/{ADMIN_SOCKET}")
 
     async def take_over(self, bootstrap: bytes) -> bool:
-        """Adopt an Envoy that an earlier agent left behind; stop one that was started with another bootstrap.
+        """Adopt an Envoy that an earlier agent left behind.
+
+        One that was started with another bootstrap, program or module, or that was about to stop, is ended.
 
         Returns:
             Whether there is one now, adopted here or started before by this object.
@@ -79,13 +91,21 @@ class EnvoyProcess:
         recorded = self._recorded()
         if recorded is None:
             return False
-        process, digest = recorded
+        process, started_with = recorded
         self._process, self._child = process, None
-        if digest == hashlib.sha256(bootstrap).hexdigest():
+        if started_with == _fingerprint(bootstrap):
             log.info("envoy_taken_over", pid=process.pid)
             return True
         await self.stop()
         return False
+
+    async def end_strangers(self) -> None:
+        """End any other Envoy that works in this folder: two would share the port."""
+        for stranger in processes_in(self._folder):
+            if stranger != self.process:
+                log.warning("stray_envoy_ended", pid=stranger.pid)
+                send_signal(stranger, signal.SIGKILL)
+                await asyncio.to_thread(wait_gone, stranger, self._settings.stop_timeout_seconds)
 
     def start(self, bootstrap: bytes) -> None:
         """Start a new Envoy."""
@@ -117,17 +137,23 @@ class EnvoyProcess:
                 stdout=errors,
                 stderr=errors,
                 env=environment,
+                cwd=self._folder,
                 start_new_session=True,
             )
         self._process = find_process(self._child.pid)
         if self._process is None:
             raise RouterError(f"Envoy ended as soon as it started: see {self._folder / 'stderr.log'}")
-        record = {
-            "pid": self._process.pid,
-            "start_ticks": self._process.start_ticks,
-            "bootstrap_sha256": hashlib.sha256(bootstrap).hexdigest(),
-        }
-        write_durably(self._folder / _RECORD, json.dumps(record).encode())
+        fault_point("router.envoy.started")
+        self._record(_fingerprint(bootstrap))
+
+    def note_stopping(self) -> None:
+        """Note on disk that it is about to stop, so that nobody adopts it."""
+        self._record("stopping")
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process is not None:
+            send_signal(self._process, signal.SIGKILL)
 
     async def stop(self) -> None:
         """Ask it to stop, then kill it."""
@@ -139,6 +165,7 @@ class EnvoyProcess:
             await self._ended(self._settings.stop_timeout_seconds)
         self._process, self._child = None, None
         (self._folder / _RECORD).unlink(missing_ok=True)
+        (self._folder / ADMIN_SOCKET).unlink(missing_ok=True)
 
     async def _ended(self, timeout_seconds: float) -> bool:
         deadline = asyncio.get_running_loop().time() + timeout_seconds
@@ -146,14 +173,28 @@ class EnvoyProcess:
             await asyncio.sleep(_POLL_SECONDS)
         return not self.alive()
 
+    def _record(self, started_with: str) -> None:
+        assert self._process is not None, "there is an Envoy"
+        record = {**asdict(self._process), "started_with": started_with}
+        write_durably(self._folder / _RECORD, json.dumps(record).encode())
+
     def _recorded(self) -> tuple[ProcessId, str] | None:
         try:
             record = json.loads((self._folder / _RECORD).read_bytes())
             process = ProcessId(int(record["pid"]), int(record["start_ticks"]))
-            digest = str(record["bootstrap_sha256"])
+            started_with = str(record["started_with"])
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:
             log.error("envoy_record_unusable", error=repr(error))
             return None
-        return (process, digest) if is_running(process) else None
+        return (process, started_with) if is_running(process) else None
+
+
+def _fingerprint(bootstrap: bytes) -> str:
+    """What an Envoy was started with: its bootstrap, its program and the module that it loaded."""
+    program = envoy_binary().stat()
+    digest = hashlib.sha256(bootstrap)
+    digest.update(f"{program.st_size} {program.st_mtime_ns}".encode())
+    digest.update((module_folder() / _MODULE_FILE).read_bytes())
+    return digest.hexdigest()

@@ -1,12 +1,15 @@
 """Renders what Envoy is given while it runs: clusters, the listener, and the routes that name the table."""
 
+import hashlib
 import ipaddress
+import json
 from pathlib import Path
 from typing import Any
 
 from cellplane.router.envoy.names import CELL_HEADER, FILTER, MODULE, ROUTES, STAT_PREFIX
 from cellplane.router.envoy.replies import local_replies
 from cellplane.router.settings import RouterSettings
+from cellplane.router.tables import version_of
 from cellplane.routing import RoutingTable
 from cellplane.routing.table import CellRow
 
@@ -27,19 +30,23 @@ HTTP2_STREAM_WINDOW_BYTES = 64 * 1024
 HTTP2_CONNECTION_WINDOW_BYTES = 1024 * 1024
 
 
-def version_of(table: RoutingTable) -> str:
-    """The version that Envoy reports once it runs this table."""
-    return f"{table.epoch}-{table.sha256[:16]}"
+def clusters(table: RoutingTable, settings: RouterSettings, leaving: RoutingTable | None = None) -> Json:
+    """CDS: one cluster a cell, named by the cell's id.
 
-
-def clusters(table: RoutingTable, settings: RouterSettings) -> Json:
-    """CDS: one cluster a cell, named by the cell's id."""
-    return _discovery(version_of(table), [{"@type": _CLUSTER, **_cluster(cell, settings)} for cell in table.cells])
+    Args:
+        leaving: the table that is still live; its cells stay until no route names them.
+    """
+    cells = {cell.id: cell for cell in (*(leaving.cells if leaving else ()), *table.cells)}
+    version = version_of(table)
+    if len(cells) > len(table.cells):
+        version = f"{version}+{version_of(leaving)}" if leaving else version
+    return _discovery(version, [{"@type": _CLUSTER, **_cluster(cell, settings)} for cell in cells.values()])
 
 
 def listeners(settings: RouterSettings) -> Json:
     """LDS: the one listener. It never depends on the table, so that a new table closes no connection."""
-    return _discovery("1", [{"@type": _LISTENER, **_listener(settings)}])
+    listener = {"@type": _LISTENER, **_listener(settings)}
+    return _discovery(hashlib.sha256(json.dumps(listener).encode()).hexdigest()[:16], [listener])
 
 
 def routes(table: RoutingTable, path: Path, settings: RouterSettings) -> Json:
