@@ -196,7 +196,6 @@ header_names = st.sampled_from(
 header_values = st.binary(max_size=60) | st.sampled_from(
     [b"acme", b"ACME", b"", b"tenant%2D1", b"a" * 128, b"a" * 129, b"x" * 10_240, "zürich".encode(), b"a,b", b"a\0b"]
 )
-PROGRAM_ERRORS = {500, 501, 502}
 
 
 @settings(
@@ -226,12 +225,10 @@ def test_smuggled_line_ends_choose_no_wrong_cell(edge: Edge, values: list[bytes]
 
 
 def check_never_wrong(answer: RawAnswer | None) -> None:
-    """Refused with a problem, closed, or sent to exactly the cell of the one key that the cell then sees."""
-    if answer is None:
-        return
-    assert answer.status not in PROGRAM_ERRORS, answer
+    """Refused with a problem, or sent to exactly the cell of the one key that the cell then sees."""
+    assert answer is not None, "closed without an answer"
     if answer.status != 200:
-        assert 400 <= answer.status < 500, answer
+        assert 400 <= answer.status < 500 or answer.status == 501, answer
         assert answer.json()["code"], answer
         return
     (key,) = answer.reached("x-tenant-id")

@@ -103,3 +103,16 @@ def test_a_proxy_that_does_not_answer_is_asked_again(tmp_path: Path, control: Fa
             assert agent.sample("cellplane_agent_tables_rejected_total", by="proxy") == 0
 
     asyncio.run(scenario())
+
+
+def test_a_refused_table_is_tried_again_after_a_while(tmp_path: Path, control: FakeControl) -> None:
+    async def scenario() -> None:
+        control.publish(table_of(5))
+        async with running(tmp_path, control.url, rejecting(6), refused_retry_seconds=0.2) as agent:
+            await agent.until(lambda: agent.engine.started == [5], "the first table")
+            control.publish(table_of(6))
+            await agent.until(lambda: agent.engine.tried == [6], "it is tried")
+            agent.engine.rejects.clear()
+            await agent.until(lambda: agent.engine.applied == [6], "the reason was a passing one")
+
+    asyncio.run(scenario())

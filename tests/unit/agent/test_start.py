@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from cellplane.errors import RouterError
+from cellplane.router.tables import version_of
+from cellplane.routing import RoutingTable
 from unit.agent import fake_control
 from unit.agent.fake_control import FakeControl, Misbehaviour
 from unit.agent.fake_engine import FakeEngine
@@ -121,5 +123,75 @@ def test_a_first_table_that_the_proxy_cannot_start_with_gives_way_to_the_next(
         async with running(tmp_path, control.url) as agent:
             await agent.until(lambda: bool(agent.engine.started), "the proxy starts")
             assert agent.engine.started == [8]
+
+    asyncio.run(scenario())
+
+
+def test_it_goes_on_with_what_the_last_proxy_switched_to(tmp_path: Path, control: FakeControl) -> None:
+    async def scenario() -> None:
+        control.publish(table_of(7))
+        async with running(tmp_path, control.url) as agent:
+            await agent.until(lambda: agent.engine.started == [7], "the proxy starts")
+        # As a dead agent leaves it: stored and switched to, but not noted.
+        (tmp_path / "tables" / "table-8.cpt").write_bytes(table_of(8))
+        engine = FakeEngine()
+        engine.left_behind = version_of(RoutingTable(table_of(8)))
+        async with running(tmp_path, DEAD, engine) as agent:
+            await agent.until(lambda: agent.engine.started == [8], "it does not go back")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("version", ["6-0123456789abcdef", "8-0123456789abcdef", "rubbish", "9-0123456789abcdef"])
+def test_a_version_that_is_older_unknown_or_other_bytes_is_passed_over(
+    tmp_path: Path, control: FakeControl, version: str
+) -> None:
+    async def scenario() -> None:
+        for epoch in (6, 7):
+            control.publish(table_of(epoch))
+            async with running(tmp_path, control.url) as agent:
+                await agent.until(lambda epoch=epoch: agent.engine.epoch == epoch, "it is live")  # type: ignore[misc]
+                await agent.until(lambda: bool(control.last()), "it is noted")
+        (tmp_path / "tables" / "table-8.cpt").write_bytes(table_of(8))
+        engine = FakeEngine()
+        engine.left_behind = version
+        async with running(tmp_path, DEAD, engine) as agent:
+            await agent.until(lambda: agent.engine.started == [7], "it starts with what was live")
+
+    asyncio.run(scenario())
+
+
+def test_a_live_table_that_the_proxy_no_longer_starts_with_gives_way_to_a_newer(
+    tmp_path: Path, control: FakeControl
+) -> None:
+    async def scenario() -> None:
+        control.publish(table_of(7))
+        async with running(tmp_path, control.url) as agent:
+            await agent.until(lambda: agent.engine.started == [7], "the proxy starts")
+            await agent.until(lambda: bool(control.last()), "it is noted")
+        control.publish(table_of(8))
+        engine = FakeEngine()
+        engine.cannot_start_with = {7}
+        async with running(tmp_path, control.url, engine) as agent:
+            await agent.until(lambda: agent.engine.started == [8], "it starts with the next")
+
+    asyncio.run(scenario())
+
+
+def test_a_damaged_live_table_is_fetched_again_rather_than_an_older_one_taken(
+    tmp_path: Path, control: FakeControl
+) -> None:
+    async def scenario() -> None:
+        for epoch in (6, 7):
+            control.publish(table_of(epoch))
+            async with running(tmp_path, control.url) as agent:
+                await agent.until(lambda epoch=epoch: agent.engine.epoch == epoch, "it is live")  # type: ignore[misc]
+                await agent.until(lambda epoch=epoch: control.last().get("epoch") == epoch, "it is noted")  # type: ignore[misc]
+        (tmp_path / "tables" / "table-7.cpt").write_bytes(b"damaged")
+        async with running(tmp_path, control.url) as agent:
+            await agent.until(lambda: agent.engine.started == [7], "the control plane still has it")
+        (tmp_path / "tables" / "table-7.cpt").write_bytes(b"damaged")
+        async with running(tmp_path, DEAD) as agent:
+            await agent.until(lambda: agent.engine.started == [6], "an older table is better than none")
 
     asyncio.run(scenario())

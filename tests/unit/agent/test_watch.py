@@ -76,3 +76,19 @@ def test_cancelling_ends_an_agent_that_waits_for_its_first_table(tmp_path: Path,
             assert agent.engine.stops == 1
 
     asyncio.run(scenario())
+
+
+def test_a_proxy_that_hangs_is_started_again(tmp_path: Path, control: FakeControl) -> None:
+    async def scenario() -> None:
+        control.publish(table_of(5))
+        async with running(tmp_path, control.url, hung_seconds=0.2) as agent:
+            await agent.until(lambda: agent.engine.started == [5], "the first table")
+            await asyncio.sleep(0.4)
+            assert agent.engine.kills == 0, "one that answers is left alone"
+            agent.engine.state_fails = True
+            await agent.until(lambda: agent.engine.kills == 1, "it is given up")
+            agent.engine.state_fails = False
+            await agent.until(lambda: agent.engine.started == [5, 5], "it is started again")
+            assert agent.sample("cellplane_agent_proxy_restarts_total") >= 1
+
+    asyncio.run(scenario())
