@@ -55,7 +55,7 @@ class Settings:
     """Name of the fault point where this process kills itself, ``NOTIFICATIONS_FAULT``; empty: none. For tests."""
 
     database_pool_max: int = 8
-    """Connections to PostgreSQL of one process; 8, several processes stay under its default of 100."""
+    """Connections to PostgreSQL of one process; 8, two processes stay far below the demo's 60."""
 
     database_waiting_max: int = 128
     """Requests that wait for a connection, the others get a 503 at once; 128, well under a second of work."""
@@ -144,8 +144,8 @@ class Settings:
     retry_after_seconds: int = 1
     """``Retry-After`` of every 503, in whole seconds; 1, recovery is a matter of seconds."""
 
-    keep_alive_seconds: int = 3_900
-    """Idle time before the API closes a connection, in seconds; over Envoy's 3,600, because it must close first."""
+    keep_alive_seconds: int = 330
+    """Idle time before the API closes a connection, in seconds; over the router's 300, because it must close first."""
 
     stop_seconds: int = 3
     """How long a stop waits for work at hand, in whole seconds; 3, so that SIGTERM is done within 5."""

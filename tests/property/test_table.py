@@ -9,7 +9,6 @@ from cellplane.errors import TableError
 from cellplane.model import Cell, CellStatus, Fleet, Pool, StrategyName, Tenant, TenantState, Topology, UnknownTenant
 from cellplane.routing import Refusal, Route, RoutingTable, compile_table, decide, encode
 
-KEY_CHARS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 keys = st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._:@|+=~-]{0,30}\Z")
 
 
@@ -36,8 +35,8 @@ def topologies(draw: st.DrawFn) -> Topology:
 
 
 @settings(max_examples=60, deadline=None)
-@given(topologies(), st.integers(1, 2**64 - 1), st.randoms(use_true_random=False))
-def test_a_table_says_what_was_compiled(topology: Topology, epoch: int, rng: object) -> None:
+@given(topologies(), st.integers(1, 2**64 - 1))
+def test_a_table_says_what_was_compiled(topology: Topology, epoch: int) -> None:
     contents = compile_table(topology, epoch)
     data = encode(contents)
     table = RoutingTable(data)
