@@ -36,6 +36,10 @@ USAGE_COLUMNS = 500
 
 OTHER_VARIABLES = {
     "_CELLPLANE_COMPLETE": ("`cellplane`", "Set by the shell: asks for completions. See `cellplane completion`."),
+    "CELLPLANE_FAULT": (
+        "every process",
+        "For tests: the point at which the process kills itself. Never in production.",
+    ),
     "CELLPLANE_FUZZ_EXAMPLES": ("`make test`", "How many requests each of the edge's fuzz tests sends."),
 }
 """Environment variables that no option and no setting names: who reads each, and what for."""
