@@ -1,7 +1,7 @@
 """What a fleet is made of: frozen values that validate themselves, and nothing that does I/O."""
 
 from cellplane.model.cell import Cell, CellStatus
-from cellplane.model.fleet import Fleet, UnknownTenant
+from cellplane.model.fleet import Fleet, MissingKey, UnknownTenant
 from cellplane.model.key import MAX_KEY_BYTES, is_key, is_name
 from cellplane.model.pool import Pool, StrategyName
 from cellplane.model.tenant import Tenant, TenantState
@@ -12,6 +12,7 @@ __all__ = [
     "Cell",
     "CellStatus",
     "Fleet",
+    "MissingKey",
     "Pool",
     "StrategyName",
     "Tenant",

@@ -10,6 +10,12 @@ MAX_KEY_BYTES = 128
 MAX_NAME_CHARS = 63
 """Longest name of a fleet, cell, pool, region or jurisdiction: a DNS label, as in Kubernetes."""
 
+KEY_FIRST_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+"""What a partition key begins with."""
+
+KEY_BYTES = KEY_FIRST_BYTES + b"._:@|+=~-"
+"""What it goes on with."""
+
 _KEY = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:@|+=~-]{0,127}")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _HEADER = re.compile(r"[a-z0-9][a-z0-9-]*")

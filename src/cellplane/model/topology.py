@@ -57,6 +57,8 @@ class Topology:
         for index, tenant in enumerate(self.tenants):
             if tenant.cell is not None and tenant.cell not in cells:
                 raise ValidationError(f"tenants[{index}].cell", f"no cell is named {tenant.cell!r}")
+        if self.fleet.default_cell is not None and self.fleet.default_cell not in cells:
+            raise ValidationError("fleet.default_cell", f"no cell is named {self.fleet.default_cell!r}")
         if self.fleet.default_pool not in pools:
             raise ValidationError("fleet.default_pool", f"no pool is named {self.fleet.default_pool!r}")
 

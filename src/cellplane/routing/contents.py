@@ -3,7 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cellplane.model import Cell, Fleet, StrategyName, TenantState
+import numpy as np
+from numpy.typing import NDArray
+
+from cellplane.model import Cell, Fleet, StrategyName
+from cellplane.routing.columns import TenantColumns
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,29 +17,12 @@ class PoolSlots:
     Attributes:
         name: the pool's name.
         strategy: the strategy that made the slots.
-        slots: index in TableContents.shards of each of the 65,536 slots.
+        slots: index in TableContents.shards of each of the 65,536 slots; None where every tenant is assigned.
     """
 
     name: str
     strategy: StrategyName
-    slots: Sequence[int]
-
-
-@dataclass(frozen=True, slots=True)
-class TenantEntry:
-    """A tenant that its slot alone does not place.
-
-    Attributes:
-        key: its partition key.
-        shard: index in TableContents.shards, or None for the shard of its slot in its pool.
-        pool: index in TableContents.pools.
-        state: see TenantState.
-    """
-
-    key: bytes
-    shard: int | None
-    pool: int = 0
-    state: TenantState = TenantState.ACTIVE
+    slots: Sequence[int] | NDArray[np.uint32] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +36,7 @@ class TableContents:
         pools: at least one.
         shards: each 1 to 8 distinct indexes in cells, the preferred first.
         tenants: in any order, keys unique.
+        default_shard: index in shards of the fleet's default cell, where it has one.
     """
 
     epoch: int
@@ -56,4 +44,25 @@ class TableContents:
     cells: Sequence[Cell]
     pools: Sequence[PoolSlots]
     shards: Sequence[tuple[int, ...]]
-    tenants: Sequence[TenantEntry]
+    tenants: TenantColumns
+    default_shard: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayContents:
+    """All changes of tenants since a base, as values.
+
+    Attributes:
+        epoch: version of base and overlay together, larger than the base's.
+        base_epoch: version of the base.
+        base_sha256: its checksum, in hexadecimal digits.
+        shards: each 1 to 8 distinct indexes in the base's cells.
+        tenants: in any order, keys unique; ``shard`` is an index in ``shards``, ``pool`` one in the base's pools, and
+            state layout.GONE where a tenant has no entry any more.
+    """
+
+    epoch: int
+    base_epoch: int
+    base_sha256: str
+    shards: Sequence[tuple[int, ...]]
+    tenants: TenantColumns

@@ -1,74 +1,82 @@
-"""Writes a routing table: equal contents give equal bytes, on every machine."""
+"""Writes a routing table or an overlay: equal contents give equal bytes, on every machine."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from cellplane.errors import ValidationError
-from cellplane.model import MAX_KEY_BYTES, is_key
+from cellplane.model import UnknownTenant
 from cellplane.model.topology import MAX_CELLS, MAX_POOLS
-from cellplane.placement import SLOT_COUNT, key_hash
+from cellplane.placement import SLOT_COUNT
 from cellplane.routing import layout
-from cellplane.routing.contents import TableContents, TenantEntry
+from cellplane.routing.columns import TenantColumns
+from cellplane.routing.contents import OverlayContents, TableContents
 from cellplane.routing.layout import Section
 
 
 def encode(contents: TableContents) -> bytes:
-    """The table as bytes.
+    """A base as bytes.
 
     Raises:
         ValidationError: with the path of the first field that no table can hold.
     """
     _check(contents)
-    strings = _Strings()
-    tenants, index = _tenants(contents.tenants, strings)
+    tenants, hashes = contents.tenants.sorted()
+    strings = _Strings(tenants.keys)
     sections = {
         Section.FLEET: _fleet(contents, strings),
-        Section.CELLS: b"".join(
-            layout.CELL.pack(
-                *strings.ref(cell.id),
-                *strings.ref(cell.address),
-                *strings.ref(cell.region),
-                *strings.ref(cell.jurisdiction),
-                cell.port,
-                layout.CELL_STATUS_CODES[cell.status],
-                0,
-                round(cell.weight * 1000),
-            )
-            for cell in contents.cells
+        Section.CELLS: _cells(contents, strings),
+        Section.POOLS: _pools(contents, strings),
+        Section.SLOTS: b"".join(
+            np.asarray(pool.slots, "<u4").tobytes() for pool in contents.pools if pool.slots is not None
         ),
-        Section.POOLS: b"".join(
-            layout.POOL.pack(*strings.ref(pool.name), place * SLOT_COUNT, layout.STRATEGY_CODES[pool.strategy])
-            for place, pool in enumerate(contents.pools)
-        ),
-        Section.SLOTS: b"".join(_u32s(pool.slots) for pool in contents.pools),
-        Section.SHARDS: b"".join(
-            layout.SHARD.pack(*shard, *[layout.NO_CELL] * (layout.SHARD_PLACES - len(shard)))
-            for shard in contents.shards
-        ),
-        Section.TENANTS: tenants,
-        Section.TENANT_INDEX: index,
+        Section.SHARDS: _shards(contents.shards),
+        Section.TENANTS: _tenants(tenants, hashes),
+        Section.TENANT_INDEX: _index(hashes),
     }
-    return _assemble(contents.epoch, {Section.STRINGS: strings.to_bytes(), **sections})
+    base = _Base(0, bytes(32))
+    return _assemble(layout.KIND_BASE, contents.epoch, base, {Section.STRINGS: strings.to_bytes(), **sections})
+
+
+def encode_overlay(contents: OverlayContents) -> bytes:
+    """An overlay as bytes.
+
+    Raises:
+        ValidationError: with the path of the first field that no overlay can hold.
+    """
+    if not contents.base_epoch < contents.epoch < 1 << 64:
+        raise ValidationError("epoch", f"expected more than the base's, {contents.base_epoch}, found {contents.epoch}")
+    _check_shards(contents.shards, MAX_CELLS)
+    contents.tenants.check_keys()
+    assigned = contents.tenants.shard[contents.tenants.shard != layout.NO_SHARD]
+    if len(assigned) and int(assigned.max()) >= len(contents.shards):
+        raise ValidationError("tenants", f"expected shards below {len(contents.shards)}, found {int(assigned.max())}")
+    tenants, hashes = contents.tenants.sorted()
+    sections = {
+        Section.STRINGS: tenants.keys,
+        Section.SHARDS: _shards(contents.shards),
+        Section.TENANTS: _tenants(tenants, hashes),
+        Section.TENANT_INDEX: _index(hashes),
+    }
+    base = _Base(contents.base_epoch, bytes.fromhex(contents.base_sha256))
+    return _assemble(layout.KIND_OVERLAY, contents.epoch, base, sections)
 
 
 class _Strings:
-    """STRINGS while it grows; equal texts are kept once, tenant keys are not looked for."""
+    """STRINGS: tenant keys, then each other text once."""
 
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._length = 0
+    def __init__(self, keys: bytes) -> None:
+        self._parts = [keys]
+        self._length = len(keys)
         self._known: dict[str, tuple[int, int]] = {}
-
-    def append(self, data: bytes) -> int:
-        offset = self._length
-        self._parts.append(data)
-        self._length += len(data)
-        return offset
 
     def ref(self, text: str) -> tuple[int, int]:
         if text not in self._known:
             data = text.encode()
-            self._known[text] = (self.append(data), len(data))
+            self._known[text] = (self._length, len(data))
+            self._parts.append(data)
+            self._length += len(data)
         return self._known[text]
 
     def to_bytes(self) -> bytes:
@@ -83,68 +91,106 @@ def _fleet(contents: TableContents, strings: _Strings) -> bytes:
         *strings.ref(fleet.key_header),
         default_pool,
         layout.UNKNOWN_TENANT_CODES[fleet.unknown_tenant],
-        0,
+        layout.MISSING_KEY_CODES[fleet.missing_key],
         fleet.retry_after_seconds,
+        layout.NO_SHARD if contents.default_shard is None else contents.default_shard,
     )
 
 
-def _tenants(entries: Sequence[TenantEntry], strings: _Strings) -> tuple[bytes, bytes]:
-    hashed = sorted(((key_hash(entry.key), entry.key, entry) for entry in entries), key=lambda row: row[:2])
-    packed = bytearray()
-    for value, key, entry in hashed:
-        packed += layout.TENANT.pack(
-            value,
-            strings.append(key),
-            layout.NO_SHARD if entry.shard is None else entry.shard,
-            len(key),
-            entry.pool,
-            layout.TENANT_STATE_CODES[entry.state],
+def _cells(contents: TableContents, strings: _Strings) -> bytes:
+    return b"".join(
+        layout.CELL.pack(
+            *strings.ref(cell.id),
+            *strings.ref(cell.address),
+            *strings.ref(cell.region),
+            *strings.ref(cell.jurisdiction),
+            cell.port,
+            layout.CELL_STATUS_CODES[cell.status],
             0,
+            round(cell.weight * 1000),
         )
-    bits = layout.index_bits(len(hashed))
-    starts = [0] * ((1 << bits) + 1)
-    for value, _, _ in hashed:
-        starts[(value >> (32 - bits)) + 1] += 1
-    total = 0
-    for bucket, count in enumerate(starts):
-        total += count
-        starts[bucket] = total
-    return bytes(packed), _u32s(starts)
+        for cell in contents.cells
+    )
 
 
-def _u32s(values: Sequence[int]) -> bytes:
-    return b"".join(map(layout.U32.pack, values))
+def _pools(contents: TableContents, strings: _Strings) -> bytes:
+    rows = []
+    first_slot = 0
+    for pool in contents.pools:
+        place = layout.NO_SLOTS if pool.slots is None else first_slot
+        rows.append(layout.POOL.pack(*strings.ref(pool.name), place, layout.STRATEGY_CODES[pool.strategy]))
+        first_slot += 0 if pool.slots is None else SLOT_COUNT
+    return b"".join(rows)
 
 
-def _assemble(epoch: int, sections: dict[Section, bytes]) -> bytes:
-    offset = _aligned(layout.HEADER_SIZE + layout.SECTION.size * len(sections))
+def _shards(shards: Sequence[tuple[int, ...]]) -> bytes:
+    places = np.full((len(shards), layout.SHARD_PLACES), layout.NO_CELL, "<u2")
+    for size in {len(shard) for shard in shards}:
+        rows = [place for place, shard in enumerate(shards) if len(shard) == size]
+        places[rows, :size] = [shards[place] for place in rows]
+    return places.tobytes()
+
+
+def _tenants(tenants: TenantColumns, hashes: np.ndarray) -> bytes:
+    rows = np.zeros(len(tenants), layout.TENANT_DTYPE)
+    rows["hash"] = hashes
+    rows["key_offset"] = tenants.offsets()
+    rows["shard"] = tenants.shard
+    rows["key_length"] = tenants.lengths
+    rows["pool"] = tenants.pool
+    rows["state"] = tenants.state
+    return rows.tobytes()
+
+
+def _index(hashes: np.ndarray) -> bytes:
+    return bucket_starts(hashes, layout.index_bits(len(hashes))).astype("<u4").tobytes()
+
+
+def bucket_starts(hashes: np.ndarray, bits: int) -> np.ndarray:
+    """TENANT_INDEX of sorted hashes: where the hashes with each upper ``bits`` begin, and the end; 2**bits + 1 entries."""
+    buckets = hashes.astype(np.uint64) >> np.uint64(32 - bits)
+    starts = np.zeros((1 << bits) + 1, np.int64)
+    np.cumsum(np.bincount(buckets.astype(np.int64), minlength=1 << bits), out=starts[1:])
+    return starts
+
+
+class _Base:
+    """What an overlay names as its base."""
+
+    def __init__(self, epoch: int, sha256: bytes) -> None:
+        self.epoch = epoch
+        self.sha256 = sha256
+
+
+def _assemble(kind: int, epoch: int, base: _Base, sections: Mapping[Section, bytes]) -> bytes:
+    start = _aligned(layout.HEADER_SIZE + layout.SECTION.size * len(sections))
     directory = bytearray()
-    body = bytearray()
-    start = offset
+    body: list[bytes] = []
+    offset = start
     for section in sorted(sections):
         data = sections[section]
         size = layout.ENTRY_SIZES[section]
         directory += layout.SECTION.pack(section, layout.SECTION_CRITICAL, offset, len(data), size, len(data) // size)
-        body += data + bytes(_aligned(len(data)) - len(data))
-        offset = start + len(body)
+        body += (data, bytes(_aligned(len(data)) - len(data)))
+        offset += _aligned(len(data))
     padding = bytes(start - layout.HEADER_SIZE - len(directory))
     header = layout.HEADER.pack(
         layout.MAGIC,
         layout.MAJOR,
         layout.MINOR,
-        layout.KIND_BASE,
+        kind,
         epoch,
-        0,
+        base.epoch,
         offset,
         len(sections),
         0,
-        bytes(32),
+        base.sha256,
         bytes(16),
     )
     checksum = hashlib.sha256(header)
-    for part in (directory, padding, body):
+    for part in (directory, padding, *body):
         checksum.update(part)
-    return b"".join((header, checksum.digest(), directory, padding, body))
+    return b"".join((header, checksum.digest(), directory, padding, *body))
 
 
 def _aligned(size: int) -> int:
@@ -161,30 +207,60 @@ def _check(contents: TableContents) -> None:
         raise ValidationError("cells", "expected to be sorted by id, no id twice")
     if not 1 <= len(contents.pools) <= MAX_POOLS:
         raise ValidationError("pools", f"expected 1 to {MAX_POOLS} pools, found {len(contents.pools)}")
-    if contents.fleet.default_pool not in {pool.name for pool in contents.pools}:
-        raise ValidationError("fleet.default_pool", f"no pool is named {contents.fleet.default_pool!r}")
-    for place, shard in enumerate(contents.shards):
-        if not 1 <= len(shard) <= layout.SHARD_PLACES or len(set(shard)) != len(shard):
-            raise ValidationError(f"shards[{place}]", f"expected 1 to 8 distinct cells, found {shard}")
-        if not all(0 <= cell < len(ids) for cell in shard):
-            raise ValidationError(f"shards[{place}]", f"expected cells 0 to {len(ids) - 1}, found {shard}")
-    shards = len(contents.shards)
-    for place, pool in enumerate(contents.pools):
-        if len(pool.slots) != SLOT_COUNT:
-            raise ValidationError(f"pools[{place}].slots", f"expected {SLOT_COUNT}, found {len(pool.slots)}")
-        if not (min(pool.slots) >= 0 and max(pool.slots) < shards):
-            raise ValidationError(f"pools[{place}].slots", f"expected shards 0 to {shards - 1}")
+    _check_shards(contents.shards, len(ids))
+    _check_slots(contents)
+    _check_default_shard(contents)
     _check_tenants(contents)
 
 
+def _check_shards(shards: Sequence[tuple[int, ...]], cells: int) -> None:
+    for place, shard in enumerate(shards):
+        if not 1 <= len(shard) <= layout.SHARD_PLACES or len(set(shard)) != len(shard):
+            raise ValidationError(f"shards[{place}]", f"expected 1 to 8 distinct cells, found {shard}")
+        if min(shard) < 0 or max(shard) >= cells:
+            raise ValidationError(f"shards[{place}]", f"expected cells 0 to {cells - 1}, found {shard}")
+
+
+def _check_slots(contents: TableContents) -> None:
+    shards = len(contents.shards)
+    fleet = contents.fleet
+    by_name = {pool.name: pool for pool in contents.pools}
+    if fleet.default_pool not in by_name:
+        raise ValidationError("fleet.default_pool", f"no pool is named {fleet.default_pool!r}")
+    if by_name[fleet.default_pool].slots is None and fleet.places_by_slot:
+        raise ValidationError(
+            "fleet.default_pool",
+            f"pool {fleet.default_pool!r} has no slots, but unknown tenants or missing keys are placed by one",
+        )
+    for place, pool in enumerate(contents.pools):
+        if pool.slots is None:
+            continue
+        slots = np.asarray(pool.slots)
+        if slots.shape != (SLOT_COUNT,):
+            raise ValidationError(f"pools[{place}].slots", f"expected {SLOT_COUNT}, found {len(slots)}")
+        if int(slots.min()) < 0 or int(slots.max()) >= shards:
+            raise ValidationError(f"pools[{place}].slots", f"expected shards 0 to {shards - 1}")
+
+
+def _check_default_shard(contents: TableContents) -> None:
+    fleet, shard = contents.fleet, contents.default_shard
+    if (shard is not None) != fleet.has_default_cell or (shard is not None and not 0 <= shard < len(contents.shards)):
+        raise ValidationError(
+            "default_shard", f"expected one of the shards where the fleet names a default, found {shard}"
+        )
+
+
 def _check_tenants(contents: TableContents) -> None:
-    pools, shards = len(contents.pools), len(contents.shards)
-    if len({entry.key for entry in contents.tenants}) != len(contents.tenants):
-        raise ValidationError("tenants", "a key stands twice")
-    for place, entry in enumerate(contents.tenants):
-        if not is_key(entry.key):
-            raise ValidationError(f"tenants[{place}].key", f"expected a key of 1 to {MAX_KEY_BYTES} bytes")
-        if not 0 <= entry.pool < pools:
-            raise ValidationError(f"tenants[{place}].pool", f"expected 0 to {pools - 1}, found {entry.pool}")
-        if entry.shard is not None and not 0 <= entry.shard < shards:
-            raise ValidationError(f"tenants[{place}].shard", f"expected 0 to {shards - 1}, found {entry.shard}")
+    tenants, pools, shards = contents.tenants, len(contents.pools), len(contents.shards)
+    tenants.check_keys()
+    for name, bad, limit in (
+        ("pool", tenants.pool >= pools, pools),
+        ("shard", (tenants.shard >= shards) & (tenants.shard != layout.NO_SHARD), shards),
+        ("state", tenants.state >= len(layout.TENANT_STATES), len(layout.TENANT_STATES)),
+    ):
+        places = np.flatnonzero(bad)
+        if len(places):
+            raise ValidationError(f"tenants[{int(places[0])}].{name}", f"expected 0 to {limit - 1}")
+
+
+assert set(layout.UNKNOWN_TENANT_CODES) == set(UnknownTenant), "every policy has a code"

@@ -3,12 +3,15 @@
 import struct
 from enum import IntEnum
 
-from cellplane.model import CellStatus, StrategyName, TenantState, UnknownTenant
+import numpy as np
+
+from cellplane.model import CellStatus, MissingKey, StrategyName, TenantState, UnknownTenant
 
 MAGIC = b"\x89CPT\r\n\x1a\n"
 MAJOR = 1
 MINOR = 0
 KIND_BASE = 1
+KIND_OVERLAY = 2
 
 # magic, major, minor, kind, epoch, base_epoch, file_length, section_count, zero, base_sha256, zeros
 HEADER = struct.Struct("<8sHHIQQQII32s16s")
@@ -19,8 +22,8 @@ SECTION_CRITICAL = 1
 SECTION_ALIGNMENT = 64
 MAX_SECTIONS = 64
 
-# name, key_header, default_pool, unknown_tenant, zero, retry_after_s
-FLEET = struct.Struct("<IIIIHBBI40x")
+# name, key_header, default_pool, unknown_tenant, missing_key, retry_after_s, default_shard
+FLEET = struct.Struct("<IIIIHBBII36x")
 # id, address, region, jurisdiction, port, status, zero, weight_milli
 CELL = struct.Struct("<IIIIIIIIHBBI24x")
 # name, first_slot, strategy
@@ -28,11 +31,24 @@ POOL = struct.Struct("<IIIB19x")
 SHARD = struct.Struct("<8H")
 # hash, key_offset, shard, key_length, pool, state, zero
 TENANT = struct.Struct("<IIIBBBB")
+TENANT_DTYPE = np.dtype(
+    [
+        ("hash", "<u4"),
+        ("key_offset", "<u4"),
+        ("shard", "<u4"),
+        ("key_length", "u1"),
+        ("pool", "u1"),
+        ("state", "u1"),
+        ("zero", "u1"),
+    ]
+)
 U32 = struct.Struct("<I")
 
 SHARD_PLACES = 8
 NO_CELL = 0xFFFF
 NO_SHARD = 0xFFFFFFFF
+NO_SLOTS = 0xFFFFFFFF
+GONE = 255
 MAX_INDEX_BITS = 24
 
 
@@ -49,6 +65,8 @@ class Section(IntEnum):
     TENANT_INDEX = 8
 
 
+OVERLAY_SECTIONS = frozenset({Section.STRINGS, Section.SHARDS, Section.TENANTS, Section.TENANT_INDEX})
+
 ENTRY_SIZES = {
     Section.STRINGS: 1,
     Section.FLEET: FLEET.size,
@@ -63,15 +81,17 @@ FIXED_STRIDE = frozenset({Section.STRINGS, Section.SLOTS, Section.TENANT_INDEX})
 
 CELL_STATUS_CODES = {status: code for code, status in enumerate(CellStatus)}
 TENANT_STATE_CODES = {state: code for code, state in enumerate(TenantState)}
-UNKNOWN_TENANT_CODES = {UnknownTenant.HASH: 0, UnknownTenant.REJECT: 1}
+UNKNOWN_TENANT_CODES = {UnknownTenant.HASH: 0, UnknownTenant.REJECT: 1, UnknownTenant.DEFAULT_CELL: 2}
+MISSING_KEY_CODES = {MissingKey.REJECT: 0, MissingKey.DEFAULT_CELL: 1, MissingKey.SOURCE_HASH: 2}
 STRATEGY_CODES = {StrategyName.MODULO: 1, StrategyName.RING: 2}
 
 CELL_STATUSES = {code: status for status, code in CELL_STATUS_CODES.items()}
 TENANT_STATES = {code: state for state, code in TENANT_STATE_CODES.items()}
 UNKNOWN_TENANTS = {code: policy for policy, code in UNKNOWN_TENANT_CODES.items()}
+MISSING_KEYS = {code: policy for policy, code in MISSING_KEY_CODES.items()}
 
 assert CHECKSUM_OFFSET == 96
-assert (FLEET.size, CELL.size, POOL.size, TENANT.size) == (64, 64, 32, 16)
+assert (FLEET.size, CELL.size, POOL.size, TENANT.size, TENANT_DTYPE.itemsize) == (64, 64, 32, 16, 16)
 
 
 def index_bits(tenants: int) -> int:

@@ -1,0 +1,177 @@
+"""TENANTS, TENANT_INDEX and SHARDS of a table or overlay: checked as arrays, looked up one by one."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellplane.errors import TableError
+from cellplane.model import MAX_KEY_BYTES
+from cellplane.model.key import KEY_BYTES, KEY_FIRST_BYTES
+from cellplane.placement.hashing import hash_keys
+from cellplane.routing import layout
+from cellplane.routing.encode import bucket_starts
+from cellplane.routing.frame import SectionEntry
+from cellplane.routing.layout import Section
+
+Shards = tuple[tuple[int, ...], ...]
+
+
+def read_shards(data: memoryview, section: SectionEntry, cells: int) -> Shards:
+    """SHARDS: the cell indexes of each, the preferred first.
+
+    Raises:
+        TableError: a shard has a gap, a cell twice, or one that is not there.
+    """
+    rows = _rows(data, section, np.dtype(("<u2", (layout.SHARD_PLACES,))))
+    used = rows != layout.NO_CELL
+    sizes = used.sum(axis=1)
+    # Every place before the last used one is used: the place of each used one is below the number of them.
+    gaps = (used & (np.arange(layout.SHARD_PLACES) >= sizes[:, None])).any(axis=1)
+    outside = (used & (rows >= cells)).any(axis=1)
+    ordered = np.sort(rows, axis=1)
+    twice = ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != layout.NO_CELL)).any(axis=1)
+    bad = np.flatnonzero((sizes == 0) | gaps | outside | twice)
+    if len(bad):
+        place = int(bad[0])
+        raise TableError(
+            f"shard {place}: {rows[place].tolist()}: expected 1 to 8 distinct cells below {cells}, then FFFF"
+        )
+    return tuple(tuple(row[:size]) for row, size in zip(rows.tolist(), sizes.tolist(), strict=True))
+
+
+class Entries:
+    """The tenants' entries of one file.
+
+    Args:
+        limits: how many pools and shards there are.
+        states: codes of states that may stand here.
+
+    Raises:
+        TableError: an entry, or the index, is not as it must be.
+    """
+
+    def __init__(
+        self,
+        data: memoryview,
+        sections: Mapping[Section, SectionEntry],
+        *,
+        pools: int,
+        shards: int,
+        states: frozenset[int],
+    ) -> None:
+        strings = sections[Section.STRINGS]
+        self._strings = data[strings.offset : strings.offset + strings.length]
+        self.columns: NDArray[np.void] = _rows(data, sections[Section.TENANTS], layout.TENANT_DTYPE)
+        index = sections[Section.TENANT_INDEX]
+        self.index: NDArray[np.uint32] = np.frombuffer(data, "<u4", index.entry_count, index.offset)
+        self._check_columns(pools, shards, states)
+        self._check_keys()
+        self._check_index()
+        self.shift = 32 - (len(self.index) - 1).bit_length() + 1
+        tenants = sections[Section.TENANTS]
+        self._bytes = data[tenants.offset : tenants.offset + tenants.length]
+        self._stride = tenants.entry_size
+        self._buckets = data[index.offset : index.offset + index.length].cast("I")
+
+    def __len__(self) -> int:
+        """How many entries there are."""
+        return len(self.columns)
+
+    def find(self, key: bytes, value: int) -> tuple[int, int, int] | None:
+        """Shard, pool and state of the entry of a key with this hash, or None."""
+        bucket = value >> self.shift
+        for place in range(self._buckets[bucket], self._buckets[bucket + 1]):
+            found, offset, shard, length, pool, state, _ = layout.TENANT.unpack_from(self._bytes, place * self._stride)
+            if found == value and self._strings[offset : offset + length] == key:
+                return shard, pool, state
+        return None
+
+    def rows(self) -> Iterator[tuple[bytes, int, int, int]]:
+        """Key, shard, pool and state of all entries, in the order of the file."""
+        for place in range(len(self)):
+            _, offset, shard, length, pool, state, _ = layout.TENANT.unpack_from(self._bytes, place * self._stride)
+            yield bytes(self._strings[offset : offset + length]), shard, pool, state
+
+    def _check_columns(self, pools: int, shards: int, states: frozenset[int]) -> None:
+        columns = self.columns
+        shard, state = columns["shard"], columns["state"]
+        known_states = np.zeros(256, bool)
+        known_states[list(states)] = True
+        gone = state == layout.GONE
+        for name, bad in (
+            ("pool", (columns["pool"] >= pools) | (gone & (columns["pool"] != 0))),
+            ("shard", ((shard >= shards) | gone) & (shard != layout.NO_SHARD)),
+            ("state", ~known_states[state]),
+        ):
+            self._refuse(bad, name)
+
+    def _check_keys(self) -> None:
+        columns = self.columns
+        strings = np.frombuffer(self._strings, np.uint8)
+        offsets, lengths = columns["key_offset"], columns["key_length"]
+        outside = offsets.astype(np.int64) + lengths > len(strings)
+        self._refuse(outside | (lengths == 0) | (lengths > MAX_KEY_BYTES), "key")
+        if not len(columns):
+            return
+        hashes = columns["hash"]
+        self._refuse(~_FIRST[strings[offsets]], "key")
+        if self._keys_stand_first():
+            end = int(lengths.sum(dtype=np.int64))
+            if bytes(self._strings[:end]).translate(None, KEY_BYTES):
+                self._refuse_bad_bytes(strings)
+        else:
+            self._refuse_bad_bytes(strings)
+        self._refuse(hash_keys(strings, offsets, lengths) != hashes, "hash")
+        self._refuse(np.concatenate(([False], hashes[1:] < hashes[:-1])), "order")
+        for place in np.flatnonzero(hashes[1:] == hashes[:-1]).tolist():
+            if self._key(place) >= self._key(place + 1):
+                raise TableError(f"tenant {place + 1}: out of order, or stands twice")
+
+    def _keys_stand_first(self) -> bool:
+        """Whether keys stand one behind the other from the begin of STRINGS on, as the writer puts them."""
+        lengths = self.columns["key_length"]
+        ends = np.cumsum(lengths, dtype=np.int64)
+        return bool((self.columns["key_offset"] == ends - lengths).all())
+
+    def _refuse_bad_bytes(self, strings: NDArray[np.uint8]) -> None:
+        bad = np.cumsum(~_ANY[strings], dtype=np.int64)
+        starts = self.columns["key_offset"].astype(np.int64)
+        before = np.where(starts > 0, bad[starts - 1], 0)
+        self._refuse(bad[starts + self.columns["key_length"] - 1] > before, "key")
+
+    def _check_index(self) -> None:
+        buckets = len(self.index) - 1
+        if buckets < 1 or buckets & (buckets - 1) or buckets > 1 << layout.MAX_INDEX_BITS:
+            raise TableError(f"TENANT_INDEX has {len(self.index)} entries, expected 2^b + 1 with b of 0 to 24")
+        expected = bucket_starts(self.columns["hash"], buckets.bit_length() - 1)
+        wrong = np.flatnonzero(self.index != expected)
+        if len(wrong):
+            bucket = int(wrong[0])
+            raise TableError(f"TENANT_INDEX[{bucket}] is {self.index[bucket]}, expected {expected[bucket]}")
+
+    def _refuse(self, bad: NDArray[np.bool_], what: str) -> None:
+        places = np.flatnonzero(bad)
+        if len(places):
+            place = int(places[0])
+            raise TableError(f"tenant {place}: its {what} is not valid: {self.columns[place]}")
+
+    def _key(self, place: int) -> bytes:
+        row = self.columns[place]
+        start = int(row["key_offset"])
+        return bytes(self._strings[start : start + int(row["key_length"])])
+
+
+def _rows(data: memoryview, section: SectionEntry, dtype: np.dtype) -> NDArray:
+    """The entries of a section as an array in place; larger entries of a later minor version are strode over."""
+    shape = (section.entry_count, *dtype.shape)
+    strides = (section.entry_size, *([dtype.base.itemsize] if dtype.shape else []))
+    if not section.entry_count:
+        return np.empty(shape, dtype.base)
+    return np.ndarray(shape, dtype.base, data, section.offset, strides)
+
+
+_FIRST = np.zeros(256, bool)
+_FIRST[list(KEY_FIRST_BYTES)] = True
+_ANY = np.zeros(256, bool)
+_ANY[list(KEY_BYTES)] = True
