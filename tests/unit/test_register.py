@@ -63,13 +63,15 @@ def test_a_second_start_changes_nothing(client: Client) -> None:
     assert client.get("/healthz")["epoch"] == epoch
 
 
-def test_what_the_user_changed_is_kept(client: Client) -> None:
+def test_what_the_user_changed_is_kept(client: Client, api: Api) -> None:
     register(client, settings(tenants=3), CELLS, PORTS, go_on)
     client.put("/v1/fleet", {"name": "demo", "key_header": "x-key", "unknown_tenant": "reject"})
     changed = {"region": "eu", "jurisdiction": "de", "status": "draining", "weight": 2.0}
     client.put("/v1/cells/cell-2", {"address": "127.0.0.1", "port": 20_002, **changed})
     client.put("/v1/pools/default", {"cells": ["cell-1"], "strategy": "modulo"})
     client.put("/v1/tenants/tenant-002", {"cell": "cell-2", "state": "suspended"})
+    # Where a tenant is placed is what the published table says.
+    api.published(client.get("/healthz")["epoch"])
     before = directory(client)
     register(client, settings(tenants=3), CELLS, PORTS, go_on)
     assert directory(client) == before
