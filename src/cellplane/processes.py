@@ -5,9 +5,16 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 _POLL_SECONDS = 0.02
+
+
+@lru_cache(maxsize=1)
+def boot_id() -> str:
+    """This run of the kernel (random(4)): pids and start times of another one name other processes."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +94,15 @@ def descendants(process: ProcessId) -> list[ProcessId]:
     return found
 
 
-def processes_in(folder: Path) -> list[ProcessId]:
-    """The processes whose working directory this folder is."""
+def processes_in(folder: Path, program: str) -> list[ProcessId]:
+    """The processes of a program, known by its file's name, whose working directory this folder is."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
-                inside = (entry / "cwd").samefile(folder)
+                # A program that was installed anew since runs from a file that is gone: proc(5) marks its name.
+                running = (entry / "exe").readlink().name.removesuffix(" (deleted)")
+                inside = running == program and (entry / "cwd").samefile(folder)
             except (FileNotFoundError, ProcessLookupError, PermissionError):
                 continue
             process = find_process(int(entry.name)) if inside else None

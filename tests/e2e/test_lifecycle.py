@@ -1,26 +1,76 @@
 """How a demo ends, however it ends, and that another can begin."""
 
+import fcntl
 import os
+import pty
+import random
+import shutil
 import signal
 import subprocess
+import termios
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from e2e.harness import CELLPLANE, STOP_SECONDS, Demo, eventually, exists, free_ports, start_demo
+import httpx2
+import pytest
+
+from e2e.harness import (
+    CELLPLANE,
+    PROMISED_READY_SECONDS,
+    READY_SECONDS,
+    STOP_SECONDS,
+    Demo,
+    eventually,
+    exists,
+    free_ports,
+    start_demo,
+)
+
+SEED = 20_241
+"""Of the moments at which a start is cut short: the same in every run, so that a failure can be had again."""
 
 
 def leftovers(state: Path) -> list[str]:
-    """Processes that name this state folder, or hold it."""
+    """Processes that name this state folder in their command or environment, or are in it."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and int(entry.name) != os.getpid() and exists(int(entry.name)):
             try:
-                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                command, environment = ((entry / name).read_bytes() for name in ("cmdline", "environ"))
+                folder = (entry / "cwd").readlink()
             except OSError:
                 continue
-            if str(state) in command:
-                found.append(f"{entry.name}: {command}")
+            if str(state).encode() in command + b"\0" + environment or folder.is_relative_to(state):
+                found.append(f"{entry.name}: {command.replace(bytes(1), b' ').decode(errors='replace')}")
     return found
+
+
+def begin_demo(
+    state: Path,
+    ports: list[int],
+    *arguments: str,
+    stdio: int = subprocess.DEVNULL,
+    prepare: Callable[[], None] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Begin a demo in a session of its own, and return once it has its folder."""
+    command: list[str | Path] = [CELLPLANE, "demo", "--state", state]
+    command += ["--router-port", str(ports[0]), "--control-port", str(ports[1]), *arguments]
+    process = subprocess.Popen(
+        command,
+        stdin=stdio,
+        stdout=stdio,
+        stderr=stdio,
+        start_new_session=True,
+        preexec_fn=prepare,  # noqa: PLW1509
+    )
+    eventually((state / "status.json").exists, "it begins")
+    return process
+
+
+def seeded_moments(*, until_seconds: float, count: int) -> list[float]:
+    draw = random.Random(SEED)
+    return sorted(round(draw.uniform(0.0, until_seconds), 2) for _ in range(count))
 
 
 def assert_nothing_left(demo: Demo, pids: set[int]) -> None:
@@ -86,15 +136,83 @@ def test_what_is_busy_is_named_with_the_way_out(demo: Demo, tmp_path: Path) -> N
     assert sorted(path.name for path in demo.state.iterdir()) == before, "the running fleet's files are left alone"
 
 
-def test_a_stop_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seconds", [0.2, 0.8, 1.5])
+def test_a_stop_while_it_starts_leaves_nothing(tmp_path: Path, seconds: float) -> None:
     state = tmp_path / "state"
-    router_port, control_port = free_ports(2)
-    process = subprocess.Popen(
-        [CELLPLANE, "demo", "--state", state, "--router-port", str(router_port), "--control-port", str(control_port)],
-        stdout=subprocess.DEVNULL,
-    )
-    eventually((state / "status.json").exists, "it begins")
+    process = begin_demo(state, free_ports(2))
+    time.sleep(seconds)
     process.send_signal(signal.SIGTERM)
     process.wait(STOP_SECONDS)
     assert process.returncode == 0
     assert leftovers(state) == []
+
+
+def test_a_stop_while_it_seeds_holds_its_time(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    ports = free_ports(2)
+    process = begin_demo(state, ports, "--tenants", "9999")
+    url = f"http://127.0.0.1:{ports[1]}/v1/tenants/tenant-020"
+
+    def seeds() -> bool:
+        try:
+            return httpx2.get(url, trust_env=False).status_code == 200
+        except httpx2.HTTPError:
+            return False
+
+    eventually(seeds, "it seeds", seconds=READY_SECONDS)
+    process.send_signal(signal.SIGTERM)
+    process.wait(STOP_SECONDS)
+    assert process.returncode == 0
+    assert leftovers(state) == []
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.8, 1.5])
+def test_a_terminal_that_is_closed_while_it_starts_leaves_nothing(tmp_path: Path, seconds: float) -> None:
+    state = tmp_path / "state"
+    ours, its = pty.openpty()
+
+    def take_terminal() -> None:
+        fcntl.ioctl(its, termios.TIOCSCTTY, 0)
+
+    process = begin_demo(state, free_ports(2), stdio=its, prepare=take_terminal)
+    os.close(its)
+    time.sleep(seconds)
+    # The kernel tells the session with SIGHUP, and refuses all further output with EIO.
+    os.close(ours)
+    process.wait(STOP_SECONDS)
+    assert leftovers(state) == []
+    assert process.returncode == 0
+
+
+def test_after_kill_9_at_any_moment_of_its_start_a_demo_starts_again(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    ports = free_ports(2)
+    # Each on an empty folder: a first start, which also runs initdb, has the most moments.
+    for seconds in seeded_moments(until_seconds=2.5, count=5):
+        process = begin_demo(state, ports)
+        time.sleep(seconds)
+        process.kill()
+        process.wait()
+        orphans = set(leftovers(state))
+        with start_demo(state, ports=ports) as demo:
+            assert not orphans & set(leftovers(state)), f"killed after {seconds} s"
+            assert demo.ready_seconds < PROMISED_READY_SECONDS, f"killed after {seconds} s"
+            assert demo.served_by() == demo.placed()
+        assert leftovers(state) == []
+        shutil.rmtree(state)
+
+
+def test_what_the_user_changed_survives_a_restart_also_a_cell_that_nobody_reaches(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with start_demo(state) as demo:
+        ports = [demo.router_port, demo.control_port]
+        demo.put("/v1/cells/far", {"address": "127.0.0.1", "port": free_ports(1)[0]})
+        demo.put("/v1/fleet", {**demo.get("/v1/fleet"), "retry_after_seconds": 7})
+        cells = {cell["id"]: cell for cell in demo.get("/v1/cells")["items"]}
+        kept = {name: cells["cell-2"][name] for name in ("address", "port")}
+        demo.put("/v1/cells/cell-2", {**kept, "region": "eu", "status": "maintenance"})
+    with start_demo(state, ports=ports) as demo:
+        assert demo.get("/v1/fleet")["retry_after_seconds"] == 7
+        cells = {cell["id"]: cell for cell in demo.get("/v1/cells")["items"]}
+        assert (cells["cell-2"]["region"], cells["cell-2"]["status"]) == ("eu", "maintenance")
+        assert not cells["far"]["healthy"]

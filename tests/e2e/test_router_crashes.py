@@ -17,6 +17,7 @@ import pytest
 from cellplane.faults import FAULT_VARIABLE
 from cellplane.model import Cell, Fleet, Pool, Tenant, Topology
 from cellplane.processes import ProcessId, processes_in
+from cellplane.router.envoy.process import envoy_binary
 from cellplane.router.tables import StoredTable, TableFolder
 from cellplane.routing import RoutingTable
 from cellplane.routing.compile import compile_table
@@ -67,7 +68,7 @@ class RouterProcess:
 
     def envoys(self) -> list[ProcessId]:
         folder = self.folder / "envoy"
-        return processes_in(folder) if folder.exists() else []
+        return processes_in(folder, envoy_binary().name) if folder.exists() else []
 
     def end(self) -> None:
         if self.agent is not None and self.agent.poll() is None:

@@ -64,18 +64,18 @@ def _run(settings: LocalSettings, epilogue: Callable[[LocalSettings], str] | Non
             supervisor.start()
             progress.finish()
             seconds = time.monotonic() - began
-            click.echo(f"ready router={supervisor.router_url} control={supervisor.control_url} ({seconds:.1f} s)")
+            progress.say(f"ready router={supervisor.router_url} control={supervisor.control_url} ({seconds:.1f} s)")
             if epilogue is not None:
-                click.echo(epilogue(settings))
-            sys.stdout.flush()
+                progress.say(epilogue(settings))
             supervisor.watch()
-            click.echo("stopping …")
+            progress.say("stopping …")
         except StoppedError:
             pass
         finally:
-            progress.finish()
+            # Before anything is shown: whatever becomes of the output, nothing is left running.
             supervisor.stop()
-    click.echo("stopped: nothing is left running")
+        progress.finish()
+        progress.say("stopped: nothing is left running")
 
 
 def _next_steps(settings: LocalSettings) -> str:

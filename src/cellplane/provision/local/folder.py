@@ -3,12 +3,14 @@
 import fcntl
 import json
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cellplane.durable import write_durably
 from cellplane.errors import ProvisionError
+from cellplane.provision.local.settings import LOCK_PAUSE_SECONDS, LOCK_TRIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +85,21 @@ class FolderLock:
         Raises:
             ProvisionError: another fleet runs in it.
         """
-        descriptor = os.open(self._folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        assert not self.held, "a folder is taken once"
+        for _ in range(LOCK_TRIES):
+            descriptor = os.open(self._folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if _try_lock(descriptor, fcntl.LOCK_EX) and _is_at(descriptor, self._folder.lock):
+                self._descriptor = descriptor
+                return
+            # A supervisor lets nobody share; whoever merely looks does.
+            owned = not _try_lock(descriptor, fcntl.LOCK_SH)
             os.close(descriptor)
-            raise ProvisionError(
-                f"a fleet already runs in {self._folder.root}: stop it first, or choose another folder with --state"
-            ) from None
-        self._descriptor = descriptor
+            if owned:
+                break
+            time.sleep(LOCK_PAUSE_SECONDS)
+        raise ProvisionError(
+            f"a fleet already runs in {self._folder.root}: stop it first, or choose another folder with --state"
+        )
 
     def release(self) -> None:
         """Give the folder back, and leave no lock file behind."""
@@ -108,12 +116,27 @@ def fleet_runs(folder: StateFolder) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        # Shared, so that a supervisor which starts now can tell this look from another supervisor.
+        return not _try_lock(descriptor, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
-    return False
+
+
+def _try_lock(descriptor: int, how: int) -> bool:
+    """Whether this lock (flock(2)) could be had at once."""
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether the open file is the one at the path: its last owner may have removed it before we locked it."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -2,9 +2,9 @@
 
 import shutil
 import signal
-import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
@@ -13,12 +13,23 @@ import cellplane
 from cellplane.errors import ProvisionError
 from cellplane.processes import ProcessId, find_process, is_running, processes_in, send_signal
 from cellplane.provision.local import unprivileged
-from cellplane.provision.local.child import Child, stop_all
+from cellplane.provision.local.child import Child, kill_trees, stop_all
 from cellplane.provision.local.folder import StateFolder, read_json
 from cellplane.provision.local.probe import http_ok, tcp_open, wait_until
 from cellplane.provision.local.settings import LocalSettings
 
 Command = list[str | Path]
+
+
+@dataclass(frozen=True, slots=True)
+class Oversight:
+    """What a part asks of its supervisor, from the thread that starts it."""
+
+    record: Callable[[], None]
+    """Writes down which processes run."""
+
+    give_up: Callable[[], None]
+    """Raises when the fleet is to stop, so that nothing waits any longer."""
 
 
 class Part(Protocol):
@@ -46,13 +57,14 @@ class Part(Protocol):
 class ControlPart:
     """The control plane."""
 
-    def __init__(self, settings: LocalSettings, folder: StateFolder) -> None:
+    def __init__(self, settings: LocalSettings, folder: StateFolder, oversight: Oversight) -> None:
         self.name = "control"
         self.restarts = False
         self._settings = settings
+        self._oversight = oversight
         command: Command = [sys.executable, "-m", "cellplane.control"]
         command += ["--state", folder.control, "--port", str(settings.control_port)]
-        self._child = Child("the control plane", command, log_path=folder.log("control"))
+        self._child = Child("the control plane", command, log_path=folder.log("control"), record=oversight.record)
 
     def start(self) -> None:
         """See Part."""
@@ -62,7 +74,7 @@ class ControlPart:
             lambda: http_ok(url, self._settings),
             "the control plane",
             self._settings,
-            while_true=self._child.require_alive,
+            while_true=self._require_alive,
         )
 
     def processes(self) -> dict[str, ProcessId | None]:
@@ -73,19 +85,27 @@ class ControlPart:
         """See Part."""
         stop_all([self._child], self._settings.stop_app_seconds)
 
+    def _require_alive(self) -> None:
+        self._oversight.give_up()
+        self._child.require_alive()
+
 
 class RouterPart:
     """The router's agent, and the Envoy that the agent supervises."""
 
-    def __init__(self, settings: LocalSettings, folder: StateFolder, ports: Mapping[str, int]) -> None:
+    def __init__(
+        self, settings: LocalSettings, folder: StateFolder, ports: Mapping[str, int], oversight: Oversight
+    ) -> None:
         self.name = "router"
         self.restarts = True
         self._settings = settings
+        self._oversight = oversight
         self._record = folder.router / "envoy" / "process.json"
         command: Command = [sys.executable, "-m", "cellplane.router", "--id", "router-1"]
         command += ["--control", f"http://{settings.host}:{settings.control_port}", "--state", folder.router]
         command += ["--port", str(settings.router_port), "--metrics-port", str(ports["router.metrics"])]
-        self._agent = Child("the router's agent", command, log_path=folder.log("router-agent"))
+        log_path = folder.log("router-agent")
+        self._agent = Child("the router's agent", command, log_path=log_path, record=oversight.record)
 
     def start(self) -> None:
         """See Part."""
@@ -94,7 +114,7 @@ class RouterPart:
             lambda: tcp_open(self._settings.host, self._settings.router_port, self._settings),
             "the router",
             self._settings,
-            while_true=self._agent.require_alive,
+            while_true=self._require_alive,
         )
 
     def processes(self) -> dict[str, ProcessId | None]:
@@ -110,6 +130,10 @@ class RouterPart:
         self._record.unlink(missing_ok=True)
         self._record.with_name("admin.sock").unlink(missing_ok=True)
 
+    def _require_alive(self) -> None:
+        self._oversight.give_up()
+        self._agent.require_alive()
+
     def _envoy(self) -> ProcessId | None:
         record = read_json(self._record)
         if record is None:
@@ -121,10 +145,18 @@ class RouterPart:
 class CellPart:
     """A cell of the example app: its own PostgreSQL, NATS JetStream, API and worker."""
 
-    def __init__(self, cell_id: str, settings: LocalSettings, folder: StateFolder, ports: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        cell_id: str,
+        settings: LocalSettings,
+        folder: StateFolder,
+        ports: Mapping[str, int],
+        oversight: Oversight,
+    ) -> None:
         self.name = cell_id
         self.restarts = False
         self._settings = settings
+        self._oversight = oversight
         self._folder = folder.cell(cell_id)
         self._log = folder.log(f"{cell_id}-postgres")
         self._data = self._folder / "postgres"
@@ -138,15 +170,25 @@ class CellPart:
             "CELLPLANE_NATS_URL": f"nats://{settings.host}:{nats_port}",
             "NOTIFICATIONS_PROVIDER_DIR": str(self._folder / "provider"),
         }
+        self._fresh = self._folder / "postgres.new"
+        initdb: Command = [*unprivileged.prefix(), postgres_binary("initdb"), "-D", self._fresh, "-U", "postgres"]
+        initdb += ["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions"]
+        self._initdb = Child(f"{cell_id}'s initdb", initdb, log_path=self._log, record=oversight.record)
         postgres: Command = [*unprivileged.prefix(), postgres_binary("postgres"), "-D", self._data]
         postgres += ["-h", settings.host, "-p", str(postgres_port), "-k", ""]
         postgres += ["-c", "shared_buffers=16MB", "-c", "max_connections=60", "-c", "wal_level=logical"]
         nats: Command = [nats_binary(), "--jetstream", "--store_dir", self._folder / "nats", "--name", cell_id]
         nats += ["--addr", settings.host, "--port", str(nats_port)]
         self._servers = {
-            # Fast shutdown: PostgreSQL ends the sessions itself.
-            "postgres": Child(f"{cell_id}'s PostgreSQL", postgres, log_path=self._log, stop_signal=signal.SIGINT),
-            "nats": Child(f"{cell_id}'s NATS", nats, log_path=folder.log(f"{cell_id}-nats")),
+            "postgres": Child(
+                f"{cell_id}'s PostgreSQL",
+                postgres,
+                log_path=self._log,
+                # Fast shutdown: PostgreSQL ends the sessions itself.
+                stop_signal=signal.SIGINT,
+                record=oversight.record,
+            ),
+            "nats": Child(f"{cell_id}'s NATS", nats, log_path=folder.log(f"{cell_id}-nats"), record=oversight.record),
         }
         self._apps = {
             "api": Child(
@@ -154,12 +196,14 @@ class CellPart:
                 [sys.executable, "-m", "notifications.api", "--port", str(ports[f"{cell_id}.api"])],
                 log_path=folder.log(f"{cell_id}-api"),
                 environment=environment,
+                record=oversight.record,
             ),
             "worker": Child(
                 f"{cell_id}'s worker",
                 [sys.executable, "-m", "notifications.worker"],
                 log_path=folder.log(f"{cell_id}-worker"),
                 environment=environment,
+                record=oversight.record,
             ),
         }
 
@@ -170,6 +214,7 @@ class CellPart:
         if not self._servers["postgres"].alive():
             self._forget_killed_postmaster()
         for child in (*self._servers.values(), *self._apps.values()):
+            self._oversight.give_up()
             child.start()
         wait_until(
             lambda: http_ok(f"{self._api_url}/healthz", self._settings),
@@ -180,14 +225,19 @@ class CellPart:
 
     def processes(self) -> dict[str, ProcessId | None]:
         """See Part."""
-        return {role: child.process for role, child in {**self._apps, **self._servers}.items()}
+        found = {role: child.process for role, child in {**self._apps, **self._servers}.items()}
+        initdb = self._initdb.process
+        return found if initdb is None else {**found, "initdb": initdb}
 
     def stop(self) -> None:
         """See Part. Apps first, so that none sees its database go."""
+        # What it has made so far is of no use.
+        self._initdb.kill()
         stop_all(list(self._apps.values()), self._settings.stop_app_seconds)
         stop_all(list(self._servers.values()), self._settings.stop_server_seconds)
 
     def _require_alive(self) -> None:
+        self._oversight.give_up()
         for child in (*self._servers.values(), *self._apps.values()):
             child.require_alive()
 
@@ -195,39 +245,31 @@ class CellPart:
         """Run initdb once. It fills a folder beside, so that one cut short is not taken for a database."""
         if self._data.exists():
             return
-        fresh = self._folder / "postgres.new"
-        shutil.rmtree(fresh, ignore_errors=True)
-        command: Command = [*unprivileged.prefix(), postgres_binary("initdb"), "-D", fresh, "-U", "postgres"]
-        command += ["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions"]
+        shutil.rmtree(self._fresh, ignore_errors=True)
+        self._initdb.start()
         try:
-            with self._log.open("ab") as log:
-                subprocess.run(
-                    command,
-                    check=True,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    timeout=self._settings.start_timeout_seconds,
-                    start_new_session=True,
-                )
-        except (OSError, subprocess.SubprocessError) as error:
-            raise ProvisionError(f"{self.name}: initdb failed ({error}): see {self._log}") from error
-        fresh.rename(self._data)
+            wait_until(
+                lambda: not self._initdb.alive(),
+                f"{self.name}'s database, made by initdb,",
+                self._settings,
+                while_true=self._oversight.give_up,
+            )
+        finally:
+            self._initdb.kill()
+        if not self._initdb.ended_well():
+            raise ProvisionError(f"{self.name}: initdb failed; the end of {self._log}:\n{self._initdb.log_tail()}")
+        self._fresh.rename(self._data)
 
     def _forget_killed_postmaster(self) -> None:
         """Remove the lock file of a PostgreSQL that was killed.
 
         PostgreSQL takes any process with the recorded pid for itself: one that only waits for its parent to collect
-        it, or a stranger that got the pid. Its backends live in the data folder, so whoever is still there is seen.
+        it, or a stranger that got the pid. Its backends live in the data folder: those that are still there belong
+        to an earlier fleet, since this one holds the state folder, and are ended.
         """
         lock = self._data / "postmaster.pid"
         if lock.exists():
-            wait_until(
-                lambda: not processes_in(self._data),
-                f"{self.name}: an earlier PostgreSQL in {self._data} has not ended; a new one",
-                self._settings,
-                while_true=lambda: None,
-            )
+            kill_trees(processes_in(self._data, "postgres"))
             lock.unlink()
 
 

@@ -2,32 +2,51 @@
 
 import time
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any
 
 from cellplane.client import Client
 from cellplane.errors import ControlPlaneError, ProvisionError
+from cellplane.model import CellStatus
 from cellplane.provision.local.settings import LocalSettings
 
 FLEET = "demo"
 POOL = "default"
 
 
-def register(client: Client, settings: LocalSettings, cell_ids: list[str], ports: Mapping[str, int]) -> None:
-    """Put the fleet, its cells, its pool and its tenants. What a user changed since, such as a pin, stays."""
-    client.put("/v1/fleet", {"name": FLEET, "key_header": "x-tenant-id", "default_pool": POOL})
+def register(
+    client: Client,
+    settings: LocalSettings,
+    cell_ids: list[str],
+    ports: Mapping[str, int],
+    give_up: Callable[[], None],
+) -> None:
+    """Put the fleet, its cells, its pool and its tenants where they are missing. What a user changed since stays.
+
+    Of a cell that is there only the address is brought up to date, since the fleet chooses it.
+
+    Args:
+        give_up: raises when the rest is not wanted any more; asked before each tenant.
+    """
+    pool = _ensure_fleet(client)
+    known_cells = {cell["id"]: cell for cell in client.get("/v1/cells")["items"]}
     for cell_id in cell_ids:
-        client.put(f"/v1/cells/{cell_id}", {"address": settings.host, "port": ports[f"{cell_id}.api"]})
-    client.put(f"/v1/pools/{POOL}", {"cells": cell_ids, "strategy": "ring"})
-    known = _tenant_ids(client)
+        _ensure_cell(client, cell_id, known_cells.get(cell_id), settings.host, ports[f"{cell_id}.api"])
+    if pool not in {item["name"] for item in client.get("/v1/pools")["items"]}:
+        client.put(f"/v1/pools/{pool}", {"cells": cell_ids, "strategy": "ring"})
+    known = _tenant_ids(client, give_up)
     for number in range(1, settings.tenants + 1):
+        give_up()
         tenant_id = f"tenant-{number:03}"
         if tenant_id not in known:
             client.put(f"/v1/tenants/{tenant_id}", {})
 
 
-def wait_converged(client: Client, settings: LocalSettings, give_up: Callable[[], None]) -> None:
-    """Wait until a router runs what is published and sees every cell healthy.
+def wait_converged(client: Client, settings: LocalSettings, cell_ids: list[str], give_up: Callable[[], None]) -> None:
+    """Wait until a router runs what is published and sees every local cell that serves healthy.
 
     Args:
+        cell_ids: the local cells; whatever else the directory lists is not ours to wait for.
         give_up: raises when waiting makes no sense any more.
 
     Raises:
@@ -44,7 +63,11 @@ def wait_converged(client: Client, settings: LocalSettings, give_up: Callable[[]
             missing = str(error)
         else:
             ready = [router for router in routers["items"] if router["ready"] and router["behind"] == 0]
-            down = [cell["id"] for cell in cells if not cell["healthy"]]
+            down = [
+                cell["id"]
+                for cell in cells
+                if cell["id"] in cell_ids and CellStatus(cell["status"]).serves and not cell["healthy"]
+            ]
             if ready and not down:
                 return
             missing = f"the router does not reach {', '.join(down)}" if ready else "no router runs the published table"
@@ -52,10 +75,33 @@ def wait_converged(client: Client, settings: LocalSettings, give_up: Callable[[]
     raise ProvisionError(f"the fleet was not ready in {settings.start_timeout_seconds:.0f} s: {missing}")
 
 
-def _tenant_ids(client: Client) -> set[str]:
+def _ensure_fleet(client: Client) -> str:
+    """Put the fleet where there is none, and return the name of its default pool."""
+    try:
+        fleet = client.get("/v1/fleet")
+    except ControlPlaneError as error:
+        # The client tells the status at the end of its message alone.
+        if not str(error).endswith(f"({HTTPStatus.NOT_FOUND.value})"):
+            raise
+        client.put("/v1/fleet", {"name": FLEET, "key_header": "x-tenant-id", "default_pool": POOL})
+        return POOL
+    return str(fleet["default_pool"])
+
+
+def _ensure_cell(client: Client, cell_id: str, known: Mapping[str, Any] | None, host: str, port: int) -> None:
+    where = {"address": host, "port": port}
+    if known is None:
+        client.put(f"/v1/cells/{cell_id}", where)
+    elif (known["address"], known["port"]) != (host, port):
+        chosen = {field: known[field] for field in ("region", "jurisdiction", "status", "weight")}
+        client.put(f"/v1/cells/{cell_id}", {**chosen, **where})
+
+
+def _tenant_ids(client: Client, give_up: Callable[[], None]) -> set[str]:
     found: set[str] = set()
     after = ""
     while True:
+        give_up()
         page = client.get("/v1/tenants", limit=1000, after=after)
         found |= {tenant["id"] for tenant in page["items"]}
         if page["next"] is None:

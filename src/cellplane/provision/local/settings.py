@@ -9,6 +9,18 @@ MAX_CELLS = 16
 MAX_TENANTS = 9_999
 """Most tenants that a demo seeds."""
 
+LOWEST_PORT = 16_384
+"""Lowest port that is chosen for a part: below are those that servers are known by."""
+
+PORT_TRIES = 1_000
+"""How many ports are tried for one part before giving up."""
+
+LOCK_TRIES = 50
+"""How often a state folder's lock is tried again while somebody merely looks at it, or its last owner leaves."""
+
+LOCK_PAUSE_SECONDS = 0.02
+"""Pause between these tries, seconds; a look takes microseconds."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalSettings:

@@ -7,12 +7,12 @@ from typing import Any, Protocol
 
 from cellplane.client import Client
 from cellplane.errors import CellplaneError, ProvisionError
-from cellplane.processes import ProcessId, descendants
+from cellplane.processes import ProcessId, boot_id
 from cellplane.provision.local import ports as port_choice
-from cellplane.provision.local.child import kill_stranger
+from cellplane.provision.local.child import kill_trees
 from cellplane.provision.local.desired import Desired, clear_desired, read_desired
 from cellplane.provision.local.folder import FolderLock, StateFolder, read_json, write_json
-from cellplane.provision.local.parts import CellPart, ControlPart, Part, RouterPart, process_from
+from cellplane.provision.local.parts import CellPart, ControlPart, Oversight, Part, RouterPart, process_from
 from cellplane.provision.local.register import register, wait_converged
 from cellplane.provision.local.settings import LocalSettings
 
@@ -55,6 +55,7 @@ class Supervisor:
         self._starts: dict[str, Future[None]] = {}
         self._states: dict[str, str] = {}
         self._written: dict[str, Any] = {}
+        self._writing = threading.Lock()
         self._executor = ThreadPoolExecutor(max_workers=settings.cells + 2, thread_name_prefix="start")
 
     @property
@@ -84,9 +85,10 @@ class Supervisor:
         )
         cell_ids = [f"cell-{number}" for number in range(1, self._settings.cells + 1)]
         ports = self._choose_ports(cell_ids)
-        control = ControlPart(self._settings, self._folder)
-        router = RouterPart(self._settings, self._folder, ports)
-        cells = [CellPart(cell_id, self._settings, self._folder, ports) for cell_id in cell_ids]
+        oversight = Oversight(record=self._write_status, give_up=self._require_wanted)
+        control = ControlPart(self._settings, self._folder, oversight)
+        router = RouterPart(self._settings, self._folder, ports, oversight)
+        cells = [CellPart(cell_id, self._settings, self._folder, ports, oversight) for cell_id in cell_ids]
         parts: list[Part] = [control, *cells, router]
         self._parts = {part.name: part for part in parts}
         self._write_status()
@@ -95,10 +97,10 @@ class Supervisor:
         self._begin(control)
         self._await(["control"])
         with Client(self.control_url, "local-fleet") as client:
-            register(client, self._settings, cell_ids, ports)
+            register(client, self._settings, cell_ids, ports, self._give_up)
             self._begin(router)
             self._await([*cell_ids, "router"])
-            wait_converged(client, self._settings, self._give_up)
+            wait_converged(client, self._settings, cell_ids, self._give_up)
         self._write_status()
 
     def watch(self) -> None:
@@ -113,6 +115,8 @@ class Supervisor:
         if not self._lock.held:
             # The folder is another supervisor's: nothing in it is ours to remove.
             return
+        # Whatever still starts, as where another part failed, waits no longer.
+        self._stopping.set()
         # Twice: a part that was about to start a process while the first round went by is met by the second.
         self._stop_parts()
         self._executor.shutdown(wait=True, cancel_futures=True)
@@ -138,7 +142,8 @@ class Supervisor:
             )
         names = ["router.metrics"]
         names += [f"{cell_id}.{role}" for cell_id in cell_ids for role in ("api", "postgres", "nats")]
-        ports = port_choice.choose(self._settings.host, names, known.get("ports", {}))
+        named = {self._settings.router_port, self._settings.control_port}
+        ports = port_choice.choose(self._settings.host, names, known.get("ports", {}), avoid=named)
         endpoints = {
             "router": self.router_url,
             "control": self.control_url,
@@ -169,9 +174,12 @@ class Supervisor:
             self._states[name] = "up"
         self._write_status()
 
-    def _give_up(self) -> None:
+    def _require_wanted(self) -> None:
         if self._stopping.is_set():
             raise StoppedError
+
+    def _give_up(self) -> None:
+        self._require_wanted()
         for start in self._starts.values():
             if start.done():
                 start.result()
@@ -209,6 +217,11 @@ class Supervisor:
             self._states[part.name] = "up"
 
     def _write_status(self) -> None:
+        """Put on record what runs. Called from several threads: each process is there before it does anything."""
+        with self._writing:
+            self._write_status_alone()
+
+    def _write_status_alone(self) -> None:
         processes = {name: part.processes() for name, part in self._parts.items()}
         status = {
             name: {
@@ -219,24 +232,23 @@ class Supervisor:
         }
         if status == self._written:
             return
+        write_json(self._folder.status, {"boot_id": boot_id(), "parts": status})
         self._written = status
-        write_json(self._folder.status, {"parts": status})
         write_json(self._folder.pids, _pids(processes))
 
 
 def reclaim(folder: StateFolder) -> None:
-    """End what an earlier supervisor left running when it was killed; known by pid and start time."""
-    for name in ("status.json", "router/envoy/process.json"):
-        path = folder.root / name
-        record = read_json(path)
-        if record is None:
-            continue
-        records = [record] if "pid" in record else _status_records(record)
-        for process in filter(None, map(process_from, records)):
-            below = descendants(process)
-            for each in (process, *below):
-                kill_stranger(each)
-        path.unlink()
+    """End what an earlier supervisor left running when it was killed; known by boot, pid and start time."""
+    envoy_path = folder.router / "envoy" / "process.json"
+    status, envoy = read_json(folder.status), read_json(envoy_path)
+    # Without a status the last fleet was stopped; with one of another boot, its pids are strangers'. Envoy's record
+    # names no boot: it was written while that status was there.
+    if status is not None and status.get("boot_id") == boot_id():
+        records = [*_status_records(status), *([] if envoy is None else [envoy])]
+        kill_trees([process for record in records if (process := process_from(record)) is not None])
+    # The status last, so that whoever is killed here leaves it to be read again.
+    envoy_path.unlink(missing_ok=True)
+    folder.status.unlink(missing_ok=True)
 
 
 def _status_records(status: dict[str, Any]) -> list[dict[str, int]]:

@@ -101,7 +101,7 @@ class EnvoyProcess:
 
     async def end_strangers(self) -> None:
         """End any other Envoy that works in this folder: two would share the port."""
-        for stranger in processes_in(self._folder):
+        for stranger in processes_in(self._folder, envoy_binary().name):
             if stranger != self.process:
                 log.warning("stray_envoy_ended", pid=stranger.pid)
                 send_signal(stranger, signal.SIGKILL)
