@@ -208,7 +208,7 @@ class Phase:
 PHASES = (
     Phase(
         "Route to one cell",
-        "1",
+        "1 cell",
         "Every request passes the router; all tenants are still in one place, so nothing can go astray.",
         (
             "a stable tenant id in every request, verified at the edge",
@@ -218,7 +218,7 @@ PHASES = (
     ),
     Phase(
         "Carve out the first cells",
-        "2–3",
+        "2 to 3 cells",
         "New, small or regulated tenants live in cells of their own; a failure in one leaves the others alone.",
         (
             "the whole stack from one template: API, workers, database, queue",
@@ -229,7 +229,7 @@ PHASES = (
     ),
     Phase(
         "Automate",
-        "4 and more",
+        "4 cells and more",
         "Cells are created, filled, rolled out in waves and retired by the control plane.",
         (
             "a load test that shows each cell's ceiling, repeated every quarter",

@@ -16,7 +16,7 @@ LARGEST_TENANT_FACTOR = 5
 """A cell's ceiling as a multiple of its largest tenant, to begin with. Rule of thumb from the same text."""
 
 MANY_CELLS = 200
-"""Cells of a region past which most teams lose the overview. Rule of thumb from the same text: grow the cells instead."""
+"""Cells of a region past which most teams lose the overview. Rule of thumb from the same text."""
 
 
 class Constraint(Enum):
