@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 SHOWN = 10
 """Failures in the text; JSON has them all."""
 
+PAINTED = 400
+"""Failures in the picture: more bars than it has dots show nothing."""
+
 _HOLDS = {True: "yes", False: "no", None: "unknown"}
 
 
@@ -239,7 +242,8 @@ def _listed(names: Sequence[str], most: int = 3) -> str:
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
-def _paint(figure: "Figure", exposure: "Exposure", ranked: Sequence["Impact"]) -> None:
+def _paint(figure: "Figure", exposure: "Exposure", all_ranked: Sequence["Impact"]) -> None:
+    ranked = all_ranked[:PAINTED]
     axes = figure.add_subplot()
     whole = max(exposure.tenants, 1) / 100
     places = range(1, len(ranked) + 1)
@@ -251,14 +255,17 @@ def _paint(figure: "Figure", exposure: "Exposure", ranked: Sequence["Impact"]) -
     if overloaded:
         tops = [down[place - 1] + degraded[place - 1] for place in overloaded]
         axes.scatter(overloaded, tops, marker="v", s=18, color="black", label="survivors overloaded", zorder=3)
-    even = 100 / len(exposure.placement.cells)
-    axes.axhline(even, color=GREY, linewidth=1, linestyle="--", label="one cell's even share")
+    axes.axhline(
+        100 / len(exposure.placement.cells), color=GREY, linewidth=1, linestyle="--", label="one cell's even share"
+    )
     if len(ranked) <= 20:
         axes.set_xticks(list(places), [_listed(impact.failed, 2) for impact in ranked], rotation=60, ha="right")
     else:
-        axes.set_xlabel("failures, the worst first")
+        shown = f"the {PAINTED} worst" if len(all_ranked) > PAINTED else "the worst first"
+        axes.set_xlabel(f"{len(all_ranked):,} failures, {shown}")
     axes.set_ylabel("% of tenants")
     axes.set_ylim(bottom=0)
-    axes.set_title("Whom each failure hurts", loc="left")
+    cells = len(exposure.placement.cells)
+    axes.set_title(f"Whom each failure hurts: {cells:,} cells, {exposure.tenants:,} tenants", loc="left")
     axes.grid(visible=False, axis="x")
     figure.legend(loc="outside lower center", ncols=4)

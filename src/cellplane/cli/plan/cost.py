@@ -148,13 +148,15 @@ def _paint(figure: "Figure", answer: Comparison) -> None:
     ):
         axes.bar(places, amounts, bottom=below, color=colour, label=label, width=0.7)
         below = [base + amount for base, amount in zip(below, amounts, strict=True)]
-    axes.axhline(answer.shared.total_usd, color=GREY, linewidth=1, linestyle="--")
+    axes.axhline(answer.shared.total_usd, color=GREY, linewidth=1, linestyle="--", zorder=0.5)
     for place, month in zip(places, months, strict=True):
         text = f"${month.tenant_usd:,.2f}"
-        axes.annotate(text, (place, month.total_usd), (0, 3), textcoords="offset points", ha="center", fontsize=7)
+        spot, white = (place, month.total_usd), {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        axes.annotate(text, spot, (0, 4), textcoords="offset points", ha="center", fontsize=7, bbox=white)
     axes.set_xticks(places, names)
     axes.set_xlabel("cells")
     axes.set_ylabel("US dollars a month")
+    axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set_title("Cost of a month; above each bar for one tenant", loc="left")
     axes.grid(visible=False, axis="x")
     figure.legend(loc="outside lower center", ncols=3)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cellplane.errors import ValidationError
-from cellplane.model import UnknownTenant
+from cellplane.model import UnknownTenant, is_key
 from cellplane.placement import SLOT_COUNT, slot_of
 from cellplane.planning.checks import MAX_TENANTS, check_positive, check_whole
 from cellplane.planning.placement import NO_CELL, Indexes, Loads, Placement, PlannedCell
@@ -45,8 +45,7 @@ def fleet_of_table(
     rps_of: list[float] = []
     wanted = {} if loads is None else dict(_read_loads(loads))
     for row in table.tenants():
-        slot_shard = table.shard_of_slot(row.pool, slot_of(row.key))
-        shard_of.append(slot_shard if row.shard is None else row.shard)
+        shard_of.append(table.shard_of_slot(row.pool, slot_of(row.key)) if row.shard is None else row.shard)
         rps_of.append(1.0 if loads is None else wanted.pop(row.key, 0.0))
     _check_unlisted(table, wanted, unlisted)
     for key, load in wanted.items():
@@ -115,7 +114,7 @@ def _read_loads(path: Path) -> Iterator[tuple[bytes, float]]:
             tenant, load = row[0], float(row[1])
         except (IndexError, ValueError):
             tenant, load = "", math.nan
-        if len(row) != 2 or not tenant or not 0 <= load < math.inf:
+        if len(row) != 2 or not is_key(tenant.encode()) or not 0 <= load < math.inf:
             raise ValidationError("loads", f"line {number}: expected tenant,rps with rps from 0 up, found {row}")
         if tenant in seen:
             raise ValidationError("loads", f"line {number}: {tenant!r} stands twice")

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from cellplane.planning.enumeration import PairCounts
 
 
+MAX_PAIRS = 2_000
+"""Most pairs of cells whose failure is counted by the way: 63 cells have fewer. `blast-radius` counts more."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Theory:
     cells: int
@@ -133,7 +137,7 @@ def _count(
 ) -> tuple[int, int, _Counted]:
     # NumPy is loaded when assignments are counted, not whenever the command line starts.
     from cellplane.cli.plan.fleets import assignments, fleet_of_table  # noqa: PLC0415
-    from cellplane.planning.blast_radius import MAX_FAILURES, Exposure  # noqa: PLC0415
+    from cellplane.planning.blast_radius import Exposure  # noqa: PLC0415
     from cellplane.planning.enumeration import count_pairs, covered_share  # noqa: PLC0415
     from cellplane.planning.planned import planned_placement  # noqa: PLC0415
 
@@ -151,7 +155,7 @@ def _count(
     exposure = Exposure(placement)
     rows = assignments(placement)
     worst = [max(exposure.fail_each(), key=_harm)]
-    if 1 <= comb(len(placement.cells), 2) <= MAX_FAILURES:
+    if 1 <= comb(len(placement.cells), 2) <= MAX_PAIRS:
         worst.append(max(exposure.fail_pairs(), key=_harm))
     for number in heavy:
         if not 0 <= number <= exposure.tenants:
@@ -288,5 +292,6 @@ def _paint(figure: "Figure", theory: _Theory, counted: _Counted | None) -> None:
     right.set_xlabel("cells that fail together")
     right.set_ylabel("% of tenants")
     right.set_ylim(0, 100)
+    right.locator_params(axis="x", integer=True)
     right.set_title("Worst case of a failure", loc="left")
     right.legend()

@@ -126,10 +126,13 @@ def _paint(figure: "Figure", answer: Sizing) -> None:
     axes = figure.add_subplot()
     needs = answer.needs[::-1]
     names = [_TITLES[need.constraint] for need in needs]
-    axes.barh(names, [need.cells for need in needs], color=ORANGE, height=0.5, label="headroom")
-    axes.barh(names, [need.full_cells for need in needs], color=BLUE, height=0.5, label="filled by the demand")
+    full = [need.full_cells for need in needs]
+    spare = [need.cells - need.full_cells for need in needs]
+    axes.barh(names, full, color=BLUE, height=0.5, label="filled by the demand")
+    axes.barh(names, spare, left=full, color=ORANGE, height=0.5, label="headroom")
     axes.axvline(answer.cells, color="black", linewidth=1, linestyle="--")
     axes.set_xlabel("cells")
+    axes.locator_params(axis="x", integer=True)
     axes.set_title(f"{answer.cells} cells: {_TITLES[answer.binding]} binds", loc="left")
     axes.grid(visible=False, axis="y")
     figure.legend(loc="outside lower center", ncols=2)
