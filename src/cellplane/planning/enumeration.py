@@ -21,10 +21,12 @@ class PairCounts:
 
     Attributes:
         tenants: how many.
+        shards: how many different sets of cells they have.
         by_shared: number of pairs that share exactly j cells, for j = 0 … K.
     """
 
     tenants: int
+    shards: int
     by_shared: tuple[int, ...]
 
     @property
@@ -81,7 +83,7 @@ def count_pairs(assignments: Indexes) -> PairCounts:
         for shared in range(size + 1)
     )
     assert sum(by_shared) == moments[0]
-    return PairCounts(tenants, by_shared)
+    return PairCounts(tenants, len(shards), by_shared)
 
 
 def covered_share(assignments: Indexes, heavy: Sequence[int]) -> float:

@@ -34,7 +34,7 @@ class Situation:
         engineers: people who operate the product.
         noise_incidents: incidents in a quarter where one tenant hurt others.
         deploy_incidents: incidents in a quarter where a release or a configuration hurt all.
-        noisiest_share: load of the noisiest tenant ÷ all load, 0 to 1.
+        noisiest_share: load of the noisiest tenant ÷ all load, 0 to 1; None where it is not known.
         jurisdictions: laws that data must stay under, each needing its own place.
         database_share: load or size of the database ÷ the most that one database can take, 0 to 1.
         stable_key: whether every request carries a stable tenant id where a router can read it.
@@ -49,7 +49,7 @@ class Situation:
     engineers: int
     noise_incidents: int = 0
     deploy_incidents: int = 0
-    noisiest_share: float = 0.0
+    noisiest_share: float | None = None
     jurisdictions: int = 1
     database_share: float = 0.0
     stable_key: bool = True
@@ -65,7 +65,8 @@ class Situation:
         check_whole("engineers", self.engineers, 1, 1_000_000)
         check_whole("noise_incidents", self.noise_incidents, 0, 1_000_000)
         check_whole("deploy_incidents", self.deploy_incidents, 0, 1_000_000)
-        check_between("noisiest_share", self.noisiest_share, 0, 1)
+        if self.noisiest_share is not None:
+            check_between("noisiest_share", self.noisiest_share, 0, 1)
         check_whole("jurisdictions", self.jurisdictions, 1, 1_000)
         check_between("database_share", self.database_share, 0, 1)
         check_between("incident_hours", self.incident_hours, 0, 24 * 91)
@@ -147,11 +148,11 @@ def _need(situation: Situation) -> Iterator[Reason]:
     if not noise and not deploys:
         yield Reason(-2, "No incident of a quarter reached all tenants by noise or release: cells would mend nothing.")
     share = situation.noisiest_share
-    if share >= 0.1:
+    if share is not None and share >= 0.1:
         yield Reason(
             2 if share >= 0.3 else 1, f"The noisiest tenant makes {share:.0%} of the load: it can have a cell alone."
         )
-    elif share < 0.01:
+    elif share is not None and share < 0.01:
         yield Reason(-1, f"The noisiest tenant makes {share:.1%} of the load: limits per tenant may be enough.")
     if situation.jurisdictions > 1:
         yield Reason(3, f"{situation.jurisdictions} jurisdictions: each needs a stack of its own in any case.")

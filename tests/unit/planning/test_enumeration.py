@@ -20,6 +20,7 @@ def test_pairs_are_counted_by_what_they_share() -> None:
     counts = count_pairs(rows((0, 1), (1, 0), (1, 2), (3, -1)))
     assert counts.by_shared == (3, 2, 1)
     assert counts.pairs == 6
+    assert counts.shards == 3
     assert counts.largest_shared == 2
     assert counts.shares() == pytest.approx((0.5, 1 / 3, 1 / 6))
 

@@ -153,8 +153,8 @@ def _fleet(
 def _print_text(exposure: "Exposure", ranked: Sequence["Impact"], unserved: int) -> None:
     placement = exposure.placement
     click.echo(
-        f"{len(placement.cells):,} cells, {exposure.tenants:,} tenants on {len(placement.shards):,} different shards, "
-        f"{exposure.rps:,.0f} requests/s; {len(ranked):,} failure{'' if len(ranked) == 1 else 's'}"
+        f"{len(placement.cells):,} cells, {exposure.tenants:,} tenants on {len(placement.shards):,} different shards "
+        f"in order, {exposure.rps:,.0f} requests/s; {len(ranked):,} failure{'' if len(ranked) == 1 else 's'}"
     )
     if unserved:
         click.echo(f"{unserved:,} more tenants are down already: no cell of their shard serves.")

@@ -16,7 +16,7 @@ from cellplane.planning.fit import FIRST_CELLS, PHASES, YES_POINTS, Fit, Situati
 @click.option("--noise-incidents", type=int, default=0, show_default=True, help="A quarter's, by a noisy tenant.")
 @click.option("--deploy-incidents", type=int, default=0, show_default=True, help="A quarter's, by a release, for all.")
 @click.option(
-    "--noisiest-share", type=float, default=0.0, show_default=True, help="Load of the noisiest tenant, 0 to 1 of all."
+    "--noisiest-share", type=float, default=None, help="Load of the noisiest tenant, as a share of all, 0 to 1."
 )
 @click.option("--jurisdictions", type=int, default=1, show_default=True, help="Laws that data must stay under.")
 @click.option("--database-share", type=float, default=0.0, show_default=True, help="How full one database is, 0 to 1.")

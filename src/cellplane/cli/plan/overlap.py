@@ -38,7 +38,6 @@ class _Theory:
 @dataclass(frozen=True, slots=True)
 class _Counted:
     pairs: "PairCounts"
-    shards: int
     heavy: tuple[tuple[int, float], ...]
     worst: tuple["Impact", ...]
 
@@ -162,7 +161,6 @@ def _count(
             raise ValidationError("heavy", f"expected 0 to the {exposure.tenants} tenants, found {number}")
     counted = _Counted(
         pairs=count_pairs(rows),
-        shards=len(placement.shards),
         heavy=tuple((number, covered_share(rows, range(number))) for number in heavy),
         worst=tuple(worst),
     )
@@ -210,7 +208,7 @@ def _print_text(theory: _Theory, counted: _Counted | None) -> None:
         return
     pairs = counted.pairs
     click.echo(
-        f"\nCounted: {pairs.tenants:,} tenants on {counted.shards:,} shards, {pairs.pairs:,} pairs; "
+        f"\nCounted: {pairs.tenants:,} tenants on {pairs.shards:,} different shards, {pairs.pairs:,} pairs; "
         f"two tenants share {pairs.largest_shared} cells at most."
     )
     for impact in counted.worst:
@@ -249,7 +247,7 @@ def _counted_json(counted: _Counted) -> dict[str, Any]:
     pairs = counted.pairs
     return {
         "tenants": pairs.tenants,
-        "shards": counted.shards,
+        "shards": pairs.shards,
         "pairs": pairs.pairs,
         "largest_shared": pairs.largest_shared,
         "shared": [
