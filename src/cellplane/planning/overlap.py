@@ -10,7 +10,7 @@ from math import comb
 
 from cellplane.planning.checks import MAX_CELLS, MAX_SHARD_SIZE, check_whole
 
-MAX_HEAVY = 10_000
+MAX_HEAVY = 1_000
 """Most heavy tenants of one question: the exact fraction's digits grow with them."""
 
 

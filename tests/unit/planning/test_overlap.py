@@ -84,5 +84,5 @@ def test_shards_that_cannot_be_are_refused(cells: int, shard_size: int, field: s
 def test_more_failures_than_cells_and_too_many_heavy_tenants_are_refused() -> None:
     with pytest.raises(ValidationError, match=r"failed: expected 0 to 4, found 5"):
         failure_share(4, 2, 5)
-    with pytest.raises(ValidationError, match=r"heavy: expected 0 to 10,000, found 10,001"):
-        covered(4, 2, 10_001)
+    with pytest.raises(ValidationError, match=r"heavy: expected 0 to 1,000, found 1,001"):
+        covered(4, 2, 1_001)

@@ -1,5 +1,6 @@
 """What ``docs/planning.md`` shows is what the commands print."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -24,3 +25,11 @@ def test_the_page_shows_what_is_printed(command: str, shown: str) -> None:
 def test_the_page_shows_every_command() -> None:
     shown = {command.split()[1] for command, _ in BLOCKS}
     assert shown == {"fit", "size", "overlap", "blast-radius", "cost"}
+
+
+@pytest.mark.parametrize(("command", "_shown"), BLOCKS, ids=[command for command, _ in BLOCKS])
+def test_the_page_lists_the_keys_of_the_json(command: str, _shown: str) -> None:
+    result = CliRunner().invoke(cli, [*shlex.split(command), "--json"])
+    row = re.search(rf"^\| `{command.split()[1]}` \| (.*) \|$", PAGE.read_text(), re.MULTILINE)
+    assert row is not None
+    assert ", ".join(f"`{key}`" for key in json.loads(result.output)) == row[1]
