@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from cellplane import __version__
-from cellplane.cli import changes, chaos, completion, fleet, reads
+from cellplane.cli import changes, chaos, completion, fleet, plan, reads
 from cellplane.errors import CellplaneError, UnreachableError
 
 EXIT_FAILED = 1
@@ -47,6 +47,7 @@ for command in (
     changes.assign,
     changes.unassign,
     chaos.chaos,
+    plan.plan,
     completion.completion,
 ):
     cli.add_command(command)

@@ -8,6 +8,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+ROW_COLUMNS = 500
+"""Width of tables, in characters: more than any row has. A terminal folds long rows itself; a pipe needs them whole."""
+
 
 def print_json(value: Any) -> None:
     """Print an answer as JSON."""
@@ -22,4 +25,4 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
     if table.row_count == 0:
         click.echo(empty)
         return
-    Console(soft_wrap=True).print(table)
+    Console(soft_wrap=True, width=ROW_COLUMNS).print(table)

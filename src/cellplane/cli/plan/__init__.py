@@ -1,0 +1,18 @@
+"""`cellplane plan`: answers before a fleet exists."""
+
+import click
+
+from cellplane.cli.plan.blast_radius import blast_radius
+from cellplane.cli.plan.cost import cost
+from cellplane.cli.plan.fit import fit
+from cellplane.cli.plan.overlap import overlap
+from cellplane.cli.plan.size import size
+
+
+@click.group()
+def plan() -> None:
+    """Answer questions before a fleet exists. Needs no control plane."""
+
+
+for command in (size, overlap, blast_radius, fit, cost):
+    plan.add_command(command)
