@@ -191,17 +191,15 @@ class _Search:
     def _extend(self, chosen: tuple[int, ...], start: int, missing: int, allowed: int) -> tuple[int, ...] | None:
         if missing == 0:
             return chosen
-        for place in range(start, len(self._order)):
-            left = allowed & self._behind[place]
-            if left.bit_count() < missing or self.steps >= self._limit:
-                return None
+        place = start
+        while (allowed & self._behind[place]).bit_count() >= missing and self.steps < self._limit:
             cell = self._order[place]
-            if not allowed >> cell & 1:
-                continue
-            self.steps += 1
-            found = self._extend((*chosen, cell), place + 1, missing - 1, allowed & ~self._excluded(chosen, cell))
-            if found is not None:
-                return found
+            place += 1
+            if allowed >> cell & 1:
+                self.steps += 1
+                found = self._extend((*chosen, cell), place, missing - 1, allowed & ~self._excluded(chosen, cell))
+                if found is not None:
+                    return found
         return None
 
     def _excluded(self, chosen: tuple[int, ...], cell: int) -> int:

@@ -53,9 +53,9 @@ def by_id(members: Sequence[Member], shards: Shards) -> list[list[str]]:
     return named
 
 
-def sets(members: Sequence[Member], place: SlotStrategy) -> list[frozenset[str]]:
-    """Each slot's shard as a set of ids of cells."""
-    return [frozenset(shard) for shard in by_id(members, place(members))]
+def sets(members: Sequence[Member], place: SlotStrategy, every: int = 1) -> list[frozenset[str]]:
+    """Each slot's shard as a set of ids of cells, or those of every n-th slot."""
+    return [frozenset(shard) for shard in by_id(members, place(members)[::every])]
 
 
 def chi_square_limit(degrees: int) -> float:
