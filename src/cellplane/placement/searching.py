@@ -1,9 +1,8 @@
 """Searching shuffle sharding: explicit shards of which no two share more than a given number of cells.
 
 The idea is that of Infima's stateful searching shuffle sharder: two shards share more than o cells exactly when they
-share a set of o + 1 cells, so it is enough to know which sets of o + 1 cells are taken. They are kept as a mask for
-each set of o cells: the cells that complete it to a taken set. A shard of K cells is C(K, o + 1) taken sets, to check
-and to keep, whatever the number of tenants.
+share a set of o + 1 cells, so it is enough to know which sets of o + 1 cells are taken. A shard of K cells is
+C(K, o + 1) taken sets, to check and to keep, whatever the number of tenants.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from cellplane.model.key import check_key
 from cellplane.placement import race
 from cellplane.placement.member import MAX_SHARD_SIZE, Member, check_seed, check_shard_size, sorted_members
 from cellplane.placement.packing import most_shards
+from cellplane.placement.shard_search import ShardSearch
 
 MAX_SEARCH_STEPS = 100_000
 """Cells tried for one tenant before the search gives up: about a tenth of a second."""
@@ -108,7 +108,7 @@ class SearchingAssigner:
         check_shard_size("shard_size", size, len(self._members))
         place = np.array([xxhash.xxh64_intdigest(tenant.encode(), self._seed)], np.uint64)
         order: list[int] = race.first(place, self._runners, len(self._members)).indexes[0].tolist()
-        search = _Search(self._taken, self._max_overlap, order, self._max_steps)
+        search = ShardSearch(self._taken, self._max_overlap, order, self._max_steps)
         shard = search.best(size, self._open)
         if shard is None:
             raise PlacementError(self._no_shard(tenant, size, exhausted=search.steps < self._max_steps))
@@ -166,49 +166,6 @@ class SearchingAssigner:
             f"search finds fewer; {len(self._shards)} tenants have one. "
             "Add cells, lower the shard size, raise the maximum overlap, or release shards"
         )
-
-
-class _Search:
-    """One bounded search, depth first, in the order of preference: what it finds first is the best."""
-
-    def __init__(self, taken: Mapping[tuple[int, ...], int], max_overlap: int, order: list[int], limit: int) -> None:
-        self.steps = 0
-        self._taken = taken
-        self._overlap = max_overlap
-        self._order = order
-        self._limit = limit
-        # The cells at each place of the order and behind it.
-        self._behind = [0] * (len(order) + 1)
-        for place in range(len(order) - 1, -1, -1):
-            self._behind[place] = self._behind[place + 1] | 1 << order[place]
-
-    def best(self, size: int, allowed: int) -> tuple[int, ...] | None:
-        """The first ``size`` cells by preference that fit, out of the allowed; None where none do or steps ran out."""
-        if self._overlap == 0:
-            allowed &= ~self._taken.get((), 0)
-        return self._extend((), 0, size, allowed)
-
-    def _extend(self, chosen: tuple[int, ...], start: int, missing: int, allowed: int) -> tuple[int, ...] | None:
-        if missing == 0:
-            return chosen
-        place = start
-        while (allowed & self._behind[place]).bit_count() >= missing and self.steps < self._limit:
-            cell = self._order[place]
-            place += 1
-            if allowed >> cell & 1:
-                self.steps += 1
-                found = self._extend((*chosen, cell), place, missing - 1, allowed & ~self._excluded(chosen, cell))
-                if found is not None:
-                    return found
-        return None
-
-    def _excluded(self, chosen: tuple[int, ...], cell: int) -> int:
-        """Cells that would complete a taken set together with this cell and others chosen; and the cell."""
-        mask = 1 << cell
-        if self._overlap > 0:
-            for others in combinations(chosen, self._overlap - 1):
-                mask |= self._taken.get(tuple(sorted((*others, cell))), 0)
-        return mask
 
 
 def _parts(shard: Iterable[int], max_overlap: int) -> Iterable[tuple[tuple[int, ...], int]]:

@@ -12,7 +12,7 @@ from cellplane.placement.member import Member, check_seed, check_shard_size, sor
 from cellplane.placement.shuffle import DEFAULT_SHARD_SIZE
 from cellplane.placement.slots import Shards, slot_hashes
 
-MAX_ZONES = 64
+MAX_ZONES = 32
 """Most zones of a pool: each costs a race of its own. A region of a cloud has three to six."""
 
 

@@ -93,7 +93,7 @@ def test_a_ring_without_or_with_too_many_points_is_refused(virtual_nodes: int, m
     ("declared", "field"),
     [
         ((), "zones"),
-        ([f"zone-{number}" for number in range(65)], "zones"),
+        ([f"zone-{number}" for number in range(33)], "zones"),
         (("zone-a", "Zone"), "zones[1]"),
         (("zone-a", "zone-b", "zone-a"), "zones[2]"),
         (("zone-a", "zone-c"), "members[1].zone"),
