@@ -2,6 +2,7 @@
 
 CellplaneError
 ├── ValidationError      a value breaks a rule of the model; carries the field's path
+├── PlacementError       no shard is left that keeps the rule asked for
 ├── TableError           a routing table is corrupt, truncated, foreign or of another version
 ├── DirectoryError       the directory refuses a change or cannot be used
 │   ├── NotFoundError    what was named does not exist
@@ -30,6 +31,10 @@ class ValidationError(CellplaneError):
         super().__init__(f"{field}: {message}")
         self.field = field
         self.message = message
+
+
+class PlacementError(CellplaneError):
+    """No shard is left that keeps the rule asked for; the message says how many there can be."""
 
 
 class TableError(CellplaneError):

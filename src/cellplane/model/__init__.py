@@ -1,5 +1,6 @@
 """What a fleet is made of: frozen values that validate themselves, and nothing that does I/O."""
 
+from cellplane.model.capacity import Capacity, Load
 from cellplane.model.cell import Cell, CellStatus
 from cellplane.model.fleet import Fleet, MissingKey, UnknownTenant
 from cellplane.model.key import MAX_KEY_BYTES, is_key, is_name
@@ -9,9 +10,11 @@ from cellplane.model.topology import Topology
 
 __all__ = [
     "MAX_KEY_BYTES",
+    "Capacity",
     "Cell",
     "CellStatus",
     "Fleet",
+    "Load",
     "MissingKey",
     "Pool",
     "StrategyName",

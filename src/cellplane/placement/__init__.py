@@ -1,6 +1,29 @@
-"""Placement: how a pool's slots are spread over its cells, one strategy a file."""
+"""Placement: how a pool's slots are spread over its cells, one strategy a file; and who serves an explicit tenant."""
 
-from cellplane.placement.slots import SLOT_COUNT, key_hash, slot_of
+from cellplane.placement.least_loaded import Candidate, CellChoice, least_loaded
+from cellplane.placement.member import MAX_SHARD_SIZE, Member, members_of
+from cellplane.placement.packing import most_shards
+from cellplane.placement.refusal import CellReason, NoCell
+from cellplane.placement.searching import SearchingAssigner
+from cellplane.placement.share_guard import check_share
+from cellplane.placement.slots import SLOT_COUNT, Shards, key_hash, slot_of
 from cellplane.placement.strategy import place
 
-__all__ = ["SLOT_COUNT", "key_hash", "place", "slot_of"]
+__all__ = [
+    "MAX_SHARD_SIZE",
+    "SLOT_COUNT",
+    "Candidate",
+    "CellChoice",
+    "CellReason",
+    "Member",
+    "NoCell",
+    "SearchingAssigner",
+    "Shards",
+    "check_share",
+    "key_hash",
+    "least_loaded",
+    "members_of",
+    "most_shards",
+    "place",
+    "slot_of",
+]

@@ -5,6 +5,8 @@ from functools import lru_cache
 
 from cellplane.model import Cell, Pool, StrategyName
 from cellplane.placement import modulo, ring
+from cellplane.placement.member import Member, members_of
+from cellplane.placement.slots import Shards
 
 _CACHED_POOLS = 32
 """Pools whose slots are kept, since most changes of a directory leave placement as it was."""
@@ -23,12 +25,17 @@ def place(pool: Pool, cells: Mapping[str, Cell]) -> tuple[str, ...]:
     Returns:
         SLOT_COUNT cell ids, by slot.
     """
-    weights = tuple(sorted((cell_id, cells[cell_id].weight) for cell_id in pool.cells))
-    return _place(pool.strategy, weights, pool.virtual_nodes)
+    members = members_of(cells[cell_id] for cell_id in sorted(pool.cells))
+    return _place(pool.strategy, members, pool.virtual_nodes)
 
 
 @lru_cache(maxsize=_CACHED_POOLS)
-def _place(strategy: StrategyName, weights: tuple[tuple[str, float], ...], virtual_nodes: int) -> tuple[str, ...]:
+def _place(strategy: StrategyName, members: tuple[Member, ...], virtual_nodes: int) -> tuple[str, ...]:
+    first: list[int] = _shards(strategy, members, virtual_nodes)[:, 0].tolist()
+    return tuple(members[index].id for index in first)
+
+
+def _shards(strategy: StrategyName, members: tuple[Member, ...], virtual_nodes: int) -> Shards:
     if strategy is StrategyName.MODULO:
-        return modulo.place(weights)
-    return ring.place(weights, virtual_nodes)
+        return modulo.place(members)
+    return ring.place(members, virtual_nodes=virtual_nodes)

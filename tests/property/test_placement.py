@@ -1,0 +1,240 @@
+"""Invariants of placement, over fleets and histories that nobody chose."""
+
+from dataclasses import replace
+from functools import partial
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cellplane.errors import PlacementError
+from cellplane.model import Capacity, Cell, CellStatus, Load
+from cellplane.placement import (
+    SLOT_COUNT,
+    Candidate,
+    CellChoice,
+    Member,
+    SearchingAssigner,
+    check_share,
+    least_loaded,
+    modulo,
+    most_shards,
+    rendezvous,
+    ring,
+    shuffle,
+    zones,
+)
+from unit.placement import plain
+from unit.placement.fleets import ZONES, SlotStrategy, chi_square, chi_square_limit, sets
+
+ids = st.from_regex(r"\A[a-z0-9]([a-z0-9-]{0,6}[a-z0-9])?\Z")
+weights = st.one_of(st.just(1.0), st.integers(1, 4000).map(lambda milli: milli / 1000))
+members = st.builds(Member, ids, weights, st.sampled_from(ZONES))
+seeds = st.integers(0, 2**64 - 1)
+
+
+def fleets(least: int, most: int = 12) -> st.SearchStrategy[list[Member]]:
+    return st.lists(members, min_size=least, max_size=most, unique_by=lambda member: member.id)
+
+
+@st.composite
+def stable_strategies(draw: st.DrawFn) -> SlotStrategy:
+    """A strategy that places any fleet of three cells or more, of which each zone has one."""
+    shard_size = draw(st.integers(1, 3))
+    strategies: list[SlotStrategy] = [
+        partial(ring.place, virtual_nodes=draw(st.integers(1, 20)), shard_size=shard_size),
+        partial(rendezvous.place, shard_size=shard_size),
+        partial(shuffle.place, shard_size=shard_size, seed=draw(seeds)),
+        partial(zones.place, zones=ZONES, shard_size=shard_size, seed=draw(seeds)),
+    ]
+    return draw(st.sampled_from(strategies))
+
+
+ONE_OF_EACH_ZONE = [Member(f"at-{zone}", 1.0, zone) for zone in ZONES]
+
+
+@settings(max_examples=40, deadline=None)
+@given(fleets(1), members, stable_strategies())
+def test_one_cell_more_or_less_changes_one_member_of_the_shards_that_it_joins_or_leaves(
+    some: list[Member], newcomer: Member, place: SlotStrategy
+) -> None:
+    without = [member for member in some if member.id != newcomer.id] + ONE_OF_EACH_ZONE
+    for old, new in zip(sets(without, place, 7), sets([*without, newcomer], place, 7), strict=True):
+        if newcomer.id in new:
+            assert len(old - new) == 1
+            assert new - old == {newcomer.id}
+        else:
+            assert old == new
+
+
+@settings(max_examples=40, deadline=None)
+@given(fleets(1), st.data(), stable_strategies())
+def test_a_new_weight_changes_one_member_of_a_shard_and_only_one_way(
+    some: list[Member], data: st.DataObject, place: SlotStrategy
+) -> None:
+    fleet = some + ONE_OF_EACH_ZONE
+    index = data.draw(st.integers(0, len(fleet) - 1))
+    heavier = replace(fleet[index], weight=fleet[index].weight + data.draw(st.integers(1, 4000)) / 1000)
+    after = [*fleet[:index], heavier, *fleet[index + 1 :]]
+    for old, new in zip(sets(fleet, place, 7), sets(after, place, 7), strict=True):
+        assert new - old <= {heavier.id}
+        assert len(old - new) == len(new - old)
+
+
+@settings(max_examples=25, deadline=None)
+@given(fleets(2, 20), seeds)
+def test_the_preferred_cell_is_spread_by_weight(fleet: list[Member], seed: int) -> None:
+    fleet = sorted((replace(member, weight=max(member.weight, 0.1)) for member in fleet), key=lambda one: one.id)
+    counts = np.bincount(shuffle.place(fleet, shard_size=1, seed=seed)[:, 0], minlength=len(fleet))
+    shares = np.array([member.weight for member in fleet])
+    assert chi_square(counts, shares / shares.sum() * SLOT_COUNT) < chi_square_limit(len(fleet) - 1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(fleets(1, 40), st.integers(1, 8), seeds, st.data())
+def test_arrays_say_what_plain_python_says(
+    fleet: list[Member], shard_size: int, seed: int, data: st.DataObject
+) -> None:
+    shard_size = min(shard_size, len(fleet))
+    nodes = data.draw(st.integers(1, 5))
+    names = sorted(member.id for member in fleet)
+    plain_ring = plain.ring(fleet, nodes, shard_size)
+    by_modulo = modulo.place(fleet, shard_size=shard_size)
+    by_ring = ring.place(fleet[::-1], virtual_nodes=nodes, shard_size=shard_size)
+    by_shuffle = shuffle.place(fleet[::-1], shard_size=shard_size, seed=seed)
+    for slot in data.draw(st.lists(st.integers(0, SLOT_COUNT - 1), min_size=1, max_size=20)):
+        order = plain.racing_order(fleet, slot.to_bytes(2, "little"), seed)
+        assert [names[index] for index in by_modulo[slot]] == plain.modulo(fleet, slot, shard_size)
+        assert [names[index] for index in by_ring[slot]] == plain_ring(slot)
+        assert [names[index] for index in by_shuffle[slot]] == [member.id for member in order[:shard_size]]
+
+
+@settings(max_examples=25, deadline=None)
+@given(fleets(0, 20), st.integers(1, 8), seeds, st.data())
+def test_zones_are_passed_over_when_they_are_full(
+    some: list[Member], shard_size: int, seed: int, data: st.DataObject
+) -> None:
+    # Three of each zone more, so that the zones always have enough.
+    fleet = some + [Member(f"{zone}-{number}-x", 1.0, zone) for zone in ZONES for number in range(3)]
+    fleet = list({member.id: member for member in fleet}.values())
+    names = sorted(member.id for member in fleet)
+    shards = zones.place(fleet, ZONES, shard_size=shard_size, seed=seed)
+    limit = zones.zone_limit(shard_size, len(ZONES))
+    for slot in data.draw(st.lists(st.integers(0, SLOT_COUNT - 1), min_size=1, max_size=20)):
+        order = plain.racing_order(fleet, slot.to_bytes(2, "little"), seed)
+        assert [names[index] for index in shards[slot]] == plain.passing_over_full_zones(order, limit, shard_size)
+
+
+# The searching assigner.
+
+TENANTS = [f"tenant-{number}" for number in range(12)]
+steps = st.lists(st.tuples(st.sampled_from(TENANTS), st.one_of(st.none(), st.integers(1, 4))), max_size=60)
+
+
+def free_shards(assigner: SearchingAssigner, cells: list[str], size: int, overlap: int) -> bool:
+    """Whether any shard at all could be given, by trying every one."""
+    taken = [set(shard) for shard in assigner.assigned.values()]
+    return any(all(len(one & {*cells}) <= overlap for one in taken) for cells in combinations(cells, size))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(4, 8), st.integers(1, 4), st.integers(0, 3), seeds, steps)
+def test_no_history_makes_two_tenants_share_too_much_or_a_refusal_wrong(
+    count: int, shard_size: int, overlap: int, seed: int, history: list[tuple[str, int | None]]
+) -> None:
+    overlap = min(overlap, shard_size - 1)
+    fleet = [Member(f"cell-{number}") for number in range(count)]
+    cells = [member.id for member in fleet]
+    assigner = SearchingAssigner(fleet, shard_size=shard_size, max_overlap=overlap, seed=seed)
+    for tenant, own_size in history:
+        before = assigner.assigned
+        if tenant in before:
+            assert assigner.release(tenant) == before[tenant]
+        else:
+            size = shard_size if own_size is None else own_size
+            try:
+                shard = assigner.assign(tenant, shard_size=own_size)
+            except PlacementError:
+                assert not free_shards(assigner, cells, size, overlap)
+                assert assigner.assigned == before
+            else:
+                assert len(set(shard)) == size
+                assert assigner.assigned == {**before, tenant: shard}
+        shards = [set(shard) for shard in assigner.assigned.values()]
+        assert all(len(one & other) <= overlap for one, other in combinations(shards, 2))
+        usual = sum(len(shard) == shard_size for shard in shards)
+        assert usual <= assigner.most_shards
+    again = SearchingAssigner(
+        fleet[::-1], shard_size=shard_size, max_overlap=overlap, seed=seed, assigned=assigner.assigned
+    )
+    assert again.assigned == assigner.assigned
+    assert again._taken == assigner._taken
+
+
+@given(st.integers(1, 9), st.integers(1, 5), st.integers(0, 4))
+def test_the_bound_is_no_more_than_counting_sets_allows(cells: int, size: int, overlap: int) -> None:
+    size = min(size, cells)
+    overlap = min(overlap, size - 1)
+    sets_of_cells = len(list(combinations(range(cells), overlap + 1)))
+    sets_in_a_shard = len(list(combinations(range(size), overlap + 1)))
+    assert 1 <= most_shards(cells, size, overlap) <= sets_of_cells // sets_in_a_shard
+
+
+# New tenants.
+
+amounts = st.floats(0, 1000)
+limits = st.one_of(st.none(), st.floats(1, 1000))
+candidates = st.builds(
+    Candidate,
+    st.builds(
+        Cell,
+        st.integers(1, 10**6).map(lambda number: f"cell-{number}"),
+        st.just("h"),
+        st.just(1),
+        jurisdiction=st.sampled_from(["eu", "us"]),
+        status=st.sampled_from([CellStatus.ACTIVE, CellStatus.ACTIVE, *CellStatus]),
+    ),
+    st.builds(Capacity, st.one_of(st.none(), st.integers(1, 100)), limits, limits),
+    st.builds(Load, st.integers(0, 100), amounts, amounts),
+    st.booleans(),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(candidates, min_size=1, max_size=8, unique_by=lambda candidate: candidate.cell.id),
+    st.builds(Load, st.just(1), amounts, amounts),
+    st.sampled_from([None, "eu", "us"]),
+)
+def test_a_tenant_is_never_put_where_it_must_not_be(
+    found: list[Candidate], needed: Load, jurisdiction: str | None
+) -> None:
+    answer = least_loaded(found, needed, jurisdiction=jurisdiction)
+    assert answer == least_loaded(found[::-1], needed, jurisdiction=jurisdiction)
+    if not isinstance(answer, CellChoice):
+        assert [reason.cell for reason in answer.cells] == sorted(candidate.cell.id for candidate in found)
+        assert all(reason.reason for reason in answer.cells)
+        return
+    chosen = next(candidate for candidate in found if candidate.cell.id == answer.cell)
+    assert chosen.cell.status is CellStatus.ACTIVE
+    assert chosen.is_healthy
+    assert jurisdiction in {None, chosen.cell.jurisdiction}
+    for name in ("tenants", "rps", "storage_gib"):
+        limit = getattr(chosen.capacity, name)
+        assert limit is None or getattr(chosen.load + needed, name) <= limit
+
+
+@given(st.builds(Load, st.just(1), amounts, amounts), st.floats(1, 1000), st.integers(1, 8))
+def test_the_guard_lets_in_exactly_what_k_times_fits(load: Load, limit: float, shard_size: int) -> None:
+    refused = check_share(load, {"cell-1": Capacity(rps=limit, storage_gib=limit)}, shard_size=shard_size)
+    assert (refused is None) == (max(load.rps, load.storage_gib) * shard_size <= limit)
+
+
+def test_the_limit_of_a_race_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    # With the smallest limit nearly every slot is raced again with everybody.
+    fleet = [Member(f"cell-{number}", 1 + number % 3) for number in range(100)]
+    usual = shuffle.place(fleet, shard_size=4, seed=3)
+    monkeypatch.setattr("cellplane.placement.race.math.isqrt", lambda _number: -9)
+    assert (shuffle.place(fleet, shard_size=4, seed=3) == usual).all()
