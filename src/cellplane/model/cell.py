@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from cellplane.errors import ValidationError
+from cellplane.model.capacity import Capacity
 from cellplane.model.key import check_name
 
 MAX_ADDRESS_CHARS = 253
@@ -26,6 +27,14 @@ class CellStatus(Enum):
         return self in {CellStatus.ACTIVE, CellStatus.LOCKED, CellStatus.DRAINING}
 
 
+class Dimension(Enum):
+    """In what cells fail together; the value is what the API shows."""
+
+    ZONE = "zone"
+    REGION = "region"
+    RELEASE = "release"
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One cell.
@@ -38,6 +47,9 @@ class Cell:
         jurisdiction: whose law its data is under; fallback never leaves it.
         status: see CellStatus.
         weight: share of slots relative to other cells, > 0 and ≤ 100, kept to thousandths.
+        zone: where it fails together with others, inside its region; empty where nobody says.
+        release: what it runs; empty where nobody says.
+        capacity: the most that it is to hold.
     """
 
     id: str
@@ -47,6 +59,15 @@ class Cell:
     jurisdiction: str = "none"
     status: CellStatus = CellStatus.ACTIVE
     weight: float = 1.0
+    zone: str = ""
+    release: str = ""
+    capacity: Capacity = Capacity()
+
+    def coordinate(self, dimension: "Dimension") -> str:
+        """Where it is in a dimension; a cell without a zone has its region for one, and no release is ``none``."""
+        if dimension is Dimension.ZONE:
+            return self.zone or self.region
+        return self.region if dimension is Dimension.REGION else self.release or "none"
 
     def validate(self, field: str) -> None:
         """Raise ValidationError with the path of the first field that breaks a rule."""
@@ -61,3 +82,7 @@ class Cell:
             raise ValidationError(f"{field}.port", f"expected 1 to 65535, found {self.port}")
         if not 0.001 <= self.weight <= 100:
             raise ValidationError(f"{field}.weight", f"expected 0.001 to 100, found {self.weight}")
+        for name, value in (("zone", self.zone), ("release", self.release)):
+            if value:
+                check_name(f"{field}.{name}", value)
+        self.capacity.validate(f"{field}.capacity")

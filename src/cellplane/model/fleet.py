@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from cellplane.errors import ValidationError
-from cellplane.model.key import check_header_name, check_name
+from cellplane.model.key import check_name
+from cellplane.model.key_source import MAX_KEY_SOURCES, KeySource, KeySourceKind
+from cellplane.model.rule import MAX_RULES, Rule
 
 MAX_RETRY_AFTER_SECONDS = 3600
 """Longest Retry-After: a client told to stay away for longer would miss the recovery."""
@@ -32,22 +34,23 @@ class Fleet:
 
     Attributes:
         name: DNS label.
-        key_header: lower-case name of the request header that carries the partition key. A plain header is only as
-            trustworthy as whoever can reach the router.
+        key_sources: where a request's partition key stands; the first that has a value counts.
         default_pool: pool of the tenants that nothing else places.
         unknown_tenant: see UnknownTenant.
         missing_key: see MissingKey.
         default_cell: id of the cell that ``default-cell`` means; None where neither policy says so.
+        rules: which known tenants are in which pool; the first that matches counts, then ``default_pool``.
         retry_after_seconds: Retry-After of every 503 that a router answers by itself, 0 to 3600.
     """
 
     name: str
-    key_header: str = "x-tenant-id"
+    key_sources: tuple[KeySource, ...] = (KeySource(KeySourceKind.HEADER, "x-tenant-id"),)
     default_pool: str = "default"
     unknown_tenant: UnknownTenant = UnknownTenant.HASH
     retry_after_seconds: int = 1
     missing_key: MissingKey = MissingKey.REJECT
     default_cell: str | None = None
+    rules: tuple[Rule, ...] = ()
 
     @property
     def has_default_cell(self) -> bool:
@@ -62,7 +65,13 @@ class Fleet:
     def validate(self, field: str) -> None:
         """Raise ValidationError with the path of the first field that breaks a rule."""
         check_name(f"{field}.name", self.name)
-        check_header_name(f"{field}.key_header", self.key_header)
+        if not 1 <= len(self.key_sources) <= MAX_KEY_SOURCES or len(set(self.key_sources)) != len(self.key_sources):
+            raise ValidationError(
+                f"{field}.key_sources",
+                f"expected 1 to {MAX_KEY_SOURCES} different sources, found {len(self.key_sources)}",
+            )
+        for place, source in enumerate(self.key_sources):
+            source.validate(f"{field}.key_sources[{place}]")
         check_name(f"{field}.default_pool", self.default_pool)
         if self.default_cell is not None:
             check_name(f"{field}.default_cell", self.default_cell)
@@ -75,3 +84,11 @@ class Fleet:
                 f"{field}.retry_after_seconds",
                 f"expected 0 to {MAX_RETRY_AFTER_SECONDS}, found {self.retry_after_seconds}",
             )
+        if len(self.rules) > MAX_RULES:
+            raise ValidationError(f"{field}.rules", f"expected at most {MAX_RULES} rules, found {len(self.rules)}")
+        names: set[str] = set()
+        for place, rule in enumerate(self.rules):
+            rule.validate(f"{field}.rules[{place}]")
+            if rule.name in names:
+                raise ValidationError(f"{field}.rules[{place}].name", f"{rule.name!r} stands twice")
+            names.add(rule.name)

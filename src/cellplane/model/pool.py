@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from enum import Enum
 
 from cellplane.errors import ValidationError
+from cellplane.model.cell import Dimension
 from cellplane.model.key import check_name
+
+MAX_SHARD_SIZE = 8
+"""Most cells of a shard: its places in the table (``docs/table-format.md``)."""
+
+MAX_SEED = 2**64 - 1
+"""Largest seed of a shuffle: what xxh64 takes."""
 
 MAX_VIRTUAL_NODES = 4096
 """Most virtual nodes a cell: more only slow the compiler down."""
@@ -16,10 +23,13 @@ MAX_RING_POINTS = 1_000_000
 
 
 class StrategyName(Enum):
-    """How a pool's slots are spread over its cells."""
+    """How a pool's slots are spread over its cells; ``explicit`` has none, and every tenant is assigned."""
 
     MODULO = "modulo"
     RING = "ring"
+    RENDEZVOUS = "rendezvous"
+    SHUFFLE = "shuffle"
+    EXPLICIT = "explicit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +42,43 @@ class Pool:
         strategy: see StrategyName.
         virtual_nodes: points on the ring for a cell of weight 1. 150 keeps the fullest cell within about
             a quarter of the mean for small fleets.
+        shard_size: K, the cells of a shard, 1 to MAX_SHARD_SIZE; None for 2 with ``shuffle`` and 1 else.
+        seed: another one gives other, independent shards; for ``shuffle`` and ``explicit``.
+        spread: dimensions in which the cells of a shard differ, for ``shuffle``: one limits how many may be alike
+            (zones), several make a lattice.
+        max_overlap: cells that the shards of two assigned tenants may share, 0 to K - 1, for ``shuffle`` and
+            ``explicit``. Where it is given, tenants that the directory knows are assigned by search.
+        dedicated: whether a cell takes one tenant only, for ``explicit``.
+        overflow: the pool whose cells take new tenants when this one has no room, for ``explicit``.
     """
 
     name: str
     cells: tuple[str, ...]
     strategy: StrategyName = StrategyName.RING
     virtual_nodes: int = 150
+    shard_size: int | None = None
+    seed: int = 0
+    spread: tuple[Dimension, ...] = ()
+    max_overlap: int | None = None
+    dedicated: bool = False
+    overflow: str | None = None
+
+    @property
+    def size(self) -> int:
+        """K: the cells of each of its shards, unless a tenant has a size of its own."""
+        if self.shard_size is not None:
+            return self.shard_size
+        return 2 if self.strategy is StrategyName.SHUFFLE else 1
+
+    @property
+    def has_slots(self) -> bool:
+        """Whether a slot places tenants, known or not."""
+        return self.strategy is not StrategyName.EXPLICIT
+
+    @property
+    def assigns(self) -> bool:
+        """Whether each tenant that the directory knows gets a shard of its own."""
+        return self.strategy is StrategyName.EXPLICIT or self.max_overlap is not None
 
     def validate(self, field: str) -> None:
         """Raise ValidationError with the path of the first field that breaks a rule."""
@@ -52,6 +93,40 @@ class Pool:
             raise ValidationError(
                 f"{field}.virtual_nodes", f"expected 1 to {MAX_VIRTUAL_NODES}, found {self.virtual_nodes}"
             )
+        self._validate_shards(field)
+        self._validate_options(field)
+
+    def _validate_shards(self, field: str) -> None:
+        if not 1 <= self.size <= MAX_SHARD_SIZE:
+            raise ValidationError(f"{field}.shard_size", f"expected 1 to {MAX_SHARD_SIZE}, found {self.size}")
+        if self.size > len(self.cells):
+            raise ValidationError(
+                f"{field}.shard_size",
+                f"a shard of {self.size} distinct cells needs as many in the pool, found {len(self.cells)}: "
+                "lower the shard size, or add cells",
+            )
+        if self.max_overlap is not None and not 0 <= self.max_overlap < self.size:
+            raise ValidationError(f"{field}.max_overlap", f"expected 0 to {self.size - 1}, found {self.max_overlap}")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise ValidationError(f"{field}.seed", f"expected 0 to 2**64 - 1, found {self.seed}")
+        if len(set(self.spread)) != len(self.spread):
+            raise ValidationError(f"{field}.spread", "a dimension is listed twice")
+
+    def _validate_options(self, field: str) -> None:
+        shuffle, explicit = self.strategy is StrategyName.SHUFFLE, self.strategy is StrategyName.EXPLICIT
+        for name, given, meant in (
+            ("seed", self.seed != 0, shuffle or explicit),
+            ("spread", bool(self.spread), shuffle),
+            ("max_overlap", self.max_overlap is not None, shuffle or explicit),
+            ("dedicated", self.dedicated, explicit),
+            ("overflow", self.overflow is not None, explicit),
+        ):
+            if given and not meant:
+                raise ValidationError(f"{field}.{name}", f"means nothing to the strategy {self.strategy.value}")
+        if self.dedicated and self.size != 1:
+            raise ValidationError(f"{field}.dedicated", "a cell of one tenant is in no shard of several cells")
+        if self.overflow is not None:
+            check_name(f"{field}.overflow", self.overflow)
 
     def validate_ring(self, field: str, weights: Iterable[float]) -> None:
         """Raise ValidationError, with this path, where the ring of cells with these weights has too many points."""

@@ -3,7 +3,16 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from cellplane.errors import ValidationError
+from cellplane.model.capacity import Load
 from cellplane.model.key import check_key, check_name
+from cellplane.model.pool import MAX_SHARD_SIZE
+
+MAX_ATTRIBUTES = 32
+"""Most attributes of a tenant: they are for rules, not for data."""
+
+MAX_ATTRIBUTE_CHARS = 128
+"""Longest value of an attribute."""
 
 
 class TenantState(Enum):
@@ -21,16 +30,59 @@ class Tenant:
 
     Attributes:
         id: its partition key, unique in the fleet; case counts.
-        cell: the cell it is pinned to, or None where its slot places it.
+        shard: the cells it is assigned to, the preferred first; none where its slot places it.
         state: see TenantState.
+        pool: the pool it is in whatever the rules say; None where they choose.
+        tier: its class, such as ``enterprise``; empty where nobody says.
+        jurisdiction: whose law its data is under: it is never placed under another; empty where any will do.
+        attributes: whatever else rules go by, name and value, sorted by name.
+        load: what it needs at peak; of unknown size where all is 0.
+        shard_size: its own K, where it is not its pool's.
     """
 
     id: str
-    cell: str | None = None
+    shard: tuple[str, ...] = ()
     state: TenantState = TenantState.ACTIVE
+    pool: str | None = None
+    tier: str = ""
+    jurisdiction: str = ""
+    attributes: tuple[tuple[str, str], ...] = ()
+    load: Load = Load(tenants=1)
+    shard_size: int | None = None
+
+    @property
+    def cell(self) -> str | None:
+        """The preferred cell of those it is assigned to."""
+        return self.shard[0] if self.shard else None
 
     def validate(self, field: str) -> None:
         """Raise ValidationError with the path of the first field that breaks a rule."""
         check_key(f"{field}.id", self.id)
-        if self.cell is not None:
-            check_name(f"{field}.cell", self.cell)
+        for place, cell in enumerate(self.shard):
+            check_name(f"{field}.shard[{place}]", cell)
+        if len(self.shard) > MAX_SHARD_SIZE or len(set(self.shard)) != len(self.shard):
+            raise ValidationError(
+                f"{field}.shard", f"expected at most {MAX_SHARD_SIZE} distinct cells, found {', '.join(self.shard)}"
+            )
+        if self.pool is not None:
+            check_name(f"{field}.pool", self.pool)
+        for name, value in (("tier", self.tier), ("jurisdiction", self.jurisdiction)):
+            if value:
+                check_name(f"{field}.{name}", value)
+        self._validate_attributes(f"{field}.attributes")
+        self.load.validate(f"{field}.load")
+        if self.shard_size is not None and not 1 <= self.shard_size <= MAX_SHARD_SIZE:
+            raise ValidationError(f"{field}.shard_size", f"expected 1 to {MAX_SHARD_SIZE}, found {self.shard_size}")
+
+    def _validate_attributes(self, field: str) -> None:
+        if len(self.attributes) > MAX_ATTRIBUTES:
+            raise ValidationError(field, f"expected at most {MAX_ATTRIBUTES}, found {len(self.attributes)}")
+        names = [name for name, _ in self.attributes]
+        if names != sorted(set(names)):
+            raise ValidationError(field, "expected names in order, none twice")
+        for name, value in self.attributes:
+            check_name(f"{field}.{name}", name)
+            if not 1 <= len(value) <= MAX_ATTRIBUTE_CHARS or not value.isprintable():
+                raise ValidationError(
+                    f"{field}.{name}", f"expected 1 to {MAX_ATTRIBUTE_CHARS} printable characters, found {value[:40]!r}"
+                )

@@ -7,6 +7,7 @@ from cellplane.errors import ValidationError
 from cellplane.model.cell import Cell
 from cellplane.model.fleet import Fleet
 from cellplane.model.pool import Pool
+from cellplane.model.rule import Rule
 from cellplane.model.tenant import Tenant
 
 MAX_CELLS = 65_534
@@ -35,38 +36,111 @@ class Topology:
     def validate(self) -> None:
         """Raise ValidationError with the path of the first field that breaks a rule."""
         self.fleet.validate("fleet")
+        self._validate_cells()
+        self._validate_pools()
+        self._validate_fleet()
+        self._validate_tenants()
+
+    def pool_of(self, tenant: Tenant) -> tuple[str, Rule | None]:
+        """The pool that a tenant is in, and the rule that says so, if one does."""
+        if tenant.pool is not None:
+            return tenant.pool, None
+        for rule in self.fleet.rules:
+            if rule.matches(tenant):
+                return rule.pool, rule
+        return self.fleet.default_pool, None
+
+    def _validate_cells(self) -> None:
         if not 1 <= len(self.cells) <= MAX_CELLS:
             raise ValidationError("cells", f"expected 1 to {MAX_CELLS} cells, found {len(self.cells)}")
-        if not 1 <= len(self.pools) <= MAX_POOLS:
-            raise ValidationError("pools", f"expected 1 to {MAX_POOLS} pools, found {len(self.pools)}")
         for index, cell in enumerate(self.cells):
             cell.validate(f"cells[{index}]")
+        require_unique("cells", "id", (cell.id for cell in self.cells))
+
+    def _validate_pools(self) -> None:
+        if not 1 <= len(self.pools) <= MAX_POOLS:
+            raise ValidationError("pools", f"expected 1 to {MAX_POOLS} pools, found {len(self.pools)}")
+        cells = {cell.id: cell for cell in self.cells}
         for index, pool in enumerate(self.pools):
-            pool.validate(f"pools[{index}]")
-        for index, tenant in enumerate(self.tenants):
-            tenant.validate(f"tenants[{index}]")
-        cells = _unique("cells", "id", (cell.id for cell in self.cells))
-        pools = _unique("pools", "name", (pool.name for pool in self.pools))
-        _unique("tenants", "id", (tenant.id for tenant in self.tenants))
-        weights = {cell.id: cell.weight for cell in self.cells}
-        for index, pool in enumerate(self.pools):
+            field = f"pools[{index}]"
+            pool.validate(field)
             for place, cell_id in enumerate(pool.cells):
                 if cell_id not in cells:
-                    raise ValidationError(f"pools[{index}].cells[{place}]", f"no cell is named {cell_id!r}")
-            pool.validate_ring(f"pools[{index}].virtual_nodes", (weights[cell_id] for cell_id in pool.cells))
+                    raise ValidationError(f"{field}.cells[{place}]", f"no cell is named {cell_id!r}")
+            pool.validate_ring(f"{field}.virtual_nodes", (cells[cell_id].weight for cell_id in pool.cells))
+            found = sorted({cells[cell_id].jurisdiction for cell_id in pool.cells})
+            if pool.size > 1 and len(found) > 1:
+                raise ValidationError(
+                    f"{field}.cells", f"shards would cross jurisdictions ({', '.join(found)}): make a pool for each"
+                )
+        require_unique("pools", "name", (pool.name for pool in self.pools))
+        self._validate_overflow()
+
+    def _validate_overflow(self) -> None:
+        by_name = {pool.name: pool for pool in self.pools}
+        for index, pool in enumerate(self.pools):
+            field = f"pools[{index}].overflow"
+            way, following = [pool.name], pool.overflow
+            while following is not None:
+                if following not in by_name:
+                    raise ValidationError(field, f"no pool is named {following!r}")
+                if following in way:
+                    raise ValidationError(field, f"goes round in a circle: {' → '.join([*way, following])}")
+                way.append(following)
+                following = by_name[following].overflow
+
+    def _validate_fleet(self) -> None:
+        fleet = self.fleet
+        pools = {pool.name: (index, pool) for index, pool in enumerate(self.pools)}
+        if fleet.default_cell is not None and all(cell.id != fleet.default_cell for cell in self.cells):
+            raise ValidationError("fleet.default_cell", f"no cell is named {fleet.default_cell!r}")
+        if fleet.default_pool not in pools:
+            raise ValidationError("fleet.default_pool", f"no pool is named {fleet.default_pool!r}")
+        for place, rule in enumerate(fleet.rules):
+            if rule.pool not in pools:
+                raise ValidationError(f"fleet.rules[{place}].pool", f"no pool is named {rule.pool!r}")
+        index, default = pools[fleet.default_pool]
+        if fleet.places_by_slot and not default.has_slots:
+            raise ValidationError(
+                f"pools[{index}].strategy",
+                "the default pool has no slots for unknown tenants: set unknown_tenant to reject or default-cell, "
+                "and missing_key to another than source-hash",
+            )
+
+    def _validate_tenants(self) -> None:
+        cells = {cell.id: cell for cell in self.cells}
+        pools = {pool.name: pool for pool in self.pools}
+        jurisdictions = {pool.name: {cells[cell_id].jurisdiction for cell_id in pool.cells} for pool in self.pools}
+        require_unique("tenants", "id", (tenant.id for tenant in self.tenants))
         for index, tenant in enumerate(self.tenants):
-            if tenant.cell is not None and tenant.cell not in cells:
-                raise ValidationError(f"tenants[{index}].cell", f"no cell is named {tenant.cell!r}")
-        if self.fleet.default_cell is not None and self.fleet.default_cell not in cells:
-            raise ValidationError("fleet.default_cell", f"no cell is named {self.fleet.default_cell!r}")
-        if self.fleet.default_pool not in pools:
-            raise ValidationError("fleet.default_pool", f"no pool is named {self.fleet.default_pool!r}")
+            field = f"tenants[{index}]"
+            tenant.validate(field)
+            if tenant.pool is not None and tenant.pool not in pools:
+                raise ValidationError(f"{field}.pool", f"no pool is named {tenant.pool!r}")
+            found: set[str] = set()
+            for place, cell_id in enumerate(tenant.shard):
+                if cell_id not in cells:
+                    raise ValidationError(f"{field}.shard[{place}]", f"no cell is named {cell_id!r}")
+                found.add(cells[cell_id].jurisdiction)
+            if len(found) > 1:
+                raise ValidationError(f"{field}.shard", f"crosses jurisdictions: {', '.join(sorted(found))}")
+            if tenant.jurisdiction:
+                pool, _ = self.pool_of(tenant)
+                by_slot = pools[pool].has_slots and not tenant.shard
+                foreign = sorted((found or (jurisdictions[pool] if by_slot else set())) - {tenant.jurisdiction})
+                if foreign:
+                    raise ValidationError(
+                        f"{field}.jurisdiction",
+                        f"{tenant.id!r} is under {tenant.jurisdiction}, but would be placed under "
+                        f"{', '.join(foreign)}: "
+                        f"give it a pool, or a rule for one, whose cells are all under {tenant.jurisdiction}",
+                    )
 
 
-def _unique(field: str, name: str, values: Iterable[str]) -> set[str]:
+def require_unique(field: str, name: str, values: Iterable[str]) -> None:
+    """Raise ValidationError with the place of the first value that stands twice."""
     seen: set[str] = set()
     for index, value in enumerate(values):
         if value in seen:
             raise ValidationError(f"{field}[{index}].{name}", f"{value!r} stands twice")
         seen.add(value)
-    return seen

@@ -54,9 +54,9 @@ def _hash_rows(rows: Bytes) -> Hashes:
             lanes = [np.full(count, seed, np.uint32) for seed in seeds]
             while done + _STRIPE_WORDS <= words:
                 for place, lane in enumerate(lanes):
-                    lane += view[:, done + place] * second
+                    np.add(lane, view[:, done + place] * second, out=lane)
                     _rotate(lane, 13)
-                    lane *= first
+                    np.multiply(lane, first, out=lane)
                 done += _STRIPE_WORDS
             for lane, bits in zip(lanes, (1, 7, 12, 18), strict=True):
                 _rotate(lane, bits)

@@ -1,16 +1,12 @@
 """A member: what a placement strategy sees of a cell."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cellplane.errors import ValidationError
-from cellplane.model import Cell
 from cellplane.model.key import check_name
+from cellplane.model.pool import MAX_SEED, MAX_SHARD_SIZE
 from cellplane.model.topology import MAX_CELLS
-from cellplane.placement.slots import MAX_SEED
-
-MAX_SHARD_SIZE = 8
-"""Most cells of a shard: the places of a shard in the table (``docs/table-format.md``)."""
 
 MILLI = 1000
 """Weights are kept to thousandths, as in the table."""
@@ -42,11 +38,6 @@ class Member:
     def weight_milli(self) -> int:
         """Its weight in thousandths, 1 to 100,000. Strategies compute with this integer alone."""
         return round(self.weight * MILLI)
-
-
-def members_of(cells: Iterable[Cell]) -> tuple[Member, ...]:
-    """The members that these cells are; a cell's zone is its region."""
-    return tuple(Member(cell.id, cell.weight, cell.region) for cell in cells)
 
 
 def sorted_members(members: Sequence[Member]) -> tuple[Member, ...]:

@@ -13,8 +13,9 @@ import xxhash
 
 from cellplane.errors import PlacementError, ValidationError
 from cellplane.model.key import check_key
+from cellplane.model.pool import MAX_SHARD_SIZE
 from cellplane.placement import race
-from cellplane.placement.member import MAX_SHARD_SIZE, Member, check_seed, check_shard_size, sorted_members
+from cellplane.placement.member import Member, check_seed, check_shard_size, sorted_members
 from cellplane.placement.packing import most_shards
 from cellplane.placement.shard_search import ShardSearch
 

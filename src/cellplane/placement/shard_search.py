@@ -1,7 +1,7 @@
 """The search for a shard: the best by preference of which no max_overlap + 1 cells are together in another.
 
 Sets of cells are masks: bit i is cell i. For each set of max_overlap cells it is known which cells complete it to a
-taken set, so that a cell is chosen or passed over by one look at a mask, and a branch without enough cells ends at once.
+taken set, so that a cell is chosen or passed over by one look at a mask, and a branch with too few cells ends at once.
 """
 
 from collections.abc import Mapping

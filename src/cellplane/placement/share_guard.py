@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from cellplane.errors import ValidationError
 from cellplane.model import Capacity, Load
-from cellplane.placement.member import MAX_SHARD_SIZE
+from cellplane.model.pool import MAX_SHARD_SIZE
 from cellplane.placement.refusal import CellReason, NoCell
 
 

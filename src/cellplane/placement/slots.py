@@ -10,9 +10,6 @@ from numpy.typing import NDArray
 SLOT_COUNT = 65_536
 """Slots of every pool. Fixed by the table format: a key's slot never depends on the fleet."""
 
-MAX_SEED = 2**64 - 1
-"""Largest seed of a placement: what xxh64 takes."""
-
 Hashes: TypeAlias = NDArray[np.uint64]
 """64-bit hashes of slots, tenants, cells or of pairs of them."""
 
