@@ -119,6 +119,13 @@ class Entries:
             same[rows] = (ours == theirs).all(axis=1)
         return same
 
+    def keys(self) -> list[bytes]:
+        """All keys, in the order of the file."""
+        starts = self.columns["key_offset"].tolist()
+        lengths = self.columns["key_length"].tolist()
+        strings = bytes(self._strings)
+        return [strings[start : start + length] for start, length in zip(starts, lengths, strict=True)]
+
     def rows(self) -> Iterator[tuple[bytes, int, int, int]]:
         """Key, shard, pool and state of all entries, in the order of the file."""
         for place in range(len(self)):

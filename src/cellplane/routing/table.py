@@ -70,6 +70,12 @@ class RoutingTable:
         found = self.base.entries.find(key, value)
         return None if found is None else self.base.row(key, found)
 
+    def keys(self) -> list[bytes]:
+        """The keys of all entries, in the order of ``tenants``."""
+        if self._overlay is None:
+            return self.base.entries.keys()
+        return [row.key for row in self.tenants()]
+
     def tenants(self) -> Iterator[TenantRow]:
         """All entries: those of the overlay, then those of the base that it does not hide."""
         hidden: set[bytes] = set()
