@@ -13,8 +13,7 @@ from cellplane.directory.records import Placement, TenantRecord
 from cellplane.directory.tenant_book import TenantBook
 from cellplane.errors import ConflictError, NoCellError, PlacementError, ValidationError
 from cellplane.model import Pool, Tenant
-from cellplane.placement import NoCell
-from cellplane.placement.assignment import assign
+from cellplane.placement import NoCell, assign
 
 CHUNK_ROWS = 10_000
 """Tenants whose pool is found anew at once."""
@@ -131,20 +130,20 @@ class Placing:
         if fields.get("shard"):
             after = TenantRecord(tenant, pool_name)
             _check_cells(outline, after, is_named=True)
-            self._check_overlap(outline, after)
+            self._check_neighbours(outline, after)
             return after, "pinned"
         moves = before is not None and outline.pool_of(before.tenant)[0] != pool_name
         is_left = anew or before is None or "shard" in fields
         pool = None if pool_name is None else outline.pools.get(pool_name)
-        if pool is None or not pool.assigns or not outline.is_whole:
+        # Where K is the tenant's own, the slots of its pool are of no use.
+        chooses = pool is not None and (pool.assigns or tenant.shard_size not in {None, pool.size})
+        if not chooses or not outline.is_whole:
             after = TenantRecord(replace(tenant, shard=()) if is_left else tenant, pool_name)
             _check_cells(outline, after)
             return after, "stays assigned" if after.tenant.shard else "by its slot"
-        has_place = before is not None and (before.tenant.shard or before.placed_pool != pool_name)
-        if has_place and not is_left and not moves:
-            assert before is not None
-            if all(getattr(tenant, name) == getattr(before.tenant, name) for name in _PLACES_ANEW):
-                return TenantRecord(tenant, before.placed_pool), "stays assigned"
+        has_place = before is not None and bool(before.tenant.shard or before.placed_pool != pool_name)
+        if before is not None and has_place and not is_left and not moves and _is_alike_to_place(before.tenant, tenant):
+            return TenantRecord(tenant, before.placed_pool), "stays assigned"
         return self._assigned(outline, before, tenant)
 
     def _assigned(self, outline: Outline, before: TenantRecord | None, tenant: Tenant) -> tuple[TenantRecord, str]:
@@ -168,31 +167,30 @@ class Placing:
         _check_cells(outline, after)
         return after, found.reason
 
-    def _check_overlap(self, outline: Outline, record: TenantRecord) -> None:
-        """Raise ConflictError where a chosen shard shares more cells with another of its pool than the pool allows."""
+    def _check_neighbours(self, outline: Outline, record: TenantRecord) -> None:
+        """Raise ConflictError where a shard that was asked for shares more with others than its pools allow."""
+        tenant = record.tenant
+        dedicated = {cell_id for pool in outline.pools.values() if pool.dedicated for cell_id in pool.cells}
         pool = outline.pools.get(record.placed_pool or "")
-        if pool is None or pool.max_overlap is None:
-            return
-        self._book.flush()
-        tenants, assignments = schema.tenants, schema.assignments
-        query = (
-            select(assignments.c.tenant)
-            .join(tenants, tenants.c.id == assignments.c.tenant)
-            .where(
-                assignments.c.cell.in_(record.tenant.shard),
-                assignments.c.tenant != record.tenant.id,
-                tenants.c.placed_pool == pool.name,
+        overlap = None if pool is None else pool.overlap
+        for cells, allowed in ((dedicated, 0), (set(() if pool is None else pool.cells), overlap)):
+            if allowed is None or cells.isdisjoint(tenant.shard):
+                continue
+            self._book.flush()
+            assignments = schema.assignments
+            query = (
+                select(assignments.c.tenant)
+                .where(assignments.c.cell.in_(cells.intersection(tenant.shard)), assignments.c.tenant != tenant.id)
+                .group_by(assignments.c.tenant)
+                .having(func.count() > allowed)
+                .limit(1)
             )
-            .group_by(assignments.c.tenant)
-            .having(func.count() > pool.max_overlap)
-            .limit(1)
-        )
-        other = self._connection.execute(query).scalar()
-        if other is not None:
-            raise ConflictError(
-                f"the shard shares more than {pool.max_overlap} cells with that of {other!r}, which pool "
-                f"{pool.name!r} does not allow: choose other cells, or raise its max_overlap"
-            )
+            other = self._connection.execute(query).scalar()
+            if other is not None:
+                raise ConflictError(
+                    f"the shard {' + '.join(tenant.shard)} would share more than {allowed} cells with that of "
+                    f"{other!r}, which its pool does not allow: choose other cells"
+                )
 
     def _tenants_by_rule(self) -> Iterator[list[Any]]:
         table, after = schema.tenants, ""
@@ -300,6 +298,10 @@ def _check_cells(outline: Outline, record: TenantRecord, *, is_named: bool = Fal
                 f"{', '.join(foreign)}: give it a pool, or a rule for one, whose cells are all under "
                 f"{tenant.jurisdiction}",
             )
+
+
+def _is_alike_to_place(tenant: Tenant, other: Tenant) -> bool:
+    return all(getattr(tenant, name) == getattr(other, name) for name in _PLACES_ANEW)
 
 
 def _is_alike(before: Outline, after: Outline, pool: Pool) -> bool:

@@ -50,10 +50,15 @@ class Snapshot:
         Raises:
             NotFoundError: it is not in the directory.
         """
-        row = one(self._connection, schema.tenants, schema.tenants.c.id == tenant_id)
-        if row is None:
+        record = self.find_tenant(tenant_id)
+        if record is None:
             raise NotFoundError(f"no tenant is named {tenant_id!r}")
-        return rows.tenant_of(row)
+        return record
+
+    def find_tenant(self, tenant_id: str) -> TenantRecord | None:
+        """One tenant; None where it is not in the directory."""
+        row = one(self._connection, schema.tenants, schema.tenants.c.id == tenant_id)
+        return None if row is None else rows.tenant_of(row)
 
     def tenants(self, *, limit: int, after: str = "", cell: str | None = None) -> Page[TenantRecord]:
         """Tenants by id.
@@ -81,7 +86,7 @@ class Snapshot:
         """Every tenant by id, streamed."""
         query = select(schema.tenants).order_by(schema.tenants.c.id)
         for row in self._connection.execute(query, execution_options={"yield_per": STREAMED_ROWS}).mappings():
-            yield rows.tenant_of(row)
+            yield rows.tenant_of(dict(row))
 
     def entries(self) -> Iterator[Entry]:
         """What a table says of tenants, by id, streamed: of those that are assigned, not active, or in another pool
@@ -127,12 +132,6 @@ class Snapshot:
         """How many tenants are assigned to each cell, alone or among others."""
         query = select(schema.loads.c.cell, schema.loads.c.assigned)
         return {str(cell): int(assigned) for cell, assigned in self._connection.execute(query)}
-
-    def tenants_of_pools(self) -> dict[str, int]:
-        """How many tenants the directory knows in each pool that has any."""
-        pool = schema.tenants.c.placed_pool
-        query = select(pool, func.count()).where(pool.is_not(None)).group_by(pool)
-        return {str(name): int(count) for name, count in self._connection.execute(query)}
 
     def shards_of_pool(self, pool: str) -> dict[str, tuple[str, ...]]:
         """The shard of each tenant of a pool that is assigned to one."""

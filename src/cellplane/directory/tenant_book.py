@@ -10,9 +10,10 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from cellplane.directory import rows, schema
 from cellplane.directory.outline import Outline
 from cellplane.directory.records import TenantRecord
-from cellplane.directory.snapshot import MICRO, Snapshot, one
-from cellplane.model import Load, Tenant
-from cellplane.placement.assignment import CellState
+from cellplane.directory.snapshot import MICRO, one
+from cellplane.model import Load, Pool, Tenant
+from cellplane.placement import CellState
+from cellplane.placement.fitting import needed
 
 BATCH_ROWS = 1_000
 """Tenants that are held back before they are written together."""
@@ -41,7 +42,7 @@ class TenantBook:
         self._moved: dict[tuple[str, str], bool] = {}
         self._added: dict[str, Sums] = {}
         self._sums: dict[str, Sums] | None = None
-        self._shards: dict[str, dict[str, tuple[str, ...]]] = {}
+        self._shards: dict[Pool, dict[str, tuple[str, ...]]] = {}
 
     def fetch(self, tenant_ids: Iterable[str]) -> None:
         """Read these tenants at once: ``read`` finds them then without a query of its own."""
@@ -73,10 +74,10 @@ class TenantBook:
             self._moved[cell, tenant_id] = False
         for cell in () if after is None else after.tenant.shard:
             self._moved[cell, tenant_id] = True
-        if before is not None and before.placed_pool in self._shards:
-            self._shards[before.placed_pool].pop(tenant_id, None)
-        if after is not None and after.tenant.shard and after.placed_pool in self._shards:
-            self._shards[after.placed_pool][tenant_id] = after.tenant.shard
+        for pool, shards in self._shards.items():
+            shards.pop(tenant_id, None)
+            if after is not None and not set(pool.cells).isdisjoint(after.tenant.shard):
+                shards[tenant_id] = after.tenant.shard
         if len(self._written) >= BATCH_ROWS:
             self.flush()
 
@@ -119,14 +120,19 @@ class TenantBook:
         return _States(self._sums, tenant, outline, unhealthy)
 
     def shards_without(self, tenant_id: str, outline: Outline) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
-        """The shards of each pool's tenants but for one tenant's; a pool's are read when they are asked for."""
+        """By pool, the shards but for one tenant's that have cells of the pool; none of a pool where they may share
+        as many as they like. A pool's are read when they are asked for.
+        """
         return _Shards(self, tenant_id, outline)
 
-    def shards_of_pool(self, pool: str) -> dict[str, tuple[str, ...]]:
-        """The shard of each tenant of a pool that is assigned to one, as it is in this transaction."""
+    def shards_with_cells_of(self, pool: Pool) -> Mapping[str, tuple[str, ...]]:
+        """The shard of each tenant, of whatever pool, that has a cell of this pool, as it is in this transaction."""
         if pool not in self._shards:
             self.flush()
-            self._shards[pool] = Snapshot(self._connection, Outline()).shards_of_pool(pool)
+            tenants, assignments = schema.tenants, schema.assignments
+            on_pool = select(assignments.c.tenant).where(assignments.c.cell.in_(pool.cells))
+            query = select(tenants.c.id, tenants.c.shard).where(tenants.c.id.in_(on_pool))
+            self._shards[pool] = {tenant_id: tuple(shard) for tenant_id, shard in self._connection.execute(query)}
         return self._shards[pool]
 
     def forget(self) -> None:
@@ -178,9 +184,9 @@ class _Shards(Mapping[str, Mapping[str, tuple[str, ...]]]):
         self._outline = outline
 
     def __getitem__(self, pool: str) -> Mapping[str, tuple[str, ...]]:
-        if pool not in self._outline.pools:
-            raise KeyError(pool)
-        shards = self._book.shards_of_pool(pool)
+        if self._outline.pools[pool].overlap is None:
+            return {}
+        shards = self._book.shards_with_cells_of(self._outline.pools[pool])
         if self._without not in shards:
             return shards
         return {tenant_id: shard for tenant_id, shard in shards.items() if tenant_id != self._without}
@@ -193,7 +199,7 @@ class _Shards(Mapping[str, Mapping[str, tuple[str, ...]]]):
 
 
 def _sums_of(tenant: Tenant, sign: int) -> Sums:
-    load = tenant.load
+    load = needed(tenant)
     return sign, sign * load.tenants, sign * round(load.rps * MICRO), sign * round(load.storage_gib * MICRO)
 
 
