@@ -20,7 +20,7 @@ from cellplane.router.envoy.names import CELL_HEADER
 from cellplane.router.envoy.process import EnvoyProcess
 from cellplane.router.settings import RouterSettings
 from cellplane.router.tables import StoredTable
-from cellplane.routing import PoolSlots, RoutingTable, TableContents, TenantEntry, encode
+from cellplane.routing import PoolSlots, RoutingTable, TableContents, TenantColumns, TenantEntry, encode
 
 HOST = "127.0.0.1"
 CELLS = 16
@@ -56,7 +56,7 @@ def make_table(tenants: int, backend_port: int, folder: Path) -> StoredTable:
         cells=tuple(Cell(cell, HOST, backend_port) for cell in cell_ids()),
         pools=(PoolSlots("default", StrategyName.MODULO, [slot % CELLS for slot in range(SLOT_COUNT)]),),
         shards=tuple((cell,) for cell in range(CELLS)),
-        tenants=tuple(TenantEntry(f"tenant-{n:07}".encode(), n % CELLS) for n in range(1, tenants + 1)),
+        tenants=TenantColumns.of(TenantEntry(f"tenant-{n:07}".encode(), n % CELLS) for n in range(1, tenants + 1)),
     )
     data = encode(contents)
     path = folder / f"table-{tenants}.cpt"

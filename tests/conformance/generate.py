@@ -6,22 +6,70 @@ a changed answer means that routers of two releases disagree.
 
 import json
 from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cellplane.model import Cell, CellStatus, Fleet, StrategyName, TenantState, UnknownTenant
+import numpy as np
+
+from cellplane.model import (
+    Cell,
+    CellStatus,
+    Fleet,
+    KeySource,
+    KeySourceKind,
+    MissingKey,
+    StrategyName,
+    TenantState,
+    UnknownTenant,
+)
 from cellplane.placement import SLOT_COUNT, slot_of
 from cellplane.routing import (
     Decision,
+    OverlayContents,
     PoolSlots,
+    RequestKeys,
     Route,
     RoutingTable,
     TableContents,
+    TenantColumns,
     TenantEntry,
-    decide,
+    decide_request,
     encode,
+    encode_overlay,
+    layout,
 )
 from cellplane.routing.layout import HEADER_SIZE, SECTION, Section
+
+HOSTS = [
+    "tenant-001.example.com",
+    "TENANT-001.Example.COM:8443",
+    "tenant-002.example.com.",
+    "tenant-002.example.com.:80",
+    "example.com",
+    ".example.com",
+    "a.tenant-001.example.com",
+    "tenant-001.example.org",
+    "tenant-001example.com",
+    "-tenant.example.com",
+    "ten_ant.example.com",
+    "[2001:db8::1]:8080",
+    "192.0.2.9:80",
+]
+PATHS = [
+    "/t/tenant-001",
+    "/t/tenant-001/orders",
+    "/t/tenant-002?x=/t/tenant-001",
+    "/t/tenant-001%2F",
+    "/t/",
+    "/t//tenant-001",
+    "/t",
+    "/T/tenant-001",
+    "/x/t/tenant-001",
+    "/t/Tenant-001",
+    "/t/..",
+    "/?t=/t/tenant-001",
+]
 
 VECTORS = Path(__file__).parent / "vectors"
 
@@ -60,12 +108,14 @@ def one_pool() -> TableContents:
         ),
         pools=(PoolSlots("default", StrategyName.MODULO, [slot % 3 for slot in range(SLOT_COUNT)]),),
         shards=((0,), (1,), (2,)),
-        tenants=(
-            TenantEntry(b"tenant-001", 2),
-            TenantEntry(b"tenant-002", 0, state=TenantState.MOVING),
-            TenantEntry(b"tenant-003", None, state=TenantState.SUSPENDED),
-            TenantEntry(b"tenant-004", 1, state=TenantState.QUARANTINED),
-            TenantEntry(b"tenant-005", None),
+        tenants=TenantColumns.of(
+            (
+                TenantEntry(b"tenant-001", 2),
+                TenantEntry(b"tenant-002", 0, state=TenantState.MOVING),
+                TenantEntry(b"tenant-003", None, state=TenantState.SUSPENDED),
+                TenantEntry(b"tenant-004", 1, state=TenantState.QUARANTINED),
+                TenantEntry(b"tenant-005", None),
+            )
         ),
     )
 
@@ -80,30 +130,109 @@ def two_pools() -> TableContents:
     shards = ((0, 1), (1, 2), (3, 4, 5), (7, 6, 5, 4, 3, 2, 1, 0), (4,), (3,), (8, 6))
     return TableContents(
         epoch=2**40 + 3,
-        fleet=Fleet("vectors", key_header="x-org", default_pool="shared", unknown_tenant=UnknownTenant.REJECT),
+        fleet=Fleet(
+            "vectors",
+            key_sources=(KeySource(KeySourceKind.HEADER, "x-org"),),
+            default_pool="shared",
+            unknown_tenant=UnknownTenant.REJECT,
+        ),
         cells=cells,
         pools=(
             PoolSlots("enterprise", StrategyName.RING, [slot % 3 + 4 for slot in range(SLOT_COUNT)]),
             PoolSlots("shared", StrategyName.RING, [slot % 4 for slot in range(SLOT_COUNT)]),
         ),
         shards=shards,
-        tenants=tuple(
+        tenants=TenantColumns.of(
             TenantEntry(key, None if number % 3 else number % len(shards), pool=number % 2)
             for number, key in enumerate(KEYS)
         ),
     )
 
 
+def key_sources() -> TableContents:
+    """A key from a header, else the subdomain, else the path; without one, the slot of the client's address."""
+    return TableContents(
+        epoch=5,
+        fleet=Fleet(
+            "vectors",
+            key_sources=(
+                KeySource(KeySourceKind.HEADER, "x-org"),
+                KeySource(KeySourceKind.SUBDOMAIN, "example.com"),
+                KeySource(KeySourceKind.PATH, "/t/"),
+                KeySource(KeySourceKind.HEADER, "x-tenant-id"),
+            ),
+            missing_key=MissingKey.SOURCE_HASH,
+        ),
+        cells=tuple(Cell(f"cell-{number}", "127.0.0.1", 8000 + number) for number in range(1, 6)),
+        pools=(PoolSlots("default", StrategyName.RENDEZVOUS, [slot * 7 % 5 for slot in range(SLOT_COUNT)]),),
+        shards=((0, 1), (1, 2), (2, 3), (3, 4), (4, 0)),
+        tenants=TenantColumns.of((TenantEntry(b"tenant-001", 2), TenantEntry(b"tenant-002", 0))),
+    )
+
+
+def no_slots() -> TableContents:
+    """The default pool has no slots; unknown tenants and requests without a key go to the default cell."""
+    return TableContents(
+        epoch=9,
+        fleet=Fleet(
+            "vectors",
+            default_pool="explicit",
+            unknown_tenant=UnknownTenant.DEFAULT_CELL,
+            missing_key=MissingKey.DEFAULT_CELL,
+            default_cell="cell-3",
+        ),
+        cells=tuple(Cell(f"cell-{number}", "127.0.0.1", 8000 + number) for number in range(1, 4)),
+        pools=(
+            PoolSlots("explicit", StrategyName.EXPLICIT, None),
+            PoolSlots("shuffled", StrategyName.SHUFFLE, [slot % 2 for slot in range(SLOT_COUNT)]),
+        ),
+        shards=((0, 1), (1, 0), (2,)),
+        tenants=TenantColumns.of(
+            (
+                TenantEntry(b"tenant-001", 0),
+                TenantEntry(b"tenant-002", None),
+                TenantEntry(b"tenant-003", None, pool=1),
+                TenantEntry(b"tenant-004", 2, pool=1, state=TenantState.MOVING),
+            )
+        ),
+        default_shard=2,
+    )
+
+
+def changes(base: RoutingTable) -> OverlayContents:
+    """What has become of some tenants of one-pool: pinned elsewhere, unpinned, in another state, new, gone."""
+    entries = TenantColumns.of(
+        (
+            TenantEntry(b"tenant-001", 0),
+            TenantEntry(b"tenant-002", None),
+            TenantEntry(b"tenant-003", 1, state=TenantState.MOVING),
+            TenantEntry(b"tenant-004", None),
+            TenantEntry(b"tenant-006", 1),
+            TenantEntry(b"tenant-007", None, state=TenantState.SUSPENDED),
+            TenantEntry(b"tenant-020", None),
+        )
+    )
+    gone = np.array([entry in {3, 6} for entry in range(len(entries))])
+    return OverlayContents(
+        epoch=base.epoch + 6,
+        base_epoch=base.epoch,
+        base_sha256=base.sha256,
+        shards=((1, 0), (2, 1, 0)),
+        tenants=entries.with_state(layout.GONE, gone),
+    )
+
+
 def expectation(decision: Decision) -> dict[str, Any]:
     """The JSON of a decision, without what the file as a whole says."""
     if isinstance(decision, Route):
-        return {
+        route = {
             "outcome": "route",
             "cell": decision.cell,
             "pool": decision.pool,
             "slot": decision.slot,
             "reason": decision.reason,
         }
+        return {name: value for name, value in route.items() if value is not None}
     refusal = {"outcome": "refuse", "status": int(decision.code.status), "code": decision.code.code}
     return refusal if decision.cell is None else {**refusal, "cell": decision.cell}
 
@@ -113,92 +242,145 @@ def all_but(down: Container[str]) -> Callable[[str], bool]:
     return lambda cell: cell not in down
 
 
-def _questions(contents: TableContents) -> Iterable[tuple[str, list[bytes], bool, list[str]]]:
-    ids = [cell.id for cell in contents.cells]
+@dataclass(frozen=True)
+class Question:
+    """A request, and which cells are down."""
+
+    name: str
+    values: tuple[bytes, ...] = ()
+    authority: str = "shop.example"
+    path: str = "/x"
+    source: str = "192.0.2.1"
+    writes: bool = False
+    down: tuple[str, ...] = ()
+
+    def decide(self, table: RoutingTable) -> Decision:
+        """What the reference says."""
+        header = next(source.name for source in table.key_sources if source.kind is KeySourceKind.HEADER)
+        return decide_request(
+            table,
+            RequestKeys(
+                lambda name: self.values if name == header else (), self.authority.encode(), self.path.encode()
+            ),
+            writes=self.writes,
+            has_healthy_host=all_but(self.down),
+            source=self.source.encode(),
+        )
+
+
+def question_of(case: dict[str, Any]) -> Question:
+    """The question of a case."""
+    return Question(
+        case["name"],
+        tuple(bytes.fromhex(value) for value in case["key_values_hex"]),
+        case["authority"],
+        case["path"],
+        case["source"],
+        case["writes"],
+        tuple(case["down"]),
+    )
+
+
+def _common(table: RoutingTable) -> Iterable[Question]:
+    ids = [cell.id for cell in table.cells]
     for key in KEYS:
         for writes in (False, True):
-            yield f"{key.decode()} {'writes' if writes else 'reads'}", [key], writes, []
+            yield Question(f"{key.decode()} {'writes' if writes else 'reads'}", (key,), writes=writes)
     for key in KEYS[:12]:
-        for down in ([ids[0]], ids[:2], ids[2:], ids):
-            yield f"{key.decode()} while {', '.join(down)} are down", [key], False, down
+        for down in (ids[:1], ids[:2], ids[2:], ids):
+            yield Question(f"{key.decode()} while {', '.join(down)} are down", (key,), down=tuple(down))
     for key in ODD_KEYS:
-        yield f"key {key[:24]!r} of {len(key)} bytes", [key], False, []
-    yield "no key", [], False, []
-    yield "two keys", [KEYS[0], KEYS[1]], False, []
-    yield "the same key twice", [KEYS[0], KEYS[0]], True, []
+        yield Question(f"key {key[:24]!r} of {len(key)} bytes", (key,))
+    yield Question("no key")
+    yield Question("no key, of another client", source="198.51.100.7")
+    yield Question("no key, of a client with IPv6", source="2001:db8::1")
+    yield Question("no key, while all cells are down", down=tuple(ids))
+    yield Question("two keys", (KEYS[0], KEYS[1]))
+    yield Question("the same key twice", (KEYS[0], KEYS[0]), writes=True)
 
 
-def _write_table(name: str, description: str, contents: TableContents) -> None:
-    data = encode(contents)
-    table = RoutingTable(data)
-    (VECTORS / f"{name}.cpt").write_bytes(data)
-    cases = []
-    for title, values, writes, down in _questions(contents):
-        decision = decide(table, values, writes=writes, has_healthy_host=all_but(down))
-        cases.append(
-            {
-                "name": title,
-                "key_values_hex": [value.hex() for value in values],
-                "writes": writes,
-                "down": down,
-                "expect": expectation(decision),
-            }
-        )
-    slots = {key.decode(): slot_of(key) for key in KEYS}
+def _sources() -> Iterable[Question]:
+    for authority in HOSTS:
+        yield Question(f"host {authority!r}", authority=authority)
+    for path in PATHS:
+        yield Question(f"path {path!r}", path=path)
+    host, path = "tenant-002.example.com", "/t/tenant-003"
+    yield Question("a header counts before the host and the path", (KEYS[0],), host, path)
+    yield Question("a host counts before the path", (), host, path)
+    yield Question("an empty header is none", (b"",), host)
+    yield Question("a header twice, and a host", (KEYS[0], KEYS[0]), host)
+    yield Question("an invalid header is not passed over", (b"a/b",), host)
+
+
+def _write_table(
+    name: str,
+    description: str,
+    contents: TableContents,
+    overlay: Callable[[RoutingTable], OverlayContents] | None = None,
+    extra: Iterable[Question] = (),
+) -> None:
+    table = RoutingTable(encode(contents))
+    files = {"table": f"{name}.cpt"}
+    (VECTORS / f"{name}.cpt").write_bytes(encode(contents))
+    if overlay is not None:
+        data = encode_overlay(overlay(table))
+        (VECTORS / f"{name}-overlay.cpt").write_bytes(data)
+        table = RoutingTable(table.base, data)
+        files["overlay"] = f"{name}-overlay.cpt"
+    cases = [
+        {
+            "name": question.name,
+            "key_values_hex": [value.hex() for value in question.values],
+            "authority": question.authority,
+            "path": question.path,
+            "source": question.source,
+            "writes": question.writes,
+            "down": list(question.down),
+            "expect": expectation(question.decide(table)),
+        }
+        for question in (*_common(table), *extra)
+    ]
     _write_json(
         name,
         {
             "description": description,
-            "table": f"{name}.cpt",
+            **files,
             "epoch": table.epoch,
-            "key_header": table.key_header,
+            "key_sources": [{"kind": source.kind.value, "name": source.name} for source in table.key_sources],
             "retry_after_s": table.retry_after_seconds,
-            "slots": slots,
+            "slots": {key.decode(): slot_of(key) for key in KEYS},
             "cases": cases,
         },
     )
 
 
-def _write_broken(base: str) -> None:
-    data = (VECTORS / f"{base}.cpt").read_bytes()
+def _sections(data: bytes) -> dict[Section, tuple[int, int, int]]:
+    """Of each section: offset of its entry in the directory, its own, and its length."""
     sections: dict[Section, tuple[int, int, int]] = {}
-    for place in range(8):
+    count = int.from_bytes(data[40:44], "little")
+    for place in range(count):
         entry = HEADER_SIZE + place * SECTION.size
         kind, _, offset, length, _, _ = SECTION.unpack_from(data, entry)
         sections[Section(kind)] = (entry, offset, length)
+    return sections
 
-    def case(
-        name: str, *patch: tuple[int, str], truncate: int | None = None, append: str = "", fix: bool = True
-    ) -> dict[str, Any]:
-        return {
-            "name": name,
-            "patch": [list(edit) for edit in patch],
-            "truncate": truncate,
-            "append_hex": append,
-            "fix_checksum": fix,
-        }
 
-    def at(section: Section, inside: int = 0) -> int:
-        return sections[section][1] + inside
+def case(
+    name: str, *patch: tuple[int, str], truncate: int | None = None, append: str = "", fix: bool = True
+) -> dict[str, Any]:
+    """A way to break a file."""
+    return {
+        "name": name,
+        "patch": [list(edit) for edit in patch],
+        "truncate": truncate,
+        "append_hex": append,
+        "fix_checksum": fix,
+    }
 
-    cases = [
-        case("empty", truncate=0),
-        case("half a header", truncate=64),
-        case("foreign magic", (0, "7f454c46")),
-        case("text-mode transfer", (4, "0a1a0a0a")),
-        case("next major version", (8, "0200")),
-        case("an overlay", (12, "02000000")),
-        case("epoch 0", (16, "0000000000000000")),
-        case("a base epoch in a base", (24, "0100000000000000")),
-        case("a base checksum in a base", (48, "01")),
-        case("too many sections", (40, "41000000")),
-        case("fewer sections", (40, "07000000")),
-        case("bytes behind the end", append="00", fix=False),
-        case("bytes behind the end, checksum mended", append="00"),
-        case("the length of another file", (32, "00"), append="00"),
-        case("checksum wrong", (96, "00000000"), fix=False),
-    ]
-    for section, (entry, offset, length) in sections.items():
+
+def _broken_sections(data: bytes) -> list[dict[str, Any]]:
+    cases = []
+    for section, (entry, offset, length) in _sections(data).items():
         name = section.name
         cases += [
             case(f"{name}: one byte flipped", (offset, f"{data[offset] ^ 0x5A:02x}"), fix=False),
@@ -214,19 +396,60 @@ def _write_broken(base: str) -> None:
             case(f"{name}: entry size 0", (entry + 24 - 8 + 8, "00000000")),
             case(f"{name}: unknown critical type", (entry, "63000000")),
         ]
+    return cases
+
+
+def _write_broken(base: str) -> None:
+    data = (VECTORS / f"{base}.cpt").read_bytes()
+    sections = _sections(data)
+
+    def at(section: Section, inside: int = 0) -> int:
+        return sections[section][1] + inside
+
+    cases = [
+        case("empty", truncate=0),
+        case("half a header", truncate=64),
+        case("foreign magic", (0, "7f454c46")),
+        case("text-mode transfer", (4, "0a1a0a0a")),
+        case("next major version", (8, "0200")),
+        case("an overlay", (12, "02000000")),
+        case("epoch 0", (16, "0000000000000000")),
+        case("a base epoch in a base", (24, "0100000000000000")),
+        case("a base checksum in a base", (48, "01")),
+        case("too many sections", (40, "41000000")),
+        case("fewer sections", (40, "08000000")),
+        case("bytes behind the end", append="00", fix=False),
+        case("bytes behind the end, checksum mended", append="00"),
+        case("the length of another file", (32, "00"), append="00"),
+        case("checksum wrong", (96, "00000000"), fix=False),
+    ]
+    cases += _broken_sections(data)
     strings_at = sections[Section.STRINGS][1].to_bytes(8, "little").hex()
     cases += [
         case("sections overlap", (sections[Section.FLEET][0] + 8, strings_at)),
         case("fleet: name is not UTF-8", (at(Section.STRINGS), "ff" * sections[Section.STRINGS][2])),
         case("fleet: default pool out of range", (at(Section.FLEET, 16), "0700")),
         case("fleet: unknown_tenant out of range", (at(Section.FLEET, 18), "09")),
-        case("fleet: key header outside of STRINGS", (at(Section.FLEET, 8), "ffffff7f")),
+        case("fleet: missing_key out of range", (at(Section.FLEET, 19), "03")),
+        case("fleet: a default shard without a policy for it", (at(Section.FLEET, 24), "00000000")),
+        case("fleet: a policy without its default shard", (at(Section.FLEET, 18), "02")),
+        case("fleet: default shard out of range", (at(Section.FLEET, 18), "02"), (at(Section.FLEET, 24), "07000000")),
+        case("key source: name outside of STRINGS", (at(Section.KEY_SOURCES), "ffffff7f")),
+        case("key source: name empty", (at(Section.KEY_SOURCES, 4), "00000000")),
+        case("key source: unknown kind", (at(Section.KEY_SOURCES, 8), "06")),
+        case("key source: a claim, which nobody verified", (at(Section.KEY_SOURCES, 8), "04")),
+        case("key source: a header's name for a path", (at(Section.KEY_SOURCES, 8), "03")),
         case("cell: id outside of STRINGS", (at(Section.CELLS), "ffffffff")),
         case("cell: id empty", (at(Section.CELLS, 4), "00000000")),
         case("cell: id is no name", (at(Section.CELLS, 4), "09000000")),
         case("cell: port 0", (at(Section.CELLS, 32), "0000")),
         case("cell: unknown status", (at(Section.CELLS, 34), "06")),
-        case("pool: slots outside", (at(Section.POOLS, 8), "ffffffff")),
+        case("pool: slots outside", (at(Section.POOLS, 8), "feffffff")),
+        case(
+            "pool: none where a missing key needs slots",
+            (at(Section.POOLS, 32 + 8), "ffffffff"),
+            (at(Section.FLEET, 19), "02"),
+        ),
         case("slot: shard out of range", (at(Section.SLOTS, 4), "07000000")),
         case("shard: cell out of range", (at(Section.SHARDS), "0900")),
         case("shard: empty", (at(Section.SHARDS), "ff" * 16)),
@@ -262,6 +485,44 @@ def _write_broken(base: str) -> None:
     )
 
 
+def _write_broken_overlay(base: str, overlay: str) -> None:
+    data = (VECTORS / f"{overlay}.cpt").read_bytes()
+    sections = _sections(data)
+
+    def at(section: Section, inside: int = 0) -> int:
+        return sections[section][1] + inside
+
+    cases = [
+        case("empty", truncate=0),
+        case("a base", (12, "01000000")),
+        case("epoch of its base", (16, data[24:32].hex())),
+        case("epoch before its base", (16, "01" + "00" * 7)),
+        case("no base", (24, "00" * 8), (48, "00" * 32)),
+        case("another base's epoch", (24, "10" + "00" * 7)),
+        case("another base's checksum", (48, "00")),
+        case("checksum wrong", (96, "00000000"), fix=False),
+        case("fewer sections", (40, "03000000")),
+        *_broken_sections(data),
+        case("shard: cell of no base", (at(Section.SHARDS), "0300")),
+        case("shard: a cell twice", (at(Section.SHARDS), "01000100")),
+        case("tenant: shard out of range", (at(Section.TENANTS, 8), "02000000")),
+        case("tenant: pool of no base", (at(Section.TENANTS, 13), "01")),
+        case("tenant: unknown state", (at(Section.TENANTS, 14), "fe")),
+        case("tenant: gone, with a shard", (at(Section.TENANTS, 8), "000000000a00ff")),
+        case("index: runs too far", (at(Section.TENANT_INDEX, sections[Section.TENANT_INDEX][2] - 4), "ffffffff")),
+    ]
+    _write_json(
+        "broken-overlay",
+        {
+            "description": "Each is overlay, patched, cut or extended; its checksum mended where fix_checksum says so. "
+            "Every reader refuses all of them with this base.",
+            "base": f"{base}.cpt",
+            "overlay": f"{overlay}.cpt",
+            "cases": cases,
+        },
+    )
+
+
 def _write_json(name: str, value: dict[str, Any]) -> None:
     (VECTORS / f"{name}.json").write_text(json.dumps(value, indent=1, ensure_ascii=True) + "\n")
 
@@ -271,7 +532,11 @@ def main() -> None:
     VECTORS.mkdir(exist_ok=True)
     _write_table("one-pool", one_pool.__doc__ or "", one_pool())
     _write_table("two-pools", two_pools.__doc__ or "", two_pools())
+    _write_table("key-sources", key_sources.__doc__ or "", key_sources(), extra=_sources())
+    _write_table("no-slots", no_slots.__doc__ or "", no_slots())
+    _write_table("changed", changes.__doc__ or "", one_pool(), overlay=changes)
     _write_broken("two-pools")
+    _write_broken_overlay("changed", "changed-overlay")
 
 
 if __name__ == "__main__":

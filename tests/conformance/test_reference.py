@@ -5,14 +5,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cellplane.errors import TableError
-from cellplane.routing import RoutingTable, decide
+from cellplane.routing import Route, RoutingTable, decide, decide_many
+from cellplane.routing.decide import RefusalCode
+from cellplane.routing.decide_many import REFUSED
 from conformance import generate
 
 VECTORS = generate.VECTORS
-TABLES = ["one-pool", "two-pools"]
+TABLES = ["one-pool", "two-pools", "key-sources", "no-slots", "changed"]
 
 
 def load(name: str) -> dict[str, Any]:
@@ -37,16 +40,33 @@ def broken_file(base: bytes, case: dict[str, Any]) -> bytes:
 @pytest.mark.parametrize("name", TABLES)
 def test_decisions(name: str) -> None:
     vectors = load(name)
-    table = RoutingTable((VECTORS / vectors["table"]).read_bytes())
+    overlay = (VECTORS / vectors["overlay"]).read_bytes() if "overlay" in vectors else None
+    table = RoutingTable((VECTORS / vectors["table"]).read_bytes(), overlay)
     assert table.epoch == vectors["epoch"]
     for case in vectors["cases"]:
-        decision = decide(
-            table,
-            [bytes.fromhex(value) for value in case["key_values_hex"]],
-            writes=case["writes"],
-            has_healthy_host=generate.all_but(case["down"]),
-        )
+        decision = generate.question_of(case).decide(table)
         assert generate.expectation(decision) == case["expect"], case["name"]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_many_keys_are_decided_as_each_alone(name: str) -> None:
+    vectors = load(name)
+    overlay = (VECTORS / vectors["overlay"]).read_bytes() if "overlay" in vectors else None
+    table = RoutingTable((VECTORS / vectors["table"]).read_bytes(), overlay)
+    keys = [*generate.KEYS, *filter(None, generate.ODD_KEYS), *(b"key-%d" % number for number in range(500))]
+    ids = [cell.id for cell in table.cells]
+    for down in ([], ids[:1], ids[:2], ids[2:], ids):
+        for writes in (False, True):
+            up = np.array([cell not in down for cell in ids])
+            many = decide_many(table, keys, writes=writes, up=up)
+            for place, key in enumerate(keys):
+                one = decide(table, key, writes=writes, has_healthy_host=generate.all_but(down))
+                if isinstance(one, Route):
+                    assert (ids[many.cell[place]], many.refusal[place]) == (one.cell, -1)
+                    shard = tuple(ids[cell] for cell in many.shards[place].tolist() if cell < len(ids))
+                    assert shard == one.shard
+                else:
+                    assert (many.cell[place], tuple(RefusalCode)[many.refusal[place]]) == (REFUSED, one.code), key
 
 
 @pytest.mark.parametrize("case", load("broken")["cases"], ids=lambda case: case["name"])
@@ -56,6 +76,18 @@ def test_broken_tables_are_refused(case: dict[str, Any]) -> None:
     assert broken != base
     with pytest.raises(TableError):
         RoutingTable(broken)
+
+
+@pytest.mark.parametrize("case", load("broken-overlay")["cases"], ids=lambda case: case["name"])
+def test_broken_overlays_are_refused(case: dict[str, Any]) -> None:
+    vectors = load("broken-overlay")
+    base = RoutingTable((VECTORS / vectors["base"]).read_bytes()).base
+    overlay = (VECTORS / vectors["overlay"]).read_bytes()
+    RoutingTable(base, overlay)
+    broken = broken_file(overlay, case)
+    assert broken != overlay
+    with pytest.raises(TableError):
+        RoutingTable(base, broken)
 
 
 def test_vectors_are_what_the_reference_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

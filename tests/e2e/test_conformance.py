@@ -12,7 +12,7 @@ from e2e.edge import Edge, start_edge, stored_with_stubs, stub_cells
 VECTORS = Path(__file__).parent.parent / "conformance" / "vectors"
 
 
-@pytest.mark.parametrize("name", ["one-pool", "two-pools"])
+@pytest.mark.parametrize("name", ["one-pool", "two-pools", "key-sources", "no-slots", "changed"])
 def test_envoy_decides_as_the_vectors_say(name: str, tmp_path: Path) -> None:
     vectors = json.loads((VECTORS / f"{name}.json").read_text())
     path = VECTORS / vectors["table"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cellplane.model import Cell, Fleet, Pool, Tenant, Topology, is_key
+from cellplane.model import Cell, Fleet, KeySource, KeySourceKind, Pool, Tenant, Topology, is_key
 from cellplane.router.engine import TableRejectedError
 from cellplane.routing import Route, RoutingTable, compile_table, decide, encode
 from e2e.edge import Edge, RawAnswer, StubCell, start_edge, stored_with_stubs, stub_cells
@@ -17,12 +17,12 @@ from e2e.edge import Edge, RawAnswer, StubCell, start_edge, stored_with_stubs, s
 CELLS = ("cell-1", "cell-2", "cell-3")
 
 
-def make_table(epoch: int, *, key_header: str = "x-tenant-id", pinned: str = "cell-3") -> bytes:
+def make_table(epoch: int, *, header: str = "x-tenant-id", pinned: str = "cell-3") -> bytes:
     topology = Topology(
-        Fleet("shop", key_header=key_header),
+        Fleet("shop", key_sources=(KeySource(KeySourceKind.HEADER, header),)),
         tuple(Cell(cell, "127.0.0.1", 1) for cell in CELLS),
         (Pool("default", CELLS),),
-        (Tenant("acme", pinned),),
+        (Tenant("acme", (pinned,)),),
     )
     return encode(compile_table(topology, epoch))
 
@@ -30,9 +30,9 @@ def make_table(epoch: int, *, key_header: str = "x-tenant-id", pinned: str = "ce
 TABLE = RoutingTable(make_table(1))
 
 
-def write_table(folder: Path, epoch: int, *, key_header: str = "x-tenant-id", pinned: str = "cell-3") -> Path:
+def write_table(folder: Path, epoch: int, *, header: str = "x-tenant-id", pinned: str = "cell-3") -> Path:
     path = folder / f"table-{epoch}.cpt"
-    path.write_bytes(make_table(epoch, key_header=key_header, pinned=pinned))
+    path.write_bytes(make_table(epoch, header=header, pinned=pinned))
     return path
 
 
@@ -134,7 +134,7 @@ def test_too_many_headers_are_refused(edge: Edge) -> None:
 
 
 def test_a_fleet_that_names_another_header_believes_no_tenant_id(tmp_path: Path, cells: dict[str, StubCell]) -> None:
-    stored = stored_with_stubs(write_table(tmp_path, 5, key_header="x-org"), cells)
+    stored = stored_with_stubs(write_table(tmp_path, 5, header="x-org"), cells)
     with start_edge(tmp_path / "router", stored) as edge:
         answer = edge.ask([("x-tenant-id", "globex"), ("x-org", "acme"), ("x-tenant-id", "initech")])
         assert answer is not None
@@ -233,7 +233,7 @@ def check_never_wrong(answer: RawAnswer | None) -> None:
         return
     (key,) = answer.reached("x-tenant-id")
     assert is_key(key.encode("latin-1"))
-    decision = decide(TABLE, [key.encode()], writes=False, has_healthy_host=lambda _cell: True)
+    decision = decide(TABLE, key.encode(), writes=False, has_healthy_host=lambda _cell: True)
     assert isinstance(decision, Route)
     assert answer.json()["cell"] == decision.cell
     assert answer.reached("x-cell-id") == [decision.cell]

@@ -32,7 +32,7 @@ CELLS = ("cell-1", "cell-2", "cell-3")
 def table_of(epoch: int, ports: dict[str, int], pinned: str) -> bytes:
     """A table of these cells with acme pinned to one of them."""
     cells = tuple(Cell(cell, "127.0.0.1", port) for cell, port in sorted(ports.items()))
-    topology = Topology(Fleet("shop"), cells, (Pool("default", tuple(ports)),), (Tenant("acme", pinned),))
+    topology = Topology(Fleet("shop"), cells, (Pool("default", tuple(ports)),), (Tenant("acme", (pinned,)),))
     return encode(compile_table(topology, epoch))
 
 

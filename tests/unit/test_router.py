@@ -21,7 +21,7 @@ def table_of(epoch: int, address: str = "127.0.0.1") -> tuple[RoutingTable, byte
         Fleet("shop"),
         (Cell("cell-1", address, 8001), Cell("cell-2", "127.0.0.1", 8002)),
         (Pool("default", ("cell-1", "cell-2")),),
-        (Tenant("acme", "cell-2"),),
+        (Tenant("acme", ("cell-2",)),),
     )
     data = encode(compile_table(topology, epoch))
     return RoutingTable(data), data

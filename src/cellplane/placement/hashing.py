@@ -3,6 +3,8 @@
 Source: the XXH32 algorithm, xxHash specification 0.1.1.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ _CHUNK_ROWS = 16_384
 """Rows that are hashed in one go: their words stay in the processor's cache."""
 
 
-def hash_keys(data: Bytes, offsets: NDArray[np.uint32], lengths: Bytes) -> Hashes:
+def hash_keys(data: Bytes, offsets: NDArray[np.integer[Any]], lengths: NDArray[np.integer[Any]]) -> Hashes:
     """xxh32, seed 0, of keys that lie anywhere in one buffer.
 
     Args:

@@ -1,25 +1,33 @@
 """Routing: topology → routing table → decision. The reference for every other reader of the table."""
 
 from cellplane.routing.columns import TenantColumns, TenantEntry
-from cellplane.routing.compile import compile_table
+from cellplane.routing.compile import PlacedTenants, compile_overlay, compile_table
 from cellplane.routing.contents import OverlayContents, PoolSlots, TableContents
-from cellplane.routing.decide import Decision, Refusal, RefusalCode, Route, decide
+from cellplane.routing.decide import Decision, Refusal, RefusalCode, Route, decide, decide_request
+from cellplane.routing.decide_many import Decisions, decide_many
 from cellplane.routing.encode import encode, encode_overlay
+from cellplane.routing.keys import RequestKeys
 from cellplane.routing.table import RoutingTable
 
 __all__ = [
     "Decision",
+    "Decisions",
     "OverlayContents",
+    "PlacedTenants",
     "PoolSlots",
     "Refusal",
     "RefusalCode",
+    "RequestKeys",
     "Route",
     "RoutingTable",
     "TableContents",
     "TenantColumns",
     "TenantEntry",
+    "compile_overlay",
     "compile_table",
     "decide",
+    "decide_many",
+    "decide_request",
     "encode",
     "encode_overlay",
 ]

@@ -115,6 +115,43 @@ class TenantColumns:
                     raise ValidationError(f"tenants[{place}].key", f"{first.decode()!r} stands twice")
             order[start:end] = [place for _, place in group]
 
+    def equal(self, values: tuple[int, int, int]) -> NDArray[np.bool_]:
+        """Which entries have this shard, pool and state, shape (n,)."""
+        shard, pool, state = values
+        found: NDArray[np.bool_] = (self.shard == shard) & (self.pool == pool) & (self.state == state)
+        return found
+
+    def filtered(self, without: tuple[int, int, int] | None) -> Self:
+        """The entries but those with this shard, pool and state."""
+        if without is None:
+            return self
+        kept = ~self.equal(without)
+        if kept.all():
+            return self
+        keys = np.frombuffer(self.keys, np.uint8)[np.repeat(kept, self.lengths)].tobytes()
+        return type(self)(keys, self.lengths[kept], self.shard[kept], self.pool[kept], self.state[kept])
+
+    def with_state(self, state: int, where: NDArray[np.bool_]) -> Self:
+        """The same entries, some with another state; one that is layout.GONE has no shard, and pool 0."""
+        gone = where & (state == layout.GONE)
+        return type(self)(
+            self.keys,
+            self.lengths,
+            np.where(gone, np.uint32(layout.NO_SHARD), self.shard),
+            np.where(gone, np.uint8(0), self.pool),
+            np.where(where, np.uint8(state), self.state),
+        )
+
+    def joined(self, other: Self) -> Self:
+        """These entries, then those."""
+        return type(self)(
+            self.keys + other.keys,
+            np.concatenate((self.lengths, other.lengths)),
+            np.concatenate((self.shard, other.shard)),
+            np.concatenate((self.pool, other.pool)),
+            np.concatenate((self.state, other.state)),
+        )
+
     def check_keys(self) -> None:
         """Raise ValidationError with the place of the first entry that has no key."""
         firsts = np.frombuffer(self.keys, np.uint8)[self.offsets()] if self.keys and self.lengths.all() else np.empty(0)
@@ -140,6 +177,3 @@ class TenantColumns:
 
 _FIRST = np.zeros(256, bool)
 _FIRST[list(KEY_FIRST_BYTES)] = True
-
-NO_TENANTS = TenantColumns.of(())
-ACTIVE = layout.TENANT_STATE_CODES[TenantState.ACTIVE]

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from cellplane.model import Cell, Fleet, StrategyName
 from cellplane.routing.columns import TenantColumns
+from cellplane.routing.shards import ShardRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class TableContents:
     fleet: Fleet
     cells: Sequence[Cell]
     pools: Sequence[PoolSlots]
-    shards: Sequence[tuple[int, ...]]
+    shards: Sequence[Sequence[int]] | ShardRows
     tenants: TenantColumns
     default_shard: int | None = None
 
@@ -64,5 +65,5 @@ class OverlayContents:
     epoch: int
     base_epoch: int
     base_sha256: str
-    shards: Sequence[tuple[int, ...]]
+    shards: Sequence[Sequence[int]] | ShardRows
     tenants: TenantColumns

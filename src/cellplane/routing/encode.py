@@ -13,6 +13,7 @@ from cellplane.routing import layout
 from cellplane.routing.columns import TenantColumns
 from cellplane.routing.contents import OverlayContents, TableContents
 from cellplane.routing.layout import Section
+from cellplane.routing.shards import ShardRows, first_bad_shard, pack_shards
 
 
 def encode(contents: TableContents) -> bytes:
@@ -34,6 +35,10 @@ def encode(contents: TableContents) -> bytes:
         Section.SHARDS: _shards(contents.shards),
         Section.TENANTS: _tenants(tenants, hashes),
         Section.TENANT_INDEX: _index(hashes),
+        Section.KEY_SOURCES: b"".join(
+            layout.KEY_SOURCE.pack(*strings.ref(source.name), layout.KEY_SOURCE_CODES[source.kind])
+            for source in contents.fleet.key_sources
+        ),
     }
     base = _Base(0, bytes(32))
     return _assemble(layout.KIND_BASE, contents.epoch, base, {Section.STRINGS: strings.to_bytes(), **sections})
@@ -88,7 +93,6 @@ def _fleet(contents: TableContents, strings: _Strings) -> bytes:
     default_pool = [pool.name for pool in contents.pools].index(fleet.default_pool)
     return layout.FLEET.pack(
         *strings.ref(fleet.name),
-        *strings.ref(fleet.key_header),
         default_pool,
         layout.UNKNOWN_TENANT_CODES[fleet.unknown_tenant],
         layout.MISSING_KEY_CODES[fleet.missing_key],
@@ -123,12 +127,8 @@ def _pools(contents: TableContents, strings: _Strings) -> bytes:
     return b"".join(rows)
 
 
-def _shards(shards: Sequence[tuple[int, ...]]) -> bytes:
-    places = np.full((len(shards), layout.SHARD_PLACES), layout.NO_CELL, "<u2")
-    for size in {len(shard) for shard in shards}:
-        rows = [place for place, shard in enumerate(shards) if len(shard) == size]
-        places[rows, :size] = [shards[place] for place in rows]
-    return places.tobytes()
+def _shards(shards: Sequence[Sequence[int]] | ShardRows) -> bytes:
+    return pack_shards(shards).astype("<u2", copy=False).tobytes()
 
 
 def _tenants(tenants: TenantColumns, hashes: np.ndarray) -> bytes:
@@ -147,7 +147,7 @@ def _index(hashes: np.ndarray) -> bytes:
 
 
 def bucket_starts(hashes: np.ndarray, bits: int) -> np.ndarray:
-    """TENANT_INDEX of sorted hashes: where the hashes with each upper ``bits`` begin, and the end; 2**bits + 1 entries."""
+    """TENANT_INDEX of sorted hashes: where those with each upper ``bits`` begin, and the end; 2**bits + 1 entries."""
     buckets = hashes.astype(np.uint64) >> np.uint64(32 - bits)
     starts = np.zeros((1 << bits) + 1, np.int64)
     np.cumsum(np.bincount(buckets.astype(np.int64), minlength=1 << bits), out=starts[1:])
@@ -188,9 +188,10 @@ def _assemble(kind: int, epoch: int, base: _Base, sections: Mapping[Section, byt
         bytes(16),
     )
     checksum = hashlib.sha256(header)
-    for part in (directory, padding, *body):
+    parts = [bytes(directory), padding, *body]
+    for part in parts:
         checksum.update(part)
-    return b"".join((header, checksum.digest(), directory, padding, *body))
+    return b"".join((header, checksum.digest(), *parts))
 
 
 def _aligned(size: int) -> int:
@@ -207,18 +208,23 @@ def _check(contents: TableContents) -> None:
         raise ValidationError("cells", "expected to be sorted by id, no id twice")
     if not 1 <= len(contents.pools) <= MAX_POOLS:
         raise ValidationError("pools", f"expected 1 to {MAX_POOLS} pools, found {len(contents.pools)}")
+    _check_key_sources(contents)
     _check_shards(contents.shards, len(ids))
     _check_slots(contents)
     _check_default_shard(contents)
     _check_tenants(contents)
 
 
-def _check_shards(shards: Sequence[tuple[int, ...]], cells: int) -> None:
-    for place, shard in enumerate(shards):
-        if not 1 <= len(shard) <= layout.SHARD_PLACES or len(set(shard)) != len(shard):
-            raise ValidationError(f"shards[{place}]", f"expected 1 to 8 distinct cells, found {shard}")
-        if min(shard) < 0 or max(shard) >= cells:
-            raise ValidationError(f"shards[{place}]", f"expected cells 0 to {cells - 1}, found {shard}")
+def _check_shards(shards: Sequence[Sequence[int]] | ShardRows, cells: int) -> None:
+    if not isinstance(shards, np.ndarray):
+        for place, shard in enumerate(shards):
+            if len(shard) > layout.SHARD_PLACES or any(not 0 <= cell < cells for cell in shard):
+                raise ValidationError(f"shards[{place}]", f"expected 1 to 8 cells of 0 to {cells - 1}, found {shard}")
+    bad = first_bad_shard(pack_shards(shards), cells)
+    if bad is not None:
+        raise ValidationError(
+            f"shards[{bad}]", f"expected 1 to 8 distinct cells of 0 to {cells - 1}, found {list(shards[bad])}"
+        )
 
 
 def _check_slots(contents: TableContents) -> None:
@@ -240,6 +246,17 @@ def _check_slots(contents: TableContents) -> None:
             raise ValidationError(f"pools[{place}].slots", f"expected {SLOT_COUNT}, found {len(slots)}")
         if int(slots.min()) < 0 or int(slots.max()) >= shards:
             raise ValidationError(f"pools[{place}].slots", f"expected shards 0 to {shards - 1}")
+
+
+def _check_key_sources(contents: TableContents) -> None:
+    for place, source in enumerate(contents.fleet.key_sources):
+        source.validate(f"fleet.key_sources[{place}]")
+        if source.kind not in layout.KEY_SOURCE_CODES:
+            raise ValidationError(
+                f"fleet.key_sources[{place}].kind",
+                f"no router can verify a {source.kind.value} yet: use "
+                f"{', '.join(kind.value for kind in layout.KEY_SOURCE_CODES)}",
+            )
 
 
 def _check_default_shard(contents: TableContents) -> None:

@@ -1,8 +1,10 @@
 """TENANTS, TENANT_INDEX and SHARDS of a table or overlay: checked as arrays, looked up one by one."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from cellplane.errors import TableError
@@ -13,31 +15,20 @@ from cellplane.routing import layout
 from cellplane.routing.encode import bucket_starts
 from cellplane.routing.frame import SectionEntry
 from cellplane.routing.layout import Section
+from cellplane.routing.shards import ShardRows, first_bad_shard
 
-Shards = tuple[tuple[int, ...], ...]
 
-
-def read_shards(data: memoryview, section: SectionEntry, cells: int) -> Shards:
-    """SHARDS: the cell indexes of each, the preferred first.
+def read_shards(data: memoryview, section: SectionEntry, cells: int) -> ShardRows:
+    """SHARDS, in place.
 
     Raises:
         TableError: a shard has a gap, a cell twice, or one that is not there.
     """
     rows = _rows(data, section, np.dtype(("<u2", (layout.SHARD_PLACES,))))
-    used = rows != layout.NO_CELL
-    sizes = used.sum(axis=1)
-    # Every place before the last used one is used: the place of each used one is below the number of them.
-    gaps = (used & (np.arange(layout.SHARD_PLACES) >= sizes[:, None])).any(axis=1)
-    outside = (used & (rows >= cells)).any(axis=1)
-    ordered = np.sort(rows, axis=1)
-    twice = ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != layout.NO_CELL)).any(axis=1)
-    bad = np.flatnonzero((sizes == 0) | gaps | outside | twice)
-    if len(bad):
-        place = int(bad[0])
-        raise TableError(
-            f"shard {place}: {rows[place].tolist()}: expected 1 to 8 distinct cells below {cells}, then FFFF"
-        )
-    return tuple(tuple(row[:size]) for row, size in zip(rows.tolist(), sizes.tolist(), strict=True))
+    bad = first_bad_shard(rows, cells)
+    if bad is not None:
+        raise TableError(f"shard {bad}: {rows[bad].tolist()}: expected 1 to 8 distinct cells below {cells}, then FFFF")
+    return rows
 
 
 class Entries:
@@ -86,6 +77,54 @@ class Entries:
             if found == value and self._strings[offset : offset + length] == key:
                 return shard, pool, state
         return None
+
+    def find_many(
+        self,
+        data: NDArray[np.uint8],
+        offsets: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        hashes: NDArray[np.uint32],
+    ) -> NDArray[np.int64]:
+        """Place of the entry of each key, or -1; a key is ``data[offset : offset + length]``."""
+        found = np.full(len(hashes), -1, np.int64)
+        if not len(self):
+            return found
+        bucket = (hashes.astype(np.uint64) >> np.uint64(self.shift)).astype(np.int64)
+        place, end = self.index[bucket].astype(np.int64), self.index[bucket + 1].astype(np.int64)
+        open_ = np.flatnonzero(place < end)
+        while len(open_):
+            entry = self.columns[place[open_]]
+            alike = (entry["hash"] == hashes[open_]) & (entry["key_length"] == lengths[open_])
+            asked = open_[alike]
+            same = self._same_bytes(data, offsets[asked], lengths[asked], entry["key_offset"][alike])
+            found[asked[same]] = place[asked[same]]
+            place[open_] += 1
+            # Entries are sorted by hash: none behind a larger one can match.
+            open_ = open_[(found[open_] < 0) & (entry["hash"] <= hashes[open_]) & (place[open_] < end[open_])]
+        return found
+
+    def _same_bytes(
+        self,
+        data: NDArray[np.uint8],
+        offsets: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        key_offsets: NDArray[np.uint32],
+    ) -> NDArray[np.bool_]:
+        same = np.zeros(len(offsets), bool)
+        strings = np.frombuffer(self._strings, np.uint8)
+        for length in np.unique(lengths).tolist():
+            rows = np.flatnonzero(lengths == length)
+            ours = sliding_window_view(strings, length)[key_offsets[rows]]
+            theirs = sliding_window_view(data, length)[offsets[rows]]
+            same[rows] = (ours == theirs).all(axis=1)
+        return same
+
+    def keys(self) -> list[bytes]:
+        """All keys, in the order of the file."""
+        starts = self.columns["key_offset"].tolist()
+        lengths = self.columns["key_length"].tolist()
+        strings = bytes(self._strings)
+        return [strings[start : start + length] for start, length in zip(starts, lengths, strict=True)]
 
     def rows(self) -> Iterator[tuple[bytes, int, int, int]]:
         """Key, shard, pool and state of all entries, in the order of the file."""
@@ -162,7 +201,7 @@ class Entries:
         return bytes(self._strings[start : start + int(row["key_length"])])
 
 
-def _rows(data: memoryview, section: SectionEntry, dtype: np.dtype) -> NDArray:
+def _rows(data: memoryview, section: SectionEntry, dtype: np.dtype[Any]) -> NDArray[Any]:
     """The entries of a section as an array in place; larger entries of a later minor version are strode over."""
     shape = (section.entry_count, *dtype.shape)
     strides = (section.entry_size, *([dtype.base.itemsize] if dtype.shape else []))

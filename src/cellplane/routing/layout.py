@@ -5,7 +5,14 @@ from enum import IntEnum
 
 import numpy as np
 
-from cellplane.model import CellStatus, MissingKey, StrategyName, TenantState, UnknownTenant
+from cellplane.model import (
+    CellStatus,
+    KeySourceKind,
+    MissingKey,
+    StrategyName,
+    TenantState,
+    UnknownTenant,
+)
 
 MAGIC = b"\x89CPT\r\n\x1a\n"
 MAJOR = 1
@@ -22,13 +29,15 @@ SECTION_CRITICAL = 1
 SECTION_ALIGNMENT = 64
 MAX_SECTIONS = 64
 
-# name, key_header, default_pool, unknown_tenant, missing_key, retry_after_s, default_shard
-FLEET = struct.Struct("<IIIIHBBII36x")
+# name, default_pool, unknown_tenant, missing_key, retry_after_s, default_shard
+FLEET = struct.Struct("<II8xHBBII36x")
 # id, address, region, jurisdiction, port, status, zero, weight_milli
 CELL = struct.Struct("<IIIIIIIIHBBI24x")
 # name, first_slot, strategy
 POOL = struct.Struct("<IIIB19x")
 SHARD = struct.Struct("<8H")
+# name, kind
+KEY_SOURCE = struct.Struct("<IIB7x")
 # hash, key_offset, shard, key_length, pool, state, zero
 TENANT = struct.Struct("<IIIBBBB")
 TENANT_DTYPE = np.dtype(
@@ -50,6 +59,8 @@ NO_SHARD = 0xFFFFFFFF
 NO_SLOTS = 0xFFFFFFFF
 GONE = 255
 MAX_INDEX_BITS = 24
+MAX_POOLS = 255
+MAX_KEY_SOURCES = 8
 
 
 class Section(IntEnum):
@@ -63,8 +74,10 @@ class Section(IntEnum):
     SHARDS = 6
     TENANTS = 7
     TENANT_INDEX = 8
+    KEY_SOURCES = 9
 
 
+BASE_SECTIONS = frozenset(Section)
 OVERLAY_SECTIONS = frozenset({Section.STRINGS, Section.SHARDS, Section.TENANTS, Section.TENANT_INDEX})
 
 ENTRY_SIZES = {
@@ -76,6 +89,7 @@ ENTRY_SIZES = {
     Section.SHARDS: SHARD.size,
     Section.TENANTS: TENANT.size,
     Section.TENANT_INDEX: U32.size,
+    Section.KEY_SOURCES: KEY_SOURCE.size,
 }
 FIXED_STRIDE = frozenset({Section.STRINGS, Section.SLOTS, Section.TENANT_INDEX})
 
@@ -83,15 +97,19 @@ CELL_STATUS_CODES = {status: code for code, status in enumerate(CellStatus)}
 TENANT_STATE_CODES = {state: code for code, state in enumerate(TenantState)}
 UNKNOWN_TENANT_CODES = {UnknownTenant.HASH: 0, UnknownTenant.REJECT: 1, UnknownTenant.DEFAULT_CELL: 2}
 MISSING_KEY_CODES = {MissingKey.REJECT: 0, MissingKey.DEFAULT_CELL: 1, MissingKey.SOURCE_HASH: 2}
-STRATEGY_CODES = {StrategyName.MODULO: 1, StrategyName.RING: 2}
+STRATEGY_CODES = {strategy: code for code, strategy in enumerate(StrategyName, 1)}
+KEY_SOURCE_CODES = {KeySourceKind.HEADER: 1, KeySourceKind.SUBDOMAIN: 2, KeySourceKind.PATH: 3}
+"""Of the sources that routers read; a claim (4) and a cookie (5) they cannot verify yet."""
 
 CELL_STATUSES = {code: status for status, code in CELL_STATUS_CODES.items()}
 TENANT_STATES = {code: state for state, code in TENANT_STATE_CODES.items()}
 UNKNOWN_TENANTS = {code: policy for policy, code in UNKNOWN_TENANT_CODES.items()}
+KEY_SOURCE_KINDS = {code: kind for kind, code in KEY_SOURCE_CODES.items()}
 MISSING_KEYS = {code: policy for policy, code in MISSING_KEY_CODES.items()}
 
 assert CHECKSUM_OFFSET == 96
 assert (FLEET.size, CELL.size, POOL.size, TENANT.size, TENANT_DTYPE.itemsize) == (64, 64, 32, 16, 16)
+assert list(STRATEGY_CODES.values()) == [1, 2, 3, 4, 5]
 
 
 def index_bits(tenants: int) -> int:

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from cellplane.cli.commands import cli
 from cellplane.model import Cell, CellStatus, Fleet, StrategyName, UnknownTenant
 from cellplane.placement import SLOT_COUNT
-from cellplane.routing import PoolSlots, TableContents, TenantEntry, encode
+from cellplane.routing import PoolSlots, TableContents, TenantColumns, TenantEntry, encode
 
 Plan = Callable[..., Result]
 WriteTable = Callable[..., Path]
@@ -43,13 +43,15 @@ def write_table(tmp_path: Path) -> WriteTable:
             cells=cells,
             pools=[PoolSlots("default", StrategyName.MODULO, [slot % 2 for slot in range(SLOT_COUNT)])],
             shards=[(0, 1), (2, 0), (3,), (3, 1)],
-            tenants=[
-                TenantEntry(b"ada", 0),
-                TenantEntry(b"bob", 0),
-                TenantEntry(b"cleo", 3),
-                TenantEntry(b"dora", None),
-                TenantEntry(b"emil", 2),
-            ][:tenants],
+            tenants=TenantColumns.of(
+                [
+                    TenantEntry(b"ada", 0),
+                    TenantEntry(b"bob", 0),
+                    TenantEntry(b"cleo", 3),
+                    TenantEntry(b"dora", None),
+                    TenantEntry(b"emil", 2),
+                ][:tenants]
+            ),
         )
         path = tmp_path / "table.cpt"
         path.write_bytes(encode(contents))

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cellplane.errors import ValidationError
 from cellplane.model import UnknownTenant, is_key
-from cellplane.placement import SLOT_COUNT, slot_of
+from cellplane.placement import SLOT_COUNT
 from cellplane.planning.checks import MAX_TENANTS, check_positive, check_whole
-from cellplane.planning.placement import NO_CELL, Indexes, Loads, Placement, PlannedCell
+from cellplane.planning.placement import NO_CELL, Indexes, Loads, Placement, PlannedCell, merge_equal
 from cellplane.planning.planned import scattered
-from cellplane.routing import RoutingTable
+from cellplane.routing import RoutingTable, decide_many, layout
 
 
 def fleet_of_table(
@@ -41,28 +42,27 @@ def fleet_of_table(
         ValidationError: naming the option that breaks a rule.
     """
     table = RoutingTable(path.read_bytes())
-    shard_of: list[int] = []
-    rps_of: list[float] = []
-    wanted = {} if loads is None else dict(_read_loads(loads))
-    for row in table.tenants():
-        shard_of.append(table.shard_of_slot(row.pool, slot_of(row.key)) if row.shard is None else row.shard)
-        rps_of.append(1.0 if loads is None else wanted.pop(row.key, 0.0))
-    _check_unlisted(table, wanted, unlisted)
-    for key, load in wanted.items():
-        shard_of.append(table.shard_of_slot(table.default_pool, slot_of(key)))
-        rps_of.append(load)
-    if unlisted:
-        slots = scattered(seed, unlisted) % np.uint64(SLOT_COUNT)
-        shard_of.extend(table.shard_of_slot(table.default_pool, int(slot)) for slot in slots)
-        rps_of.extend([1.0] * unlisted)
-    if not shard_of:
+    keys = table.keys()
+    if loads is None:
+        tenant_rps = np.ones(len(keys) + unlisted)
+        _check_unlisted(table, {}, unlisted)
+    else:
+        wanted = dict(_read_loads(loads))
+        listed = [wanted.pop(key, 0.0) for key in keys]
+        _check_unlisted(table, wanted, unlisted)
+        keys = [*keys, *wanted]
+        tenant_rps = np.concatenate((listed, list(wanted.values()), np.ones(unlisted)))
+    if not len(tenant_rps):
         raise ValidationError("table", "the table lists no tenants: name some with --loads, or give their --tenants")
-    tenant_rps = np.array(rps_of)
+    rows = np.concatenate((decide_many(table, keys).shards, _unlisted_shards(table, unlisted, seed))).astype(np.int64)
+    used = rows != layout.NO_CELL
+    rows = np.where(used, rows, NO_CELL)[:, : used.sum(axis=1).max()]
     if rps is not None:
         check_positive("rps", rps)
         tenant_rps *= rps / len(tenant_rps)
     cells = tuple(PlannedCell(cell.id, capacity_rps * cell.weight, cell.jurisdiction) for cell in table.cells)
-    return _without_dead_shards(cells, _serving(table), np.array(shard_of, dtype=np.int64), tenant_rps)
+    shards, tenant_shard = merge_equal(rows, len(cells))
+    return _without_dead_shards(cells, _serving(table, shards), tenant_shard, tenant_rps)
 
 
 def assignments(placement: Placement) -> Indexes:
@@ -70,14 +70,25 @@ def assignments(placement: Placement) -> Indexes:
     return placement.shards[placement.tenant_shard]
 
 
-def _serving(table: RoutingTable) -> Indexes:
-    """The table's shards without the cells that serve nobody, shape (shards, K); rows may be empty."""
-    width = max(len(shard) for shard in table.shards)
-    shards = np.full((len(table.shards), width), NO_CELL, dtype=np.int64)
-    for row, members in enumerate(table.shards):
-        up = [member for member in members if table.cells[member].status.serves]
-        shards[row, : len(up)] = up
-    return shards
+def _unlisted_shards(table: RoutingTable, count: int, seed: int) -> NDArray[np.uint16]:
+    """Shards of so many tenants that the table does not list, dealt from the seed."""
+    if table.default_shard is not None and table.unknown_tenant is UnknownTenant.DEFAULT_CELL:
+        return np.repeat(table.base.shards[table.default_shard][None, :], count, axis=0)
+    slots = table.slots_of(table.default_pool)
+    if slots is None:
+        assert count == 0, "a fleet without slots has a policy for unknown tenants"
+        return table.base.shards[:0]
+    rows: NDArray[np.uint16] = table.base.shards[slots[scattered(seed, count) % np.uint64(SLOT_COUNT)]]
+    return rows
+
+
+def _serving(table: RoutingTable, shards: Indexes) -> Indexes:
+    """The shards without the cells that serve nobody, shape (shards, K); rows may be empty."""
+    serves = np.array([*(cell.status.serves for cell in table.cells), False])
+    # NO_CELL is the last place, which serves nobody.
+    up: Indexes = np.where(serves[shards], shards, NO_CELL)
+    order = np.argsort(up == NO_CELL, axis=1, kind="stable")
+    return np.take_along_axis(up, order, axis=1)
 
 
 def _without_dead_shards(

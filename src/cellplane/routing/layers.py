@@ -1,0 +1,220 @@
+"""A base and an overlay, each checked as a whole when it is opened."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellplane.errors import TableError, ValidationError
+from cellplane.model import CellStatus, KeySource, MissingKey, TenantState, UnknownTenant, is_name
+from cellplane.placement import SLOT_COUNT
+from cellplane.routing import layout
+from cellplane.routing.entries import Entries, read_shards
+from cellplane.routing.frame import SectionEntry, read_directory, read_header
+from cellplane.routing.layout import Section
+from cellplane.routing.shards import ShardRows, cells_of
+
+
+@dataclass(frozen=True, slots=True)
+class CellRow:
+    """A cell as the table holds it; fields as in ``cellplane.model.Cell``."""
+
+    id: str
+    address: str
+    port: int
+    region: str
+    jurisdiction: str
+    status: CellStatus
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class TenantRow:
+    """A tenant's entry.
+
+    Attributes:
+        key: its partition key.
+        shard: indexes of the cells that it is assigned to; none where its slot places it.
+        pool: index of its pool.
+        state: see TenantState.
+    """
+
+    key: bytes
+    shard: tuple[int, ...]
+    pool: int
+    state: TenantState
+
+
+class Layer:
+    """What base and overlay have both: entries, and the shards that they name."""
+
+    epoch: int
+    sha256: str
+    entries: Entries
+    shards: ShardRows
+
+    def shard(self, index: int) -> tuple[int, ...]:
+        """Indexes of the cells of a shard, the preferred first."""
+        return cells_of(self.shards[index].tolist())
+
+    def row(self, key: bytes, found: tuple[int, int, int]) -> TenantRow:
+        """What shard, pool and state of an entry say."""
+        shard, pool, state = found
+        return TenantRow(key, () if shard == layout.NO_SHARD else self.shard(shard), pool, layout.TENANT_STATES[state])
+
+
+class Base(Layer):
+    """A checked base.
+
+    Args:
+        data: the whole file.
+
+    Raises:
+        TableError: the file is truncated, foreign, of another version, corrupt or inconsistent.
+    """
+
+    def __init__(self, data: memoryview) -> None:
+        header = read_header(data, layout.KIND_BASE)
+        self.epoch, self.sha256 = header.epoch, header.sha256
+        self._data = data
+        self._sections = read_directory(data, header.section_count, layout.BASE_SECTIONS)
+        self._strings = self._blob(Section.STRINGS)
+        self.slot_shards = self._blob(Section.SLOTS).cast("I")
+        self.cells: tuple[CellRow, ...] = tuple(self._read_cells())
+        self.shards = read_shards(data, self._sections[Section.SHARDS], len(self.cells))
+        self._read_pools()
+        self._read_key_sources()
+        self._read_fleet()
+        self._check_slots()
+        self.entries = Entries(
+            data,
+            self._sections,
+            pools=len(self.pools),
+            shards=len(self.shards),
+            states=frozenset(layout.TENANT_STATES),
+        )
+
+    def _blob(self, section: Section) -> memoryview:
+        entry = self._sections[section]
+        return self._data[entry.offset : entry.offset + entry.length]
+
+    def _rows(self, section: Section) -> Iterator[memoryview]:
+        entry: SectionEntry = self._sections[section]
+        for place in range(entry.entry_count):
+            start = entry.offset + place * entry.entry_size
+            yield self._data[start : start + entry.entry_size]
+
+    def _text(self, what: str, offset: int, length: int) -> str:
+        if offset + length > len(self._strings):
+            raise TableError(f"{what}: text at {offset}+{length} is outside of STRINGS ({len(self._strings)} bytes)")
+        try:
+            return str(self._strings[offset : offset + length], "utf-8")
+        except UnicodeDecodeError as error:
+            raise TableError(f"{what}: not UTF-8: {error}") from error
+
+    def _read_cells(self) -> Iterator[CellRow]:
+        before = ""
+        for place, row in enumerate(self._rows(Section.CELLS)):
+            what = f"cell {place}"
+            refs = layout.CELL.unpack_from(row)
+            cell_id = self._text(what, refs[0], refs[1])
+            if cell_id <= before or not is_name(cell_id):
+                raise TableError(f"{what}: id {cell_id!r} is no name, stands twice or is out of order")
+            before = cell_id
+            port, status, _, weight_milli = refs[8:]
+            if port == 0:
+                raise TableError(f"{what}: port is 0, expected 1 to 65535")
+            if status not in layout.CELL_STATUSES:
+                raise TableError(f"{what}: status {status} is unknown")
+            yield CellRow(
+                id=cell_id,
+                address=self._text(what, refs[2], refs[3]),
+                port=port,
+                region=self._text(what, refs[4], refs[5]),
+                jurisdiction=self._text(what, refs[6], refs[7]),
+                status=layout.CELL_STATUSES[status],
+                weight=weight_milli / 1000,
+            )
+
+    def _read_pools(self) -> None:
+        names: list[str] = []
+        self.first_slots: list[int | None] = []
+        self.slots: list[NDArray[np.uint32] | None] = []
+        slots = np.frombuffer(self.slot_shards, "<u4")
+        for place, row in enumerate(self._rows(Section.POOLS)):
+            offset, length, first_slot, _ = layout.POOL.unpack_from(row)
+            names.append(self._text(f"pool {place}", offset, length))
+            if first_slot == layout.NO_SLOTS:
+                self.first_slots.append(None)
+                self.slots.append(None)
+                continue
+            if first_slot + SLOT_COUNT > len(slots):
+                raise TableError(f"pool {place}: slots {first_slot}+{SLOT_COUNT} of {len(slots)}")
+            self.first_slots.append(first_slot)
+            self.slots.append(slots[first_slot : first_slot + SLOT_COUNT])
+        self.pools: tuple[str, ...] = tuple(names)
+        if not self.cells or not 1 <= len(self.pools) <= layout.MAX_POOLS:
+            raise TableError(f"expected cells and 1 to 255 pools, found {len(self.cells)} and {len(self.pools)}")
+
+    def _read_key_sources(self) -> None:
+        sources: list[KeySource] = []
+        for place, row in enumerate(self._rows(Section.KEY_SOURCES)):
+            offset, length, kind = layout.KEY_SOURCE.unpack_from(row)
+            if kind not in layout.KEY_SOURCE_KINDS:
+                raise TableError(f"key source {place}: kind {kind} is unknown to this release: update it")
+            source = KeySource(layout.KEY_SOURCE_KINDS[kind], self._text(f"key source {place}", offset, length))
+            try:
+                source.validate(f"key source {place}")
+            except ValidationError as error:
+                raise TableError(str(error)) from error
+            sources.append(source)
+        if not 1 <= len(sources) <= layout.MAX_KEY_SOURCES:
+            raise TableError(f"expected 1 to {layout.MAX_KEY_SOURCES} key sources, found {len(sources)}")
+        self.key_sources: tuple[KeySource, ...] = tuple(sources)
+
+    def _read_fleet(self) -> None:
+        rows = list(self._rows(Section.FLEET))
+        if len(rows) != 1:
+            raise TableError(f"FLEET has {len(rows)} entries, expected 1")
+        fields = layout.FLEET.unpack_from(rows[0])
+        self.fleet: str = self._text("fleet name", *fields[0:2])
+        self.default_pool: int
+        self.default_pool, unknown_tenant, missing_key, self.retry_after_seconds, default_shard = fields[2:]
+        if self.default_pool >= len(self.pools):
+            raise TableError(f"fleet: default pool {self.default_pool} of {len(self.pools)}")
+        if unknown_tenant not in layout.UNKNOWN_TENANTS:
+            raise TableError(f"fleet: unknown_tenant is {unknown_tenant}, expected 0 to 2")
+        if missing_key not in layout.MISSING_KEYS:
+            raise TableError(f"fleet: missing_key is {missing_key}, expected 0 to 2")
+        self.unknown_tenant: UnknownTenant = layout.UNKNOWN_TENANTS[unknown_tenant]
+        self.missing_key: MissingKey = layout.MISSING_KEYS[missing_key]
+        has_default = UnknownTenant.DEFAULT_CELL is self.unknown_tenant or MissingKey.DEFAULT_CELL is self.missing_key
+        if has_default != (default_shard != layout.NO_SHARD) or (has_default and default_shard >= len(self.shards)):
+            raise TableError(f"fleet: default_shard is {default_shard}, of {len(self.shards)} shards")
+        self.default_shard: int | None = default_shard if has_default else None
+
+    def _check_slots(self) -> None:
+        shards = np.frombuffer(self.slot_shards, "<u4")
+        if len(shards) and int(shards.max()) >= len(self.shards):
+            raise TableError(f"SLOTS: shard {int(shards.max())} of {len(self.shards)}")
+        by_slot = UnknownTenant.HASH is self.unknown_tenant or MissingKey.SOURCE_HASH is self.missing_key
+        if by_slot and self.first_slots[self.default_pool] is None:
+            raise TableError("fleet: the default pool has no slots, but unknown tenants or missing keys need them")
+
+
+class Overlay(Layer):
+    """A checked overlay of a base; arguments and errors as of a base."""
+
+    def __init__(self, data: memoryview, base: Base) -> None:
+        header = read_header(data, layout.KIND_OVERLAY)
+        if (header.base_epoch, header.base_sha256) != (base.epoch, base.sha256):
+            raise TableError(
+                f"overlay of base {header.base_epoch} ({header.base_sha256[:12]}…), "
+                f"found base {base.epoch} ({base.sha256[:12]}…)"
+            )
+        self.epoch, self.sha256 = header.epoch, header.sha256
+        sections = read_directory(data, header.section_count, layout.OVERLAY_SECTIONS)
+        self.shards = read_shards(data, sections[Section.SHARDS], len(base.cells))
+        states = frozenset({*layout.TENANT_STATES, layout.GONE})
+        self.entries = Entries(data, sections, pools=len(base.pools), shards=len(self.shards), states=states)
