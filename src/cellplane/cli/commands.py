@@ -41,6 +41,7 @@ for command in (
     fleet.demo,
     fleet.up,
     reads.cells,
+    reads.pools,
     reads.tenants,
     reads.route,
     reads.routers,

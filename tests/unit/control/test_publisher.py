@@ -81,7 +81,7 @@ def test_a_failure_leaves_the_current_table_is_counted_and_is_retried(
             await running.until(lambda: running.epoch() == 3, "the first table")
             before = running.publisher.current
             monkeypatch.setattr(module, "compile_publication", failing(3, ValidationError("cells", "too many")))
-            directory.put_tenant(Tenant("acme", "cell-1"), actor="test")
+            directory.put_tenant(Tenant("acme", ("cell-1",)), actor="test")
             running.publisher.notify()
             await running.until(lambda: running.sample("cellplane_publish_failures_total") >= 1, "a failure")
             assert running.publisher.current is before
@@ -151,7 +151,7 @@ def test_waiting_ends_at_once_with_another_tag_and_in_time_with_the_same(directo
             assert publisher.current is first
             waiting = [asyncio.create_task(publisher.wait_for_other(first.etag, 5)) for _ in range(50)]
             await asyncio.sleep(0)
-            directory.put_tenant(Tenant("acme", "cell-1"), actor="test")
+            directory.put_tenant(Tenant("acme", ("cell-1",)), actor="test")
             publisher.notify()
             await asyncio.gather(*waiting)
             assert publisher.require_current().epoch == 4
