@@ -112,7 +112,7 @@ def module_router(name: str, stored: StoredTable, folder: Path) -> EnvoyRouter:
     settings = _settings(name, folder)
     clusters = resources.clusters(stored.table, settings)
     return EnvoyRouter(
-        name, settings, clusters, resources.routes(stored.table, stored.path, settings), with_module=True
+        name, settings, clusters, resources.routes(stored, settings), with_module=True
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def test_tables_are_kept_for_a_restart_without_a_control_plane(tmp_path: Path) -
     folder = TableFolder(tmp_path / "tables", kept=2)
     assert folder.last_good() is None
     for epoch in (3, 4, 5):
-        folder.mark_live(folder.store(*table_of(epoch)))
+        folder.mark_live(folder.store(*table_of(epoch), None))
     found = TableFolder(tmp_path / "tables", kept=2).last_good()
     assert found is not None
     assert found.epoch == 5
@@ -61,8 +62,8 @@ def test_tables_are_kept_for_a_restart_without_a_control_plane(tmp_path: Path) -
 
 def test_a_table_that_was_stored_but_never_live_is_not_started_with(tmp_path: Path) -> None:
     folder = TableFolder(tmp_path, kept=3)
-    folder.mark_live(folder.store(*table_of(3)))
-    folder.store(*table_of(9))
+    folder.mark_live(folder.store(*table_of(3), None))
+    folder.store(*table_of(9), None)
     found = folder.last_good()
     assert found is not None
     assert found.epoch == 3
@@ -72,7 +73,7 @@ def test_a_table_that_was_stored_but_never_live_is_not_started_with(tmp_path: Pa
 def test_a_damaged_table_gives_way_to_the_one_before(tmp_path: Path, damage: bytes) -> None:
     folder = TableFolder(tmp_path, kept=3)
     for epoch in (3, 4):
-        folder.mark_live(folder.store(*table_of(epoch)))
+        folder.mark_live(folder.store(*table_of(epoch), None))
     (tmp_path / "table-4.cpt").write_bytes(damage)
     found = folder.last_good()
     assert found is not None
@@ -82,7 +83,7 @@ def test_a_damaged_table_gives_way_to_the_one_before(tmp_path: Path, damage: byt
 @pytest.mark.parametrize("pointer", ["", "{}", "[1]", "no json"])
 def test_a_damaged_pointer_is_not_the_end(tmp_path: Path, pointer: str) -> None:
     folder = TableFolder(tmp_path, kept=3)
-    folder.mark_live(folder.store(*table_of(3)))
+    folder.mark_live(folder.store(*table_of(3), None))
     (tmp_path / "live.json").write_text(pointer)
     found = folder.last_good()
     assert found is not None
@@ -98,8 +99,10 @@ def test_clusters_are_the_tables_cells(tmp_path: Path) -> None:
     assert all(
         cluster["common_lb_config"]["healthy_panic_threshold"] == {"value": 0} for cluster in rendered["resources"]
     )
-    assert rendered["version_info"] == f"7-{table.sha256[:16]}"
-    assert json.dumps(rendered) == json.dumps(resources.clusters(table, settings))
+    later, _ = table_of(8, address="cell-1.internal")
+    assert json.dumps(rendered) == json.dumps(resources.clusters(later, settings)), "equal cells are one version"
+    other, _ = table_of(8)
+    assert rendered["version_info"] != resources.clusters(other, settings)["version_info"]
 
 
 def test_routes_name_the_table_by_path_and_epoch(tmp_path: Path) -> None:
@@ -107,8 +110,11 @@ def test_routes_name_the_table_by_path_and_epoch(tmp_path: Path) -> None:
     table, data = table_of(7)
     stored = StoredTable(table, tmp_path / "table-7.cpt")
     stored.path.write_bytes(data)
-    text = json.dumps(resources.routes(table, stored.path, settings))
+    text = json.dumps(resources.routes(stored, settings))
     assert f"table={stored.path}\\nepoch=7\\n" in text
+    changed = replace(stored, overlay_path=tmp_path / "overlay-9-on-7.cpt")
+    text = json.dumps(resources.routes(changed, settings))
+    assert f"table={stored.path}\\noverlay={changed.overlay_path}\\nepoch=7\\n" in text
 
 
 def test_the_reason_for_a_rejection_is_found_in_the_log() -> None:

@@ -3,12 +3,12 @@
 #[cfg(test)]
 mod tests;
 
-use crate::decide::decide;
-use crate::key::KeyValues;
+use crate::decide::{decide, Subject};
+use crate::key::{HeaderValues, KeyValues};
 use crate::problem::{Code, Refusal};
 use crate::route_config::RouteConfig;
 use crate::stream::{Headers, Reply, Stream, TooManyHeaders};
-use crate::table::Table;
+use crate::table::{KeySource, Table};
 
 /// The chosen cell; the route's `cluster_header`.
 pub const CELL_ID: &[u8] = b"x-cell-id";
@@ -71,20 +71,26 @@ where
     B: AsRef<[u8]>,
 {
     let RouteConfig { table, epoch_text } = config;
-    let key_header = table.key_header();
-    let Seen { key, writes, spoofed } = Seen::of(stream, key_header)?;
-    let key = key.key();
+    let base = table.base();
+    let Seen {
+        keys,
+        tenant_ids,
+        writes,
+        spoofed,
+    } = Seen::of(stream, base.key_sources())?;
+    let subject = Subject::of(base, &keys, || stream.client_address());
+    let tenant_id = TenantId::of(tenant_ids, subject.as_ref().ok().and_then(Subject::key));
     if spoofed {
-        strip(stream, Headers::Request, |name| is_spoofed(name, key_header))?;
+        strip(stream, Headers::Request, is_router_header)?;
         // Envoy may have chosen a route by them, and with it the cluster that a refusal is counted for.
         stream.clear_route_cache();
     }
-    let key = key?;
+    let subject = subject?;
     // Whatever a client sent of these two is gone by now, so each is added once.
     let mut names_cell = false;
     // The cell that is asked about last is the chosen one, so its header and its route are already in place.
-    decide(table, &key, writes, |cell| {
-        let cell_id = table.cell_id(cell).as_bytes();
+    decide(table, &subject, writes, |cell| {
+        let cell_id = base.cell_id(cell).as_bytes();
         if names_cell {
             stream.set(CELL_ID, cell_id);
         } else {
@@ -95,36 +101,61 @@ where
         stream.healthy_hosts() > 0
     })?;
     stream.add(CELL_EPOCH, epoch_text.as_bytes());
-    // Where it is the key header, it is the key already: a request with another value was refused.
-    if key_header != TENANT_ID {
-        stream.set(TENANT_ID, key.as_bytes());
+    match (tenant_id, subject.key()) {
+        (TenantId::Absent, Some(key)) => stream.add(TENANT_ID, key),
+        (TenantId::Other, Some(key)) => stream.set(TENANT_ID, key),
+        (TenantId::Other, None) => stream.remove(Headers::Request, TENANT_ID),
+        (TenantId::Key, _) | (TenantId::Absent, None) => {}
     }
     Ok(())
 }
 
+/// What the client's own `x-tenant-id` is.
+enum TenantId {
+    /// Not there.
+    Absent,
+    /// The request's key, once.
+    Key,
+    /// Anything else.
+    Other,
+}
+
+impl TenantId {
+    fn of(values: HeaderValues, key: Option<&[u8]>) -> Self {
+        match values.count {
+            0 => Self::Absent,
+            1 if key == Some(values.first) => Self::Key,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// What one look at all of a request's headers finds.
 struct Seen<'a> {
-    key: KeyValues<'a>,
+    keys: KeyValues<'a>,
+    tenant_ids: HeaderValues<'a>,
     writes: bool,
     /// Whether a header is there that only routers may set.
     spoofed: bool,
 }
 
 impl<'a> Seen<'a> {
-    fn of<S: Stream>(stream: &'a S, key_header: &[u8]) -> Result<Self, TooManyHeaders> {
+    fn of<S: Stream>(stream: &'a S, key_sources: &'a [KeySource]) -> Result<Self, TooManyHeaders> {
         let mut seen = Self {
-            key: KeyValues::default(),
+            keys: KeyValues::new(key_sources),
+            tenant_ids: HeaderValues::default(),
             writes: true,
             spoofed: false,
         };
         stream.scan(Headers::Request, |name, value| {
-            if name == key_header {
-                seen.key.add(value);
+            seen.keys.add(name, value);
+            if name == TENANT_ID {
+                seen.tenant_ids.add(value);
             }
             if name == b":method" {
                 seen.writes = !matches!(value, b"GET" | b"HEAD" | b"OPTIONS");
             }
-            seen.spoofed |= is_spoofed(name, key_header);
+            seen.spoofed |= is_router_header(name);
         })?;
         Ok(seen)
     }
@@ -132,10 +163,6 @@ impl<'a> Seen<'a> {
 
 fn is_router_header(name: &[u8]) -> bool {
     name.starts_with(ROUTER_PREFIX)
-}
-
-fn is_spoofed(name: &[u8], key_header: &[u8]) -> bool {
-    is_router_header(name) || (name == TENANT_ID && key_header != TENANT_ID)
 }
 
 /// Removes the headers whose name is unwanted. Their names are copied first, as the first removal may free them;
@@ -171,11 +198,11 @@ where
     B: AsRef<[u8]>,
 {
     let problem = refusal.code.problem();
-    let cell = table.zip(refusal.cell).map(|(table, cell)| table.cell_id(cell));
+    let cell = table.zip(refusal.cell).map(|(table, cell)| table.base().cell_id(cell));
     // What may succeed later was refused by a table.
     let retry_after = table
         .filter(|_| problem.status == 503)
-        .map(|table| table.retry_after_s().to_string());
+        .map(|table| table.base().policy().retry_after_s.to_string());
     let mut headers = vec![if is_grpc(stream) {
         // Envoy makes a gRPC answer of it, and would call it a success.
         ("grpc-status", problem.grpc_status())

@@ -1,6 +1,7 @@
 //! The partition key: what a request says about whom it is for.
 
 use crate::problem::{Code, Refusal};
+use crate::table::{KeySource, KeySourceKind, MAX_KEY_SOURCES};
 
 /// Longest partition key, in bytes.
 pub const MAX_KEY_BYTES: usize = 128;
@@ -36,48 +37,161 @@ impl PartitionKey {
         })
     }
 
+    /// The same key, its letters in lower case.
+    fn in_lower_case(mut self) -> Self {
+        self.bytes.make_ascii_lowercase();
+        self
+    }
+
     /// The key's bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.length]
     }
 }
 
-/// What a scan over a request's headers saw of the key header.
+/// What a scan over a request's headers saw of one header.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct KeyValues<'a> {
-    count: usize,
-    first: &'a [u8],
+pub struct HeaderValues<'a> {
+    /// How many there are.
+    pub count: usize,
+    /// The first, empty where there is none.
+    pub first: &'a [u8],
 }
 
-impl<'a> KeyValues<'a> {
-    /// Adds a value of the key header.
+impl<'a> HeaderValues<'a> {
+    /// Adds a value.
     pub fn add(&mut self, value: &'a [u8]) {
         if self.count == 0 {
             self.first = value;
         }
         self.count += 1;
     }
+}
 
-    /// Step 1 of the decision: the one valid key, or the refusal.
-    pub fn key(self) -> Result<PartitionKey, Refusal> {
-        match (self.count, self.first) {
-            (0, _) | (1, []) => Err(Code::MissingKey.into()),
-            (1, value) => PartitionKey::new(value).ok_or_else(|| Code::InvalidKey.into()),
-            _ => Err(Code::AmbiguousKey.into()),
+/// What a scan over a request's headers saw of the places where its key may stand.
+#[derive(Debug)]
+pub struct KeyValues<'a> {
+    sources: &'a [KeySource],
+    /// Of the sources that are headers, by their place.
+    headers: [HeaderValues<'a>; MAX_KEY_SOURCES],
+    authority: &'a [u8],
+    path: &'a [u8],
+}
+
+impl<'a> KeyValues<'a> {
+    /// Nothing seen yet; at most [`MAX_KEY_SOURCES`] sources.
+    pub fn new(sources: &'a [KeySource]) -> Self {
+        Self {
+            sources,
+            headers: Default::default(),
+            authority: b"",
+            path: b"",
         }
     }
+
+    /// Adds a header or pseudo-header of the request.
+    pub fn add(&mut self, name: &[u8], value: &'a [u8]) {
+        match name {
+            b":authority" => self.authority = value,
+            b":path" => self.path = value,
+            _ => {}
+        }
+        for (source, values) in self.sources.iter().zip(&mut self.headers) {
+            if source.kind == KeySourceKind::Header && source.name == name {
+                values.add(value);
+            }
+        }
+    }
+
+    /// The key of the first source that has a value; None where none has.
+    ///
+    /// # Errors
+    ///
+    /// The value is not a key, or the header of a source that was asked stands more than once.
+    pub fn key(&self) -> Result<Option<PartitionKey>, Refusal> {
+        for (source, header) in self.sources.iter().zip(&self.headers) {
+            let value = match source.kind {
+                KeySourceKind::Header if header.count > 1 => return Err(Code::AmbiguousKey.into()),
+                KeySourceKind::Header => header.first,
+                KeySourceKind::Subdomain => first_label(self.authority, &source.name),
+                KeySourceKind::Path => segment_behind(self.path, &source.name),
+            };
+            if !value.is_empty() {
+                let key = PartitionKey::new(value).ok_or(Code::InvalidKey)?;
+                let is_of_host = source.kind == KeySourceKind::Subdomain;
+                return Ok(Some(if is_of_host { key.in_lower_case() } else { key }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The first label of a host that is one label, a dot and `domain`; else nothing. The host may have a port and a dot at
+/// its end, and its case does not count; `domain` is in lower case.
+fn first_label<'a>(authority: &'a [u8], domain: &[u8]) -> &'a [u8] {
+    let host = without_port(authority);
+    let host = host.strip_suffix(b".").unwrap_or(host);
+    let end = host.iter().position(|byte| *byte == b'.').unwrap_or(host.len());
+    let (label, rest) = host.split_at(end);
+    match rest.split_first() {
+        Some((_dot, rest)) if rest.eq_ignore_ascii_case(domain) => label,
+        _ => b"",
+    }
+}
+
+/// What stands in front of the last colon, where only digits follow it.
+fn without_port(authority: &[u8]) -> &[u8] {
+    match authority.iter().rposition(|byte| *byte == b':') {
+        Some(colon) => match &authority[colon + 1..] {
+            [] => authority,
+            port if port.iter().all(u8::is_ascii_digit) => &authority[..colon],
+            _ => authority,
+        },
+        None => authority,
+    }
+}
+
+/// What follows `prefix`, up to the next segment, the query or the end; nothing where the path begins otherwise.
+fn segment_behind<'a>(path: &'a [u8], prefix: &[u8]) -> &'a [u8] {
+    let following = path.strip_prefix(prefix).unwrap_or(b"");
+    let end = following.iter().position(|byte| b"/?#".contains(byte));
+    &following[..end.unwrap_or(following.len())]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn code_of(values: &[&[u8]]) -> Option<Code> {
-        let mut seen = KeyValues::default();
-        for value in values {
-            seen.add(value);
+    fn header(name: &str) -> KeySource {
+        source(KeySourceKind::Header, name)
+    }
+
+    fn subdomain(name: &str) -> KeySource {
+        source(KeySourceKind::Subdomain, name)
+    }
+
+    fn path(name: &str) -> KeySource {
+        source(KeySourceKind::Path, name)
+    }
+
+    fn source(kind: KeySourceKind, name: &str) -> KeySource {
+        KeySource {
+            kind,
+            name: name.into(),
         }
-        seen.key().err().map(|refusal| refusal.code)
+    }
+
+    /// The key that these headers give, or the name of the refusal, or nothing.
+    fn key_of(sources: &[KeySource], headers: &[(&str, &str)]) -> String {
+        let mut values = KeyValues::new(sources);
+        for (name, value) in headers {
+            values.add(name.as_bytes(), value.as_bytes());
+        }
+        match values.key() {
+            Ok(Some(key)) => String::from_utf8(key.as_bytes().to_vec()).unwrap(),
+            Ok(None) => "none".to_owned(),
+            Err(refusal) => refusal.code.problem().name.to_owned(),
+        }
     }
 
     #[test]
@@ -117,13 +231,86 @@ mod tests {
     }
 
     #[test]
-    fn one_value_is_needed_and_only_one() {
-        assert_eq!(code_of(&[]), Some(Code::MissingKey));
-        assert_eq!(code_of(&[b""]), Some(Code::MissingKey));
-        assert_eq!(code_of(&[b"a", b"a"]), Some(Code::AmbiguousKey));
-        assert_eq!(code_of(&[b"", b""]), Some(Code::AmbiguousKey));
-        assert_eq!(code_of(&[b"%41"]), Some(Code::InvalidKey));
-        assert_eq!(code_of(&[b"a"]), None);
+    fn a_header_says_one_key_once() {
+        let sources = [header("x-org")];
+        let of = |values: &[&str]| {
+            let headers: Vec<_> = values.iter().map(|value| ("x-org", *value)).collect();
+            key_of(&sources, &headers)
+        };
+        assert_eq!(of(&[]), "none");
+        assert_eq!(of(&[""]), "none");
+        assert_eq!(of(&["a", "a"]), "ambiguous-key");
+        assert_eq!(of(&["", ""]), "ambiguous-key");
+        assert_eq!(of(&["%41"]), "invalid-key");
+        assert_eq!(of(&["Tenant.1"]), "Tenant.1");
+        assert_eq!(key_of(&sources, &[("x-tenant-id", "a"), ("x-org", "b")]), "b");
+    }
+
+    #[test]
+    fn the_label_before_the_domain_is_a_key() {
+        let sources = [subdomain("example.com")];
+        for (authority, expected) in [
+            ("acme.example.com", "acme"),
+            ("ACME.Example.COM", "acme"),
+            ("acme.example.com:8080", "acme"),
+            ("acme.example.com.", "acme"),
+            ("acme.example.com.:443", "acme"),
+            ("acme.example.com..", "none"),
+            ("acme.example.com:", "none"),
+            ("acme.example.com:http", "none"),
+            ("example.com", "none"),
+            (".example.com", "none"),
+            ("a.acme.example.com", "none"),
+            ("acme.example.org", "none"),
+            ("acmeexample.com", "none"),
+            ("%41.example.com", "invalid-key"),
+            ("-a.example.com", "invalid-key"),
+            ("[::1]:80", "none"),
+            ("", "none"),
+        ] {
+            assert_eq!(key_of(&sources, &[(":authority", authority)]), expected, "{authority}");
+        }
+        assert_eq!(key_of(&sources, &[]), "none");
+        assert_eq!(key_of(&sources, &[("host", "acme.example.com")]), "none");
+    }
+
+    #[test]
+    fn the_segment_behind_the_prefix_is_a_key() {
+        let sources = [path("/t/")];
+        for (path, expected) in [
+            ("/t/acme", "acme"),
+            ("/t/Acme/users?t=1", "Acme"),
+            ("/t/acme?x", "acme"),
+            ("/t/acme#x", "acme"),
+            ("/t/", "none"),
+            ("/t//acme", "none"),
+            ("/t", "none"),
+            ("/T/acme", "none"),
+            ("/v1/t/acme", "none"),
+            ("/t/a%62", "invalid-key"),
+            ("", "none"),
+        ] {
+            assert_eq!(key_of(&sources, &[(":path", path)]), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_first_source_that_has_a_value_says_the_key() {
+        let sources = [header("x-org"), subdomain("example.com"), header("x-user"), path("/t/")];
+        let all = [
+            (":authority", "b.example.com"),
+            (":path", "/t/d"),
+            ("x-user", "c"),
+            ("x-org", "a"),
+        ];
+        assert_eq!(key_of(&sources, &all), "a");
+        assert_eq!(key_of(&sources, &all[..3]), "b");
+        assert_eq!(key_of(&sources, &all[1..3]), "c");
+        assert_eq!(key_of(&sources, &all[1..2]), "d");
+        // Only a source that is asked can be ambiguous, and an invalid value is a value.
+        assert_eq!(key_of(&sources, &[all[0], all[2], all[2]]), "b");
+        assert_eq!(key_of(&sources, &[all[1], all[2], all[2]]), "ambiguous-key");
+        assert_eq!(key_of(&sources, &[all[0], ("x-org", "/")]), "invalid-key");
     }
 
     #[test]

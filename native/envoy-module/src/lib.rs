@@ -5,13 +5,16 @@
 //! [`problem`]. All of that is safe code over a [`stream::Stream`]; only `envoy`, [`mmap`] and the fast path of
 //! [`sha256`] are not.
 //!
-//! The way of a table: Envoy hands the text of a route's config to [`route_config`], which maps the file and checks
-//! it as a whole. A null answer makes Envoy keep the route, and so the table, that it had.
+//! The way of a table: Envoy hands the text of a route's config to [`route_config`], which maps its files and checks
+//! each as a whole; [`bases`] remembers the base, so that a new overlay on it costs only what the overlay has. A null
+//! answer makes Envoy keep the route, and so the table, that it had.
 #![deny(missing_docs, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("Envoy, the mmap declaration and the table's offsets all assume 64-bit pointers");
 
+pub mod address;
+pub mod bases;
 pub mod decide;
 pub mod filter;
 pub mod guard;

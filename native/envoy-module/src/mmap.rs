@@ -4,6 +4,7 @@ use std::ffi::c_void;
 use std::fs::File;
 use std::io::{Error, ErrorKind};
 use std::os::raw::c_int;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::io::AsRawFd;
 use std::path::Path;
 use std::ptr::{null_mut, NonNull};
@@ -46,13 +47,63 @@ impl Mmap {
     ///
     /// It is no regular file, is empty, or cannot be opened or mapped.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        RegularFile::open(path)?.map()
+    }
+}
+
+/// Which file it is, and in which state: no other file has the same while this one is open or mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileIdentity {
+    device: u64,
+    inode: u64,
+    length: u64,
+    modified_s: i64,
+    modified_ns: i64,
+}
+
+/// An open file that may be mapped.
+#[derive(Debug)]
+pub struct RegularFile {
+    file: File,
+    identity: FileIdentity,
+}
+
+impl RegularFile {
+    /// Opens the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// It is no regular file, or cannot be opened.
+    pub fn open(path: &Path) -> Result<Self, Error> {
         // Asked before the file is opened: to open a FIFO would wait for a writer.
         if !std::fs::metadata(path)?.is_file() {
             return Err(Error::new(ErrorKind::InvalidInput, "expected a regular file"));
         }
         let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        let identity = FileIdentity {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            length: metadata.len(),
+            modified_s: metadata.mtime(),
+            modified_ns: metadata.mtime_nsec(),
+        };
+        Ok(Self { file, identity })
+    }
+
+    /// Which file was opened.
+    pub fn identity(&self) -> FileIdentity {
+        self.identity
+    }
+
+    /// Maps the whole file.
+    ///
+    /// # Errors
+    ///
+    /// It is empty, or cannot be mapped.
+    pub fn map(self) -> Result<Mmap, Error> {
         let length =
-            usize::try_from(file.metadata()?.len()).map_err(|error| Error::new(ErrorKind::InvalidData, error))?;
+            usize::try_from(self.identity.length).map_err(|error| Error::new(ErrorKind::InvalidData, error))?;
         if length == 0 {
             return Err(Error::new(
                 ErrorKind::InvalidData,
@@ -61,12 +112,12 @@ impl Mmap {
         }
         // SAFETY: the system chooses a free address; the length is above 0, and the descriptor is open until the
         // end of this function, which the mapping outlives as POSIX says.
-        let address = unsafe { mmap(null_mut(), length, PROT_READ, MAP_PRIVATE, file.as_raw_fd(), 0) };
+        let address = unsafe { mmap(null_mut(), length, PROT_READ, MAP_PRIVATE, self.file.as_raw_fd(), 0) };
         if address as isize == MAP_FAILED {
             return Err(Error::last_os_error());
         }
         let start = NonNull::new(address.cast()).ok_or_else(|| Error::new(ErrorKind::Other, "mapped at address 0"))?;
-        Ok(Self { start, length })
+        Ok(Mmap { start, length })
     }
 }
 

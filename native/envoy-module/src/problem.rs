@@ -3,11 +3,11 @@
 /// Why a request goes to no cell. The order is that of [`PROBLEMS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
-    /// The key header is absent or empty.
+    /// No source has a value, and the fleet refuses such requests.
     MissingKey,
-    /// The key header has more than one value.
+    /// The header of a source stands more than once.
     AmbiguousKey,
-    /// The key header's value is not a key.
+    /// The value is not a key.
     InvalidKey,
     /// The fleet refuses keys that it does not know, and does not know this one.
     UnknownTenant,
@@ -15,6 +15,8 @@ pub enum Code {
     TenantSuspended,
     /// The tenant moves between cells, and the request would write.
     TenantMoving,
+    /// The tenant is assigned to no shard, and its pool has no slots.
+    TenantUnassigned,
     /// The tenant's cell is in maintenance.
     CellMaintenance,
     /// No cell of the tenant serves and has a healthy host.
@@ -59,7 +61,7 @@ pub struct Problem {
 
 /// All refusals, in the order of [`Code`].
 #[rustfmt::skip]
-pub const PROBLEMS: [Problem; 11] = [
+pub const PROBLEMS: [Problem; 12] = [
     Problem {
         code: Code::MissingKey, name: "missing-key", status: 400,
         title: "Partition key missing",
@@ -89,6 +91,11 @@ pub const PROBLEMS: [Problem; 11] = [
         code: Code::TenantMoving, name: "tenant-moving", status: 503,
         title: "Tenant is moving",
         detail: "This tenant is moving to another cell. Reads are served; retry writes shortly.",
+    },
+    Problem {
+        code: Code::TenantUnassigned, name: "tenant-unassigned", status: 503,
+        title: "Tenant unassigned",
+        detail: "This tenant is assigned to no cell yet.",
     },
     Problem {
         code: Code::CellMaintenance, name: "cell-maintenance", status: 503,

@@ -1,12 +1,14 @@
 //! The config of a route: which table it has, opened and checked.
 //!
-//! Its text has two lines, in any order:
+//! Its text has two or three lines, in any order. The epoch is the overlay's where there is one, else the table's:
 //!
 //! ```text
 //! table=/var/lib/cellplane/table-17.cpt
-//! epoch=17
+//! overlay=/var/lib/cellplane/overlay-21.cpt
+//! epoch=21
 //! ```
 
+use crate::bases::{Bases, BASES};
 use crate::mmap::Mmap;
 use crate::table::{Table, TableError};
 use std::path::{Path, PathBuf};
@@ -28,7 +30,7 @@ pub enum ConfigError {
     Text(String),
     /// The file cannot be mapped.
     File(PathBuf, io::Error),
-    /// The file is no valid table.
+    /// The file is no valid table, or no overlay on the one that it is given with.
     Table(PathBuf, TableError),
     /// The file has another epoch than the text says.
     Epoch {
@@ -69,62 +71,79 @@ impl<B: AsRef<[u8]>> RouteConfig<B> {
 }
 
 impl RouteConfig<Mmap> {
-    /// Parses the text of a config, and opens the table that it names.
+    /// Parses the text of a config, and opens the table that it names. A base that another route of this process uses
+    /// is not checked again.
     ///
     /// # Errors
     ///
     /// See [`ConfigError`].
     pub fn load(text: &[u8]) -> Result<Self, ConfigError> {
-        let ConfigText { path, epoch } = ConfigText::parse(text).map_err(ConfigError::Text)?;
-        let file = match Mmap::open(&path) {
-            Ok(file) => file,
-            Err(error) => return Err(ConfigError::File(path, error)),
+        Self::load_with(text, &BASES)
+    }
+
+    fn load_with(text: &[u8], bases: &Bases) -> Result<Self, ConfigError> {
+        let ConfigText { table, overlay, epoch } = ConfigText::parse(text).map_err(ConfigError::Text)?;
+        let base = bases.open(&table)?;
+        let (path, table) = match overlay {
+            None => (table, Table::new(base)),
+            Some(path) => {
+                let file = match Mmap::open(&path) {
+                    Ok(file) => file,
+                    Err(error) => return Err(ConfigError::File(path, error)),
+                };
+                match Table::with_overlay(base, file) {
+                    Ok(table) => (path, table),
+                    Err(error) => return Err(ConfigError::Table(path, error)),
+                }
+            }
         };
-        match Table::new(file) {
-            Ok(table) if table.epoch() == epoch => Ok(Self::new(table)),
-            Ok(table) => Err(ConfigError::Epoch {
+        if table.epoch() != epoch {
+            return Err(ConfigError::Epoch {
                 path,
                 expected: epoch,
                 found: table.epoch(),
-            }),
-            Err(error) => Err(ConfigError::Table(path, error)),
+            });
         }
+        Ok(Self::new(table))
     }
 }
 
 #[derive(Debug)]
 struct ConfigText {
-    path: PathBuf,
+    table: PathBuf,
+    overlay: Option<PathBuf>,
     epoch: u64,
 }
 
 impl ConfigText {
     fn parse(text: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(text).map_err(|error| format!("expected UTF-8, found {error}"))?;
-        let (mut path, mut epoch) = (None, None);
+        let (mut table, mut overlay, mut epoch) = (None, None, None);
         for line in text.lines() {
-            let before = match line.split_once('=') {
-                Some(("table", value)) => path.replace(parse_path(value)?).map(|_| ()),
-                Some(("epoch", value)) => epoch.replace(parse_epoch(value)?).map(|_| ()),
-                _ => return Err(format!("expected table=… and epoch=…, found {line:?}")),
+            let is_second = match line.split_once('=') {
+                Some(("table", value)) => table.replace(parse_path("table", value)?).is_some(),
+                Some(("overlay", value)) => overlay.replace(parse_path("overlay", value)?).is_some(),
+                Some(("epoch", value)) => epoch.replace(parse_epoch(value)?).is_some(),
+                _ => return Err(format!("expected table=…, overlay=… or epoch=…, found {line:?}")),
             };
-            if before.is_some() {
+            if is_second {
                 return Err(format!("expected each setting once, found another {line:?}"));
             }
         }
         Ok(Self {
-            path: path.ok_or("expected a line table=…, found none")?,
+            table: table.ok_or("expected a line table=…, found none")?,
+            overlay,
             epoch: epoch.ok_or("expected a line epoch=…, found none")?,
         })
     }
 }
 
-fn parse_path(value: &str) -> Result<PathBuf, String> {
+fn parse_path(name: &str, value: &str) -> Result<PathBuf, String> {
     let path = Path::new(value);
     if path.is_absolute() {
         Ok(path.to_owned())
     } else {
-        Err(format!("table: expected an absolute path, found {value:?}"))
+        Err(format!("{name}: expected an absolute path, found {value:?}"))
     }
 }
 
@@ -137,35 +156,18 @@ fn parse_epoch(value: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::support::TableWriter;
+    use crate::support::{OverlayWriter, TableWriter, TestFile};
 
     fn refusal(text: &str) -> String {
         RouteConfig::load(text.as_bytes()).unwrap_err().to_string()
-    }
-
-    /// A file of this test process, removed in the end.
-    struct TestFile(PathBuf);
-
-    impl TestFile {
-        fn new(name: &str, bytes: &[u8]) -> Self {
-            let path = std::env::temp_dir().join(format!("cellplane-{}-{name}.cpt", std::process::id()));
-            std::fs::write(&path, bytes).unwrap();
-            Self(path)
-        }
-    }
-
-    impl Drop for TestFile {
-        fn drop(&mut self) {
-            std::fs::remove_file(&self.0).unwrap();
-        }
     }
 
     #[test]
     fn a_config_names_a_table_and_its_epoch() {
         let file = TestFile::new("good", &TableWriter::sample().encode());
         for text in [
-            format!("table={}\nepoch=17\n", file.0.display()),
-            format!("epoch=17\ntable={}", file.0.display()),
+            format!("table={}\nepoch=17\n", file.path().display()),
+            format!("epoch=17\ntable={}", file.path().display()),
         ] {
             let config = RouteConfig::load(text.as_bytes()).unwrap();
             assert_eq!((config.table.epoch(), config.epoch_text.as_str()), (17, "17"));
@@ -175,7 +177,7 @@ mod tests {
     #[test]
     fn another_epoch_than_the_configured_is_refused() {
         let file = TestFile::new("epoch", &TableWriter::sample().encode());
-        let message = refusal(&format!("table={}\nepoch=18", file.0.display()));
+        let message = refusal(&format!("table={}\nepoch=18", file.path().display()));
         assert!(
             message.ends_with("epoch: expected 18 as configured, found 17"),
             "{message}"
@@ -183,13 +185,55 @@ mod tests {
     }
 
     #[test]
+    fn a_config_may_name_an_overlay_whose_epoch_counts() {
+        let (bases, base) = (Bases::new(), TableWriter::sample().encode());
+        let table = TestFile::new("overlaid", &base);
+        let load = |overlay: &TestFile, epoch: u64| {
+            let (table, overlay) = (table.path().display(), overlay.path().display());
+            let text = format!("table={table}\noverlay={overlay}\nepoch={epoch}\n");
+            RouteConfig::load_with(text.as_bytes(), &bases)
+        };
+        let mut writer = OverlayWriter::sample(&base);
+        let first = TestFile::new("overlay-1", &writer.encode());
+        writer.epoch += 1;
+        let second = TestFile::new("overlay-2", &writer.encode());
+        let (first, second) = (load(&first, 18), load(&second, 19).unwrap());
+        let first = first.unwrap();
+        assert_eq!((first.epoch_text.as_str(), second.epoch_text.as_str()), ("18", "19"));
+        assert!(std::ptr::eq(first.table.base(), second.table.base()));
+    }
+
+    #[test]
+    fn an_overlay_is_refused_with_its_own_name() {
+        let base = TableWriter::sample().encode();
+        let table = TestFile::new("refused-base", &base);
+        let overlay = TestFile::new("refused-overlay", &OverlayWriter::sample(&base).encode());
+        let text = |table: &TestFile, overlay: &TestFile, epoch: u64| {
+            let (table, overlay) = (table.path().display(), overlay.path().display());
+            format!("table={table}\noverlay={overlay}\nepoch={epoch}")
+        };
+        let name = overlay.path().display().to_string();
+        let message = refusal(&text(&table, &overlay, 17));
+        assert_eq!(message, format!("{name}: epoch: expected 17 as configured, found 18"));
+        let message = refusal(&text(&overlay, &overlay, 18));
+        assert_eq!(message, format!("{name}: kind: expected 1 (a base), found 2"));
+        let message = refusal(&text(&table, &table, 18));
+        assert!(message.ends_with("kind: expected 2 (an overlay), found 1"), "{message}");
+        let message = refusal(&format!(
+            "table={}\noverlay=/nowhere/o.cpt\nepoch=18",
+            table.path().display()
+        ));
+        assert!(message.starts_with("/nowhere/o.cpt: No such file"), "{message}");
+    }
+
+    #[test]
     fn a_broken_or_absent_file_is_refused_with_its_name() {
         let mut bytes = TableWriter::sample().encode();
         bytes[400] ^= 1;
         let file = TestFile::new("broken", &bytes);
-        let message = refusal(&format!("table={}\nepoch=17", file.0.display()));
+        let message = refusal(&format!("table={}\nepoch=17", file.path().display()));
         assert!(
-            message.starts_with(&format!("{}: sha256: expected ", file.0.display())),
+            message.starts_with(&format!("{}: sha256: expected ", file.path().display())),
             "{message}"
         );
         assert!(refusal("table=/nowhere/t.cpt\nepoch=17").starts_with("/nowhere/t.cpt: No such file"));
@@ -205,6 +249,16 @@ mod tests {
             ("table=/t.cpt\nepoch=-1", "a decimal number"),
             ("table=/t.cpt\nepoch=", "a decimal number"),
             ("table=/t.cpt\nepoch=17\nepoch=17", "each setting once"),
+            (
+                "table=/t.cpt\noverlay=o.cpt\nepoch=17",
+                "overlay: expected an absolute path",
+            ),
+            ("table=/t.cpt\noverlay=\nepoch=17", "overlay: expected an absolute path"),
+            ("overlay=/o.cpt\nepoch=17", "expected a line table=…"),
+            (
+                "table=/t.cpt\noverlay=/o.cpt\noverlay=/o.cpt\nepoch=17",
+                "each setting once",
+            ),
             ("table=/t.cpt\nepoch=17\nmode=fast", "found \"mode=fast\""),
             ("table=/t.cpt\n\nepoch=17", "found \"\""),
         ] {

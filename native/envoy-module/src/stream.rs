@@ -38,6 +38,9 @@ pub trait Stream {
     /// Healthy hosts of the chosen route's cluster; 0 where there is no such cluster.
     fn healthy_hosts(&self) -> usize;
 
+    /// The client's address as text, with or without port; empty where it has none.
+    fn client_address(&self) -> &[u8];
+
     /// Says that the answer is the filter's own, so that the texts of Envoy's own errors (`local_reply_config`) do not
     /// replace it. Said where no client can say it.
     fn mark_refused(&mut self);

@@ -4,13 +4,14 @@
 mod json;
 mod support;
 
-use cellplane_envoy::decide::{decide, Reason, Route};
+use cellplane_envoy::decide::{decide, Reason, Route, Subject};
 use cellplane_envoy::key::KeyValues;
 use cellplane_envoy::problem::Refusal;
-use cellplane_envoy::table::Table;
+use cellplane_envoy::table::{Base, KeySource, KeySourceKind, Table};
 use cellplane_envoy::xxh32::xxh32;
 use json::Json;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 type FileTable = Table<Vec<u8>>;
 
@@ -38,23 +39,44 @@ fn files_with(member: &str) -> Vec<(String, Json)> {
     files
 }
 
-fn read_table(name: &Json) -> Vec<u8> {
+fn read_file(name: &Json) -> Vec<u8> {
     std::fs::read(vectors().join(name.text())).unwrap()
 }
 
+fn read_base(file: &Json) -> Arc<Base<Vec<u8>>> {
+    Arc::new(Base::new(read_file(file)).unwrap())
+}
+
+/// The table that a file of vectors is about.
+fn read_table(vectors: &Json) -> FileTable {
+    let base = read_base(vectors.member("table"));
+    match vectors.get("overlay") {
+        Some(overlay) => Table::with_overlay(base, read_file(overlay)).unwrap(),
+        None => Table::new(base),
+    }
+}
+
 fn decision(table: &FileTable, case: &Json) -> Result<Route, Refusal> {
+    let text = |name: &str, absent: &'static str| case.get(name).map_or(absent, Json::text).as_bytes();
+    let sources = table.base().key_sources();
     let values: Vec<Vec<u8>> = case.member("key_values_hex").list().iter().map(Json::hex).collect();
-    let mut seen = KeyValues::default();
-    values.iter().for_each(|value| seen.add(value));
+    let mut seen = KeyValues::new(sources);
+    seen.add(b":authority", text("authority", ""));
+    seen.add(b":path", text("path", "/"));
+    // They are those of the first source that is a header.
+    if let Some(header) = sources.iter().find(|source| source.kind == KeySourceKind::Header) {
+        values.iter().for_each(|value| seen.add(&header.name, value));
+    }
+    let subject = Subject::of(table.base(), &seen, || text("source", ""))?;
     let down: Vec<&str> = case.member("down").list().iter().map(Json::text).collect();
-    let key = seen.key()?;
-    decide(table, &key, case.member("writes").bool(), |cell| {
-        !down.contains(&table.cell_id(cell))
+    decide(table, &subject, case.member("writes").bool(), |cell| {
+        !down.contains(&table.base().cell_id(cell))
     })
 }
 
 /// A decision in the words of the vectors.
 fn described(table: &FileTable, decision: Result<Route, Refusal>) -> String {
+    let base = table.base();
     match decision {
         Ok(Route {
             cell,
@@ -65,16 +87,19 @@ fn described(table: &FileTable, decision: Result<Route, Refusal>) -> String {
             let reason = match reason {
                 Reason::Assignment => "assignment",
                 Reason::Slot => "slot",
+                Reason::Default => "default",
+                Reason::Source => "source",
             };
+            let pool = pool.map_or("none", |pool| base.pool_name(pool));
+            let slot = slot.map_or_else(|| "none".to_owned(), |slot| slot.to_string());
             format!(
-                "route cell={} pool={} slot={slot} reason={reason}",
-                table.cell_id(cell),
-                table.pool_name(pool)
+                "route cell={} pool={pool} slot={slot} reason={reason}",
+                base.cell_id(cell)
             )
         }
         Err(Refusal { code, cell }) => {
             let problem = code.problem();
-            let cell = cell.map_or("none", |cell| table.cell_id(cell));
+            let cell = cell.map_or("none", |cell| base.cell_id(cell));
             format!("refuse status={} code={} cell={cell}", problem.status, problem.name)
         }
     }
@@ -83,19 +108,21 @@ fn described(table: &FileTable, decision: Result<Route, Refusal>) -> String {
 fn expected(expect: &Json) -> String {
     let text = |name: &str| expect.member(name).text();
     let number = |name: &str| expect.member(name).number();
+    // What a decision does not have is null or absent.
+    let optional = |name: &str| expect.get(name).filter(|value| **value != Json::Null);
     match text("outcome") {
         "route" => format!(
             "route cell={} pool={} slot={} reason={}",
             text("cell"),
-            text("pool"),
-            number("slot"),
+            optional("pool").map_or("none", Json::text),
+            optional("slot").map_or_else(|| "none".to_owned(), |slot| slot.number().to_string()),
             text("reason")
         ),
         "refuse" => format!(
             "refuse status={} code={} cell={}",
             number("status"),
             text("code"),
-            expect.get("cell").map_or("none", Json::text)
+            optional("cell").map_or("none", Json::text)
         ),
         other => panic!("unknown outcome {other:?}"),
     }
@@ -104,7 +131,7 @@ fn expected(expect: &Json) -> String {
 #[test]
 fn every_decision_is_the_golden_one() {
     for (name, file) in files_with("table") {
-        let table = Table::new(read_table(file.member("table"))).unwrap();
+        let table = read_table(&file);
         let cases = file.member("cases").list();
         assert!(!cases.is_empty(), "{name}: no cases");
         for case in cases {
@@ -118,15 +145,16 @@ fn every_decision_is_the_golden_one() {
 #[test]
 fn every_table_says_what_its_file_says() {
     for (name, file) in files_with("table") {
-        let table = Table::new(read_table(file.member("table"))).unwrap();
+        let table = read_table(&file);
         assert_eq!(table.epoch(), file.member("epoch").number(), "{name}");
+        let sources: Vec<_> = table.base().key_sources().iter().map(source).collect();
+        let expected = file.member("key_sources").list().iter().map(|source| {
+            let text = |name: &str| source.member(name).text().to_owned();
+            (text("kind"), text("name"))
+        });
+        assert_eq!(sources, expected.collect::<Vec<_>>(), "{name}");
         assert_eq!(
-            table.key_header(),
-            file.member("key_header").text().as_bytes(),
-            "{name}"
-        );
-        assert_eq!(
-            u64::from(table.retry_after_s()),
+            u64::from(table.base().policy().retry_after_s),
             file.member("retry_after_s").number(),
             "{name}"
         );
@@ -142,20 +170,36 @@ fn every_table_says_what_its_file_says() {
     }
 }
 
+/// A source's kind and name in the words of the vectors.
+fn source(source: &KeySource) -> (String, String) {
+    let kind = match source.kind {
+        KeySourceKind::Header => "header",
+        KeySourceKind::Subdomain => "subdomain",
+        KeySourceKind::Path => "path",
+    };
+    (kind.to_owned(), String::from_utf8(source.name.clone()).unwrap())
+}
+
 #[test]
-fn every_broken_table_is_refused() {
+fn every_broken_file_is_refused() {
     for (name, file) in files_with("base") {
-        let base = read_table(file.member("base"));
-        Table::new(base.clone()).expect("the base of the broken tables is a good one");
+        let base = read_base(file.member("base"));
+        let sound = read_file(file.get("overlay").unwrap_or_else(|| file.member("base")));
+        // Opens a base, or an overlay on it, as the file says.
+        let open = |bytes: Vec<u8>| match file.get("overlay") {
+            Some(_) => Table::with_overlay(base.clone(), bytes).map(|_| ()),
+            None => Base::new(bytes).map(|_| ()),
+        };
+        open(sound.clone()).expect("what is broken below is a sound file before");
         for case in file.member("cases").list() {
-            let refused = Table::new(broken(&base, case)).is_err();
+            let refused = open(broken(&sound, case)).is_err();
             assert!(refused, "{name}: {} was opened", case.member("name").text());
         }
     }
 }
 
-fn broken(base: &[u8], case: &Json) -> Vec<u8> {
-    let mut file = base.to_vec();
+fn broken(sound: &[u8], case: &Json) -> Vec<u8> {
+    let mut file = sound.to_vec();
     for edit in case.member("patch").list() {
         let (offset, bytes) = (edit.list()[0].number() as usize, edit.list()[1].hex());
         file[offset..offset + bytes.len()].copy_from_slice(&bytes);

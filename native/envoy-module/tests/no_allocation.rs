@@ -6,10 +6,11 @@ mod support;
 use cellplane_envoy::filter::{on_request_headers, Verdict};
 use cellplane_envoy::route_config::RouteConfig;
 use cellplane_envoy::stream::{Headers, Reply, Stream, TooManyHeaders};
-use cellplane_envoy::table::Table;
+use cellplane_envoy::table::{Base, Table};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use support::TableWriter;
+use std::sync::Arc;
+use support::{OverlayWriter, Source, TableWriter};
 
 struct Counting;
 
@@ -60,6 +61,10 @@ impl Stream for FixedStream {
 
     fn clear_route_cache(&mut self) {}
 
+    fn client_address(&self) -> &[u8] {
+        b"192.0.2.1:443"
+    }
+
     fn mark_refused(&mut self) {
         unreachable!("a routed request is not refused");
     }
@@ -73,19 +78,44 @@ impl Stream for FixedStream {
     }
 }
 
+/// Routes a request and gives the headers that were set and the allocations that it cost.
+fn cost(config: &RouteConfig<Vec<u8>>, headers: Vec<(&'static str, &'static str)>) -> (usize, usize) {
+    let mut stream = FixedStream { headers, sets: 0 };
+    let before = ALLOCATIONS.with(Cell::get);
+    let verdict = on_request_headers(&mut stream, Some(config));
+    let allocations = ALLOCATIONS.with(Cell::get) - before;
+    assert_eq!(verdict, Verdict::Continue);
+    (stream.sets, allocations)
+}
+
 #[test]
 fn a_routed_request_allocates_nothing() {
     let writer = TableWriter {
-        key_header: "x-org",
+        key_sources: vec![
+            Source::header("x-org"),
+            Source::subdomain("example.com"),
+            Source::path("/t/"),
+        ],
+        missing_key: 2,
         ..TableWriter::sample()
     };
-    let config = RouteConfig::new(Table::new(writer.encode()).unwrap());
-    for key in ["pinned", "enterprise", "unheard-of"] {
-        let headers = vec![(":method", "GET"), (":path", "/"), ("x-org", key), ("accept", "*/*")];
-        let mut stream = FixedStream { headers, sets: 0 };
-        let before = ALLOCATIONS.with(Cell::get);
-        let verdict = on_request_headers(&mut stream, Some(&config));
-        let allocations = ALLOCATIONS.with(Cell::get) - before;
-        assert_eq!((verdict, stream.sets, allocations), (Verdict::Continue, 3, 0), "{key}");
+    let file = writer.encode();
+    let overlay = OverlayWriter::sample(&file).encode();
+    let base = Arc::new(Base::new(file).unwrap());
+    for table in [
+        Table::new(base.clone()),
+        Table::with_overlay(base.clone(), overlay).unwrap(),
+    ] {
+        let config = RouteConfig::new(table);
+        for key in ["pinned", "enterprise", "unheard-of", "arrived"] {
+            let headers = vec![(":method", "GET"), (":path", "/"), ("x-org", key), ("accept", "*/*")];
+            assert_eq!(cost(&config, headers), (3, 0), "{key}");
+        }
+        assert_eq!(cost(&config, vec![(":authority", "PINNED.example.com:80")]), (3, 0));
+        assert_eq!(cost(&config, vec![(":path", "/t/pinned?a=b")]), (3, 0));
+        assert_eq!(
+            cost(&config, vec![(":path", "/"), (":authority", "example.com")]),
+            (2, 0)
+        );
     }
 }

@@ -11,7 +11,7 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from cellplane.control import schemas
 from cellplane.control.explain import explain, explain_source
-from cellplane.control.publisher import Publication
+from cellplane.control.publication import Publication
 from cellplane.control.service import Service
 from cellplane.control.settings import MAX_ACTOR_CHARS
 from cellplane.directory import TenantRecord
@@ -263,15 +263,16 @@ async def get_table(
     service: CurrentService,
     if_none_match: Annotated[str | None, Header()] = None,
     wait: Annotated[float, Query(ge=0, description="Seconds to wait for a table other than If-None-Match")] = 0,
+    base: Annotated[str | None, Query(description="SHA-256 of the base that the caller has")] = None,
 ) -> Response:
-    """The published routing table."""
+    """The published routing table: a base, a base followed by its overlay, or an overlay of the base that is there."""
     if wait:
         await service.publisher.wait_for_other(if_none_match, min(wait, service.settings.max_wait_seconds))
     current = service.publisher.require_current()
     headers = {"ETag": current.etag, "X-Cellplane-Epoch": str(current.epoch), "Cache-Control": "no-cache"}
     if current.matches(if_none_match):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    return Response(current.data, media_type="application/octet-stream", headers=headers)
+    return Response(current.data_beside(base), media_type="application/octet-stream", headers=headers)
 
 
 def _placed(current: Publication | None, record: TenantRecord) -> schemas.PlacedTenant:

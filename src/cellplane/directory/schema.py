@@ -125,7 +125,7 @@ changes = Table(
     Column("action", String, nullable=False),
     Column("before", JSON(none_as_null=True), nullable=True),
     Column("after", JSON(none_as_null=True), nullable=True),
-    Index("changes_of_the_topology", "epoch", sqlite_where=text("kind <> 'tenant'")),
+    Index("changes_of_the_topology", "epoch", sqlite_where=text("kind NOT IN ('tenant', 'table')")),
     sqlite_autoincrement=True,
 )
 

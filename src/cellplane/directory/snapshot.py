@@ -41,7 +41,7 @@ class Snapshot:
         return read_epoch(self._connection)
 
     def topology_epoch(self) -> int:
-        """Number of the last change of anything but a tenant: of the fleet, a cell, a pool, or a republication."""
+        """Number of the last change of the fleet, a cell or a pool."""
         return read_topology_epoch(self._connection)
 
     def tenant(self, tenant_id: str) -> TenantRecord:
@@ -177,9 +177,9 @@ def read_epoch(connection: Connection) -> int:
 
 
 def read_topology_epoch(connection: Connection) -> int:
-    """Number of the last change of anything but a tenant, 0 when there is none."""
+    """Number of the last change of the fleet, a cell or a pool, 0 when there is none."""
     # The same text as the index's condition, or SQLite does not use it.
-    query = "SELECT coalesce(max(epoch), 0) FROM changes WHERE kind <> 'tenant'"
+    query = "SELECT coalesce(max(epoch), 0) FROM changes WHERE kind NOT IN ('tenant', 'table')"
     return int(connection.exec_driver_sql(query).scalar_one())
 
 

@@ -44,7 +44,7 @@ class Agent:
         self._folder = TableFolder(settings.state_dir / "tables", settings.kept_tables)
         self._live: StoredTable | None = None
         self._rejected: dict[str, Any] | None = None
-        self._refused_sha256: str | None = None
+        self._refused_tag: str | None = None
         self._refused_at = 0.0
         self._answered_at = 0.0
         self._switching = asyncio.Lock()
@@ -89,9 +89,9 @@ class Agent:
                 if failed is not None:
                     raise failed from None
                 raise
-            if stored is None or stored.table.sha256 in tried:
+            if stored is None or stored.table.tag in tried:
                 continue
-            tried.add(stored.table.sha256)
+            tried.add(stored.table.tag)
             try:
                 await self._engine.start(stored)
             except RouterError as error:
@@ -123,11 +123,11 @@ class Agent:
 
     async def _fetch_first(self, wait_seconds: float | None = None) -> StoredTable:
         wait = self._settings.poll_wait_seconds if wait_seconds is None else wait_seconds
-        data = await self._control.fetch_table(None, wait)
+        data = await self._control.fetch_table(None, None, wait)
         if data is None:
             raise ControlPlaneError("the control plane answered 'not modified' to a request without a checksum")
-        table = await asyncio.to_thread(RoutingTable, data)
-        return self._folder.store(table, data)
+        table = await asyncio.to_thread(self._folder.open, data, None)
+        return self._folder.store(table, data, None)
 
     async def _follow(self) -> None:
         """Apply each published table."""
@@ -149,30 +149,31 @@ class Agent:
         """Wait for the next table and switch to it; False where there is none."""
         assert self._live is not None
         if self._clock() - self._refused_at > self._settings.refused_retry_seconds:
-            self._refused_sha256 = None
-        known = self._refused_sha256 or self._live.table.sha256
-        data = await self._control.fetch_table(known, self._settings.poll_wait_seconds)
+            self._refused_tag = None
+        live = self._live
+        known = self._refused_tag or live.table.tag
+        data = await self._control.fetch_table(known, live.table.sha256, self._settings.poll_wait_seconds)
         if data is None:
-            if known == self._live.table.sha256:
+            if known == live.table.tag:
                 self._note_agreement()
             return False
         try:
-            table = await asyncio.to_thread(RoutingTable, data)
+            table = await asyncio.to_thread(self._folder.open, data, live)
             self._check_newer(table)
         except TableError:
             self._metrics.tables_rejected.labels(by="agent").inc()
             raise
-        if table.sha256 == self._live.table.sha256:
+        if table.tag == live.table.tag:
             self._note_agreement()
             return False
-        stored = self._folder.store(table, data)
+        stored = self._folder.store(table, data, live)
         fault_point("router.table.stored")
         async with self._switching:
             try:
                 await self._engine.apply(stored)
             except TableRejectedError as rejection:
                 self._metrics.tables_rejected.labels(by="proxy").inc()
-                self._refused_sha256 = stored.table.sha256
+                self._refused_tag = stored.table.tag
                 self._refused_at = self._clock()
                 self._folder.drop(stored)
                 self._note_rejection(stored.epoch, str(rejection))
@@ -184,9 +185,7 @@ class Agent:
     def _check_newer(self, table: RoutingTable) -> None:
         """Refuse a table that would take the router back: an epoch fences what came before it."""
         assert self._live is not None
-        if table.epoch < self._live.epoch or (
-            table.epoch == self._live.epoch and table.sha256 != self._live.table.sha256
-        ):
+        if table.epoch < self._live.epoch or (table.epoch == self._live.epoch and table.tag != self._live.table.tag):
             reason = f"epoch {table.epoch} is not newer than {self._live.epoch}, which is live"
             self._note_rejection(table.epoch, reason)
             raise TableError(reason)
@@ -199,7 +198,7 @@ class Agent:
 
     def _note_agreement(self) -> None:
         """The control plane publishes what is live: whatever it published in between is over."""
-        self._refused_sha256 = None
+        self._refused_tag = None
         if self._rejected is not None:
             self._rejected = None
             self._news.set()
@@ -208,12 +207,12 @@ class Agent:
         self._folder.mark_live(stored)
         self._live = stored
         self._rejected = None
-        self._refused_sha256 = None
+        self._refused_tag = None
         self._answered_at = self._clock()
         self._metrics.applied_epoch.set(stored.epoch)
         self._metrics.tables_applied.inc()
         self._news.set()
-        log.info("table_live", epoch=stored.epoch, sha256=stored.table.sha256)
+        log.info("table_live", epoch=stored.epoch, sha256=stored.table.tag)
 
     async def _watch(self) -> None:
         """Start the proxy again whenever it died, or hangs."""
@@ -259,7 +258,7 @@ class Agent:
         assert self._live is not None
         report: dict[str, Any] = {
             "epoch": self._live.epoch,
-            "sha256": self._live.table.sha256,
+            "sha256": self._live.table.tag,
             "proxy": "unknown",
             "ready": False,
             "rejected": self._rejected,

@@ -24,8 +24,12 @@ class ControlPlane:
         """Close its connections."""
         await self._client.aclose()
 
-    async def fetch_table(self, sha256: str | None, wait_seconds: float) -> bytes | None:
-        """The published table, or None when it still has this checksum after waiting.
+    async def fetch_table(self, tag: str | None, base_sha256: str | None, wait_seconds: float) -> bytes | None:
+        """The publication (``routing.split_publication``), or None when it still has this tag after waiting.
+
+        Args:
+            tag: of the table that is known.
+            base_sha256: of the base that is here: where the publication stands on it, its overlay is enough.
 
         Raises:
             UnreachableError: it cannot be reached.
@@ -33,16 +37,17 @@ class ControlPlane:
 
         The time-outs of the client bound each pause; the one around it bounds an answer that trickles for ever.
         """
-        headers = {} if sha256 is None else {"If-None-Match": f'"{sha256}"'}
+        headers = {} if tag is None else {"If-None-Match": f'"{tag}"'}
+        asked: dict[str, str | float] = {"wait": wait_seconds}
+        if base_sha256 is not None:
+            asked["base"] = base_sha256
         timeout = httpx2.Timeout(
             self._settings.fetch_timeout_seconds, read=wait_seconds + self._settings.fetch_timeout_seconds
         )
         try:
             async with (
                 asyncio.timeout(wait_seconds + self._settings.transfer_timeout_seconds),
-                self._client.stream(
-                    "GET", "/v1/table", params={"wait": wait_seconds}, headers=headers, timeout=timeout
-                ) as response,
+                self._client.stream("GET", "/v1/table", params=asked, headers=headers, timeout=timeout) as response,
             ):
                 if response.status_code == HTTPStatus.NOT_MODIFIED:
                     return None

@@ -1,31 +1,37 @@
 """The router's own copies of tables: what it serves when there is nobody to ask."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
 from cellplane.durable import write_durably
 from cellplane.errors import TableError
-from cellplane.routing import RoutingTable
+from cellplane.faults import fault_point
+from cellplane.routing import RoutingTable, split_publication
 
 log = structlog.get_logger()
 
 _POINTER = "live.json"
+_OVERLAY = re.compile(r"overlay-(\d+)-on-(\d+)\.cpt")
+_TABLE = re.compile(r"table-(\d+)\.cpt")
 
 
 def version_of(table: RoutingTable) -> str:
     """What names a table in a proxy's configuration and in what the proxy says that it runs."""
-    return f"{table.epoch}-{table.sha256[:16]}"
+    return f"{table.epoch}-{table.tag[:16]}"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredTable:
-    """A checked table and the file that holds it."""
+    """A checked table and the files that hold it: its base, and its overlay where it has one."""
 
     table: RoutingTable
     path: Path
+    overlay_path: Path | None = None
 
     @property
     def epoch(self) -> int:
@@ -34,7 +40,8 @@ class StoredTable:
 
 
 class TableFolder:
-    """Tables on disk, ``table-<epoch>.cpt``, and a pointer to the one that the proxy last took.
+    """Tables on disk: ``table-<epoch>.cpt``, ``overlay-<epoch>-on-<epoch of its base>.cpt``, and a pointer to the one
+    that the proxy last took. No file is ever written anew under the same name with other bytes while it may be read.
 
     Args:
         folder: created when missing, readable by its owner only: whoever can write here decides where requests go.
@@ -47,23 +54,60 @@ class TableFolder:
         self._folder = folder.absolute()
         self._kept = kept
 
-    def store(self, table: RoutingTable, data: bytes) -> StoredTable:
-        """Write a checked table durably."""
-        path = self._path(table.epoch)
-        write_durably(path, data)
-        return StoredTable(table, path)
+    def open(self, data: bytes, known: StoredTable | None) -> RoutingTable:
+        """The table of a publication.
+
+        Args:
+            known: a table whose base need not be sent again.
+
+        Raises:
+            TableError: it is corrupt, or an overlay of a base that is not known.
+        """
+        base, overlay = split_publication(data)
+        if base is not None:
+            return RoutingTable(base, overlay)
+        if known is None:
+            raise TableError("an overlay came for a base that is not here")
+        return RoutingTable(known.table.base, overlay)
+
+    def store(self, table: RoutingTable, data: bytes, known: StoredTable | None) -> StoredTable:
+        """Write the checked table of a publication durably, the base first."""
+        base, overlay = split_publication(data)
+        if base is not None:
+            path = self._base(table.base.epoch)
+            write_durably(path, base)
+            fault_point("router.base.stored")
+        else:
+            assert known is not None, "a table without a base of its own was opened on a known one"
+            path = known.path
+        if overlay is None:
+            return StoredTable(table, path)
+        overlay_path = self._folder / f"overlay-{table.epoch}-on-{table.base.epoch}.cpt"
+        write_durably(overlay_path, overlay)
+        return StoredTable(table, path, overlay_path)
 
     def mark_live(self, stored: StoredTable) -> None:
         """Remember that the proxy runs this table, and drop the oldest others."""
-        pointer = {"epoch": stored.epoch, "sha256": stored.table.sha256}
+        pointer = {"epoch": stored.epoch, "sha256": stored.table.tag}
         write_durably(self._folder / _POINTER, json.dumps(pointer).encode())
-        others = [epoch for epoch in self._epochs() if epoch != stored.epoch]
-        for epoch in others[self._kept - 1 :]:
-            self._path(epoch).unlink(missing_ok=True)
+        live = stored.overlay_path or stored.path
+        files = self._files()
+        kept = [file for file in files if file.path == live]
+        kept += [file for file in files if file.path != live][: self._kept - 1]
+        needed = {file.path for file in kept} | {self._base(file.base_epoch) for file in kept}
+        for file in files:
+            if file.path not in needed:
+                file.path.unlink(missing_ok=True)
 
     def drop(self, stored: StoredTable) -> None:
-        """Forget a table that the proxy refused, unless it is the one that it ran last."""
-        if stored.epoch != self.live_epoch():
+        """Forget a table that the proxy refused, unless it is the one that it ran last, or the base of another."""
+        live = self.live_epoch()
+        if stored.epoch == live:
+            return
+        if stored.overlay_path is not None:
+            stored.overlay_path.unlink(missing_ok=True)
+        base = stored.table.base.epoch
+        if base != live and all(file.base_epoch != base for file in self._files() if file.path != stored.path):
             stored.path.unlink(missing_ok=True)
 
     def find(self, version: str) -> StoredTable | None:
@@ -72,22 +116,14 @@ class TableFolder:
         live = self.live_epoch()
         if not epoch.isdecimal() or (live is not None and int(epoch) < live):
             return None
-        stored = self._read(int(epoch))
-        return stored if stored is not None and version_of(stored.table) == version else None
+        found = map(self._read, (file for file in self._files() if file.epoch == int(epoch)))
+        return next((stored for stored in found if stored is not None and version_of(stored.table) == version), None)
 
     def last_good(self) -> StoredTable | None:
         """The table that was live last, or the newest sound one before it, or None."""
         live = self.live_epoch()
-        candidates = [epoch for epoch in self._epochs() if live is None or epoch <= live]
+        candidates = (file for file in self._files() if live is None or file.epoch <= live)
         return next(filter(None, map(self._read, candidates)), None)
-
-    def _read(self, epoch: int) -> StoredTable | None:
-        path = self._path(epoch)
-        try:
-            return StoredTable(RoutingTable(path.read_bytes()), path)
-        except (OSError, TableError) as error:
-            log.error("stored_table_unusable", path=str(path), error=str(error))
-            return None
 
     def live_epoch(self) -> int | None:
         """Epoch of the table that the proxy ran last, None where that is not known."""
@@ -99,9 +135,31 @@ class TableFolder:
             log.error("table_pointer_unusable", error=repr(error))
             return None
 
-    def _epochs(self) -> list[int]:
-        stems = (path.stem.removeprefix("table-") for path in self._folder.glob("table-*.cpt"))
-        return sorted((int(stem) for stem in stems if stem.isdecimal()), reverse=True)
+    def _read(self, file: "_File") -> StoredTable | None:
+        base = self._base(file.base_epoch)
+        try:
+            if file.path == base:
+                return StoredTable(RoutingTable(base.read_bytes()), base)
+            return StoredTable(RoutingTable(base.read_bytes(), file.path.read_bytes()), base, file.path)
+        except (OSError, TableError) as error:
+            log.error("stored_table_unusable", path=str(file.path), error=str(error))
+            return None
 
-    def _path(self, epoch: int) -> Path:
+    def _files(self) -> list["_File"]:
+        """What makes a table, the newest first. Of one epoch, an overlay comes before a base, which came for later."""
+        found = []
+        for path in self._folder.glob("*.cpt"):
+            if table := _TABLE.fullmatch(path.name):
+                found.append(_File(int(table[1]), int(table[1]), path))
+            elif overlay := _OVERLAY.fullmatch(path.name):
+                found.append(_File(int(overlay[1]), int(overlay[2]), path))
+        return sorted(found, key=lambda file: (file.epoch, -file.base_epoch), reverse=True)
+
+    def _base(self, epoch: int) -> Path:
         return self._folder / f"table-{epoch}.cpt"
+
+
+class _File(NamedTuple):
+    epoch: int
+    base_epoch: int
+    path: Path

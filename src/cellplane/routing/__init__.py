@@ -6,6 +6,7 @@ from cellplane.routing.contents import OverlayContents, PoolSlots, TableContents
 from cellplane.routing.decide import Decision, Refusal, RefusalCode, Route, decide, decide_request
 from cellplane.routing.decide_many import Decisions, decide_many
 from cellplane.routing.encode import encode, encode_overlay
+from cellplane.routing.frame import split_publication
 from cellplane.routing.keys import RequestKeys
 from cellplane.routing.table import RoutingTable
 
@@ -30,4 +31,5 @@ __all__ = [
     "decide_request",
     "encode",
     "encode_overlay",
+    "split_publication",
 ]

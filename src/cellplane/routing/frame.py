@@ -61,6 +61,22 @@ def read_header(data: memoryview, kind: int) -> Header:
     return Header(kind, epoch, base_epoch, base_sha256.hex() if has_base else "", section_count, stored.hex())
 
 
+def split_publication(data: bytes) -> tuple[bytes | None, bytes | None]:
+    """The base and the overlay of a publication: a base, a base followed by its overlay, or an overlay alone.
+
+    Raises:
+        TableError: it begins as neither, or is truncated. What it consists of is not checked further.
+    """
+    if len(data) < layout.HEADER_SIZE:
+        raise TableError(f"truncated: {len(data)} bytes, a header has {layout.HEADER_SIZE}")
+    magic, _, _, kind, _, _, file_length, *_ = layout.HEADER.unpack_from(data)
+    if magic != layout.MAGIC:
+        raise TableError("not a routing table: the magic bytes are missing")
+    if kind == layout.KIND_OVERLAY:
+        return None, data
+    return data[:file_length], data[file_length:] or None
+
+
 def read_directory(data: memoryview, section_count: int, needed: frozenset[Section]) -> dict[Section, SectionEntry]:
     """The sections of a file.
 

@@ -39,6 +39,11 @@ class RoutingTable:
         self.retry_after_seconds: int = base.retry_after_seconds
 
     @property
+    def tag(self) -> str:
+        """SHA-256, in hexadecimal digits, of the overlay, which names its base; of the base where there is none."""
+        return self.overlay_sha256 or self.sha256
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """Where a key is looked up, in order."""
         return (self.base,) if self._overlay is None else (self._overlay, self.base)

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from cellplane.errors import TableError
-from cellplane.routing import RoutingTable
+from cellplane.routing import RoutingTable, split_publication
 
 Misbehaviour = Callable[["Handler"], None]
 
@@ -22,6 +22,7 @@ class FakeControl:
         misbehave: answers table requests instead of the server, while it is set.
         report_misbehave: the same for reports.
         asked: the If-None-Match of each table request, with its time.
+        sent: bytes of each table that was sent.
         reports: the reports, with the router's name as ``id``.
     """
 
@@ -31,6 +32,7 @@ class FakeControl:
         self.misbehave: Misbehaviour | None = None
         self.report_misbehave: Misbehaviour | None = None
         self.asked: list[tuple[float, str | None]] = []
+        self.sent: list[int] = []
         self.reports: list[dict[str, Any]] = []
         self.reports_tried = 0
         self.url = ""
@@ -60,9 +62,24 @@ class FakeControl:
 
 def tag_of(data: bytes) -> str:
     try:
-        return f'"{RoutingTable(data).sha256}"'
+        return f'"{opened(data).tag}"'
     except TableError:
         return '"of no table"'
+
+
+def opened(data: bytes) -> RoutingTable:
+    base, overlay = split_publication(data)
+    assert base is not None, "a fake control plane publishes whole tables"
+    return RoutingTable(base, overlay)
+
+
+def needed(data: bytes, known_base: str) -> bytes:
+    """What of a publication somebody needs who has a base of this checksum."""
+    try:
+        base, overlay = split_publication(data)
+        return overlay if overlay and base and RoutingTable(base).sha256 == known_base else data
+    except TableError:
+        return data
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -87,6 +104,8 @@ class Handler(BaseHTTPRequestHandler):
         elif tag_of(data) == wanted:
             self.answer(304)
         else:
+            data = needed(data, parse_qs(url.query).get("base", [""])[0])
+            self.control.sent.append(len(data))
             self.answer(200, data)
 
     def do_POST(self) -> None:

@@ -103,4 +103,5 @@ class FakeEngine:
     def _check(self, stored: StoredTable) -> None:
         """The file that a proxy is told of is there, whole and of that epoch."""
         assert stored.path.is_absolute()
-        assert RoutingTable(stored.path.read_bytes()).epoch == stored.epoch == stored.table.epoch
+        overlay = None if stored.overlay_path is None else stored.overlay_path.read_bytes()
+        assert RoutingTable(stored.path.read_bytes(), overlay).epoch == stored.epoch == stored.table.epoch

@@ -4,17 +4,24 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cellplane.model import Cell, Fleet, Pool, Topology
+from cellplane.model import Cell, Fleet, Pool, Tenant, Topology
 from cellplane.router.agent import Agent
 from cellplane.router.metrics import AgentMetrics
 from cellplane.router.settings import RouterSettings
 from cellplane.router.source import ControlPlane
-from cellplane.routing import RoutingTable, compile_table, encode
+from cellplane.routing import (
+    PlacedTenants,
+    RoutingTable,
+    compile_overlay,
+    compile_table,
+    encode,
+    encode_overlay,
+)
 from unit.agent.fake_engine import FakeEngine
 
 
@@ -23,6 +30,15 @@ def table_of(epoch: int, port: int = 8001) -> bytes:
     """A table of this epoch; another port makes other bytes."""
     cells = (Cell("cell-1", "127.0.0.1", port),)
     return encode(compile_table(Topology(Fleet("shop"), cells, (Pool("default", ("cell-1",)),)), epoch))
+
+
+def overlay_on(base: bytes, epoch: int, tenant: str = "acme") -> bytes:
+    """A base, followed by an overlay that pins a tenant."""
+    table = RoutingTable(base)
+    cells = tuple(Cell(cell.id, cell.address, cell.port) for cell in table.cells)
+    fleet = Topology(Fleet("shop"), cells, (Pool("default", tuple(cell.id for cell in cells)),))
+    pinned = PlacedTenants.of(replace(fleet, tenants=(Tenant(tenant, ("cell-1",)),)))
+    return base + encode_overlay(compile_overlay(fleet, (table.epoch, table.sha256), epoch, pinned, ()))
 
 
 def sha256_of(data: bytes) -> str:

@@ -55,6 +55,10 @@ struct RawHeader {
 const METADATA: &[u8] = b"cellplane";
 const REFUSED: &[u8] = b"refused";
 
+/// Envoy's number for `source.address`: the downstream remote address, which is the one that it trusts of
+/// X-Forwarded-For where it was told to.
+const SOURCE_ADDRESS: u32 = 24;
+
 /// Envoy's object for a stream's filter.
 pub(super) type FilterPtr = *mut c_void;
 
@@ -78,6 +82,11 @@ extern "C" {
         total: *mut usize,
         healthy: *mut usize,
         degraded: *mut usize,
+    ) -> bool;
+    fn envoy_dynamic_module_callback_http_filter_get_attribute_string(
+        filter: FilterPtr,
+        attribute: u32,
+        result: *mut Buf,
     ) -> bool;
     fn envoy_dynamic_module_callback_http_send_response(
         filter: FilterPtr,
@@ -220,6 +229,16 @@ impl Stream for EnvoyStream {
             );
         }
         healthy
+    }
+
+    fn client_address(&self) -> &[u8] {
+        let mut address = Buf::none();
+        // SAFETY: see `new`. Envoy writes where its text is, or nothing. The text is part of the stream's own
+        // address object, which nobody replaces while the hook runs.
+        unsafe {
+            envoy_dynamic_module_callback_http_filter_get_attribute_string(self.filter, SOURCE_ADDRESS, &mut address);
+            address.as_slice()
+        }
     }
 
     fn mark_refused(&mut self) {

@@ -80,10 +80,13 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_per_route_config_new(
         match RouteConfig::load(unsafe { config.as_slice() }) {
             Ok(config) => {
                 let RouteConfig { table, epoch_text } = &config;
-                let (tenants, cells) = (table.tenant_count(), table.cell_count());
+                let ((entries, overlaid), cells) = (table.entry_counts(), table.base().cell_count());
                 log(
                     Level::Info,
-                    &format!("cellplane: routing table of epoch {epoch_text} opened: {tenants} entries, {cells} cells"),
+                    &format!(
+                        "cellplane: routing table of epoch {epoch_text} opened: {cells} cells, {entries} entries, \
+                         {overlaid} in the overlay"
+                    ),
                 );
                 Some(Box::new(config))
             }

@@ -2,14 +2,17 @@
 
 use super::*;
 use crate::stream::MAX_HEADERS;
-use crate::support::{Answer, FakeStream, TableWriter};
+use crate::support::{Answer, FakeStream, OverlayWriter, Source, TableWriter};
+use crate::table::Base;
+use crate::xxh32::xxh32;
+use std::sync::Arc;
 
 type Config = RouteConfig<Vec<u8>>;
 
 fn config(change: impl FnOnce(&mut TableWriter)) -> Config {
     let mut writer = TableWriter::sample();
     change(&mut writer);
-    RouteConfig::new(Table::new(writer.encode()).unwrap())
+    RouteConfig::new(Table::new(Arc::new(Base::new(writer.encode()).unwrap())))
 }
 
 fn routed(config: &Config, mut stream: FakeStream) -> FakeStream {
@@ -84,7 +87,7 @@ fn only_a_refused_request_is_marked_as_refused() {
 
 #[test]
 fn another_key_header_passes_and_overwrites_the_tenant() {
-    let config = config(|writer| writer.key_header = "x-org");
+    let config = config(|writer| writer.key_sources = vec![Source::header("x-org")]);
     let stream = routed(
         &config,
         FakeStream::new(
@@ -96,6 +99,56 @@ fn another_key_header_passes_and_overwrites_the_tenant() {
     assert_eq!(stream.values("x-tenant-id"), ["pinned"]);
     let answer = refused(Some(&config), FakeStream::new("GET", &[("x-tenant-id", "pinned")]));
     assert_eq!(answer.details, "cellplane_missing_key");
+}
+
+#[test]
+fn a_tenant_id_that_is_not_the_key_is_overwritten() {
+    let config = config(|writer| writer.key_sources = vec![Source::subdomain("tests"), Source::header("x-tenant-id")]);
+    let ask = |authority: &str, headers: &[(&str, &str)]| {
+        let mut stream = FakeStream::new("GET", headers);
+        stream.set(b":authority", authority.as_bytes());
+        routed(&config, stream).values("x-tenant-id").join(", ")
+    };
+    assert_eq!(ask("pinned.tests", &[("x-tenant-id", "other")]), "pinned");
+    assert_eq!(
+        ask("pinned.tests", &[("x-tenant-id", "other"), ("x-tenant-id", "pinned")]),
+        "pinned"
+    );
+    assert_eq!(ask("PINNED.tests", &[("x-tenant-id", "PINNED")]), "pinned");
+    assert_eq!(ask("pinned.tests", &[]), "pinned");
+    assert_eq!(ask("tests", &[("x-tenant-id", "other")]), "other");
+}
+
+#[test]
+fn a_request_without_a_key_names_its_cell_and_epoch_only() {
+    // Every third slot has the second shard; the cells of the others are the first, and one in maintenance.
+    let by_source = ["cell-1", "cell-2", "cell-1"][(xxh32(b"192.0.2.1") & 0xFFFF) as usize % 3];
+    for (code, cell) in [(1, "cell-2"), (2, by_source)] {
+        let config = config(|writer| {
+            writer.key_sources = vec![Source::path("/t/"), Source::header("x-tenant-id")];
+            writer.missing_key = code;
+            writer.default_shard = Some(1).filter(|_| code == 1);
+        });
+        let mut stream = FakeStream::new("POST", &[("x-tenant-id", ""), ("x-cell-id", "cell-4")]);
+        stream.address = "192.0.2.1:50000";
+        let stream = routed(&config, stream);
+        assert_eq!(stream.values("x-cell-id"), [cell]);
+        assert_eq!(stream.values("x-cell-epoch"), ["17"]);
+        assert_eq!(stream.values("x-tenant-id"), [""; 0]);
+    }
+}
+
+#[test]
+fn an_overlay_changes_tenants_and_the_epoch() {
+    let base = TableWriter::sample().encode();
+    let overlay = OverlayWriter::sample(&base).encode();
+    let base = Arc::new(Base::new(base).unwrap());
+    let config = RouteConfig::new(Table::with_overlay(base, overlay).unwrap());
+    for (key, cell) in [("pinned", "cell-2"), ("arrived", "cell-1"), ("quarantined", "cell-2")] {
+        let stream = routed(&config, FakeStream::new("GET", &[("x-tenant-id", key)]));
+        assert_eq!(stream.values("x-cell-id"), [cell], "{key}");
+        assert_eq!(stream.values("x-cell-epoch"), ["18"]);
+    }
 }
 
 #[test]

@@ -30,3 +30,8 @@ impl fmt::Display for TableError {
 }
 
 impl std::error::Error for TableError {}
+
+/// What an index may be.
+pub(super) fn below(limit: usize) -> String {
+    format!("less than {limit}")
+}

@@ -1,14 +1,12 @@
 //! Offsets of the fields inside of an entry, and the values that mean something else than an index.
 
-/// A `StrRef` has its length behind its offset.
-pub(super) const STR_REF_LENGTH: usize = 4;
-
 pub(super) mod fleet {
     pub(crate) const NAME: usize = 0;
-    pub(crate) const KEY_HEADER: usize = 8;
     pub(crate) const DEFAULT_POOL: usize = 16;
     pub(crate) const UNKNOWN_TENANT: usize = 18;
+    pub(crate) const MISSING_KEY: usize = 19;
     pub(crate) const RETRY_AFTER_S: usize = 20;
+    pub(crate) const DEFAULT_SHARD: usize = 24;
 }
 
 pub(super) mod cell {
@@ -23,6 +21,11 @@ pub(super) mod cell {
 pub(super) mod pool {
     pub(crate) const NAME: usize = 0;
     pub(crate) const FIRST_SLOT: usize = 8;
+}
+
+pub(super) mod key_source {
+    pub(crate) const NAME: usize = 0;
+    pub(crate) const KIND: usize = 8;
 }
 
 pub(super) mod tenant {
@@ -41,5 +44,11 @@ pub(super) const SHARD_PLACE_BYTES: usize = 2;
 /// An unused place of a shard.
 pub(super) const NO_CELL: u16 = 0xFFFF;
 
-/// A tenant without an assignment.
+/// A tenant without an assignment, or a fleet without a default shard.
 pub(super) const NO_SHARD: u32 = 0xFFFF_FFFF;
+
+/// A pool without slots.
+pub(super) const NO_SLOTS: u32 = 0xFFFF_FFFF;
+
+/// The state of a key that has no entry any more: in overlays only.
+pub(super) const GONE: u8 = 255;

@@ -15,7 +15,8 @@ pub(super) fn u64_at(bytes: &[u8], offset: usize) -> u64 {
     u64::from_le_bytes(array_at(bytes, offset))
 }
 
-fn array_at<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
+/// The `N` bytes at `offset`.
+pub(super) fn array_at<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
     let mut array = [0; N];
     array.copy_from_slice(&bytes[offset..offset + N]);
     array

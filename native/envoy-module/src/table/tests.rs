@@ -1,7 +1,8 @@
 //! What opens as a table, and what does not.
 
 use super::*;
-use crate::support::{assemble, seal, section_offset, SectionBytes, TableWriter, TenantRow};
+use crate::support::{assemble, seal, section_offset, Identity, SectionBytes, Source, TableWriter, TenantRow};
+use crate::xxh32::xxh32;
 
 const FLEET: usize = 1;
 const CELLS: usize = 2;
@@ -10,13 +11,26 @@ const SLOTS: usize = 4;
 const SHARDS: usize = 5;
 const TENANTS: usize = 6;
 const TENANT_INDEX: usize = 7;
+const KEY_SOURCES: usize = 8;
 
 fn open(file: Vec<u8>) -> Table<Vec<u8>> {
-    Table::new(file).unwrap()
+    Table::new(Arc::new(Base::new(file).unwrap()))
 }
 
 fn refusal(file: Vec<u8>) -> String {
-    Table::new(file).map(|_| ()).unwrap_err().to_string()
+    Base::new(file).map(|_| ()).unwrap_err().to_string()
+}
+
+fn refusal_of(change: impl FnOnce(&mut TableWriter)) -> String {
+    let mut writer = TableWriter::sample();
+    change(&mut writer);
+    refusal(writer.encode())
+}
+
+/// The cells of the shard that a key is assigned to.
+fn assigned(table: &Table<Vec<u8>>, key: &[u8]) -> Vec<u16> {
+    let tenant = table.tenant(key, xxh32(key)).expect("an entry");
+    tenant.shard.expect("an assignment").cells().collect()
 }
 
 /// The refusal of the sample with `bytes` written at `offset`, its checksum mended.
@@ -36,23 +50,137 @@ fn refusal_inside(section: usize, offset: usize, bytes: &[u8]) -> String {
 fn refusal_of_sections(change: impl FnOnce(&mut Vec<SectionBytes>)) -> String {
     let mut sections = TableWriter::sample().sections();
     change(&mut sections);
-    refusal(assemble(17, &sections))
+    refusal(assemble(&Identity::base(17), &sections))
 }
 
 #[test]
 fn a_table_gives_what_was_written() {
-    let table = open(TableWriter::sample().encode());
-    assert_eq!(table.epoch(), 17);
-    assert_eq!(table.key_header(), b"x-tenant-id");
-    assert_eq!(table.default_pool(), 1);
-    assert_eq!(table.retry_after_s(), 3);
-    assert!(!table.refuses_unknown_tenants());
-    assert_eq!((table.cell_count(), table.tenant_count()), (4, 6));
-    assert_eq!(table.cell_id(3), "cell-4");
-    assert_eq!(table.cell_status(2), CellStatus::Maintenance);
-    assert_eq!(table.pool_name(0), "enterprise");
-    assert_eq!((table.shard_of_slot(0, 5), table.shard_of_slot(1, 5)), (3, 2));
-    assert_eq!(table.shard(3).collect::<Vec<_>>(), [3, 1, 0]);
+    let mut writer = TableWriter::sample();
+    writer.key_sources = vec![
+        Source::header("x-org"),
+        Source::subdomain("example.com"),
+        Source::path("/t/"),
+    ];
+    let table = open(writer.encode());
+    assert_eq!((table.epoch(), table.entry_counts()), (17, (6, 0)));
+    let base = table.base();
+    let Policy {
+        default_pool,
+        unknown_tenant,
+        missing_key,
+        default_shard,
+        retry_after_s,
+    } = *base.policy();
+    assert_eq!((default_pool, retry_after_s, default_shard), (1, 3, None));
+    assert_eq!(
+        (unknown_tenant, missing_key),
+        (UnknownTenant::Slot, MissingKey::Refused)
+    );
+    let sources: Vec<_> = base.key_sources().iter().map(|source| source.kind).collect();
+    assert_eq!(
+        sources,
+        [KeySourceKind::Header, KeySourceKind::Subdomain, KeySourceKind::Path]
+    );
+    assert_eq!(base.key_sources()[1].name, b"example.com");
+    assert_eq!(base.cell_count(), 4);
+    assert_eq!(base.cell_id(3), "cell-4");
+    assert_eq!(base.cell_status(2), CellStatus::Maintenance);
+    assert_eq!(base.pool_name(0), "enterprise");
+    let cells_of_slot = |pool| base.shard_of_slot(pool, 5).unwrap().cells().collect::<Vec<_>>();
+    assert_eq!(cells_of_slot(0), [3, 1, 0]);
+    assert_eq!(cells_of_slot(1), [2, 0]);
+}
+
+#[test]
+fn a_pool_may_have_no_slots() {
+    let mut writer = TableWriter::sample();
+    writer.pools[0].1 = None;
+    let table = open(writer.encode());
+    assert_eq!(table.base().shard_of_slot(0, 5), None);
+    assert_eq!(table.base().shard_of_slot(1, 5).unwrap().first(), 2);
+}
+
+#[test]
+fn a_default_shard_is_there_exactly_where_it_is_needed() {
+    for (unknown_tenant, missing_key) in [(2, 0), (2, 1), (0, 1)] {
+        let with = |shard: Option<u32>| TableWriter {
+            unknown_tenant,
+            missing_key,
+            default_shard: shard,
+            ..TableWriter::sample()
+        };
+        let table = open(with(Some(3)).encode());
+        assert_eq!(table.base().policy().default_shard.unwrap().first(), 3);
+        let refused = "FLEET.default_shard: expected less than 5, found ";
+        assert_eq!(refusal(with(None).encode()), format!("{refused}4294967295"));
+        assert_eq!(refusal(with(Some(5)).encode()), format!("{refused}5"));
+    }
+    assert_eq!(
+        refusal_of(|writer| writer.default_shard = Some(0)),
+        "FLEET.default_shard: expected FFFFFFFF, as nothing needs one, found 0"
+    );
+}
+
+#[test]
+fn the_default_pool_has_slots_where_they_are_needed() {
+    let refused = "FLEET.default_pool: expected a pool with slots, which unknown tenants or missing keys need, found 1";
+    for (unknown_tenant, missing_key) in [(0, 0), (1, 2)] {
+        let message = refusal_of(|writer| {
+            writer.pools[1].1 = None;
+            writer.unknown_tenant = unknown_tenant;
+            writer.missing_key = missing_key;
+        });
+        assert_eq!(message, refused);
+    }
+    let mut writer = TableWriter::sample();
+    writer.pools[1].1 = None;
+    writer.unknown_tenant = 1;
+    open(writer.encode());
+}
+
+#[test]
+fn key_sources_are_known_and_well_formed() {
+    for (source, reason) in [
+        (Source(0, "x"), "kind: expected 1 to 3, found 0"),
+        (Source(4, "sub"), "kind: expected 1 to 3, found 4"),
+        (Source(5, "cell"), "kind: expected 1 to 3, found 5"),
+        (
+            Source::header(""),
+            "name: expected a header's name in lower case, found \"\"",
+        ),
+        (
+            Source::header("X-Org"),
+            "name: expected a header's name in lower case, ",
+        ),
+        (Source::header("-x"), "name: expected a header's name in lower case, "),
+        (
+            Source::header(":path"),
+            "name: expected a header's name in lower case, ",
+        ),
+        (Source::subdomain(""), "name: expected a domain in lower case, "),
+        (
+            Source::subdomain("Example.com"),
+            "name: expected a domain in lower case, ",
+        ),
+        (
+            Source::subdomain("example.com."),
+            "name: expected a domain in lower case, ",
+        ),
+        (Source::path(""), "name: expected a path from / to /, "),
+        (Source::path("/t"), "name: expected a path from / to /, "),
+        (Source::path("t/"), "name: expected a path from / to /, "),
+        (Source::path("/t?/"), "name: expected a path from / to /, "),
+    ] {
+        let message = refusal_of(|writer| writer.key_sources.push(source.clone()));
+        assert!(message.starts_with(&format!("KEY_SOURCES[1].{reason}")), "{message}");
+    }
+    for count in [0, 9] {
+        let message = refusal_of(|writer| writer.key_sources = vec![Source::path("/"); count]);
+        assert_eq!(message, format!("KEY_SOURCES: expected 1 to 8 entries, found {count}"));
+    }
+    let mut writer = TableWriter::sample();
+    writer.key_sources = vec![Source::path("/"); 8];
+    open(writer.encode());
 }
 
 #[test]
@@ -68,14 +196,8 @@ fn tenants_are_found_whatever_the_size_of_the_index() {
         let table = open(writer.encode());
         for (n, tenant) in writer.tenants.iter().enumerate() {
             let found = table.tenant(&tenant.key, xxh32(&tenant.key)).unwrap();
-            assert_eq!(
-                found,
-                Tenant {
-                    shard: Some(n as u32 % 5),
-                    pool: 0,
-                    state: TenantState::Active
-                }
-            );
+            assert_eq!((found.pool, found.state), (0, TenantState::Active));
+            assert_eq!(assigned(&table, &tenant.key), writer.shards[n % 5]);
         }
         for n in 500..1_000 {
             let key = format!("t{n}").into_bytes();
@@ -110,13 +232,13 @@ fn a_minor_version_may_append_fields_and_sections() {
         entry_bytes: 3,
         bytes: vec![7; 9],
     });
-    let mut file = assemble(17, &sections);
+    let mut file = assemble(&Identity::base(17), &sections);
     file[10] = 5;
     seal(&mut file);
     let table = open(file);
-    assert_eq!(table.cell_id(3), "cell-4");
-    assert_eq!(table.shard(3).collect::<Vec<_>>(), [3, 1, 0]);
-    assert_eq!(table.tenant(b"pinned", xxh32(b"pinned")).unwrap().shard, Some(3));
+    assert_eq!(table.base().cell_id(3), "cell-4");
+    assert_eq!(table.base().key_sources()[0].name, b"x-tenant-id");
+    assert_eq!(assigned(&table, b"pinned"), [3, 1, 0]);
 }
 
 #[test]
@@ -155,7 +277,7 @@ fn the_directory_is_sorted_inside_the_file_and_consistent() {
     let twice = refusal_of_sections(|sections| sections[FLEET].bytes.extend([0; 64]));
     assert_eq!(twice, "FLEET: expected 1 entry, found 2");
     assert!(patch(TENANT_INDEX, 23, &[255]).starts_with("TENANT_INDEX: expected a length of "));
-    assert!(refusal_of_sections(|sections| sections.truncate(7)).contains("expected TENANT_INDEX, found no such"));
+    assert!(refusal_of_sections(|sections| sections.truncate(8)).contains("expected KEY_SOURCES, found no such"));
     assert!(refusal_of_sections(|sections| {
         sections.push(SectionBytes {
             code: 99,
@@ -173,7 +295,7 @@ fn the_directory_is_sorted_inside_the_file_and_consistent() {
     file.truncate(256);
     file[32..40].copy_from_slice(&256u64.to_le_bytes());
     seal(&mut file);
-    assert!(refusal(file).starts_with("directory: expected 8 sections in 384 bytes"));
+    assert!(refusal(file).starts_with("directory: expected 9 sections in 416 bytes"));
 }
 
 #[test]
@@ -184,16 +306,20 @@ fn every_reference_and_code_is_in_its_range() {
             "FLEET.name: expected text inside the ",
         ),
         (
-            refusal_inside(FLEET, 12, &[255; 4]),
-            "FLEET.key_header: expected text inside the ",
+            refusal_inside(KEY_SOURCES, 4, &[255; 4]),
+            "KEY_SOURCES[0].name: expected text inside the ",
         ),
         (
             refusal_inside(FLEET, 16, &[2]),
             "FLEET.default_pool: expected less than 2, found 2",
         ),
         (
-            refusal_inside(FLEET, 18, &[2]),
-            "FLEET.unknown_tenant: expected 0 or 1, found 2",
+            refusal_inside(FLEET, 18, &[3]),
+            "FLEET.unknown_tenant: expected 0 to 2, found 3",
+        ),
+        (
+            refusal_inside(FLEET, 19, &[3]),
+            "FLEET.missing_key: expected 0 to 2, found 3",
         ),
         (
             refusal_inside(CELLS, 0, &[255; 4]),
@@ -272,6 +398,10 @@ fn every_reference_and_code_is_in_its_range() {
             "TENANTS[0].state: expected less than 4, found 4",
         ),
         (
+            refusal_inside(TENANTS, 14, &[255]),
+            "TENANTS[0].state: expected less than 4, found 255",
+        ),
+        (
             refusal_inside(TENANT_INDEX, 0, &[1]),
             "TENANT_INDEX[0]: expected 0, found 1",
         ),
@@ -310,7 +440,7 @@ fn cells_and_tenants_are_sorted_and_stand_once() {
     };
     let mut sections = writer.sections();
     sections[TENANTS].bytes.rotate_left(16);
-    assert!(refusal(assemble(17, &sections)).contains("expected entries sorted by (hash, key)"));
+    assert!(refusal(assemble(&Identity::base(17), &sections)).contains("expected entries sorted by (hash, key)"));
 }
 
 #[test]
@@ -320,7 +450,8 @@ fn text_is_utf_8() {
     let key_bytes: usize = writer.tenants.iter().map(|tenant| tenant.key.len()).sum();
     // The fleet's name is the first text behind the keys.
     sections[0].bytes[key_bytes] = 0xFF;
-    assert!(refusal(assemble(17, &sections)).starts_with("FLEET.name: expected UTF-8, found invalid utf-8"));
+    assert!(refusal(assemble(&Identity::base(17), &sections))
+        .starts_with("FLEET.name: expected UTF-8, found invalid utf-8"));
 }
 
 #[test]

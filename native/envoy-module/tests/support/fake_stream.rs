@@ -16,6 +16,8 @@ pub struct Answer {
 pub struct FakeStream {
     pub request: Vec<(Vec<u8>, Vec<u8>)>,
     pub trailers: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The client's address, as Envoy shows it.
+    pub address: &'static str,
     /// Cells whose cluster has no healthy host.
     pub down: Vec<&'static str>,
     pub answer: Option<Answer>,
@@ -102,6 +104,10 @@ impl Stream for FakeStream {
 
     fn clear_route_cache(&mut self) {
         self.cluster = self.cluster_header();
+    }
+
+    fn client_address(&self) -> &[u8] {
+        self.address.as_bytes()
     }
 
     fn mark_refused(&mut self) {

@@ -4,6 +4,7 @@ use cellplane_envoy::sha256::sha256;
 use cellplane_envoy::xxh32::xxh32;
 
 const HEADER_BYTES: usize = 128;
+const CHECKSUM_AT: usize = 96;
 const DIRECTORY_ENTRY_BYTES: usize = 32;
 const ALIGNMENT: usize = 64;
 const CRITICAL: u32 = 1;
@@ -29,16 +30,36 @@ impl TenantRow {
     }
 }
 
-/// A pool's name, and the shard of each slot.
-pub type Pool = (&'static str, fn(u32) -> u32);
+/// A pool's name, and the shard of each slot, where it has slots.
+pub type Pool = (&'static str, Option<fn(u32) -> u32>);
 
-/// What a table says. All indexes and codes are those of the format.
+/// Where a key may stand: the code of a kind, and a name.
+#[derive(Clone)]
+pub struct Source(pub u8, pub &'static str);
+
+impl Source {
+    pub fn header(name: &'static str) -> Self {
+        Self(1, name)
+    }
+
+    pub fn subdomain(name: &'static str) -> Self {
+        Self(2, name)
+    }
+
+    pub fn path(name: &'static str) -> Self {
+        Self(3, name)
+    }
+}
+
+/// What a base says. All indexes and codes are those of the format.
 #[derive(Clone)]
 pub struct TableWriter {
     pub epoch: u64,
-    pub key_header: &'static str,
+    pub key_sources: Vec<Source>,
     pub default_pool: u16,
     pub unknown_tenant: u8,
+    pub missing_key: u8,
+    pub default_shard: Option<u32>,
     pub retry_after_s: u32,
     /// Id and status.
     pub cells: Vec<(&'static str, u8)>,
@@ -46,7 +67,7 @@ pub struct TableWriter {
     pub shards: Vec<Vec<u16>>,
     pub tenants: Vec<TenantRow>,
     pub index_bits: u32,
-    /// Bytes that a later minor version appends to each entry of FLEET, CELLS, POOLS, SHARDS and TENANTS.
+    /// Bytes that a later minor version appends to each entry of the sections that may grow.
     pub appended_bytes: usize,
 }
 
@@ -64,12 +85,14 @@ impl TableWriter {
     pub fn sample() -> Self {
         Self {
             epoch: 17,
-            key_header: "x-tenant-id",
+            key_sources: vec![Source::header("x-tenant-id")],
             default_pool: 1,
             unknown_tenant: 0,
+            missing_key: 0,
+            default_shard: None,
             retry_after_s: 3,
             cells: vec![("cell-1", 1), ("cell-2", 2), ("cell-3", 4), ("cell-4", 3)],
-            pools: vec![("enterprise", |_| 3), ("shared", |slot| slot % 3)],
+            pools: vec![("enterprise", Some(|_| 3)), ("shared", Some(|slot| slot % 3))],
             shards: vec![vec![0], vec![1], vec![2, 0], vec![3, 1, 0], vec![2]],
             tenants: vec![
                 TenantRow::new("pinned", Some(3), 1, 0),
@@ -86,21 +109,17 @@ impl TableWriter {
 
     /// The table as a file.
     pub fn encode(&self) -> Vec<u8> {
-        assemble(self.epoch, &self.sections())
+        assemble(&Identity::base(self.epoch), &self.sections())
     }
 
-    /// All eight sections, in their order.
+    /// All nine sections, in their order.
     pub fn sections(&self) -> Vec<SectionBytes> {
-        let mut strings = Vec::new();
-        let mut tenants = self.tenants.clone();
-        tenants.sort_by_key(|tenant| (xxh32(&tenant.key), tenant.key.clone()));
-        let tenant_rows = self.rows(&tenants, |row, tenant| {
-            put_u32(row, xxh32(&tenant.key));
-            put_u32(row, strings.len() as u32);
-            put_u32(row, tenant.shard.unwrap_or(u32::MAX));
-            row.extend([tenant.key.len() as u8, tenant.pool, tenant.state, 0]);
-            strings.extend(&tenant.key);
-        });
+        let TenantSections {
+            mut strings,
+            shards,
+            tenants,
+            index,
+        } = TenantSections::new(&self.shards, &self.tenants, self.index_bits, self.appended_bytes);
         let mut text = |row: &mut Vec<u8>, text: &str| {
             put_u32(row, strings.len() as u32);
             put_u32(row, text.len() as u32);
@@ -108,10 +127,11 @@ impl TableWriter {
         };
         let fleet = self.rows(&[()], |row, _| {
             text(row, "tests");
-            text(row, self.key_header);
+            row.resize(16, 0);
             row.extend(self.default_pool.to_le_bytes());
-            row.extend([self.unknown_tenant, 0]);
+            row.extend([self.unknown_tenant, self.missing_key]);
             put_u32(row, self.retry_after_s);
+            put_u32(row, self.default_shard.unwrap_or(u32::MAX));
             row.resize(64, 0);
         });
         let cells = self.rows(&self.cells, |row, (id, status)| {
@@ -123,31 +143,21 @@ impl TableWriter {
             put_u32(row, 1000);
             row.resize(64, 0);
         });
-        let mut first_slot = 0;
-        let pools = self.rows(&self.pools, |row, (name, _)| {
+        let mut slots = Vec::new();
+        let pools = self.rows(&self.pools, |row, (name, shard_of_slot)| {
             text(row, name);
-            put_u32(row, first_slot);
+            put_u32(row, shard_of_slot.map_or(u32::MAX, |_| (slots.len() / 4) as u32));
             row.push(1);
             row.resize(32, 0);
-            first_slot += SLOTS_PER_POOL;
+            if let Some(shard_of_slot) = shard_of_slot {
+                (0..SLOTS_PER_POOL).for_each(|slot| put_u32(&mut slots, shard_of_slot(slot)));
+            }
         });
-        let mut slots = Vec::new();
-        for (_, shard_of_slot) in &self.pools {
-            (0..SLOTS_PER_POOL).for_each(|slot| put_u32(&mut slots, shard_of_slot(slot)));
-        }
-        let shards = self.rows(&self.shards, |row, shard| {
-            shard.iter().for_each(|cell| row.extend(cell.to_le_bytes()));
-            row.resize(16, 0xFF);
+        let key_sources = self.rows(&self.key_sources, |row, Source(kind, name)| {
+            text(row, name);
+            row.push(*kind);
+            row.resize(16, 0);
         });
-        let mut index = Vec::new();
-        for bucket in 0..=1u64 << self.index_bits {
-            let first_hash = bucket << (32 - self.index_bits);
-            let first = tenants
-                .iter()
-                .take_while(|tenant| u64::from(xxh32(&tenant.key)) < first_hash)
-                .count();
-            put_u32(&mut index, first as u32);
-        }
         let sections = [
             (1, 0, strings),
             (64, self.appended_bytes, fleet),
@@ -155,36 +165,179 @@ impl TableWriter {
             (32, self.appended_bytes, pools),
             (4, 0, slots),
             (16, self.appended_bytes, shards),
-            (16, self.appended_bytes, tenant_rows),
+            (16, self.appended_bytes, tenants),
             (4, 0, index),
+            (16, self.appended_bytes, key_sources),
         ];
         sections
             .into_iter()
             .zip(1..)
-            .map(|((entry_bytes, appended, bytes), code)| SectionBytes {
-                code,
-                flags: CRITICAL,
-                entry_bytes: entry_bytes + appended,
-                bytes,
-            })
+            .map(|((entry_bytes, appended, bytes), code)| critical(code, entry_bytes + appended, bytes))
             .collect()
     }
 
-    fn rows<T>(&self, values: &[T], mut write: impl FnMut(&mut Vec<u8>, &T)) -> Vec<u8> {
-        let mut rows = Vec::new();
-        for value in values {
-            let mut row = Vec::new();
-            write(&mut row, value);
-            // What an old reader must stride over, not take for zeros.
-            row.resize(row.len() + self.appended_bytes, 0xA5);
-            rows.extend(row);
+    fn rows<T>(&self, values: &[T], write: impl FnMut(&mut Vec<u8>, &T)) -> Vec<u8> {
+        rows(self.appended_bytes, values, write)
+    }
+}
+
+/// What an overlay says. Its shards are its own, its cells and pools those of the base.
+#[derive(Clone)]
+pub struct OverlayWriter {
+    pub epoch: u64,
+    pub base_epoch: u64,
+    pub base_sha256: [u8; 32],
+    pub shards: Vec<Vec<u16>>,
+    pub tenants: Vec<TenantRow>,
+    pub index_bits: u32,
+    pub appended_bytes: usize,
+}
+
+impl OverlayWriter {
+    /// The state of a key without an entry.
+    pub const GONE: u8 = 255;
+
+    /// A change of each kind to the sample table: a tenant more, one elsewhere, one in another state, one less.
+    pub fn sample(base: &[u8]) -> Self {
+        Self {
+            shards: vec![vec![1], vec![0, 3]],
+            tenants: vec![
+                TenantRow::new("arrived", Some(1), 0, 0),
+                TenantRow::new("pinned", Some(0), 1, 0),
+                TenantRow::new("suspended", None, 1, 0),
+                TenantRow::new("enterprise", None, 0, Self::GONE),
+            ],
+            index_bits: 1,
+            ..Self::empty(base)
         }
-        rows
+    }
+
+    /// No change to this base.
+    pub fn empty(base: &[u8]) -> Self {
+        Self {
+            epoch: 18,
+            base_epoch: 17,
+            base_sha256: base[CHECKSUM_AT..HEADER_BYTES].try_into().unwrap(),
+            shards: vec![],
+            tenants: vec![],
+            index_bits: 0,
+            appended_bytes: 0,
+        }
+    }
+
+    /// The overlay as a file.
+    pub fn encode(&self) -> Vec<u8> {
+        assemble(&self.identity(), &self.sections())
+    }
+
+    pub fn identity(&self) -> Identity {
+        Identity {
+            kind: 2,
+            epoch: self.epoch,
+            base_epoch: self.base_epoch,
+            base_sha256: self.base_sha256,
+        }
+    }
+
+    /// All four sections, in their order.
+    pub fn sections(&self) -> Vec<SectionBytes> {
+        let TenantSections {
+            strings,
+            shards,
+            tenants,
+            index,
+        } = TenantSections::new(&self.shards, &self.tenants, self.index_bits, self.appended_bytes);
+        vec![
+            critical(1, 1, strings),
+            critical(6, 16 + self.appended_bytes, shards),
+            critical(7, 16 + self.appended_bytes, tenants),
+            critical(8, 4, index),
+        ]
+    }
+}
+
+/// The sections that bases and overlays have both. STRINGS holds the keys only.
+struct TenantSections {
+    strings: Vec<u8>,
+    shards: Vec<u8>,
+    tenants: Vec<u8>,
+    index: Vec<u8>,
+}
+
+impl TenantSections {
+    fn new(shards: &[Vec<u16>], tenants: &[TenantRow], index_bits: u32, appended_bytes: usize) -> Self {
+        let mut sorted = tenants.to_vec();
+        sorted.sort_by_key(|tenant| (xxh32(&tenant.key), tenant.key.clone()));
+        let mut strings = Vec::new();
+        let tenants = rows(appended_bytes, &sorted, |row, tenant| {
+            put_u32(row, xxh32(&tenant.key));
+            put_u32(row, strings.len() as u32);
+            put_u32(row, tenant.shard.unwrap_or(u32::MAX));
+            row.extend([tenant.key.len() as u8, tenant.pool, tenant.state, 0]);
+            strings.extend(&tenant.key);
+        });
+        let shards = rows(appended_bytes, shards, |row, shard| {
+            shard.iter().for_each(|cell| row.extend(cell.to_le_bytes()));
+            row.resize(16, 0xFF);
+        });
+        let mut index = Vec::new();
+        for bucket in 0..=1u64 << index_bits {
+            let first_hash = bucket << (32 - index_bits);
+            let before = |tenant: &&TenantRow| u64::from(xxh32(&tenant.key)) < first_hash;
+            put_u32(&mut index, sorted.iter().take_while(before).count() as u32);
+        }
+        Self {
+            strings,
+            shards,
+            tenants,
+            index,
+        }
+    }
+}
+
+fn critical(code: u32, entry_bytes: usize, bytes: Vec<u8>) -> SectionBytes {
+    SectionBytes {
+        code,
+        flags: CRITICAL,
+        entry_bytes,
+        bytes,
+    }
+}
+
+fn rows<T>(appended_bytes: usize, values: &[T], mut write: impl FnMut(&mut Vec<u8>, &T)) -> Vec<u8> {
+    let mut rows = Vec::new();
+    for value in values {
+        let mut row = Vec::new();
+        write(&mut row, value);
+        // What an old reader must stride over, not take for zeros.
+        row.resize(row.len() + appended_bytes, 0xA5);
+        rows.extend(row);
+    }
+    rows
+}
+
+/// What a header says of its file.
+#[derive(Clone)]
+pub struct Identity {
+    pub kind: u32,
+    pub epoch: u64,
+    pub base_epoch: u64,
+    pub base_sha256: [u8; 32],
+}
+
+impl Identity {
+    pub fn base(epoch: u64) -> Self {
+        Self {
+            kind: 1,
+            epoch,
+            base_epoch: 0,
+            base_sha256: [0; 32],
+        }
     }
 }
 
 /// A file of these sections.
-pub fn assemble(epoch: u64, sections: &[SectionBytes]) -> Vec<u8> {
+pub fn assemble(identity: &Identity, sections: &[SectionBytes]) -> Vec<u8> {
     let mut file = vec![0; HEADER_BYTES + DIRECTORY_ENTRY_BYTES * sections.len()];
     pad(&mut file);
     for (place, section) in sections.iter().enumerate() {
@@ -202,8 +355,10 @@ pub fn assemble(epoch: u64, sections: &[SectionBytes]) -> Vec<u8> {
     }
     file[..8].copy_from_slice(b"\x89CPT\r\n\x1a\n");
     file[8] = 1;
-    file[12] = 1;
-    file[16..24].copy_from_slice(&epoch.to_le_bytes());
+    file[12..16].copy_from_slice(&identity.kind.to_le_bytes());
+    file[16..24].copy_from_slice(&identity.epoch.to_le_bytes());
+    file[24..32].copy_from_slice(&identity.base_epoch.to_le_bytes());
+    file[48..80].copy_from_slice(&identity.base_sha256);
     let length = file.len() as u64;
     file[32..40].copy_from_slice(&length.to_le_bytes());
     file[40] = sections.len() as u8;
@@ -214,8 +369,8 @@ pub fn assemble(epoch: u64, sections: &[SectionBytes]) -> Vec<u8> {
 /// Mends the checksum of a file that a test has changed.
 pub fn seal(file: &mut [u8]) {
     if file.len() >= HEADER_BYTES {
-        let checksum = sha256(&[&file[..96], &file[HEADER_BYTES..]]);
-        file[96..HEADER_BYTES].copy_from_slice(&checksum);
+        let checksum = sha256(&[&file[..CHECKSUM_AT], &file[HEADER_BYTES..]]);
+        file[CHECKSUM_AT..HEADER_BYTES].copy_from_slice(&checksum);
     }
 }
 

@@ -55,6 +55,7 @@ class EnvoyEngine:
     async def start(self, stored: StoredTable) -> None:
         """See Engine. The files are written before Envoy is looked for: one that runs takes them as a change."""
         adopted = await self._adopt()
+        clusters = resources.clusters(stored.table, self._settings)
         listeners = resources.listeners(self._settings)
         self._write(_LISTENERS_FILE, listeners)
         self._write_table(stored)
@@ -63,7 +64,8 @@ class EnvoyEngine:
             self._process.start(self._bootstrap())
             await self._connect()
         try:
-            await self._wait_until_live(version_of(stored.table), str(listeners["version_info"]))
+            wanted = (str(clusters["version_info"]), version_of(stored.table), str(listeners["version_info"]))
+            await self._wait_until_live(wanted)
         except RouterError:
             if not adopted:
                 await self._process.stop()
@@ -73,21 +75,21 @@ class EnvoyEngine:
     async def apply(self, stored: StoredTable) -> None:
         """See Engine. Cells come before the routes that name them, and go after."""
         assert self._live is not None
-        both = resources.clusters(stored.table, self._settings, leaving=self._live.table)
-        await self._give_clusters(both)
+        same_cells = stored.table.cells == self._live.table.cells
+        if not same_cells:
+            await self._give_clusters(resources.clusters(stored.table, self._settings, leaving=self._live.table))
         before = await self._admin.running()
         log_start = self._log_size()
         version = version_of(stored.table)
-        self._write(_ROUTES_FILE, resources.routes(stored.table, stored.path, self._settings))
+        self._write(_ROUTES_FILE, resources.routes(stored, self._settings))
         await self._settle(
             log_start,
             taken=lambda running: running.routes_version == version,
             refused=lambda running: running.routes_rejected > before.routes_rejected,
         )
         self._live = stored
-        only = resources.clusters(stored.table, self._settings)
-        if only["version_info"] != both["version_info"]:
-            await self._give_clusters(only)
+        if not same_cells:
+            await self._give_clusters(resources.clusters(stored.table, self._settings))
 
     def alive(self) -> bool:
         """See Engine."""
@@ -175,7 +177,8 @@ class EnvoyEngine:
         assert self._live is not None
         self._write_table(self._live)
 
-    async def _wait_until_live(self, table_version: str, listeners_version: str) -> None:
+    async def _wait_until_live(self, wanted: tuple[str, str, str]) -> None:
+        """Wait until Envoy runs these versions of clusters, routes and listeners."""
         problem = "it did not answer"
         try:
             async with asyncio.timeout(self._settings.start_timeout_seconds):
@@ -186,7 +189,6 @@ class EnvoyEngine:
                         info = await self._admin.server_info()
                         running = await self._admin.running()
                         versions = (running.clusters_version, running.routes_version, running.listeners_version)
-                        wanted = (table_version, table_version, listeners_version)
                         if info.get("state") == "LIVE" and versions == wanted and running.listeners_active:
                             return
                         problem = f"it is {info.get('state')} with {running}"
@@ -199,7 +201,7 @@ class EnvoyEngine:
 
     def _write_table(self, stored: StoredTable) -> None:
         self._write(_CLUSTERS_FILE, resources.clusters(stored.table, self._settings))
-        self._write(_ROUTES_FILE, resources.routes(stored.table, stored.path, self._settings))
+        self._write(_ROUTES_FILE, resources.routes(stored, self._settings))
 
     def _write(self, name: str, value: dict[str, Any]) -> None:
         data = _json(value)

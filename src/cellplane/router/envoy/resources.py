@@ -3,15 +3,14 @@
 import hashlib
 import ipaddress
 import json
-from pathlib import Path
 from typing import Any
 
 from cellplane.router.envoy.names import CELL_HEADER, FILTER, MODULE, ROUTES, STAT_PREFIX
 from cellplane.router.envoy.replies import local_replies
 from cellplane.router.settings import RouterSettings
-from cellplane.router.tables import version_of
+from cellplane.router.tables import StoredTable, version_of
 from cellplane.routing import RoutingTable
-from cellplane.routing.table import CellRow
+from cellplane.routing.layers import CellRow
 
 Json = dict[str, Any]
 
@@ -31,33 +30,32 @@ HTTP2_CONNECTION_WINDOW_BYTES = 1024 * 1024
 
 
 def clusters(table: RoutingTable, settings: RouterSettings, leaving: RoutingTable | None = None) -> Json:
-    """CDS: one cluster a cell, named by the cell's id.
+    """CDS: one cluster a cell, named by the cell's id. Equal cells are the same version, whatever the table's epoch.
 
     Args:
         leaving: the table that is still live; its cells stay until no route names them.
     """
     cells = {cell.id: cell for cell in (*(leaving.cells if leaving else ()), *table.cells)}
-    version = version_of(table)
-    if len(cells) > len(table.cells):
-        version = f"{version}+{version_of(leaving)}" if leaving else version
-    return _discovery(version, [{"@type": _CLUSTER, **_cluster(cell, settings)} for cell in cells.values()])
+    return _by_content([{"@type": _CLUSTER, **_cluster(cells[cell_id], settings)} for cell_id in sorted(cells)])
 
 
 def listeners(settings: RouterSettings) -> Json:
     """LDS: the one listener. It never depends on the table, so that a new table closes no connection."""
-    listener = {"@type": _LISTENER, **_listener(settings)}
-    return _discovery(hashlib.sha256(json.dumps(listener).encode()).hexdigest()[:16], [listener])
+    return _by_content([{"@type": _LISTENER, **_listener(settings)}])
 
 
-def routes(table: RoutingTable, path: Path, settings: RouterSettings) -> Json:
-    """RDS: every request passes the module, which maps the table at ``path``."""
+def routes(stored: StoredTable, settings: RouterSettings) -> Json:
+    """RDS: every request passes the module, which maps the table's files."""
+    files = f"table={stored.path}\n"
+    if stored.overlay_path is not None:
+        files += f"overlay={stored.overlay_path}\n"
     module = {
         "@type": f"{_FILTERS}.dynamic_modules.v3.DynamicModuleFilterPerRoute",
         "dynamic_module_config": {"name": MODULE},
         "filter_name": FILTER,
         "filter_config": {
             "@type": f"{_TYPE}google.protobuf.StringValue",
-            "value": f"table={path}\nepoch={table.epoch}\n",
+            "value": f"{files}epoch={stored.epoch}\n",
         },
     }
     route = {
@@ -65,13 +63,18 @@ def routes(table: RoutingTable, path: Path, settings: RouterSettings) -> Json:
         "route": {"cluster_header": CELL_HEADER, "timeout": _seconds(settings.request_timeout_seconds)},
         "typed_per_filter_config": {FILTER: module},
     }
-    return route_configuration(version_of(table), [route])
+    return route_configuration(version_of(stored.table), [route])
 
 
 def route_configuration(version: str, routes: list[Json]) -> Json:
     """RDS of these routes, for every host."""
     hosts = [{"name": "all", "domains": ["*"], "routes": routes}]
     return _discovery(version, [{"@type": _ROUTES, "name": ROUTES, "virtual_hosts": hosts}])
+
+
+def _by_content(resources: list[Json]) -> Json:
+    """Resources whose version follows from what they say."""
+    return _discovery(hashlib.sha256(json.dumps(resources).encode()).hexdigest()[:16], resources)
 
 
 def _discovery(version: str, resources: list[Json]) -> Json:
