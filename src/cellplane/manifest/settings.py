@@ -32,3 +32,26 @@ class ApplySettings:
 
     max_rows: int = 50
     """Most pairs of cells that a plan lists; the totals count all of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LintSettings:
+    """From where on a lint rule says something. Rules of thumb, not limits."""
+
+    cell_tenants: int = 10
+    """Fewest tenants of a cell in the mean, where the fleet knows all of them: below it, a cell is mostly overhead."""
+
+    hand_cells: int = 30
+    """Most cells that a team looks after without automated rollouts and repairs."""
+
+    many_cells: int = 1000
+    """Most cells of one fleet: beyond them tables, health checks and rollouts are a subject of their own."""
+
+    same_shard: float = 0.1
+    """Largest probability that two tenants have the very same shard, for a pool that is to isolate them."""
+
+    shard_tenants: int = 10
+    """Most known tenants of a pool for each different shard that there can be."""
+
+    listed: int = 5
+    """Most names that one finding lists; the others are counted."""
