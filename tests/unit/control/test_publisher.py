@@ -31,8 +31,9 @@ def directory(tmp_path: Path) -> Iterator[Directory]:
 class Running:
     """A publisher at work in the test's own loop."""
 
-    def __init__(self, directory: Directory) -> None:
-        settings = ControlSettings(state_dir=Path("unused"), port=1, debounce_seconds=0.001, retry_seconds=0.01)
+    def __init__(self, directory: Directory, **overrides: Any) -> None:
+        quick: dict[str, Any] = {"debounce_seconds": 0.001, "retry_seconds": 0.01, **overrides}
+        settings = ControlSettings(state_dir=Path("unused"), port=1, **quick)
         self.metrics = Metrics()
         self.publisher = Publisher(directory, settings, self.metrics)
         self.task: asyncio.Task[None] | None = None
