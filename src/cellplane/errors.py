@@ -7,6 +7,7 @@ CellplaneError
 ├── DirectoryError       the directory refuses a change or cannot be used
 │   ├── NotFoundError    what was named does not exist
 │   └── ConflictError    the change contradicts what the directory holds
+│       └── NoCellError  no cell takes the tenant; carries why, cell by cell
 ├── ControlPlaneError    the control plane answered with an error
 │   └── UnreachableError the control plane cannot be reached
 ├── RouterError          Envoy or the agent cannot do what was asked
@@ -51,6 +52,19 @@ class NotFoundError(DirectoryError):
 
 class ConflictError(DirectoryError):
     """The change contradicts what the directory holds."""
+
+
+class NoCellError(ConflictError):
+    """No cell takes the tenant.
+
+    Args:
+        message: in one sentence, with what to do.
+        cells: id of each cell that was looked at, and why it does not take the tenant.
+    """
+
+    def __init__(self, message: str, cells: tuple[tuple[str, str], ...]) -> None:
+        super().__init__(message)
+        self.cells = cells
 
 
 class ControlPlaneError(CellplaneError):

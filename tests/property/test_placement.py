@@ -26,6 +26,7 @@ from cellplane.placement import (
     shuffle,
     zones,
 )
+from cellplane.placement.spread import zone_limit
 from unit.placement import plain
 from unit.placement.fleets import ZONES, SlotStrategy, chi_square, chi_square_limit, sets
 
@@ -121,7 +122,7 @@ def test_zones_are_passed_over_when_they_are_full(
     fleet = list({member.id: member for member in fleet}.values())
     names = sorted(member.id for member in fleet)
     shards = zones.place(fleet, ZONES, shard_size=shard_size, seed=seed)
-    limit = zones.zone_limit(shard_size, len(ZONES))
+    limit = zone_limit(shard_size, len(ZONES))
     for slot in data.draw(st.lists(st.integers(0, SLOT_COUNT - 1), min_size=1, max_size=20)):
         order = plain.racing_order(fleet, slot.to_bytes(2, "little"), seed)
         assert [names[index] for index in shards[slot]] == plain.passing_over_full_zones(order, limit, shard_size)

@@ -42,7 +42,7 @@ def test_an_empty_directory_has_no_topology(directory: Directory) -> None:
 def test_every_change_is_an_epoch_and_an_entry_of_the_log(directory: Directory) -> None:
     fill(directory)
     assert directory.put_tenant(Tenant("acme"), actor="ann") == 5
-    assert directory.put_tenant(Tenant("acme", "cell-2"), actor="bob") == 6
+    assert directory.put_tenant(Tenant("acme", ("cell-2",)), actor="bob") == 6
     assert directory.delete_tenant("acme", actor="eve") == 7
     log = directory.changes(limit=10, after=4)
     assert [(entry.epoch, entry.actor, entry.action, entry.kind, entry.id) for entry in log] == [
@@ -51,8 +51,19 @@ def test_every_change_is_an_epoch_and_an_entry_of_the_log(directory: Directory) 
         (7, "eve", "delete", "tenant", "acme"),
     ]
     assert log[0].before is None
-    assert log[1].before == {"id": "acme", "cell": None, "state": "active"}
-    assert log[1].after == {"id": "acme", "cell": "cell-2", "state": "active"}
+    assert log[1].before == log[0].after
+    assert log[1].after == {
+        "id": "acme",
+        "shard": ["cell-2"],
+        "state": "active",
+        "pool": None,
+        "placed_pool": "default",
+        "tier": "",
+        "jurisdiction": "",
+        "attributes": {},
+        "load": {"tenants": 1, "rps": 0.0, "storage_gib": 0.0},
+        "shard_size": None,
+    }
     assert log[2].after is None
     assert log[0].at == "2026-01-02T12:00:00.000+00:00"
 
@@ -76,7 +87,7 @@ def test_what_was_put_is_read_back(directory: Directory) -> None:
 
 
 @pytest.mark.parametrize(
-    "tenant", [Tenant("acme", "cell-9"), Tenant("a/b"), Tenant(""), Tenant("x" * 129), Tenant("\ud800")]
+    "tenant", [Tenant("acme", ("cell-9",)), Tenant("a/b"), Tenant(""), Tenant("x" * 129), Tenant("\ud800")]
 )
 def test_a_tenant_that_cannot_be_is_refused_and_leaves_no_trace(directory: Directory, tenant: Tenant) -> None:
     fill(directory)
@@ -89,7 +100,7 @@ def test_a_cell_that_is_used_is_not_deleted(directory: Directory) -> None:
     fill(directory)
     with pytest.raises(ConflictError, match="pool 'default'"):
         directory.delete_cell("cell-1", actor="test")
-    directory.put_tenant(Tenant("acme", "cell-2"), actor="test")
+    directory.put_tenant(Tenant("acme", ("cell-2",)), actor="test")
     directory.put_pool(Pool("default", ("cell-1",)), actor="test")
     with pytest.raises(ConflictError, match="tenant 'acme'"):
         directory.delete_cell("cell-2", actor="test")
@@ -134,15 +145,15 @@ def test_a_ring_that_is_too_large_to_compile_is_refused(directory: Directory) ->
 def test_pages_of_tenants(directory: Directory) -> None:
     fill(directory)
     for number in range(7):
-        directory.put_tenant(Tenant(f"t-{number}", "cell-1" if number % 2 else None), actor="test")
+        directory.put_tenant(Tenant(f"t-{number}", ("cell-1",) if number % 2 else ()), actor="test")
     first = directory.tenants(limit=3)
-    assert [tenant.id for tenant in first.items] == ["t-0", "t-1", "t-2"]
+    assert [record.tenant.id for record in first.items] == ["t-0", "t-1", "t-2"]
     second = directory.tenants(limit=3, after=first.next or "")
     third = directory.tenants(limit=3, after=second.next or "")
-    assert [tenant.id for tenant in third.items] == ["t-6"]
+    assert [record.tenant.id for record in third.items] == ["t-6"]
     assert third.next is None
-    assert [tenant.id for tenant in directory.tenants(limit=9, cell="cell-1").items] == ["t-1", "t-3", "t-5"]
-    assert directory.pinned_tenants() == {"cell-1": 3}
+    assert [record.tenant.id for record in directory.tenants(limit=9, cell="cell-1").items] == ["t-1", "t-3", "t-5"]
+    assert directory.assigned_tenants() == {"cell-1": 3, "cell-2": 0}
 
 
 def test_an_epoch_has_one_content(directory: Directory) -> None:
@@ -201,7 +212,7 @@ def test_no_acknowledged_change_is_lost_to_kill_9(tmp_path: Path) -> None:
         writer.wait()
         writer.stdout.close()
         directory = Directory(path)
-        stored = {tenant.id for tenant in directory.tenants(limit=1000).items}
+        stored = {record.tenant.id for record in directory.tenants(limit=1000).items}
         assert {f"t-{number}" for number in acknowledged} <= stored
         epochs = [entry.epoch for entry in directory.changes(limit=1000)]
         assert epochs == list(range(1, len(epochs) + 1))

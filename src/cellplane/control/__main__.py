@@ -6,6 +6,7 @@ import click
 
 from cellplane.control.app import serve
 from cellplane.control.settings import ControlSettings
+from cellplane.errors import CellplaneError
 from cellplane.logs import configure_logs
 
 
@@ -16,7 +17,10 @@ from cellplane.logs import configure_logs
 def main(state: Path, host: str, port: int) -> None:
     """Run the control plane."""
     configure_logs("control")
-    serve(ControlSettings(state_dir=state, host=host, port=port))
+    try:
+        serve(ControlSettings(state_dir=state, host=host, port=port))
+    except CellplaneError as error:
+        raise click.ClickException(str(error)) from error
 
 
 if __name__ == "__main__":

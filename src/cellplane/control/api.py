@@ -1,5 +1,6 @@
 """The routes of the API. Each reads or changes the directory; none decides anything itself."""
 
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Annotated
 
@@ -9,13 +10,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.convertors import Convertor, register_url_convertor
 
 from cellplane.control import schemas
-from cellplane.control.explain import explain
-from cellplane.control.publisher import Publication
+from cellplane.control.explain import explain, explain_source
+from cellplane.control.publication import Publication
 from cellplane.control.service import Service
 from cellplane.control.settings import MAX_ACTOR_CHARS
-from cellplane.directory.rows import cell_row, fleet_row, pool_row, tenant_row
-from cellplane.errors import NotFoundError
-from cellplane.model import Tenant
+from cellplane.directory import TenantRecord
+from cellplane.directory.rows import cell_row, fleet_row, pool_row
+from cellplane.errors import ValidationError
 from cellplane.model.key import check_key, check_name
 from cellplane.routing import Route, decide
 
@@ -86,22 +87,26 @@ def get_fleet(service: CurrentService) -> schemas.FleetSpec:
 @router.put("/v1/fleet", tags=["fleet"])
 def put_fleet(spec: schemas.FleetSpec, service: CurrentService, actor: Actor) -> schemas.Changed:
     """Set the fleet's routing policy."""
-    return service.changed(service.directory.put_fleet(spec.to_model(), actor=actor))
+    unhealthy = service.routers.unhealthy_cells()
+    return service.changed(service.directory.put_fleet(spec.to_model(), actor=actor, unhealthy=unhealthy))
 
 
 @router.get("/v1/cells", tags=["cells"])
 def list_cells(service: CurrentService) -> schemas.CellList:
     """All cells, with what routers see of them."""
-    pinned = service.directory.pinned_tenants()
     healthy = service.routers.cell_health()
+    with service.directory.snapshot() as snapshot:
+        assigned, loads = snapshot.assigned_tenants(), snapshot.loads()
+        cells = snapshot.outline.cells.values()
     return schemas.CellList(
         items=[
             schemas.CellView(
                 **cell_row(cell),
                 healthy=healthy.get(cell.id),
-                pinned_tenants=pinned.get(cell.id, 0),
+                pinned_tenants=assigned[cell.id],
+                load=schemas.LoadSpec(**asdict(loads[cell.id])),
             )
-            for cell in service.directory.cells()
+            for cell in cells
         ]
     )
 
@@ -114,7 +119,7 @@ def put_cell(cell_id: str, spec: schemas.CellSpec, service: CurrentService, acto
 
 @router.delete("/v1/cells/{cell_id}", tags=["cells"])
 def delete_cell(cell_id: str, service: CurrentService, actor: Actor) -> schemas.Changed:
-    """Remove a cell that no pool and no tenant names."""
+    """Remove a cell that neither the fleet nor a pool or tenant names."""
     return service.changed(service.directory.delete_cell(cell_id, actor=actor))
 
 
@@ -127,12 +132,13 @@ def list_pools(service: CurrentService) -> schemas.PoolList:
 @router.put("/v1/pools/{name}", tags=["pools"])
 def put_pool(name: str, spec: schemas.PoolSpec, service: CurrentService, actor: Actor) -> schemas.Changed:
     """Create or replace a pool."""
-    return service.changed(service.directory.put_pool(spec.to_model(name), actor=actor))
+    unhealthy = service.routers.unhealthy_cells()
+    return service.changed(service.directory.put_pool(spec.to_model(name), actor=actor, unhealthy=unhealthy))
 
 
 @router.delete("/v1/pools/{name}", tags=["pools"])
 def delete_pool(name: str, service: CurrentService, actor: Actor) -> schemas.Changed:
-    """Remove a pool that is not the fleet's default."""
+    """Remove a pool that neither the fleet nor another pool or tenant names."""
     return service.changed(service.directory.delete_pool(name, actor=actor))
 
 
@@ -143,29 +149,49 @@ def list_tenants(
     after: str = "",
     cell: str | None = None,
 ) -> schemas.TenantList:
-    """Tenants by id, one page; `cell` keeps those pinned to it."""
+    """Tenants by id, one page; `cell` keeps those assigned to it."""
     size = min(limit or service.settings.page_size, service.settings.max_page_size)
     page = service.directory.tenants(limit=size, after=after, cell=cell)
     current = service.publisher.current
-    items = [schemas.PlacedTenant(**tenant_row(tenant), placed=_placed(current, tenant)) for tenant in page.items]
-    return schemas.TenantList(items=items, next=page.next)
+    return schemas.TenantList(items=[_placed(current, record) for record in page.items], next=page.next)
 
 
 @router.get("/v1/tenants/{tenant_id:rest}", tags=["tenants"])
 def get_tenant(tenant_id: str, service: CurrentService) -> schemas.PlacedTenant:
     """One tenant."""
     check_key("tenant_id", tenant_id)
-    tenant = service.directory.tenant(tenant_id)
-    return schemas.PlacedTenant(**tenant_row(tenant), placed=_placed(service.publisher.current, tenant))
+    return _placed(service.publisher.current, service.directory.tenant(tenant_id))
 
 
-@router.put("/v1/tenants/{tenant_id:rest}", tags=["tenants"])
+@router.put(
+    "/v1/tenants/{tenant_id:rest}",
+    tags=["tenants"],
+    responses={409: {"model": schemas.Problem, "content": {"application/problem+json": {}}}},
+)
 def put_tenant(
     tenant_id: str, spec: schemas.TenantSpec, service: CurrentService, actor: Actor
 ) -> schemas.TenantChanged:
-    """Create or change a tenant: `{"cell": "cell-3"}` pins it, `{}` leaves it to its slot; its state stays."""
-    tenant, epoch = service.directory.assign(tenant_id, spec.cell, state=spec.tenant_state(), actor=actor)
-    return schemas.TenantChanged(**tenant_row(tenant), epoch=service.changed(epoch).epoch)
+    """Create or change a tenant; what is absent stays as it is.
+
+    `{"cell": "cell-3"}` pins it, `{"cells": ["cell-3", "cell-1"]}` assigns it a shard; `{}` leaves its place to its
+    pool: to its slot, or, where the pool assigns tenants, to be placed anew.
+    """
+    try:
+        placement = service.directory.change_tenant(
+            tenant_id,
+            spec.fields(),
+            anew=spec.places_anew,
+            actor=actor,
+            unhealthy=service.routers.unhealthy_cells(),
+        )
+    except ValidationError as error:
+        raise ValidationError(spec.path(error.field), error.message) from error
+    return schemas.TenantChanged(
+        **schemas.TenantView.fields_of(placement.record),
+        epoch=service.changed(placement.epoch).epoch,
+        rule=placement.rule,
+        reason=placement.reason,
+    )
 
 
 @router.delete("/v1/tenants/{tenant_id:rest}", tags=["tenants"])
@@ -176,16 +202,21 @@ def delete_tenant(tenant_id: str, service: CurrentService, actor: Actor) -> sche
 
 
 @router.get("/v1/route", tags=["routing"], responses={503: {"model": schemas.Problem}})
-def explain_route(tenant: str, service: CurrentService) -> schemas.RouteView:
-    """How the published table routes a tenant: key → slot or assignment → shard → cell."""
+def explain_route(
+    service: CurrentService,
+    tenant: Annotated[str | None, Query(description="The partition key")] = None,
+    source: Annotated[str | None, Query(description="The client's IP address of a request without a key")] = None,
+) -> schemas.RouteView:
+    """How the published table routes a request: key → pool → assignment or slot → shard → cell."""
+    if (tenant is None) == (source is None):
+        raise ValidationError("tenant", "expected a tenant, or the source of a request without one")
+    if tenant is None:
+        assert source is not None
+        return explain_source(service.publisher.require_current().table, source)
     check_key("tenant", tenant)
     current = service.publisher.require_current()
-    try:
-        service.directory.tenant(tenant)
-        known = True
-    except NotFoundError:
-        known = False
-    return explain(current.table, tenant, known=known)
+    with service.directory.snapshot() as snapshot:
+        return explain(current.table, tenant, snapshot.find_tenant(tenant), snapshot.topology)
 
 
 @router.get("/v1/routers", tags=["routers"])
@@ -232,19 +263,23 @@ async def get_table(
     service: CurrentService,
     if_none_match: Annotated[str | None, Header()] = None,
     wait: Annotated[float, Query(ge=0, description="Seconds to wait for a table other than If-None-Match")] = 0,
+    base: Annotated[str | None, Query(description="SHA-256 of the base that the caller has")] = None,
 ) -> Response:
-    """The published routing table."""
+    """The published routing table: a base, a base followed by its overlay, or an overlay of the base that is there."""
     if wait:
         await service.publisher.wait_for_other(if_none_match, min(wait, service.settings.max_wait_seconds))
     current = service.publisher.require_current()
     headers = {"ETag": current.etag, "X-Cellplane-Epoch": str(current.epoch), "Cache-Control": "no-cache"}
     if current.matches(if_none_match):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    return Response(current.data, media_type="application/octet-stream", headers=headers)
+    return Response(current.data_beside(base), media_type="application/octet-stream", headers=headers)
 
 
-def _placed(current: Publication | None, tenant: Tenant) -> str | None:
-    if current is None:
-        return None
-    decision = decide(current.table, [tenant.id.encode()], writes=False, has_healthy_host=lambda _cell: True)
-    return decision.cell if isinstance(decision, Route) else None
+def _placed(current: Publication | None, record: TenantRecord) -> schemas.PlacedTenant:
+    """A tenant, with the cell that the published table sends it to."""
+    placed = None
+    if current is not None:
+        key = record.tenant.id.encode()
+        decision = decide(current.table, key, writes=False, has_healthy_host=lambda _cell: True)
+        placed = decision.cell if isinstance(decision, Route) else None
+    return schemas.PlacedTenant(**schemas.TenantView.fields_of(record), placed=placed)

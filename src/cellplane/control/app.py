@@ -63,7 +63,13 @@ def create_app(settings: ControlSettings) -> FastAPI:
 
 
 def serve(settings: ControlSettings) -> None:
-    """Run the control plane until SIGINT or SIGTERM."""
+    """Run the control plane until SIGINT or SIGTERM.
+
+    Raises:
+        DirectoryError: the state folder has no directory that this release can use.
+    """
+    # Once before the server starts: it would tell of an error in its lifespan with a traceback alone.
+    Directory(settings.state_dir / DATABASE).close()
     uvicorn.run(
         create_app(settings),
         host=settings.host,

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from cellplane.control.publication import Publication
 from cellplane.control.registry import KnownRouter
 
 
@@ -18,7 +19,13 @@ class Metrics:
             "cellplane_published_epoch", "Epoch of the table that routers are given", registry=self.registry
         )
         self._table_bytes = Gauge(
-            "cellplane_table_bytes", "Size of the table that routers are given", registry=self.registry
+            "cellplane_table_bytes", "Size of the base that routers are given", registry=self.registry
+        )
+        self._base_epoch = Gauge(
+            "cellplane_published_base_epoch", "Epoch of the base of the published table", registry=self.registry
+        )
+        self._overlay_tenants = Gauge(
+            "cellplane_overlay_tenants", "Tenants of the published overlay", registry=self.registry
         )
         self._publish_seconds = Histogram(
             "cellplane_publish_seconds", "Time to read the directory, compile and publish", registry=self.registry
@@ -39,10 +46,12 @@ class Metrics:
         """Show what these routers say, and nothing of one that is forgotten."""
         self.registry.register(_RouterEpochs(routers))
 
-    def published(self, epoch: int, size_bytes: int, seconds: float) -> None:
+    def published(self, publication: Publication, seconds: float) -> None:
         """Count one publication."""
-        self._published_epoch.set(epoch)
-        self._table_bytes.set(size_bytes)
+        self._published_epoch.set(publication.epoch)
+        self._base_epoch.set(publication.base.table.epoch)
+        self._table_bytes.set(len(publication.base.data))
+        self._overlay_tenants.set(publication.overlay_tenants)
         self._publish_seconds.observe(seconds)
 
 

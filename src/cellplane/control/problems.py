@@ -11,7 +11,14 @@ from starlette.exceptions import HTTPException
 
 from cellplane.control.publisher import NotPublishedError
 from cellplane.control.settings import ControlSettings
-from cellplane.errors import CellplaneError, ConflictError, DirectoryError, NotFoundError, ValidationError
+from cellplane.errors import (
+    CellplaneError,
+    ConflictError,
+    DirectoryError,
+    NoCellError,
+    NotFoundError,
+    ValidationError,
+)
 
 log = structlog.get_logger()
 
@@ -28,8 +35,9 @@ def problem(
     *,
     field: str | None = None,
     headers: Mapping[str, str] | None = None,
+    members: Mapping[str, object] | None = None,
 ) -> JSONResponse:
-    """A problem document as a response."""
+    """A problem document as a response; ``members`` are those of this code alone."""
     document: dict[str, object] = {
         "type": f"urn:cellplane:problem:{code}",
         "title": status.phrase,
@@ -39,6 +47,7 @@ def problem(
     }
     if field is not None:
         document["field"] = field
+    document.update(members or {})
     return JSONResponse(document, status, dict(headers or {}), media_type="application/problem+json")
 
 
@@ -52,6 +61,9 @@ def install(app: FastAPI, settings: ControlSettings) -> None:
             return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-resource", error.message, field=error.field)
         if isinstance(error, NotFoundError):
             return problem(HTTPStatus.NOT_FOUND, "not-found", str(error))
+        if isinstance(error, NoCellError):
+            cells = [{"cell": cell, "reason": reason} for cell, reason in error.cells]
+            return problem(HTTPStatus.CONFLICT, "no-cell", str(error), members={"cells": cells})
         if isinstance(error, ConflictError):
             return problem(HTTPStatus.CONFLICT, "conflict", str(error))
         if isinstance(error, DirectoryError):

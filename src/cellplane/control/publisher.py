@@ -1,46 +1,17 @@
 """Publishes: whatever the directory holds becomes the one current table, and waiters learn of it at once."""
 
 import asyncio
-from dataclasses import dataclass
 from time import perf_counter
 
 import structlog
 
 from cellplane.control.metrics import Metrics
+from cellplane.control.publication import CompiledBase, Publication, compile_base, compile_publication
 from cellplane.control.settings import ControlSettings
 from cellplane.directory import Directory
 from cellplane.errors import CellplaneError
-from cellplane.routing import RoutingTable, compile_table, encode
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """A published table.
-
-    Attributes:
-        table: checked and readable.
-        data: its bytes.
-    """
-
-    table: RoutingTable
-    data: bytes
-
-    @property
-    def epoch(self) -> int:
-        """The table's epoch."""
-        return self.table.epoch
-
-    @property
-    def etag(self) -> str:
-        """The table's checksum as an HTTP entity tag."""
-        return f'"{self.table.sha256}"'
-
-    def matches(self, if_none_match: str | None) -> bool:
-        """Whether a request's ``If-None-Match`` names this table (RFC 9110, 13.1.2: weak comparison)."""
-        tags = [] if if_none_match is None else [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
-        return "*" in tags or self.etag in tags
 
 
 class NotPublishedError(CellplaneError):
@@ -58,6 +29,8 @@ class Publisher:
         self._settings = settings
         self._metrics = metrics
         self._current: Publication | None = None
+        self._folded: CompiledBase | None = None
+        self._folding: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
         self._published = asyncio.Condition()
 
@@ -93,48 +66,56 @@ class Publisher:
     async def run(self) -> None:
         """Publish whenever something changed, until cancelled. A failure leaves the current table and is retried."""
         self._wanted.set()
-        while True:
-            await self._wanted.wait()
-            await asyncio.sleep(self._settings.debounce_seconds)
-            self._wanted.clear()
-            try:
-                await self._publish()
-            except Exception as error:  # noqa: BLE001  # whatever it was: without this task nothing is published again
-                self._metrics.publish_failures.inc()
-                log.error("publish_failed", error=str(error) or repr(error), published=self._epoch())
-                await asyncio.sleep(self._settings.retry_seconds)
-                self._wanted.set()
+        try:
+            while True:
+                await self._wanted.wait()
+                await asyncio.sleep(self._settings.debounce_seconds)
+                self._wanted.clear()
+                try:
+                    await self._publish()
+                except Exception as error:  # noqa: BLE001  # without this task nothing is ever published again
+                    self._failed("publish_failed", error)
+                    await asyncio.sleep(self._settings.retry_seconds)
+                    self._wanted.set()
+        finally:
+            if self._folding is not None:
+                self._folding.cancel()
 
-    def _epoch(self) -> int | None:
-        return None if self._current is None else self._current.epoch
+    def _failed(self, what: str, error: Exception) -> None:
+        self._metrics.publish_failures.inc()
+        log.error(
+            what, error=str(error) or repr(error), published=None if self._current is None else self._current.epoch
+        )
 
     async def _publish(self) -> None:
         started = perf_counter()
-        publication = await asyncio.to_thread(compile_publication, self._directory)
-        if publication is None or (self._current is not None and publication.epoch == self._current.epoch):
+        current, base = self._current, self._folded
+        if base is None and current is not None:
+            base = current.base
+        publication = await asyncio.to_thread(compile_publication, self._directory, current, base)
+        if publication is None:
             return
-        assert self._current is None or publication.epoch > self._current.epoch, "epochs only grow"
+        self._folded = None
         async with self._published:
             self._current = publication
             self._published.notify_all()
-        seconds = perf_counter() - started
-        self._metrics.published(publication.epoch, len(publication.data), seconds)
-        log.info("published", epoch=publication.epoch, sha256=publication.table.sha256, bytes=len(publication.data))
+        self._metrics.published(publication, perf_counter() - started)
+        log.info(
+            "published",
+            epoch=publication.epoch,
+            base=publication.base.table.epoch,
+            sha256=publication.table.tag,
+            bytes=len(publication.overlay or publication.data),
+        )
+        if publication.overlay_tenants > self._settings.fold_tenants and self._folding is None:
+            self._folding = asyncio.create_task(self._fold())
 
-
-def compile_publication(directory: Directory) -> Publication | None:
-    """The publication of the directory as it is now, or None where there is nothing to route to yet.
-
-    Raises:
-        CellplaneError: the directory cannot be read, or no table can hold what it describes.
-    """
-    while True:
-        found = directory.topology()
-        if found is None or not found[0].cells or not found[0].pools:
-            return None
-        topology, epoch = found
-        data = encode(compile_table(topology, epoch))
-        table = RoutingTable(data)
-        if directory.record_publication(epoch, table.sha256):
-            return Publication(table, data)
-        directory.republish(actor="control-plane")
+    async def _fold(self) -> None:
+        """Make the base that later overlays stand on, while changes go on being published on the one before."""
+        try:
+            self._folded = await asyncio.to_thread(compile_base, self._directory)
+            self._wanted.set()
+        except Exception as error:  # noqa: BLE001  # the overlay before goes on, and grows
+            self._failed("fold_failed", error)
+        finally:
+            self._folding = None

@@ -61,6 +61,10 @@ class RouterRegistry:
                     healthy[cell_id] = healthy.get(cell_id, False) or health.healthy_hosts > 0
         return healthy
 
+    def unhealthy_cells(self) -> frozenset[str]:
+        """Ids of the cells that fresh routers speak of and none can reach."""
+        return frozenset(cell_id for cell_id, is_healthy in self.cell_health().items() if not is_healthy)
+
     def _forget(self, now: float) -> None:
         oldest = now - self._settings.router_forget_seconds
         self._routers = {key: known for key, known in self._routers.items() if known.at >= oldest}

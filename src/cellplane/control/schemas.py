@@ -1,11 +1,14 @@
 """What the API takes and gives, as JSON."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from cellplane.control.settings import MAX_REASON_CHARS
-from cellplane.model import Cell, CellStatus, Fleet, Pool, StrategyName, TenantState, UnknownTenant
+from cellplane.directory import TenantRecord
+from cellplane.directory.rows import cell_of, fleet_of, pool_of, tenant_row
+from cellplane.errors import ValidationError
+from cellplane.model import Cell, Fleet, Load, Pool, TenantState
 from cellplane.model.topology import MAX_CELLS
 
 Seconds = Annotated[float, Field(ge=0)]
@@ -19,18 +22,51 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+class KeySourceSpec(Strict):
+    """Where in a request its partition key stands."""
+
+    kind: Literal["jwt-claim", "cookie", "header", "subdomain", "path"]
+    name: str = Field(description="Of the claim, cookie or header; the domain; or what the path begins with")
+
+
+class RuleSpec(Strict):
+    """Which tenants are in which pool: those that meet all conditions that are named."""
+
+    name: str
+    pool: str
+    tiers: list[str] = []
+    jurisdictions: list[str] = []
+    id_pattern: Annotated[
+        str, Field(description="`*` stands for any characters, `?` for one, `[ab]` for one of these")
+    ] = ""
+    attributes: dict[str, str] = {}
+
+
 class FleetSpec(Strict):
     """The fleet's routing policy."""
 
     name: str
-    key_header: str = "x-tenant-id"
+    key_sources: Annotated[list[KeySourceSpec], Field(description="The first that has a value counts")] = [
+        KeySourceSpec(kind="header", name="x-tenant-id")
+    ]
     default_pool: str = "default"
-    unknown_tenant: Literal["hash", "reject"] = "hash"
+    unknown_tenant: Literal["hash", "reject", "default-cell"] = "hash"
+    missing_key: Literal["reject", "default-cell", "source-hash"] = "reject"
+    default_cell: Annotated[str | None, Field(description="The cell that `default-cell` means")] = None
+    rules: Annotated[list[RuleSpec], Field(description="The first that matches counts, then `default_pool`")] = []
     retry_after_seconds: int = 1
 
     def to_model(self) -> Fleet:
         """The fleet of this body."""
-        return Fleet(**{**self.model_dump(), "unknown_tenant": UnknownTenant(self.unknown_tenant)})
+        return fleet_of(self.model_dump())
+
+
+class CapacitySpec(Strict):
+    """The most that a cell is to hold; null where nothing is declared."""
+
+    tenants: int | None = None
+    rps: Annotated[float | None, Field(description="Requests per second at peak")] = None
+    storage_gib: float | None = None
 
 
 class CellSpec(Strict):
@@ -39,38 +75,107 @@ class CellSpec(Strict):
     address: str
     port: int
     region: str = "local"
+    zone: Annotated[str, Field(description="Where it fails together with others; empty where nobody says")] = ""
     jurisdiction: str = "none"
     status: Literal["provisioning", "active", "locked", "draining", "maintenance", "retired"] = "active"
     weight: float = 1.0
+    release: Annotated[str, Field(description="What it runs; empty where nobody says")] = ""
+    capacity: CapacitySpec = CapacitySpec()
 
     def to_model(self, cell_id: str) -> Cell:
         """The cell of this body."""
-        return Cell(id=cell_id, **{**self.model_dump(), "status": CellStatus(self.status)})
+        return cell_of({"id": cell_id, **self.model_dump()})
 
 
 class PoolSpec(Strict):
     """A pool's cells and strategy."""
 
     cells: list[str]
-    strategy: Literal["modulo", "ring"] = "ring"
+    strategy: Literal["modulo", "ring", "rendezvous", "shuffle", "explicit"] = "ring"
     virtual_nodes: int = 150
+    shard_size: Annotated[
+        int | None, Field(description="K, the cells of a shard; null for 2 with `shuffle` and 1 else")
+    ] = None
+    seed: int = 0
+    spread: Annotated[
+        list[Literal["zone", "region", "release"]], Field(description="Dimensions in which the cells of a shard differ")
+    ] = []
+    max_overlap: Annotated[
+        int | None,
+        Field(description="Cells that the shards of two assigned tenants may share; given, tenants are assigned"),
+    ] = None
+    dedicated: Annotated[bool, Field(description="Whether a cell takes one tenant only")] = False
+    overflow: Annotated[str | None, Field(description="The pool that takes new tenants when this one has no room")] = (
+        None
+    )
 
     def to_model(self, name: str) -> Pool:
         """The pool of this body."""
-        return Pool(name, tuple(self.cells), StrategyName(self.strategy), self.virtual_nodes)
+        return pool_of({"name": name, **self.model_dump()})
+
+
+class LoadSpec(Strict):
+    """What a tenant needs at peak; of unknown size where all is 0."""
+
+    tenants: int = 1
+    rps: Annotated[float, Field(description="Requests per second at peak")] = 0.0
+    storage_gib: float = 0.0
 
 
 class TenantSpec(Strict):
-    """A tenant: pinned to a cell, or, without one, placed by its slot."""
+    """A change of a tenant. What is absent stays as it is; nothing at all leaves its place to its pool again."""
 
-    cell: str | None = None
+    cell: Annotated[str | None, Field(description="The cell to pin it to; null leaves its place to its pool")] = None
+    cells: Annotated[
+        list[str] | None, Field(description="The cells to assign it to, the preferred first; or `cell`")
+    ] = None
+    place: Annotated[bool, Field(description="Whether its pool chooses its place anew")] = False
     state: Annotated[
         Literal["active", "suspended"] | None, Field(description="Absent: as it is; active for a new tenant")
     ] = None
+    pool: Annotated[
+        str | None, Field(description="The pool it is in whatever the rules say; null lets them choose")
+    ] = None
+    tier: str = ""
+    jurisdiction: Annotated[str, Field(description="Whose law its data is under; empty where any will do")] = ""
+    attributes: Annotated[dict[str, str], Field(description="Whatever else rules go by")] = {}
+    load: LoadSpec = LoadSpec()
+    shard_size: Annotated[int | None, Field(description="Its own K; null where it is its pool's")] = None
 
-    def tenant_state(self) -> TenantState | None:
-        """The state of this body, None where it names none."""
-        return None if self.state is None else TenantState(self.state)
+    @property
+    def places_anew(self) -> bool:
+        """Whether the tenant's pool chooses its place anew."""
+        return self.place or not self.model_fields_set
+
+    def fields(self) -> dict[str, Any]:
+        """The attributes of Tenant that this body names.
+
+        Raises:
+            ValidationError: it says more than one thing of the tenant's place.
+        """
+        given = self.model_fields_set
+        if ("cell" in given) + ("cells" in given) + self.place > 1:
+            raise ValidationError("tenant.cells", "expected one of cell, cells and place")
+        found: dict[str, Any] = {
+            name: getattr(self, name) for name in given & {"pool", "tier", "jurisdiction", "shard_size"}
+        }
+        if "cell" in given:
+            found["shard"] = () if self.cell is None else (self.cell,)
+        if "cells" in given:
+            found["shard"] = tuple(self.cells or ())
+        if self.state is not None:
+            found["state"] = TenantState(self.state)
+        if "attributes" in given:
+            found["attributes"] = tuple(sorted(self.attributes.items()))
+        if "load" in given:
+            found["load"] = Load(**self.load.model_dump())
+        return found
+
+    def path(self, field: str) -> str:
+        """What this body calls a field of the model."""
+        if not field.startswith("tenant.shard["):
+            return {"tenant.shard": "tenant.cells"}.get(field, field)
+        return "tenant.cell" if "cell" in self.model_fields_set else field.replace(".shard", ".cells")
 
 
 class Changed(BaseModel):
@@ -80,17 +185,21 @@ class Changed(BaseModel):
 
 
 class CellView(BaseModel):
-    """A cell, with what routers see of it."""
+    """A cell, with what routers see of it, and what is assigned to it."""
 
     id: str
     address: str
     port: int
     region: str
+    zone: str
     jurisdiction: str
     status: str
     weight: float
+    release: str
+    capacity: CapacitySpec
     healthy: bool | None = Field(description="Whether a router can reach it; null when no router has said")
-    pinned_tenants: int
+    pinned_tenants: int = Field(description="Tenants that are assigned to it, alone or among others")
+    load: LoadSpec = Field(description="The sum of what those declare")
 
 
 class CellList(BaseModel):
@@ -106,6 +215,12 @@ class PoolView(BaseModel):
     cells: list[str]
     strategy: str
     virtual_nodes: int
+    shard_size: int | None
+    seed: int
+    spread: list[str]
+    max_overlap: int | None
+    dedicated: bool
+    overflow: str | None
 
 
 class PoolList(BaseModel):
@@ -118,12 +233,30 @@ class TenantView(BaseModel):
     """A tenant as the directory holds it."""
 
     id: str
-    cell: str | None = Field(description="The cell it is pinned to; null when its slot places it")
+    cell: str | None = Field(description="The preferred cell of those it is assigned to; null when its slot places it")
+    cells: list[str] = Field(description="The cells it is assigned to, the preferred first")
     state: str
+    pool: str | None = Field(description="The pool it is in whatever the rules say; null where they choose")
+    placed_pool: str | None = Field(description="The pool it is in; null as long as there is no fleet")
+    tier: str
+    jurisdiction: str
+    attributes: dict[str, str]
+    load: LoadSpec
+    shard_size: int | None
+
+    @classmethod
+    def fields_of(cls, record: TenantRecord) -> dict[str, Any]:
+        """The fields of a tenant of the directory."""
+        row = tenant_row(record)
+        cells = row.pop("shard")
+        return {**row, "cell": record.tenant.cell, "cells": cells}
 
 
 class TenantChanged(TenantView, Changed):
-    """A tenant, and from which epoch on it is so."""
+    """A tenant, from which epoch on it is so, and why it is placed where it is."""
+
+    rule: str | None = Field(description="Name of the rule that chose its pool; null where none did")
+    reason: str
 
 
 class PlacedTenant(TenantView):
@@ -140,15 +273,20 @@ class TenantList(BaseModel):
 
 
 class RouteView(BaseModel):
-    """How the published table routes a key, when every serving cell is healthy."""
+    """How the published table routes a request, when every serving cell is healthy."""
 
-    tenant: str
+    tenant: str | None = Field(description="The key; null for a request that has none")
+    source: str | None = Field(description="The client's address of a request that has no key")
     known: bool = Field(description="Whether the directory lists this tenant")
-    slot: int
+    pool_by: Literal["tenant", "rule", "default", "overflow"] | None = Field(
+        description="What chose the pool: the tenant's own, a rule, the default, or the overflow of another pool"
+    )
+    rule: str | None = Field(description="Name of the rule that matches")
+    slot: int | None = Field(description="Of the key, or of the source where that is hashed")
     pool: str | None
     shard: list[str]
     cell: str | None = Field(description="Where the request goes; null when the router refuses it")
-    reason: str = Field(description="`assignment`, `slot`, or the code of the refusal")
+    reason: str = Field(description="`assignment`, `slot`, `default`, `source`, or the code of the refusal")
     epoch: int
     text: str = Field(description="The same in a sentence")
 
@@ -209,6 +347,13 @@ class Health(BaseModel):
     published_epoch: int | None
 
 
+class CellRefusal(BaseModel):
+    """Why one cell does not take a tenant."""
+
+    cell: str
+    reason: str
+
+
 class Problem(BaseModel):
     """RFC 9457 problem details."""
 
@@ -218,3 +363,6 @@ class Problem(BaseModel):
     detail: str
     code: str
     field: str | None = None
+    cells: Annotated[
+        list[CellRefusal] | None, Field(description="With `no-cell`: why each cell does not take the tenant")
+    ] = None

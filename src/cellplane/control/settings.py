@@ -35,6 +35,9 @@ class ControlSettings:
     debounce_seconds: float = 0.02
     """How long the publisher gathers further changes before it compiles, seconds: a burst becomes one epoch."""
 
+    fold_tenants: int = 2_000
+    """Tenants of an overlay beyond which a new base is made in the background."""
+
     retry_seconds: float = 1.0
     """Pause after a failed publication before the next try, seconds."""
 

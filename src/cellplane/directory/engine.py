@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, inspect
+
+from cellplane.directory import schema
+from cellplane.errors import DirectoryError
 
 BUSY_TIMEOUT_MS = 5_000
 """How long a connection waits for the one writer before it gives up."""
@@ -37,3 +40,20 @@ def open_sqlite(path: Path, *, for_writing: bool) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if for_writing else "BEGIN")
 
     return engine
+
+
+def ensure_schema(connection: Connection, path: Path) -> None:
+    """Create the tables in an empty database.
+
+    Raises:
+        DirectoryError: the database has tables of another version.
+    """
+    found = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+    if found == 0 and not inspect(connection).get_table_names():
+        schema.metadata.create_all(connection)
+        connection.exec_driver_sql(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")
+    elif found != schema.SCHEMA_VERSION:
+        raise DirectoryError(
+            f"{path} was written by another release: its schema is version {found}, this release reads "
+            f"{schema.SCHEMA_VERSION}. Use the release that wrote it, or begin with an empty state folder"
+        )

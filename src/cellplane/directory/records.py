@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from cellplane.model import Tenant, TenantState
 
 Item = TypeVar("Item")
 
@@ -13,6 +15,60 @@ class Page(Generic[Item]):
 
     items: tuple[Item, ...]
     next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TenantRecord:
+    """A tenant as the directory holds it.
+
+    Attributes:
+        tenant: the tenant.
+        placed_pool: the pool it is in: its own, else that of the first rule that matches, else the default, unless
+            another took it by overflow; None as long as there is no fleet.
+    """
+
+    tenant: Tenant
+    placed_pool: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What became of a change of a tenant.
+
+    Attributes:
+        record: the tenant as it is now.
+        rule: name of the rule that chose its pool, None where none did.
+        reason: why its shard is the one it is, in a few words.
+        epoch: from which on it is so.
+    """
+
+    record: TenantRecord
+    rule: str | None
+    reason: str
+    epoch: int
+
+
+class Entry(NamedTuple):
+    """What a table says of one tenant.
+
+    Attributes:
+        id: its partition key.
+        placed_pool: as in TenantRecord.
+        shard: ids of the cells it is assigned to; none where its slot places it.
+        state: its state.
+    """
+
+    id: str
+    placed_pool: str
+    shard: tuple[str, ...]
+    state: TenantState
+
+
+class ChangedTenant(NamedTuple):
+    """A tenant that changed; ``entry`` is None where a table says nothing of it any more."""
+
+    id: str
+    entry: Entry | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +94,16 @@ class Change:
     action: str
     before: Mapping[str, Any] | None
     after: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What an apply did, or would do.
+
+    Attributes:
+        epoch: of the directory afterwards.
+        changes: entries of the change log, in order.
+    """
+
+    epoch: int
+    changes: tuple[Change, ...]

@@ -1,9 +1,27 @@
 """Rows of the store ↔ values of the model. The row's fields are also what the change log and the API show."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
-from cellplane.model import Cell, CellStatus, Fleet, Pool, StrategyName, Tenant, TenantState, UnknownTenant
+from cellplane.directory.records import TenantRecord
+from cellplane.model import (
+    Capacity,
+    Cell,
+    CellStatus,
+    Dimension,
+    Fleet,
+    KeySource,
+    KeySourceKind,
+    Load,
+    MissingKey,
+    Pool,
+    Rule,
+    StrategyName,
+    Tenant,
+    TenantState,
+    UnknownTenant,
+)
 
 Row = Mapping[str, Any]
 
@@ -12,16 +30,28 @@ def fleet_row(fleet: Fleet) -> dict[str, Any]:
     """A fleet as a row."""
     return {
         "name": fleet.name,
-        "key_header": fleet.key_header,
+        "key_sources": [{"kind": source.kind.value, "name": source.name} for source in fleet.key_sources],
         "default_pool": fleet.default_pool,
         "unknown_tenant": fleet.unknown_tenant.value,
+        "missing_key": fleet.missing_key.value,
+        "default_cell": fleet.default_cell,
+        "rules": [_rule_row(rule) for rule in fleet.rules],
         "retry_after_seconds": fleet.retry_after_seconds,
     }
 
 
 def fleet_of(row: Row) -> Fleet:
     """The fleet of a row."""
-    return Fleet(**{**row, "unknown_tenant": UnknownTenant(row["unknown_tenant"])})
+    sources = tuple(KeySource(KeySourceKind(source["kind"]), source["name"]) for source in row["key_sources"])
+    return Fleet(
+        **{
+            **row,
+            "key_sources": sources,
+            "unknown_tenant": UnknownTenant(row["unknown_tenant"]),
+            "missing_key": MissingKey(row["missing_key"]),
+            "rules": tuple(_rule_of(rule) for rule in row["rules"]),
+        }
+    )
 
 
 def cell_row(cell: Cell) -> dict[str, Any]:
@@ -31,15 +61,18 @@ def cell_row(cell: Cell) -> dict[str, Any]:
         "address": cell.address,
         "port": cell.port,
         "region": cell.region,
+        "zone": cell.zone,
         "jurisdiction": cell.jurisdiction,
         "status": cell.status.value,
         "weight": cell.weight,
+        "release": cell.release,
+        "capacity": asdict(cell.capacity),
     }
 
 
 def cell_of(row: Row) -> Cell:
     """The cell of a row."""
-    return Cell(**{**row, "status": CellStatus(row["status"])})
+    return Cell(**{**row, "status": CellStatus(row["status"]), "capacity": Capacity(**row["capacity"])})
 
 
 def pool_row(pool: Pool) -> dict[str, Any]:
@@ -49,19 +82,76 @@ def pool_row(pool: Pool) -> dict[str, Any]:
         "cells": list(pool.cells),
         "strategy": pool.strategy.value,
         "virtual_nodes": pool.virtual_nodes,
+        "shard_size": pool.shard_size,
+        "seed": pool.seed,
+        "spread": [dimension.value for dimension in pool.spread],
+        "max_overlap": pool.max_overlap,
+        "dedicated": pool.dedicated,
+        "overflow": pool.overflow,
     }
 
 
 def pool_of(row: Row) -> Pool:
     """The pool of a row."""
-    return Pool(**{**row, "cells": tuple(row["cells"]), "strategy": StrategyName(row["strategy"])})
+    return Pool(
+        **{
+            **row,
+            "cells": tuple(row["cells"]),
+            "strategy": StrategyName(row["strategy"]),
+            "spread": tuple(Dimension(name) for name in row["spread"]),
+        }
+    )
 
 
-def tenant_row(tenant: Tenant) -> dict[str, Any]:
-    """A tenant as a row."""
-    return {"id": tenant.id, "cell": tenant.cell, "state": tenant.state.value}
+def tenant_row(record: TenantRecord) -> dict[str, Any]:
+    """A tenant, and where it is placed, as a row."""
+    tenant = record.tenant
+    return {
+        "id": tenant.id,
+        "shard": list(tenant.shard),
+        "state": tenant.state.value,
+        "pool": tenant.pool,
+        "placed_pool": record.placed_pool,
+        "tier": tenant.tier,
+        "jurisdiction": tenant.jurisdiction,
+        "attributes": dict(tenant.attributes),
+        "load": asdict(tenant.load),
+        "shard_size": tenant.shard_size,
+    }
 
 
-def tenant_of(row: Row) -> Tenant:
+def tenant_of(row: Row) -> TenantRecord:
     """The tenant of a row."""
-    return Tenant(**{**row, "state": TenantState(row["state"])})
+    fields = {name: value for name, value in row.items() if name != "placed_pool"}
+    tenant = Tenant(
+        **{
+            **fields,
+            "shard": tuple(row["shard"]),
+            "state": TenantState(row["state"]),
+            "attributes": tuple(sorted(row["attributes"].items())),
+            "load": Load(**row["load"]),
+        }
+    )
+    return TenantRecord(tenant, row["placed_pool"])
+
+
+def _rule_row(rule: Rule) -> dict[str, Any]:
+    return {
+        "name": rule.name,
+        "pool": rule.pool,
+        "tiers": list(rule.tiers),
+        "jurisdictions": list(rule.jurisdictions),
+        "id_pattern": rule.id_pattern,
+        "attributes": dict(rule.attributes),
+    }
+
+
+def _rule_of(row: Row) -> Rule:
+    return Rule(
+        **{
+            **row,
+            "tiers": tuple(row["tiers"]),
+            "jurisdictions": tuple(row["jurisdictions"]),
+            "attributes": tuple(sorted(row["attributes"].items())),
+        }
+    )

@@ -1,22 +1,23 @@
 """The store: every change and its log entry are one transaction, and the log's number is the epoch."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, func, insert, select
+from sqlalchemy import Connection, insert
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.sql import ColumnElement
 
-from cellplane.directory import rows, schema
-from cellplane.directory.engine import open_sqlite
-from cellplane.directory.records import Change, Page
+from cellplane.directory import schema
+from cellplane.directory.engine import ensure_schema, open_sqlite
+from cellplane.directory.outline import Outline
+from cellplane.directory.records import Applied, Change, Entry, Page, Placement, TenantRecord
+from cellplane.directory.snapshot import Snapshot, one, read_outline, read_topology_epoch
+from cellplane.directory.transaction import Resource, Transaction, fields_of
 from cellplane.errors import ConflictError, DirectoryError, NotFoundError, ValidationError
-from cellplane.model import Cell, Fleet, Pool, Tenant, TenantState, Topology
-from cellplane.model.topology import MAX_CELLS, MAX_POOLS
+from cellplane.model import Cell, Fleet, Load, Pool, Tenant, Topology
 
 
 def utc_now() -> datetime:
@@ -30,16 +31,24 @@ class Directory:
     Args:
         path: the database file; created when missing, with its folder.
         clock: the time that log entries carry.
+
+    Raises:
+        DirectoryError: the file is no database, or one of another release.
     """
 
     def __init__(self, path: Path, clock: Callable[[], datetime] = utc_now) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._clock = clock
         self._writing = threading.Lock()
+        self._known_outline: tuple[int, Outline] = (0, Outline())
         self._writer = open_sqlite(path, for_writing=True)
         self._reader = open_sqlite(path, for_writing=False)
-        with self._errors(), self._writer.begin() as connection:
-            schema.metadata.create_all(connection)
+        try:
+            with self._errors(), self._writer.begin() as connection:
+                ensure_schema(connection, path)
+        except DirectoryError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Release the file."""
@@ -48,24 +57,30 @@ class Directory:
 
     # Reading
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """Reads that agree with each other. Others may change the directory meanwhile."""
+        with self._errors(), self._reader.begin() as connection:
+            yield Snapshot(connection, self._outline(connection))
+
     def epoch(self) -> int:
         """Number of the last change, 0 when there is none."""
-        with self._reading() as connection:
-            return _epoch(connection)
+        with self.snapshot() as snapshot:
+            return snapshot.epoch()
+
+    def topology_epoch(self) -> int:
+        """Number of the last change of anything but a tenant (``Snapshot.topology_epoch``)."""
+        with self.snapshot() as snapshot:
+            return snapshot.topology_epoch()
 
     def topology(self) -> tuple[Topology, int] | None:
         """The whole fleet and the epoch it is of, or None as long as there is no fleet."""
-        with self._reading() as connection:
-            fleet = connection.execute(select(schema.fleet)).mappings().first()
-            if fleet is None:
+        with self.snapshot() as snapshot:
+            outline = snapshot.topology
+            if outline is None:
                 return None
-            topology = Topology(
-                fleet=rows.fleet_of(dict(fleet)),
-                cells=tuple(rows.cell_of(row) for row in _all(connection, schema.cells, schema.cells.c.id)),
-                pools=tuple(rows.pool_of(row) for row in _all(connection, schema.pools, schema.pools.c.name)),
-                tenants=tuple(rows.tenant_of(row) for row in _all(connection, schema.tenants, schema.tenants.c.id)),
-            )
-            return topology, _epoch(connection)
+            tenants = tuple(record.tenant for record in snapshot.all_tenants())
+            return Topology(outline.fleet, outline.cells, outline.pools, tenants), snapshot.epoch()
 
     def fleet(self) -> Fleet:
         """The fleet.
@@ -73,172 +88,142 @@ class Directory:
         Raises:
             NotFoundError: none was put yet.
         """
-        with self._reading() as connection:
-            row = connection.execute(select(schema.fleet)).mappings().first()
-        if row is None:
+        with self.snapshot() as snapshot:
+            fleet = snapshot.outline.fleet
+        if fleet is None:
             raise NotFoundError("the directory has no fleet yet: put one first")
-        return rows.fleet_of(dict(row))
+        return fleet
 
     def cells(self) -> tuple[Cell, ...]:
         """All cells, by id."""
-        with self._reading() as connection:
-            return tuple(rows.cell_of(row) for row in _all(connection, schema.cells, schema.cells.c.id))
+        with self.snapshot() as snapshot:
+            return tuple(snapshot.outline.cells.values())
 
     def pools(self) -> tuple[Pool, ...]:
         """All pools, by name."""
-        with self._reading() as connection:
-            return tuple(rows.pool_of(row) for row in _all(connection, schema.pools, schema.pools.c.name))
+        with self.snapshot() as snapshot:
+            return tuple(snapshot.outline.pools.values())
 
-    def tenant(self, tenant_id: str) -> Tenant:
+    def tenant(self, tenant_id: str) -> TenantRecord:
         """One tenant.
 
         Raises:
             NotFoundError: it is not in the directory.
         """
-        with self._reading() as connection:
-            row = _one(connection, schema.tenants, schema.tenants.c.id == tenant_id)
-        if row is None:
-            raise NotFoundError(f"no tenant is named {tenant_id!r}")
-        return rows.tenant_of(row)
+        with self.snapshot() as snapshot:
+            return snapshot.tenant(tenant_id)
 
-    def tenants(self, *, limit: int, after: str = "", cell: str | None = None) -> Page[Tenant]:
-        """Tenants by id.
+    def tenants(self, *, limit: int, after: str = "", cell: str | None = None) -> Page[TenantRecord]:
+        """One page of tenants (``Snapshot.tenants``)."""
+        with self.snapshot() as snapshot:
+            return snapshot.tenants(limit=limit, after=after, cell=cell)
 
-        Args:
-            limit: most on the page, ≥ 1.
-            after: only ids behind this one.
-            cell: only those pinned to this cell.
-        """
-        table = schema.tenants
-        query = select(table).where(table.c.id > after).order_by(table.c.id).limit(limit + 1)
-        if cell is not None:
-            query = query.where(table.c.cell == cell)
-        with self._reading() as connection:
-            found = [rows.tenant_of(dict(row)) for row in connection.execute(query).mappings()]
-        more = len(found) > limit
-        return Page(tuple(found[:limit]), found[limit - 1].id if more else None)
+    def entries(self) -> Iterator[Entry]:
+        """What a table says of tenants, streamed (``Snapshot.entries``)."""
+        with self.snapshot() as snapshot:
+            yield from snapshot.entries()
 
-    def pinned_tenants(self) -> dict[str, int]:
-        """How many tenants are pinned to each cell that has any."""
-        cell = schema.tenants.c.cell
-        query = select(cell, func.count()).where(cell.is_not(None)).group_by(cell)
-        with self._reading() as connection:
-            return {str(row[0]): int(row[1]) for row in connection.execute(query)}
+    def loads(self) -> dict[str, Load]:
+        """What the tenants that are assigned to each cell declare, summed (``Snapshot.loads``)."""
+        with self.snapshot() as snapshot:
+            return snapshot.loads()
+
+    def assigned_tenants(self) -> dict[str, int]:
+        """How many tenants are assigned to each cell (``Snapshot.assigned_tenants``)."""
+        with self.snapshot() as snapshot:
+            return snapshot.assigned_tenants()
+
+    def shards_of_pool(self, pool: str) -> dict[str, tuple[str, ...]]:
+        """The shard of each tenant of a pool that is assigned to one."""
+        with self.snapshot() as snapshot:
+            return snapshot.shards_of_pool(pool)
 
     def changes(self, *, limit: int, after: int = 0) -> tuple[Change, ...]:
         """Entries of the change log behind an epoch, oldest first."""
-        table = schema.changes
-        query = select(table).where(table.c.epoch > after).order_by(table.c.epoch).limit(limit)
-        with self._reading() as connection:
-            return tuple(Change(**row) for row in connection.execute(query).mappings())
+        with self.snapshot() as snapshot:
+            return snapshot.changes(limit=limit, after=after)
 
-    # Changing. Each returns the epoch from which the change is in the table.
+    # Changing. Each returns the epoch from which the change is in the table. ``unhealthy`` names cells that get no new
+    # tenants, where a change makes some.
 
-    def put_fleet(self, fleet: Fleet, *, actor: str) -> int:
+    def put_fleet(self, fleet: Fleet, *, actor: str, unhealthy: Collection[str] = ()) -> int:
         """Set the fleet's policy; there is one fleet in a directory.
 
         Raises:
-            ValidationError: the default pool is not there, though the one before is: no table could be compiled.
-            ConflictError: the directory is another fleet's.
+            ValidationError: something that it names is not there, though all that the one before named was.
+            ConflictError: the directory is another fleet's, or a tenant cannot be placed by these rules.
         """
-        fleet.validate("fleet")
-        with self._changing() as connection:
-            before = connection.execute(select(schema.fleet)).mappings().first()
-            if before is not None and before["name"] != fleet.name:
-                raise ConflictError(f"this directory is fleet {before['name']!r}'s, not {fleet.name!r}'s")
-            # The first fleet comes before its pools.
-            if (
-                before is not None
-                and _has_pool(connection, before["default_pool"])
-                and not _has_pool(connection, fleet.default_pool)
-            ):
-                raise ValidationError("fleet.default_pool", f"no pool is named {fleet.default_pool!r}: put it first")
-            return self._put(connection, schema.fleet, rows.fleet_row(fleet), actor)
+        with self._changing(actor, unhealthy) as transaction:
+            transaction.put_fleet(fleet)
+        return transaction.epoch
 
     def put_cell(self, cell: Cell, *, actor: str) -> int:
         """Create or replace a cell.
 
         Raises:
-            ValidationError: its weight gives the ring of a pool too many points.
-            ConflictError: a table can hold no more cells.
+            ValidationError: a field of it, or a pool with it, breaks a rule.
+            ConflictError: a table can hold no more cells, or a tenant would be under a foreign law.
         """
-        cell.validate("cell")
-        with self._changing() as connection:
-            _require_room(connection, schema.cells, cell.id, MAX_CELLS)
-            for row in _all(connection, schema.pools, schema.pools.c.name):
-                if cell.id in row["cells"]:
-                    _check_ring(connection, "cell.weight", rows.pool_of(row), {cell.id: cell.weight})
-            return self._put(connection, schema.cells, rows.cell_row(cell), actor)
+        with self._changing(actor) as transaction:
+            transaction.put_cell(cell)
+        return transaction.epoch
 
     def delete_cell(self, cell_id: str, *, actor: str) -> int:
         """Remove a cell.
 
         Raises:
             NotFoundError: it is not in the directory.
-            ConflictError: a pool or a tenant still names it.
+            ConflictError: the fleet, a pool or a tenant still names it.
         """
-        with self._changing() as connection:
-            for pool in _all(connection, schema.pools, schema.pools.c.name):
-                if cell_id in pool["cells"]:
-                    raise ConflictError(f"cell {cell_id!r} is in pool {pool['name']!r}: take it out first")
-            pinned = _one(connection, schema.tenants, schema.tenants.c.cell == cell_id)
-            if pinned is not None:
-                raise ConflictError(f"tenant {pinned['id']!r} is pinned to cell {cell_id!r}: unpin it first")
-            return self._delete(connection, schema.cells, cell_id, actor)
+        with self._changing(actor) as transaction:
+            transaction.delete_cell(cell_id)
+        return transaction.epoch
 
-    def put_pool(self, pool: Pool, *, actor: str) -> int:
+    def put_pool(self, pool: Pool, *, actor: str, unhealthy: Collection[str] = ()) -> int:
         """Create or replace a pool.
 
         Raises:
-            ValidationError: a cell of it is not in the directory, or its ring would have too many points.
-            ConflictError: a table can hold no more pools.
+            ValidationError: a field of it breaks a rule.
+            ConflictError: a table can hold no more pools, or a tenant cannot be placed in this one.
         """
-        pool.validate("pool")
-        with self._changing() as connection:
-            for place, cell_id in enumerate(pool.cells):
-                _require_cell(connection, f"pool.cells[{place}]", cell_id)
-            _require_room(connection, schema.pools, pool.name, MAX_POOLS)
-            _check_ring(connection, "pool.virtual_nodes", pool, {})
-            return self._put(connection, schema.pools, rows.pool_row(pool), actor)
+        with self._changing(actor, unhealthy) as transaction:
+            transaction.put_pool(pool)
+        return transaction.epoch
 
     def delete_pool(self, name: str, *, actor: str) -> int:
         """Remove a pool.
 
         Raises:
             NotFoundError: it is not in the directory.
-            ConflictError: the fleet names it as its default.
+            ConflictError: the fleet, a pool or a tenant still names it.
         """
-        with self._changing() as connection:
-            if _one(connection, schema.fleet, schema.fleet.c.default_pool == name) is not None:
-                raise ConflictError(f"pool {name!r} is the fleet's default: name another default first")
-            return self._delete(connection, schema.pools, name, actor)
+        with self._changing(actor) as transaction:
+            transaction.delete_pool(name)
+        return transaction.epoch
 
-    def put_tenant(self, tenant: Tenant, *, actor: str) -> int:
-        """Create or replace a tenant; raises as ``assign`` does."""
-        return self.assign(tenant.id, tenant.cell, state=tenant.state, actor=actor)[1]
+    def put_tenant(self, tenant: Tenant, *, actor: str, unhealthy: Collection[str] = ()) -> int:
+        """Create or replace a tenant; one without a shard is left to its pool. Raises as ``change_tenant`` does."""
+        fields = {"shard": (), **fields_of(tenant)}
+        return self.change_tenant(tenant.id, fields, actor=actor, unhealthy=unhealthy).epoch
 
-    def assign(
-        self, tenant_id: str, cell: str | None, *, state: TenantState | None = None, actor: str
-    ) -> tuple[Tenant, int]:
-        """Pin a tenant to a cell, or, without one, leave it to its slot; create it where it is new.
-
-        Args:
-            state: None keeps the state that it has.
-
-        Returns:
-            The tenant as it is now, and the epoch from which on it is so.
+    def change_tenant(
+        self,
+        tenant_id: str,
+        fields: Mapping[str, Any],
+        *,
+        anew: bool = False,
+        actor: str,
+        unhealthy: Collection[str] = (),
+    ) -> Placement:
+        """Create or change a tenant (``Transaction.change_tenant``).
 
         Raises:
-            ValidationError: the id is no key, or the cell is not in the directory.
+            ValidationError: with the path of the first field that breaks a rule.
+            NoCellError: its pool assigns tenants, and no cell takes it.
+            ConflictError: the shard shares too many cells with another tenant's.
         """
-        Tenant(tenant_id, cell).validate("tenant")
-        with self._changing() as connection:
-            if cell is not None:
-                _require_cell(connection, "tenant.cell", cell)
-            before = _one(connection, schema.tenants, schema.tenants.c.id == tenant_id)
-            kept = TenantState.ACTIVE if before is None else rows.tenant_of(before).state
-            tenant = Tenant(tenant_id, cell, state or kept)
-            return tenant, self._put(connection, schema.tenants, rows.tenant_row(tenant), actor)
+        with self._changing(actor, unhealthy) as transaction:
+            return transaction.change_tenant(tenant_id, fields, anew=anew)
 
     def delete_tenant(self, tenant_id: str, *, actor: str) -> int:
         """Remove a tenant.
@@ -246,8 +231,45 @@ class Directory:
         Raises:
             NotFoundError: it is not in the directory.
         """
-        with self._changing() as connection:
-            return self._delete(connection, schema.tenants, tenant_id, actor)
+        with self._changing(actor) as transaction:
+            transaction.delete_tenant(tenant_id)
+        return transaction.epoch
+
+    def apply(
+        self,
+        puts: Sequence[Resource],
+        deletions: Sequence[tuple[str, str]] = (),
+        *,
+        actor: str,
+        base_epoch: int | None = None,
+        dry_run: bool = False,
+        unhealthy: Collection[str] = (),
+    ) -> Applied:
+        """Put and remove many resources at once: all of them, or none.
+
+        They are checked as they are together, so their order does not matter. A tenant that names no shard keeps the
+        one that it has, as long as nothing that its placement follows from changes.
+
+        Args:
+            puts: whole resources, each at most once.
+            deletions: kind (cell, pool, tenant) and id of each to remove; none that is put.
+            base_epoch: the epoch that the caller knows; None takes any.
+            dry_run: check and report all, and change nothing.
+
+        Raises:
+            ValidationError: with the path of the first field that breaks a rule.
+            NotFoundError: one to remove is not in the directory.
+            ConflictError: the directory is of another epoch, or one of the reasons of each change by itself.
+        """
+        _check_once(puts, deletions)
+        with self._changing(actor, unhealthy, dry_run=dry_run) as transaction:
+            if base_epoch is not None and base_epoch != transaction.epoch:
+                raise ConflictError(
+                    f"the directory is at epoch {transaction.epoch}, not {base_epoch}: look at the changes since, "
+                    "and apply again"
+                )
+            transaction.apply(puts, deletions)
+        return Applied(transaction.epoch, tuple(transaction.changes))
 
     def record_publication(self, epoch: int, sha256: str) -> bool:
         """Note that an epoch was compiled to a table with this checksum.
@@ -256,54 +278,41 @@ class Directory:
             False where the epoch is already known with another checksum: the same epoch must never have two
             contents, so the caller asks for a new one with ``republish``.
         """
-        with self._changing() as connection:
-            known = _one(connection, schema.publications, schema.publications.c.epoch == epoch)
+        with self._writing, self._errors(), self._writer.begin() as connection:
+            known = one(connection, schema.publications, schema.publications.c.epoch == epoch)
             if known is None:
-                at = self._clock().isoformat(timespec="milliseconds")
-                connection.execute(insert(schema.publications).values(epoch=epoch, sha256=sha256, at=at))
+                connection.execute(insert(schema.publications).values(epoch=epoch, sha256=sha256, at=self._now()))
                 return True
             return bool(known["sha256"] == sha256)
 
     def republish(self, *, actor: str) -> int:
         """Make a new epoch of an unchanged fleet, because the compiler of this release writes other bytes."""
-        with self._changing() as connection:
-            change = {"kind": "table", "id": "table", "action": "republish", "before": None, "after": None}
-            return self._log(connection, actor, change)
-
-    def _put(self, connection: Connection, table: Table, after: dict[str, Any], actor: str) -> int:
-        (key,) = table.primary_key.columns
-        before = _one(connection, table, key == after[key.name])
-        if before == after:
-            return _epoch(connection)
-        connection.execute(delete(table).where(key == after[key.name]))
-        connection.execute(insert(table).values(**after))
-        change = {"kind": table.info["kind"], "id": after[key.name], "action": "put", "before": before, "after": after}
-        return self._log(connection, actor, change)
-
-    def _delete(self, connection: Connection, table: Table, value: str, actor: str) -> int:
-        (key,) = table.primary_key.columns
-        before = _one(connection, table, key == value)
-        if before is None:
-            raise NotFoundError(f"no {table.info['kind']} is named {value!r}")
-        connection.execute(delete(table).where(key == value))
-        change = {"kind": table.info["kind"], "id": value, "action": "delete", "before": before, "after": None}
-        return self._log(connection, actor, change)
-
-    def _log(self, connection: Connection, actor: str, change: dict[str, Any]) -> int:
-        at = self._clock().isoformat(timespec="milliseconds")
-        result = connection.execute(insert(schema.changes).values(at=at, actor=actor, **change))
-        assert result.inserted_primary_key is not None
-        return int(result.inserted_primary_key[0])
+        with self._changing(actor) as transaction:
+            transaction.republish()
+        return transaction.epoch
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with self._errors(), self._reader.begin() as connection:
-            yield connection
+    def _changing(self, actor: str, unhealthy: Collection[str] = (), *, dry_run: bool = False) -> Iterator[Transaction]:
+        with self._writing, self._errors(), self._writer.connect() as connection, connection.begin() as begun:
+            transaction = Transaction(
+                connection, self._outline(connection), actor=actor, now=self._now, unhealthy=unhealthy
+            )
+            yield transaction
+            transaction.finish()
+            if dry_run:
+                begun.rollback()
 
-    @contextmanager
-    def _changing(self) -> Iterator[Connection]:
-        with self._writing, self._errors(), self._writer.begin() as connection:
-            yield connection
+    def _outline(self, connection: Connection) -> Outline:
+        """The fleet, cells and pools; read again only when one of them changed."""
+        epoch = read_topology_epoch(connection)
+        known_epoch, outline = self._known_outline
+        if epoch != known_epoch:
+            outline = read_outline(connection)
+            self._known_outline = (epoch, outline)
+        return outline
+
+    def _now(self) -> str:
+        return self._clock().isoformat(timespec="milliseconds")
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -314,38 +323,17 @@ class Directory:
             raise DirectoryError(f"the directory's database failed, nothing was changed: {reason}") from error
 
 
-def _epoch(connection: Connection) -> int:
-    return int(connection.execute(select(func.coalesce(func.max(schema.changes.c.epoch), 0))).scalar_one())
+def _check_once(puts: Sequence[Resource], deletions: Sequence[tuple[str, str]]) -> None:
+    seen = set()
+    for name in [*(_name_of(resource) for resource in puts), *deletions]:
+        if name in seen:
+            raise ValidationError(f"{name[0]}s.{name[1]}", "stands twice: a resource is put or removed once")
+        seen.add(name)
 
 
-def _all(connection: Connection, table: Table, order: ColumnElement[str]) -> list[dict[str, Any]]:
-    return [dict(row) for row in connection.execute(select(table).order_by(order)).mappings()]
-
-
-def _one(connection: Connection, table: Table, where: ColumnElement[bool]) -> dict[str, Any] | None:
-    row = connection.execute(select(table).where(where).limit(1)).mappings().first()
-    return None if row is None else dict(row)
-
-
-def _require_cell(connection: Connection, field: str, cell_id: str) -> None:
-    if _one(connection, schema.cells, schema.cells.c.id == cell_id) is None:
-        known = [row["id"] for row in _all(connection, schema.cells, schema.cells.c.id)]
-        raise ValidationError(field, f"no cell is named {cell_id!r}; there are {', '.join(known[:20]) or 'none yet'}")
-
-
-def _has_pool(connection: Connection, name: str) -> bool:
-    return _one(connection, schema.pools, schema.pools.c.name == name) is not None
-
-
-def _require_room(connection: Connection, table: Table, key: str, limit: int) -> None:
-    (column,) = table.primary_key.columns
-    others = connection.execute(select(func.count()).select_from(table).where(column != key)).scalar_one()
-    if others >= limit:
-        raise ConflictError(f"there are {others} {table.info['kind']}s already, as many as a table can hold")
-
-
-def _check_ring(connection: Connection, field: str, pool: Pool, changed: Mapping[str, float]) -> None:
-    """Check a pool's ring as it would be with these weights changed."""
-    weights = {row["id"]: row["weight"] for row in _all(connection, schema.cells, schema.cells.c.id)}
-    weights.update(changed)
-    pool.validate_ring(field, (weights[cell_id] for cell_id in pool.cells))
+def _name_of(resource: Resource) -> tuple[str, str]:
+    if isinstance(resource, Fleet):
+        return "fleet", resource.name
+    if isinstance(resource, Pool):
+        return "pool", resource.name
+    return ("cell" if isinstance(resource, Cell) else "tenant"), resource.id

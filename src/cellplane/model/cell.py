@@ -47,7 +47,8 @@ class Cell:
         jurisdiction: whose law its data is under; fallback never leaves it.
         status: see CellStatus.
         weight: share of slots relative to other cells, > 0 and ≤ 100, kept to thousandths.
-        zone: where it fails together with others, inside its region; empty where nobody says.
+        zone: where it fails together with others; empty where nobody says. Zones are told apart by name alone: zones of
+            two regions need two names, such as ``eu-west-1a`` and ``eu-north-1a``.
         release: what it runs; empty where nobody says.
         capacity: the most that it is to hold.
     """

@@ -65,19 +65,24 @@ class Fleet:
     def validate(self, field: str) -> None:
         """Raise ValidationError with the path of the first field that breaks a rule."""
         check_name(f"{field}.name", self.name)
-        if not 1 <= len(self.key_sources) <= MAX_KEY_SOURCES or len(set(self.key_sources)) != len(self.key_sources):
+        if not 1 <= len(self.key_sources) <= MAX_KEY_SOURCES:
             raise ValidationError(
-                f"{field}.key_sources",
-                f"expected 1 to {MAX_KEY_SOURCES} different sources, found {len(self.key_sources)}",
+                f"{field}.key_sources", f"expected 1 to {MAX_KEY_SOURCES} sources, found {len(self.key_sources)}"
             )
         for place, source in enumerate(self.key_sources):
             source.validate(f"{field}.key_sources[{place}]")
+            if source in self.key_sources[:place]:
+                raise ValidationError(
+                    f"{field}.key_sources[{place}]", f"the {source.kind.value} {source.name!r} stands twice"
+                )
         check_name(f"{field}.default_pool", self.default_pool)
         if self.default_cell is not None:
             check_name(f"{field}.default_cell", self.default_cell)
         if self.has_default_cell != (self.default_cell is not None):
             raise ValidationError(
-                f"{field}.default_cell", "expected a cell exactly where unknown_tenant or missing_key is default-cell"
+                f"{field}.default_cell",
+                "expected a cell where unknown_tenant or missing_key is default-cell, else none; found "
+                f"{self.default_cell}",
             )
         if not 0 <= self.retry_after_seconds <= MAX_RETRY_AFTER_SECONDS:
             raise ValidationError(

@@ -46,14 +46,24 @@ class KeySource:
         if not 1 <= len(self.name) <= MAX_SOURCE_CHARS:
             raise ValidationError(f"{field}.name", f"expected 1 to {MAX_SOURCE_CHARS} characters")
         if self.kind in {KeySourceKind.JWT_CLAIM, KeySourceKind.COOKIE}:
-            if not all(char.isascii() and (char.isalnum() or char in "_-./:") for char in self.name):
+            # Claims may have the name of a URL (RFC 7519, 4.2); a cookie's has no separators (RFC 6265, 4.1.1).
+            marks = "_-." if self.kind is KeySourceKind.COOKIE else "_-./:"
+            if not all(char.isascii() and (char.isalnum() or char in marks) for char in self.name):
                 raise ValidationError(f"{field}.name", f"expected the name of a claim or cookie, found {self.name!r}")
         elif self.kind is KeySourceKind.SUBDOMAIN:
             if not all(is_name(label) for label in self.name.split(".")):
                 raise ValidationError(f"{field}.name", f"expected a domain such as example.com, found {self.name!r}")
-        elif not self.name.startswith("/") or not self.name.endswith("/") or not _is_path(self.name):
+        elif not _is_prefix(self.name):
             raise ValidationError(f"{field}.name", f"expected a path such as /t/, found {self.name!r}")
 
 
-def _is_path(text: str) -> bool:
-    return all(char.isascii() and (char.isalnum() or char in "/-._~") for char in text)
+def _is_prefix(text: str) -> bool:
+    """Whether a path that a proxy has made canonical can begin so: no empty segment, none of dots."""
+    if not text.startswith("/") or not text.endswith("/"):
+        return False
+    segments = text[1:-1].split("/") if len(text) > 1 else []
+    return all(
+        segment not in {"", ".", ".."}
+        and all(char.isascii() and (char.isalnum() or char in "-._~") for char in segment)
+        for segment in segments
+    )

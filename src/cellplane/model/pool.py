@@ -17,7 +17,6 @@ MAX_SEED = 2**64 - 1
 MAX_VIRTUAL_NODES = 4096
 """Most virtual nodes a cell: more only slow the compiler down."""
 
-
 MAX_RING_POINTS = 1_000_000
 """Most points on one pool's ring: the compiler makes and sorts them all, a second or two for a million."""
 
@@ -47,8 +46,10 @@ class Pool:
         spread: dimensions in which the cells of a shard differ, for ``shuffle``: one limits how many may be alike
             (zones), several make a lattice.
         max_overlap: cells that the shards of two assigned tenants may share, 0 to K - 1, for ``shuffle`` and
-            ``explicit``. Where it is given, tenants that the directory knows are assigned by search.
-        dedicated: whether a cell takes one tenant only, for ``explicit``.
+            ``explicit``. Where it is given, tenants that the directory knows are assigned by search; so they are with
+            ``explicit`` and K > 1, where it is K - 1 unless given: no two tenants have the same cells.
+        dedicated: whether a cell takes one tenant only, for ``explicit``; such a cell is in no pool that is not
+            dedicated.
         overflow: the pool whose cells take new tenants when this one has no room, for ``explicit``.
     """
 
@@ -80,15 +81,24 @@ class Pool:
         """Whether each tenant that the directory knows gets a shard of its own."""
         return self.strategy is StrategyName.EXPLICIT or self.max_overlap is not None
 
+    @property
+    def overlap(self) -> int | None:
+        """The most cells that the shards of two assigned tenants share; None where nothing limits it."""
+        if self.max_overlap is None and self.strategy is StrategyName.EXPLICIT and self.size > 1:
+            return self.size - 1
+        return self.max_overlap
+
     def validate(self, field: str) -> None:
         """Raise ValidationError with the path of the first field that breaks a rule."""
         check_name(f"{field}.name", self.name)
         if not self.cells:
             raise ValidationError(f"{field}.cells", "a pool needs at least one cell")
+        seen: set[str] = set()
         for place, cell_id in enumerate(self.cells):
             check_name(f"{field}.cells[{place}]", cell_id)
-        if len(set(self.cells)) != len(self.cells):
-            raise ValidationError(f"{field}.cells", "a cell is listed twice")
+            if cell_id in seen:
+                raise ValidationError(f"{field}.cells[{place}]", f"{cell_id!r} stands twice")
+            seen.add(cell_id)
         if not 1 <= self.virtual_nodes <= MAX_VIRTUAL_NODES:
             raise ValidationError(
                 f"{field}.virtual_nodes", f"expected 1 to {MAX_VIRTUAL_NODES}, found {self.virtual_nodes}"
@@ -110,7 +120,8 @@ class Pool:
         if not 0 <= self.seed <= MAX_SEED:
             raise ValidationError(f"{field}.seed", f"expected 0 to 2**64 - 1, found {self.seed}")
         if len(set(self.spread)) != len(self.spread):
-            raise ValidationError(f"{field}.spread", "a dimension is listed twice")
+            listed = ", ".join(dimension.value for dimension in self.spread)
+            raise ValidationError(f"{field}.spread", f"expected each dimension once, found {listed}")
 
     def _validate_options(self, field: str) -> None:
         shuffle, explicit = self.strategy is StrategyName.SHUFFLE, self.strategy is StrategyName.EXPLICIT
@@ -124,7 +135,9 @@ class Pool:
             if given and not meant:
                 raise ValidationError(f"{field}.{name}", f"means nothing to the strategy {self.strategy.value}")
         if self.dedicated and self.size != 1:
-            raise ValidationError(f"{field}.dedicated", "a cell of one tenant is in no shard of several cells")
+            raise ValidationError(
+                f"{field}.dedicated", f"a cell of one tenant is in no shard of several cells, found {self.size}"
+            )
         if self.overflow is not None:
             check_name(f"{field}.overflow", self.overflow)
 

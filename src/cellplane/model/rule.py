@@ -5,10 +5,13 @@ from fnmatch import fnmatchcase
 
 from cellplane.errors import ValidationError
 from cellplane.model.key import check_name
-from cellplane.model.tenant import Tenant
+from cellplane.model.tenant import Tenant, check_attributes
 
 MAX_RULES = 256
 """Most rules of a fleet: each may be asked for each tenant."""
+
+MAX_RULE_VALUES = 64
+"""Most tiers, and most jurisdictions, that one rule names."""
 
 MAX_PATTERN_CHARS = 128
 """Longest pattern: that of a key."""
@@ -49,15 +52,18 @@ class Rule:
         check_name(f"{field}.name", self.name)
         check_name(f"{field}.pool", self.pool)
         for name, values in (("tiers", self.tiers), ("jurisdictions", self.jurisdictions)):
+            if len(values) > MAX_RULE_VALUES:
+                raise ValidationError(
+                    f"{field}.{name}", f"expected at most {MAX_RULE_VALUES} values, found {len(values)}"
+                )
             for place, value in enumerate(values):
                 check_name(f"{field}.{name}[{place}]", value)
         if len(self.id_pattern) > MAX_PATTERN_CHARS or not self.id_pattern.isascii():
             raise ValidationError(
                 f"{field}.id_pattern",
-                f"expected at most {MAX_PATTERN_CHARS} ASCII characters, found {self.id_pattern!r}",
+                f"expected at most {MAX_PATTERN_CHARS} ASCII characters, found {self.id_pattern[:80]!r}",
             )
-        for attribute, _ in self.attributes:
-            check_name(f"{field}.attributes.{attribute}", attribute)
+        check_attributes(f"{field}.attributes", self.attributes)
         if not (self.tiers or self.jurisdictions or self.id_pattern or self.attributes):
             raise ValidationError(
                 field, "a rule without a condition would match every tenant: use default_pool for that"

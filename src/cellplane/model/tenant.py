@@ -1,5 +1,6 @@
 """A tenant: the unit that is routed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -69,20 +70,22 @@ class Tenant:
         for name, value in (("tier", self.tier), ("jurisdiction", self.jurisdiction)):
             if value:
                 check_name(f"{field}.{name}", value)
-        self._validate_attributes(f"{field}.attributes")
+        check_attributes(f"{field}.attributes", self.attributes)
         self.load.validate(f"{field}.load")
         if self.shard_size is not None and not 1 <= self.shard_size <= MAX_SHARD_SIZE:
             raise ValidationError(f"{field}.shard_size", f"expected 1 to {MAX_SHARD_SIZE}, found {self.shard_size}")
 
-    def _validate_attributes(self, field: str) -> None:
-        if len(self.attributes) > MAX_ATTRIBUTES:
-            raise ValidationError(field, f"expected at most {MAX_ATTRIBUTES}, found {len(self.attributes)}")
-        names = [name for name, _ in self.attributes]
-        if names != sorted(set(names)):
-            raise ValidationError(field, "expected names in order, none twice")
-        for name, value in self.attributes:
-            check_name(f"{field}.{name}", name)
-            if not 1 <= len(value) <= MAX_ATTRIBUTE_CHARS or not value.isprintable():
-                raise ValidationError(
-                    f"{field}.{name}", f"expected 1 to {MAX_ATTRIBUTE_CHARS} printable characters, found {value[:40]!r}"
-                )
+
+def check_attributes(field: str, attributes: Sequence[tuple[str, str]]) -> None:
+    """Raise ValidationError unless these are attributes: names in order, none twice, printable values."""
+    if len(attributes) > MAX_ATTRIBUTES:
+        raise ValidationError(field, f"expected at most {MAX_ATTRIBUTES}, found {len(attributes)}")
+    names = [name for name, _ in attributes]
+    if names != sorted(set(names)):
+        raise ValidationError(field, f"expected names in order, none twice; found {', '.join(names)[:200]}")
+    for name, value in attributes:
+        check_name(f"{field}.{name}", name)
+        if not 1 <= len(value) <= MAX_ATTRIBUTE_CHARS or not value.isprintable():
+            raise ValidationError(
+                f"{field}.{name}", f"expected 1 to {MAX_ATTRIBUTE_CHARS} printable characters, found {value[:40]!r}"
+            )

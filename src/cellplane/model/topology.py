@@ -75,19 +75,44 @@ class Topology:
                 )
         require_unique("pools", "name", (pool.name for pool in self.pools))
         self._validate_overflow()
+        self._validate_dedicated()
 
     def _validate_overflow(self) -> None:
-        by_name = {pool.name: pool for pool in self.pools}
+        by_name = {pool.name: (index, pool) for index, pool in enumerate(self.pools)}
         for index, pool in enumerate(self.pools):
-            field = f"pools[{index}].overflow"
-            way, following = [pool.name], pool.overflow
-            while following is not None:
-                if following not in by_name:
-                    raise ValidationError(field, f"no pool is named {following!r}")
+            if pool.overflow is not None and pool.overflow not in by_name:
+                raise ValidationError(f"pools[{index}].overflow", f"no pool is named {pool.overflow!r}")
+        settled: set[str] = set()
+        for pool in self.pools:
+            way: dict[str, None] = {}
+            following: str | None = pool.name
+            while following is not None and following not in settled:
                 if following in way:
-                    raise ValidationError(field, f"goes round in a circle: {' → '.join([*way, following])}")
-                way.append(following)
-                following = by_name[following].overflow
+                    circle = [*way][[*way].index(following) :]
+                    raise ValidationError(
+                        f"pools[{by_name[following][0]}].overflow",
+                        f"goes round in a circle: {' → '.join([*circle, following])}",
+                    )
+                way[following] = None
+                following = by_name[following][1].overflow
+            settled.update(way)
+
+    def _validate_dedicated(self) -> None:
+        dedicated = {cell_id: pool.name for pool in self.pools if pool.dedicated for cell_id in pool.cells}
+        for index, pool in enumerate(self.pools):
+            for place, cell_id in enumerate(() if pool.dedicated else pool.cells):
+                if cell_id in dedicated:
+                    raise ValidationError(
+                        f"pools[{index}].cells[{place}]",
+                        f"a cell of the dedicated pool {dedicated[cell_id]!r} takes one tenant: {cell_id!r} is in no "
+                        "pool that is not dedicated",
+                    )
+        if self.fleet.default_cell in dedicated:
+            raise ValidationError(
+                "fleet.default_cell",
+                f"{self.fleet.default_cell!r} is in the dedicated pool {dedicated[self.fleet.default_cell]!r}, whose "
+                "cells take one tenant: name another cell",
+            )
 
     def _validate_fleet(self) -> None:
         fleet = self.fleet

@@ -17,7 +17,8 @@ from cellplane.model.pool import MAX_SHARD_SIZE
 from cellplane.placement import race
 from cellplane.placement.member import Member, check_seed, check_shard_size, sorted_members
 from cellplane.placement.packing import most_shards
-from cellplane.placement.shard_search import ShardSearch
+from cellplane.placement.shard_search import Limits, ShardSearch
+from cellplane.placement.spread import Alike
 
 MAX_SEARCH_STEPS = 100_000
 """Cells tried for one tenant before the search gives up: about a tenth of a second."""
@@ -26,9 +27,10 @@ MAX_SEARCH_STEPS = 100_000
 class SearchingAssigner:
     """Assigns tenants to shards so that any two of them share at most ``max_overlap`` cells.
 
-    Invariant: no set of max_overlap + 1 cells is part of two tenants' shards. It holds after every call, also one that
-    raises, and for shards of different sizes. What ``assign`` answers follows from the members, the seed, the tenant
-    and the shards assigned now; how they came about does not count.
+    Invariant: no set of max_overlap + 1 cells is part of two tenants' shards, apart from sets that two of those given
+    as ``assigned`` share: what is there stays, and counts. It holds after every call, also one that raises, and for
+    shards of different sizes. What ``assign`` answers follows from the members, the seed, the tenant and the shards
+    assigned now; how they came about does not count.
 
     Args:
         members: the cells; more weight, more shards.
@@ -37,11 +39,11 @@ class SearchingAssigner:
         seed: 0 to 2**64 - 1.
         assigned: shards of tenants that are already there: ids of members.
         closed: ids of members that get no new tenants (locked, draining …); shards that are there keep them.
+        alike: members of which a new shard may have only so many.
         max_steps: cells that a search may try.
 
     Raises:
-        ValidationError: with the path of the first field that breaks a rule, also where ``assigned`` breaks the
-            invariant.
+        ValidationError: with the path of the first field that breaks a rule.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class SearchingAssigner:
         seed: int = 0,
         assigned: Mapping[str, Sequence[str]] | None = None,
         closed: Collection[str] = (),
+        alike: Sequence[Alike] = (),
         max_steps: int = MAX_SEARCH_STEPS,
     ) -> None:
         self._members = sorted_members(members)
@@ -75,6 +78,7 @@ class SearchingAssigner:
             if cell not in self._index:
                 raise ValidationError("closed", f"no member is named {cell!r}")
             self._open &= ~(1 << self._index[cell])
+        self._alike = self._limits(alike)
         for tenant, cells in (assigned or {}).items():
             self._load(tenant, cells)
 
@@ -109,10 +113,12 @@ class SearchingAssigner:
         check_shard_size("shard_size", size, len(self._members))
         place = np.array([xxhash.xxh64_intdigest(tenant.encode(), self._seed)], np.uint64)
         order: list[int] = race.first(place, self._runners, len(self._members)).indexes[0].tolist()
-        search = ShardSearch(self._taken, self._max_overlap, order, self._max_steps)
+        search = ShardSearch(self._taken, self._max_overlap, order, self._alike, self._max_steps)
         shard = search.best(size, self._open)
         if shard is None:
             raise PlacementError(self._no_shard(tenant, size, exhausted=search.steps < self._max_steps))
+        taken = (self._taken.get(rest, 0) >> cell & 1 for rest, cell in _parts(shard, self._max_overlap))
+        assert not any(taken), "a set of max_overlap + 1 cells would be taken twice"
         self._keep(tenant, shard)
         return self._names(shard)
 
@@ -129,7 +135,25 @@ class SearchingAssigner:
             self._taken[rest] &= ~(1 << cell)
             if not self._taken[rest]:
                 del self._taken[rest]
+        # Shards that shared too much from the beginning go on counting.
+        for other, there in self._shards.items():
+            if len({*there} & {*shard}) > self._max_overlap:
+                self._keep(other, there)
         return self._names(shard)
+
+    def _limits(self, groups: Sequence[Alike]) -> list[Limits]:
+        """The limits that each member counts for; nothing where there are none."""
+        limits: list[list[tuple[int, int]]] = [[] for _ in self._members] if groups else []
+        for place, group in enumerate(groups):
+            for cell in group.cells:
+                if cell not in self._index:
+                    raise ValidationError(f"alike[{place}].cells", f"no member is named {cell!r}")
+            if group.most < 1:
+                raise ValidationError(f"alike[{place}].most", f"expected at least 1, found {group.most}")
+            mask = sum(1 << self._index[cell] for cell in {*group.cells})
+            for cell in {*group.cells}:
+                limits[self._index[cell]].append((mask, group.most))
+        return [*limits]
 
     def _load(self, tenant: str, cells: Sequence[str]) -> None:
         field = f"assigned[{tenant}]"
@@ -139,19 +163,11 @@ class SearchingAssigner:
                 raise ValidationError(f"{field}[{place}]", f"no member is named {cell!r}")
         if not 1 <= len(cells) <= MAX_SHARD_SIZE or len(set(cells)) != len(cells):
             raise ValidationError(field, f"expected 1 to {MAX_SHARD_SIZE} distinct cells, found {', '.join(cells)}")
-        shard = tuple(self._index[cell] for cell in cells)
-        if any(self._taken.get(rest, 0) >> cell & 1 for rest, cell in _parts(shard, self._max_overlap)):
-            other = next(name for name, there in self._shards.items() if len({*there} & {*shard}) > self._max_overlap)
-            raise ValidationError(
-                field, f"shares more than {self._max_overlap} cells with {other!r}: raise the maximum overlap"
-            )
-        self._keep(tenant, shard)
+        self._keep(tenant, tuple(self._index[cell] for cell in cells))
 
     def _keep(self, tenant: str, shard: tuple[int, ...]) -> None:
         for rest, cell in _parts(shard, self._max_overlap):
-            mask = self._taken.get(rest, 0)
-            assert not mask >> cell & 1, "a set of max_overlap + 1 cells would be taken twice"
-            self._taken[rest] = mask | 1 << cell
+            self._taken[rest] = self._taken.get(rest, 0) | 1 << cell
         self._shards[tenant] = shard
 
     def _names(self, shard: Iterable[int]) -> tuple[str, ...]:
@@ -161,9 +177,10 @@ class SearchingAssigner:
         cells = len(self._members)
         most = most_shards(cells, size, min(self._max_overlap, size))
         found = "is left" if exhausted else f"was found in {self._max_steps} steps"
+        spread = ", spread as asked," if self._alike else ""
         return (
-            f"tenant {tenant!r}: no shard of {size} cells that shares at most {self._max_overlap} with every other "
-            f"{found}. {cells} cells ({self._open.bit_count()} open) give at most {most} such shards, and a "
+            f"tenant {tenant!r}: no shard of {size} cells{spread} that shares at most {self._max_overlap} with every "
+            f"other {found}. {cells} cells ({self._open.bit_count()} open) give at most {most} such shards, and a "
             f"search finds fewer; {len(self._shards)} tenants have one. "
             "Add cells, lower the shard size, raise the maximum overlap, or release shards"
         )

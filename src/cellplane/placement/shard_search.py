@@ -4,8 +4,11 @@ Sets of cells are masks: bit i is cell i. For each set of max_overlap cells it i
 taken set, so that a cell is chosen or passed over by one look at a mask, and a branch with too few cells ends at once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
+
+Limits = Sequence[tuple[int, int]]
+"""Masks of cells, and how many of them a shard may have."""
 
 
 class ShardSearch:
@@ -15,19 +18,24 @@ class ShardSearch:
         taken: for each sorted set of max_overlap cells, the cells that complete it to a set that another shard has.
         max_overlap: most cells that two shards share.
         order: all cells, the preferred first.
+        alike: for each cell, the limits that it counts for; empty where there are none.
         limit: cells that may be tried.
     """
 
-    def __init__(self, taken: Mapping[tuple[int, ...], int], max_overlap: int, order: list[int], limit: int) -> None:
+    def __init__(
+        self,
+        taken: Mapping[tuple[int, ...], int],
+        max_overlap: int,
+        order: Sequence[int],
+        alike: Sequence[Limits],
+        limit: int,
+    ) -> None:
         self.steps = 0
         self._taken = taken
         self._overlap = max_overlap
         self._order = order
+        self._alike = alike
         self._limit = limit
-        # The cells at each place of the order and behind it.
-        self._behind = [0] * (len(order) + 1)
-        for place in range(len(order) - 1, -1, -1):
-            self._behind[place] = self._behind[place + 1] | 1 << order[place]
 
     def best(self, size: int, allowed: int) -> tuple[int, ...] | None:
         """The first ``size`` cells by preference that fit, out of the allowed; None where none do or steps ran out."""
@@ -36,23 +44,30 @@ class ShardSearch:
         return self._extend((), 0, size, allowed)
 
     def _extend(self, chosen: tuple[int, ...], start: int, missing: int, allowed: int) -> tuple[int, ...] | None:
+        """Add cells that are allowed; all of these stand at ``start`` or behind it."""
         if missing == 0:
             return chosen
         place = start
-        while (allowed & self._behind[place]).bit_count() >= missing and self.steps < self._limit:
+        while allowed.bit_count() >= missing and self.steps < self._limit:
             cell = self._order[place]
             place += 1
             if allowed >> cell & 1:
                 self.steps += 1
+                allowed &= ~(1 << cell)
                 found = self._extend((*chosen, cell), place, missing - 1, allowed & ~self._excluded(chosen, cell))
                 if found is not None:
                     return found
         return None
 
     def _excluded(self, chosen: tuple[int, ...], cell: int) -> int:
-        """Cells that would complete a taken set together with this cell and others chosen; and the cell."""
-        mask = 1 << cell
+        """Cells that would complete a taken set together with this cell and others chosen, or that would be too many
+        alike.
+        """
+        mask = 0
         if self._overlap > 0:
             for others in combinations(chosen, self._overlap - 1):
                 mask |= self._taken.get(tuple(sorted((*others, cell))), 0)
+        for group, most in self._alike[cell] if self._alike else ():
+            if 1 + sum(group >> other & 1 for other in chosen) >= most:
+                mask |= group
         return mask

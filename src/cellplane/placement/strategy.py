@@ -38,7 +38,8 @@ def place(pool: Pool, cells: Mapping[str, Cell]) -> Placed:
         cells: the fleet's cells by id; has every cell of the pool.
 
     Raises:
-        ValidationError: its cells cannot be spread as the pool says, at ``pools.<name>``.
+        ValidationError: its cells cannot be spread as the pool says, at ``pools.<name>.spread`` or, where too few cells
+            differ, at ``pools.<name>.shard_size``.
     """
     members = tuple(
         Member(cell_id, cells[cell_id].weight, *(cells[cell_id].coordinate(dimension) for dimension in pool.spread[:1]))
@@ -57,7 +58,8 @@ def place(pool: Pool, cells: Mapping[str, Cell]) -> Placed:
             virtual_nodes=pool.virtual_nodes,
         )
     except ValidationError as error:
-        raise ValidationError(f"pools.{pool.name}.{error.field}", error.message) from error
+        field = "spread" if error.field.startswith(("zones", "coordinates")) else error.field
+        raise ValidationError(f"pools.{pool.name}.{field}", error.message) from error
     return Placed(tuple(member.id for member in members), shards)
 
 

@@ -11,14 +11,10 @@ from cellplane.placement import race
 from cellplane.placement.member import Member, check_seed, check_shard_size, sorted_members
 from cellplane.placement.shuffle import DEFAULT_SHARD_SIZE
 from cellplane.placement.slots import Shards, slot_hashes
+from cellplane.placement.spread import zone_limit
 
 MAX_ZONES = 32
 """Most zones of a pool: each costs a race of its own. A region of a cloud has three to six."""
-
-
-def zone_limit(shard_size: int, zone_count: int) -> int:
-    """Most cells of a shard in one zone: ceil(shard_size / zone_count)."""
-    return -(-shard_size // zone_count)
 
 
 def place(

@@ -74,7 +74,7 @@ class TableFolder:
         """Write the checked table of a publication durably, the base first."""
         base, overlay = split_publication(data)
         if base is not None:
-            path = self._folder / f"table-{table.base.epoch}.cpt"
+            path = self._base(table.base.epoch)
             write_durably(path, base)
             fault_point("router.base.stored")
         else:
@@ -90,24 +90,24 @@ class TableFolder:
         """Remember that the proxy runs this table, and drop the oldest others."""
         pointer = {"epoch": stored.epoch, "sha256": stored.table.tag}
         write_durably(self._folder / _POINTER, json.dumps(pointer).encode())
+        live = stored.overlay_path or stored.path
         files = self._files()
-        others = sorted((epoch for epoch in files if epoch != stored.epoch), reverse=True)
-        kept = {stored.epoch, *others[: self._kept - 1]}
-        bases = {files[epoch].base_epoch for epoch in kept if epoch in files}
-        for epoch in files.keys() - kept - bases:
-            files[epoch].path.unlink(missing_ok=True)
+        kept = [file for file in files if file.path == live]
+        kept += [file for file in files if file.path != live][: self._kept - 1]
+        needed = {file.path for file in kept} | {self._base(file.base_epoch) for file in kept}
+        for file in files:
+            if file.path not in needed:
+                file.path.unlink(missing_ok=True)
 
     def drop(self, stored: StoredTable) -> None:
         """Forget a table that the proxy refused, unless it is the one that it ran last, or the base of another."""
         live = self.live_epoch()
         if stored.epoch == live:
             return
-        files = self._files()
-        files.pop(stored.epoch, None)
         if stored.overlay_path is not None:
             stored.overlay_path.unlink(missing_ok=True)
         base = stored.table.base.epoch
-        if base != live and all(file.base_epoch != base for epoch, file in files.items() if epoch != base):
+        if base != live and all(file.base_epoch != base for file in self._files() if file.path != stored.path):
             stored.path.unlink(missing_ok=True)
 
     def find(self, version: str) -> StoredTable | None:
@@ -116,27 +116,14 @@ class TableFolder:
         live = self.live_epoch()
         if not epoch.isdecimal() or (live is not None and int(epoch) < live):
             return None
-        stored = self._read(int(epoch))
-        return stored if stored is not None and version_of(stored.table) == version else None
+        found = map(self._read, (file for file in self._files() if file.epoch == int(epoch)))
+        return next((stored for stored in found if stored is not None and version_of(stored.table) == version), None)
 
     def last_good(self) -> StoredTable | None:
         """The table that was live last, or the newest sound one before it, or None."""
         live = self.live_epoch()
-        candidates = sorted((epoch for epoch in self._files() if live is None or epoch <= live), reverse=True)
+        candidates = (file for file in self._files() if live is None or file.epoch <= live)
         return next(filter(None, map(self._read, candidates)), None)
-
-    def _read(self, epoch: int) -> StoredTable | None:
-        file = self._files().get(epoch)
-        if file is None:
-            return None
-        base_path = self._folder / f"table-{file.base_epoch}.cpt"
-        try:
-            if file.path == base_path:
-                return StoredTable(RoutingTable(base_path.read_bytes()), base_path)
-            return StoredTable(RoutingTable(base_path.read_bytes(), file.path.read_bytes()), base_path, file.path)
-        except (OSError, TableError) as error:
-            log.error("stored_table_unusable", path=str(file.path), error=str(error))
-            return None
 
     def live_epoch(self) -> int | None:
         """Epoch of the table that the proxy ran last, None where that is not known."""
@@ -148,17 +135,31 @@ class TableFolder:
             log.error("table_pointer_unusable", error=repr(error))
             return None
 
-    def _files(self) -> dict[int, "_File"]:
-        """What makes the table of each epoch."""
-        found: dict[int, _File] = {}
+    def _read(self, file: "_File") -> StoredTable | None:
+        base = self._base(file.base_epoch)
+        try:
+            if file.path == base:
+                return StoredTable(RoutingTable(base.read_bytes()), base)
+            return StoredTable(RoutingTable(base.read_bytes(), file.path.read_bytes()), base, file.path)
+        except (OSError, TableError) as error:
+            log.error("stored_table_unusable", path=str(file.path), error=str(error))
+            return None
+
+    def _files(self) -> list["_File"]:
+        """What makes a table, the newest first. Of one epoch, an overlay comes before a base, which came for later."""
+        found = []
         for path in self._folder.glob("*.cpt"):
             if table := _TABLE.fullmatch(path.name):
-                found[int(table[1])] = _File(int(table[1]), path)
+                found.append(_File(int(table[1]), int(table[1]), path))
             elif overlay := _OVERLAY.fullmatch(path.name):
-                found[int(overlay[1])] = _File(int(overlay[2]), path)
-        return found
+                found.append(_File(int(overlay[1]), int(overlay[2]), path))
+        return sorted(found, key=lambda file: (file.epoch, -file.base_epoch), reverse=True)
+
+    def _base(self, epoch: int) -> Path:
+        return self._folder / f"table-{epoch}.cpt"
 
 
 class _File(NamedTuple):
+    epoch: int
     base_epoch: int
     path: Path

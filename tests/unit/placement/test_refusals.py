@@ -5,8 +5,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from cellplane.errors import ValidationError
-from cellplane.model import Cell
-from cellplane.placement import Member, lattice, members_of, modulo, rendezvous, ring, shuffle, zones
+from cellplane.placement import Member, lattice, modulo, rendezvous, ring, shuffle, zones
 from unit.placement.fleets import STRATEGIES, ZONES, coordinates, fleet, on_lattice
 
 GOOD = fleet(6)
@@ -134,8 +133,3 @@ def test_a_bad_lattice_is_refused(changes: dict[str, tuple[str, ...] | None], fi
     with pytest.raises(ValidationError, match=message) as refused:
         lattice.place(GOOD, at)
     assert refused.value.field == field
-
-
-def test_a_cell_is_a_member_by_id_weight_and_region() -> None:
-    cells = [Cell("cell-1", "h", 1, region="eu-west", weight=2.5), Cell("cell-2", "h", 1)]
-    assert members_of(cells) == (Member("cell-1", 2.5, "eu-west"), Member("cell-2", 1.0, "local"))

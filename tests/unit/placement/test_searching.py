@@ -6,8 +6,8 @@ from itertools import combinations
 import pytest
 
 from cellplane.errors import PlacementError, ValidationError
-from cellplane.placement import Member, SearchingAssigner, most_shards
-from unit.placement.fleets import fleet
+from cellplane.placement import Alike, Member, SearchingAssigner, most_shards
+from unit.placement.fleets import ZONES, fleet
 
 
 def fill(assigner: SearchingAssigner) -> None:
@@ -143,6 +143,31 @@ def test_a_closed_cell_keeps_its_tenants_and_gets_no_other() -> None:
         fill(assigner)
 
 
+def test_shards_that_share_too_much_from_the_beginning_stay_and_count() -> None:
+    there = {"old": ("cell-0", "cell-1"), "twin": ("cell-1", "cell-0"), "other": ("cell-1", "cell-2")}
+    assigner = SearchingAssigner(fleet(3), shard_size=2, max_overlap=1, assigned=there)
+    assert assigner.assigned == there
+    assert set(assigner.assign("new")) == {"cell-0", "cell-2"}
+    assigner.release("old")
+    with pytest.raises(PlacementError):
+        assigner.assign("one-more")
+    assigner.release("twin")
+    assert set(assigner.assign("one-more")) == {"cell-0", "cell-1"}
+
+
+def test_no_new_shard_has_too_many_cells_alike() -> None:
+    members = fleet(9)
+    zones = [Alike([member.id for member in members if member.zone == zone], 1) for zone in ZONES]
+    assigner = SearchingAssigner(members, shard_size=3, max_overlap=1, alike=zones)
+    for number in range(9):
+        shard = assigner.assign(f"tenant-{number}")
+        assert len({int(cell[5:]) % 3 for cell in shard}) == 3
+    # 9 = 3 · 3 pairs of cells of two zones, each in one shard: a Latin square.
+    with pytest.raises(PlacementError, match=r"no shard of 3 cells, spread as asked, that shares at most 1"):
+        assigner.assign("one-more")
+    assert overlaps(assigner) == 1
+
+
 @pytest.mark.parametrize(
     ("options", "field"),
     [
@@ -159,7 +184,8 @@ def test_a_closed_cell_keeps_its_tenants_and_gets_no_other() -> None:
         ({"assigned": {"a": ("cell-1", "cell-9")}}, "assigned[a][1]"),
         ({"assigned": {"a": ("cell-1", "cell-1")}}, "assigned[a]"),
         ({"assigned": {"a": ()}}, "assigned[a]"),
-        ({"assigned": {"a": ("cell-1", "cell-2"), "b": ("cell-2", "cell-1")}}, "assigned[b]"),
+        ({"alike": [Alike(("cell-1",), 1), Alike(("cell-9",), 1)]}, "alike[1].cells"),
+        ({"alike": [Alike(("cell-1",), 0)]}, "alike[0].most"),
         ({"members": ()}, "members"),
     ],
 )

@@ -12,6 +12,10 @@ from cellplane.provision.local.settings import LocalSettings
 
 FLEET = "demo"
 POOL = "default"
+SEEN = frozenset({"id", "healthy", "pinned_tenants", "load"})
+"""What the control plane says of a cell beside what was put."""
+
+KEY_SOURCES = [{"kind": "header", "name": "x-tenant-id"}]
 
 
 def register(
@@ -83,7 +87,7 @@ def _ensure_fleet(client: Client) -> str:
         # The client tells the status at the end of its message alone.
         if not str(error).endswith(f"({HTTPStatus.NOT_FOUND.value})"):
             raise
-        client.put("/v1/fleet", {"name": FLEET, "key_header": "x-tenant-id", "default_pool": POOL})
+        client.put("/v1/fleet", {"name": FLEET, "key_sources": KEY_SOURCES, "default_pool": POOL})
         return POOL
     return str(fleet["default_pool"])
 
@@ -93,7 +97,7 @@ def _ensure_cell(client: Client, cell_id: str, known: Mapping[str, Any] | None, 
     if known is None:
         client.put(f"/v1/cells/{cell_id}", where)
     elif (known["address"], known["port"]) != (host, port):
-        chosen = {field: known[field] for field in ("region", "jurisdiction", "status", "weight")}
+        chosen = {field: value for field, value in known.items() if field not in SEEN}
         client.put(f"/v1/cells/{cell_id}", {**chosen, **where})
 
 

@@ -1,0 +1,136 @@
+"""A publication: what the directory holds, compiled. Blocking; the publisher runs it in a thread."""
+
+from dataclasses import dataclass
+from itertools import islice
+
+from cellplane.directory import Directory
+from cellplane.directory.records import ChangedTenant
+from cellplane.directory.snapshot import Snapshot
+from cellplane.routing import PlacedTenants, RoutingTable, compile_overlay, compile_table, encode, encode_overlay
+
+MAX_OVERLAY_TENANTS = 50_000
+"""Most tenants of an overlay: from here on a new base is quicker for everybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledBase:
+    """A base, checked and readable, and its bytes."""
+
+    table: RoutingTable
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A published table.
+
+    Attributes:
+        table: checked and readable: the base, or base and overlay.
+        base: the base.
+        overlay: bytes of the overlay, none where the base says all.
+        overlay_tenants: how many tenants the overlay is about.
+    """
+
+    table: RoutingTable
+    base: CompiledBase
+    overlay: bytes = b""
+    overlay_tenants: int = 0
+
+    @property
+    def epoch(self) -> int:
+        """The table's epoch."""
+        return self.table.epoch
+
+    @property
+    def data(self) -> bytes:
+        """What a router needs that knows nothing: the base, then the overlay."""
+        return self.base.data + self.overlay
+
+    @property
+    def etag(self) -> str:
+        """The table's checksum as an HTTP entity tag."""
+        return f'"{self.table.tag}"'
+
+    def data_beside(self, base_sha256: str | None) -> bytes:
+        """What a router needs that has a base of this checksum."""
+        return self.overlay if self.overlay and base_sha256 == self.table.sha256 else self.data
+
+    def matches(self, if_none_match: str | None) -> bool:
+        """Whether a request's ``If-None-Match`` names this table (RFC 9110, 13.1.2: weak comparison)."""
+        tags = [] if if_none_match is None else [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+        return "*" in tags or self.etag in tags
+
+
+def compile_base(directory: Directory) -> CompiledBase | None:
+    """A base of the directory as it is now, or None where there is nothing to route to yet.
+
+    Raises:
+        CellplaneError: the directory cannot be read, or no table can hold what it describes.
+    """
+    with directory.snapshot() as snapshot:
+        return _base_of(snapshot)
+
+
+def compile_publication(
+    directory: Directory, current: Publication | None, base: CompiledBase | None
+) -> Publication | None:
+    """The publication that follows the current one: an overlay where tenants alone changed since a base.
+
+    Args:
+        current: what is published.
+        base: the base to stand on, where it still holds.
+
+    Returns:
+        None where there is nothing new, or nothing to route to yet.
+
+    Raises:
+        CellplaneError: the directory cannot be read, or no table can hold what it describes.
+    """
+    while True:
+        publication = _compile(directory, base)
+        if publication is None:
+            return None
+        if current is None or publication.epoch != current.epoch:
+            assert current is None or publication.epoch > current.epoch, "epochs only grow"
+            if directory.record_publication(publication.epoch, publication.table.tag):
+                return publication
+        elif publication.table.tag == current.table.tag:
+            return None
+        # The same epoch must never have two contents.
+        base = publication.base
+        directory.republish(actor="control-plane")
+
+
+def _compile(directory: Directory, base: CompiledBase | None) -> Publication | None:
+    with directory.snapshot() as snapshot:
+        topology, epoch = snapshot.topology, snapshot.epoch()
+        changed: list[ChangedTenant] = []
+        if base is not None and topology is not None and snapshot.topology_epoch() <= base.table.epoch:
+            changed = list(islice(snapshot.changed_tenants(base.table.epoch), MAX_OVERLAY_TENANTS + 1))
+        else:
+            base = None
+        if base is None or topology is None or len(changed) > MAX_OVERLAY_TENANTS:
+            base = _base_of(snapshot)
+            return None if base is None else Publication(base.table, base)
+    if epoch == base.table.epoch:
+        return Publication(base.table, base)
+    there = [each.entry for each in changed if each.entry is not None]
+    placed = PlacedTenants(
+        ids=[entry.id for entry in there],
+        pools=[entry.placed_pool for entry in there],
+        shards=[entry.shard for entry in there],
+        states=[entry.state for entry in there],
+    )
+    gone = [each.id for each in changed if each.entry is None]
+    stands_on = (base.table.epoch, base.table.sha256)
+    overlay = encode_overlay(compile_overlay(topology, stands_on, epoch, placed, gone))
+    return Publication(RoutingTable(base.table.base, overlay), base, overlay, len(changed))
+
+
+def _base_of(snapshot: Snapshot) -> CompiledBase | None:
+    topology = snapshot.topology
+    if topology is None or not topology.cells or not topology.pools:
+        return None
+    columns = list(zip(*snapshot.entries(), strict=True)) or [(), (), (), ()]
+    data = encode(compile_table(topology, snapshot.epoch(), PlacedTenants(*columns)))
+    return CompiledBase(RoutingTable(data), data)

@@ -1,0 +1,120 @@
+"""The outline: the fleet, its cells and its pools, without tenants; and whether a change of it may be."""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from cellplane.errors import ValidationError
+from cellplane.model import Cell, Fleet, MissingKey, Pool, Rule, Tenant, Topology, UnknownTenant
+
+_INDEX = re.compile(r"^(cell|pool)s\[(\d+)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """Everything of a fleet but its tenants.
+
+    Attributes:
+        fleet: the fleet; None as long as none was put.
+        cells: by id, in order.
+        pools: by name, in order.
+    """
+
+    fleet: Fleet | None = None
+    cells: Mapping[str, Cell] = field(default_factory=dict)
+    pools: Mapping[str, Pool] = field(default_factory=dict)
+
+    def with_cell(self, cell: Cell) -> "Outline":
+        """The same with this cell in place of the one of its id."""
+        return replace(self, cells=dict(sorted({**self.cells, cell.id: cell}.items())))
+
+    def with_pool(self, pool: Pool) -> "Outline":
+        """The same with this pool in place of the one of its name."""
+        return replace(self, pools=dict(sorted({**self.pools, pool.name: pool}.items())))
+
+    def without(self, kind: str, name: str) -> "Outline":
+        """The same without a cell or a pool."""
+        if kind == "cell":
+            return replace(self, cells={key: cell for key, cell in self.cells.items() if key != name})
+        return replace(self, pools={key: pool for key, pool in self.pools.items() if key != name})
+
+    @property
+    def topology(self) -> Topology | None:
+        """The topology without its tenants; None as long as there is no fleet."""
+        if self.fleet is None:
+            return None
+        return Topology(self.fleet, tuple(self.cells.values()), tuple(self.pools.values()))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that the fleet names is there, so that a table can be compiled."""
+        fleet = self.fleet
+        return (
+            fleet is not None
+            and fleet.default_pool in self.pools
+            and (fleet.default_cell is None or fleet.default_cell in self.cells)
+            and all(rule.pool in self.pools for rule in fleet.rules)
+        )
+
+    def pool_of(self, tenant: Tenant) -> tuple[str | None, Rule | None]:
+        """The pool that a tenant is in, and the rule that says so, if one does; None where nothing says it yet."""
+        topology = self.topology
+        return (tenant.pool, None) if topology is None else topology.pool_of(tenant)
+
+    def jurisdictions(self, pool: Pool) -> set[str]:
+        """Under whose law the cells of a pool are."""
+        return {self.cells[cell_id].jurisdiction for cell_id in pool.cells}
+
+    def check(self, before: "Outline", changed: tuple[str, str] | None = None) -> None:
+        """Check what a change made of the outline before.
+
+        A fleet is put before the cells and pools that it names; from the moment that they are there, it stays whole.
+
+        Args:
+            before: what it was.
+            changed: kind and id of the one resource that changed; errors name a field of it where they can.
+
+        Raises:
+            ValidationError: with the path of the first field that breaks a rule.
+        """
+        topology = self.topology
+        if topology is None or not (self.is_whole or before.is_whole):
+            if not self.pools:
+                return
+            first = next(iter(self.pools))
+            topology = Topology(
+                Fleet(
+                    "unnamed",
+                    default_pool=first,
+                    unknown_tenant=UnknownTenant.REJECT,
+                    missing_key=MissingKey.REJECT,
+                ),
+                tuple(self.cells.values()),
+                tuple(self.pools.values()),
+            )
+        try:
+            topology.validate()
+        except ValidationError as error:
+            raise ValidationError(self._path(error.field, changed), error.message) from error
+
+    def _path(self, path: str, changed: tuple[str, str] | None) -> str:
+        """A path with indexes as one with names, or one inside the resource that changed."""
+        found = _INDEX.match(path)
+        if found is None:
+            return path
+        kind, names = found[1], tuple(self.cells if found[1] == "cell" else self.pools)
+        name, rest = names[int(found[2])], path[found.end() :]
+        if changed == (kind, name):
+            return f"{kind}{rest}"
+        if changed is not None and changed[0] == "cell":
+            # A pool cannot be any more, because of what this cell has become.
+            return "cell.weight" if rest == ".virtual_nodes" else "cell.jurisdiction"
+        return f"{kind}s.{name}{rest}"
+
+    def changed_jurisdictions(self, before: "Outline") -> Collection[str]:
+        """Ids of the cells that are under another law than before."""
+        return [
+            cell_id
+            for cell_id, cell in self.cells.items()
+            if cell_id in before.cells and before.cells[cell_id].jurisdiction != cell.jurisdiction
+        ]

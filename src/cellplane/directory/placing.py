@@ -1,0 +1,318 @@
+"""Placing: which pool and which shard a tenant gets, when it changes and when the rules change over it."""
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, select, update
+
+from cellplane.directory import schema
+from cellplane.directory.outline import Outline
+from cellplane.directory.records import Placement, TenantRecord
+from cellplane.directory.tenant_book import TenantBook
+from cellplane.errors import ConflictError, NoCellError, PlacementError, ValidationError
+from cellplane.model import Pool, Tenant
+from cellplane.placement import NoCell, assign
+
+CHUNK_ROWS = 10_000
+"""Tenants whose pool is found anew at once."""
+
+MAX_ASSIGNED_AT_ONCE = 10_000
+"""Most tenants without a slot that one change of pools or rules may leave to be assigned: some seconds of work."""
+
+MAX_NAMED_CELLS = 20
+"""Most cells that a message lists."""
+
+Recorder = Callable[[TenantRecord | None, TenantRecord], int]
+
+_PLACES_ANEW = ("tier", "jurisdiction", "pool", "load", "shard_size")
+"""What a tenant's assignment follows from, beside its pool."""
+
+
+class Placing:
+    """Places tenants in one transaction.
+
+    Args:
+        connection: inside a transaction that may write.
+        book: its tenants.
+        record: writes a tenant (before, after) with its entry of the log, and returns the epoch.
+        unhealthy: ids of cells that get no new tenants since they are not well.
+    """
+
+    def __init__(self, connection: Connection, book: TenantBook, record: Recorder, unhealthy: Collection[str]) -> None:
+        self._connection = connection
+        self._book = book
+        self._record = record
+        self._unhealthy = unhealthy
+
+    def change(self, outline: Outline, tenant_id: str, fields: Mapping[str, Any], *, anew: bool) -> Placement:
+        """Create or change a tenant (``Transaction.change_tenant``)."""
+        before = self._book.read(tenant_id) if tenant_id.isascii() else None
+        tenant = replace(Tenant(tenant_id) if before is None else before.tenant, **fields)
+        tenant.validate("tenant")
+        if tenant.pool is not None:
+            require_pool(outline, "tenant.pool", tenant.pool)
+        pool_name, rule = outline.pool_of(tenant)
+        after, reason = self._placed(outline, before, tenant, pool_name, fields, anew=anew)
+        epoch = self._record(before, after)
+        return Placement(after, None if rule is None else rule.name, reason, epoch)
+
+    def settle(self, before: Outline, after: Outline) -> None:
+        """Bring ``placed_pool`` up to date with the rules. A tenant that overflowed stays where it is, unless the rules
+        want it elsewhere than before.
+        """
+        if after.fleet is None:
+            return
+        rules = (after.fleet.default_pool, after.fleet.rules)
+        if before.fleet is not None and (before.fleet.default_pool, before.fleet.rules) == rules:
+            return
+        pools_of = _PoolsOf(before, after)
+        for chunk in self._tenants_by_rule():
+            moved = []
+            for row in chunk:
+                old, new = pools_of(row)
+                if new != old or row.placed_pool is None:
+                    moved.append({"key": row.id, "to": new})
+            if moved:
+                self._connection.execute(_MOVE_TO_POOL, moved)
+        self._book.forget()
+
+    def assign_the_unplaced(self, before: Outline, after: Outline) -> None:
+        """Assign the tenants that are in a pool without slots and have no shard, where a change can have made some.
+
+        Raises:
+            NoCellError: no cell takes one of them.
+            ConflictError: there are more than MAX_ASSIGNED_AT_ONCE.
+        """
+        if before is after or not after.is_whole:
+            return
+        has_other_rules = before.fleet is None or not before.is_whole or before.fleet != after.fleet
+        explicit = [
+            pool.name
+            for pool in after.pools.values()
+            if not pool.has_slots
+            and (has_other_rules or pool.name not in before.pools or before.pools[pool.name].has_slots)
+        ]
+        if not explicit:
+            return
+        self._book.flush()
+        table = schema.tenants
+        query = select(table.c.id).where(table.c.placed_pool.in_(explicit), table.c.shard == [])
+        found = list(self._connection.execute(query.limit(MAX_ASSIGNED_AT_ONCE + 1)).scalars())
+        if len(found) > MAX_ASSIGNED_AT_ONCE:
+            raise ConflictError(
+                f"more than {MAX_ASSIGNED_AT_ONCE} tenants would lose their slots: assign them to cells first"
+            )
+        for tenant_id in sorted(found):
+            self.change(after, tenant_id, {}, anew=True)
+
+    def check_law(self, before: Outline, after: Outline) -> None:
+        """Raise ConflictError where a change of cells, pools or rules puts a tenant under a law that is not its own."""
+        if before is after:
+            return
+        for cell_id in after.changed_jurisdictions(before):
+            self._check_tenants_of_cell(after, cell_id)
+        for pool in after.pools.values():
+            if pool.has_slots and (before.fleet != after.fleet or not _is_alike(before, after, pool)):
+                self._check_slots(after, pool)
+
+    def _placed(
+        self,
+        outline: Outline,
+        before: TenantRecord | None,
+        tenant: Tenant,
+        pool_name: str | None,
+        fields: Mapping[str, Any],
+        *,
+        anew: bool,
+    ) -> tuple[TenantRecord, str]:
+        if fields.get("shard"):
+            after = TenantRecord(tenant, pool_name)
+            _check_cells(outline, after, is_named=True)
+            self._check_neighbours(outline, after)
+            return after, "pinned"
+        moves = before is not None and outline.pool_of(before.tenant)[0] != pool_name
+        is_left = anew or before is None or "shard" in fields
+        pool = None if pool_name is None else outline.pools.get(pool_name)
+        # Where K is the tenant's own, the slots of its pool are of no use.
+        chooses = pool is not None and (pool.assigns or tenant.shard_size not in {None, pool.size})
+        if not chooses or not outline.is_whole:
+            after = TenantRecord(replace(tenant, shard=()) if is_left else tenant, pool_name)
+            _check_cells(outline, after)
+            return after, "stays assigned" if after.tenant.shard else "by its slot"
+        has_place = before is not None and bool(before.tenant.shard or before.placed_pool != pool_name)
+        if before is not None and has_place and not is_left and not moves and _is_alike_to_place(before.tenant, tenant):
+            return TenantRecord(tenant, before.placed_pool), "stays assigned"
+        return self._assigned(outline, before, tenant)
+
+    def _assigned(self, outline: Outline, before: TenantRecord | None, tenant: Tenant) -> tuple[TenantRecord, str]:
+        topology = outline.topology
+        assert topology is not None, "a whole outline has a fleet"
+        try:
+            found = assign(
+                tenant,
+                topology,
+                self._book.states_without(before, outline, self._unhealthy),
+                self._book.shards_without(tenant.id, outline),
+            )
+        except PlacementError as error:
+            raise NoCellError(str(error), ()) from error
+        if isinstance(found, NoCell):
+            raise NoCellError(
+                f"tenant {tenant.id!r} is not placed: {found.reason}",
+                tuple((each.cell, each.reason) for each in found.cells),
+            )
+        after = TenantRecord(replace(tenant, shard=found.shard), found.pool)
+        _check_cells(outline, after)
+        return after, found.reason
+
+    def _check_neighbours(self, outline: Outline, record: TenantRecord) -> None:
+        """Raise ConflictError where a shard that was asked for shares more with others than its pools allow."""
+        tenant = record.tenant
+        dedicated = {cell_id for pool in outline.pools.values() if pool.dedicated for cell_id in pool.cells}
+        pool = outline.pools.get(record.placed_pool or "")
+        overlap = None if pool is None else pool.overlap
+        for cells, allowed in ((dedicated, 0), (set(() if pool is None else pool.cells), overlap)):
+            if allowed is None or cells.isdisjoint(tenant.shard):
+                continue
+            self._book.flush()
+            assignments = schema.assignments
+            query = (
+                select(assignments.c.tenant)
+                .where(assignments.c.cell.in_(cells.intersection(tenant.shard)), assignments.c.tenant != tenant.id)
+                .group_by(assignments.c.tenant)
+                .having(func.count() > allowed)
+                .limit(1)
+            )
+            other = self._connection.execute(query).scalar()
+            if other is not None:
+                raise ConflictError(
+                    f"the shard {' + '.join(tenant.shard)} would share more than {allowed} cells with that of "
+                    f"{other!r}, which its pool does not allow: choose other cells"
+                )
+
+    def _tenants_by_rule(self) -> Iterator[list[Any]]:
+        table, after = schema.tenants, ""
+        columns = (table.c.id, table.c.pool, table.c.placed_pool, table.c.tier, table.c.jurisdiction)
+        while True:
+            query = select(*columns, table.c.attributes).where(table.c.id > after).order_by(table.c.id)
+            chunk = list(self._connection.execute(query.limit(CHUNK_ROWS)))
+            if not chunk:
+                return
+            yield chunk
+            after = chunk[-1].id
+
+    def _check_tenants_of_cell(self, outline: Outline, cell_id: str) -> None:
+        tenants, assignments = schema.tenants, schema.assignments
+        query = (
+            select(tenants.c.id, tenants.c.shard, tenants.c.jurisdiction)
+            .join(assignments, assignments.c.tenant == tenants.c.id)
+            .where(assignments.c.cell == cell_id)
+        )
+        for tenant_id, shard, jurisdiction in self._connection.execute(query):
+            found = {outline.cells[each].jurisdiction for each in shard}
+            if len(found) > 1 or (jurisdiction and found != {jurisdiction}):
+                raise ConflictError(
+                    f"tenant {tenant_id!r} is assigned to cell {cell_id!r}, and would be under "
+                    f"{', '.join(sorted(found))}: assign it to another cell first"
+                )
+
+    def _check_slots(self, outline: Outline, pool: Pool) -> None:
+        tenants = schema.tenants
+        found = sorted(outline.jurisdictions(pool))
+        query = select(tenants.c.id, tenants.c.jurisdiction).where(
+            tenants.c.placed_pool == pool.name, tenants.c.jurisdiction > "", tenants.c.shard == []
+        )
+        if len(found) == 1:
+            query = query.where(tenants.c.jurisdiction != found[0])
+        row = self._connection.execute(query.limit(1)).first()
+        if row is not None:
+            raise ConflictError(
+                f"tenant {row.id!r} is under {row.jurisdiction}, and its slot of pool {pool.name!r} would be under "
+                f"{', '.join(found)}: give it a pool, or a rule for one, whose cells are all under {row.jurisdiction}"
+            )
+
+
+class _PoolsOf:
+    """The pools that a stored tenant was in and is in, by the rules alone; each class of tenants is asked for once."""
+
+    def __init__(self, before: Outline, after: Outline) -> None:
+        self._outlines = (before, after)
+        fleets = [outline.fleet for outline in self._outlines if outline.fleet is not None]
+        self._by_id = any(rule.id_pattern for fleet in fleets for rule in fleet.rules)
+        self._known: dict[tuple[str, ...], tuple[str | None, str | None]] = {}
+
+    def __call__(self, row: Any) -> tuple[str | None, str | None]:
+        if row.pool is not None:
+            return row.pool, row.pool
+        if self._by_id:
+            return self._pools(row)
+        kind = (row.tier, row.jurisdiction, json.dumps(row.attributes) if row.attributes else "")
+        if kind not in self._known:
+            self._known[kind] = self._pools(row)
+        return self._known[kind]
+
+    def _pools(self, row: Any) -> tuple[str | None, str | None]:
+        tenant = Tenant(
+            row.id, tier=row.tier, jurisdiction=row.jurisdiction, attributes=tuple(sorted(row.attributes.items()))
+        )
+        before, after = (outline.pool_of(tenant)[0] for outline in self._outlines)
+        return before, after
+
+
+def require_pool(outline: Outline, field: str, name: str) -> None:
+    """Raise ValidationError unless there is a pool of this name."""
+    if name not in outline.pools:
+        raise ValidationError(field, f"no pool is named {name!r}; there are {_listed(outline.pools)}")
+
+
+def _check_cells(outline: Outline, record: TenantRecord, *, is_named: bool = False) -> None:
+    """Check where a tenant is placed against the cells that there are and their law.
+
+    Args:
+        is_named: whether the shard was asked for, so that an error is one of it.
+    """
+    tenant = record.tenant
+    for place, cell_id in enumerate(tenant.shard):
+        field = f"tenant.shard[{place}]"
+        if cell_id not in outline.cells:
+            raise ValidationError(field, f"no cell is named {cell_id!r}; there are {_listed(outline.cells)}")
+        found = outline.cells[cell_id].jurisdiction
+        if tenant.jurisdiction and found != tenant.jurisdiction:
+            raise ValidationError(
+                field if is_named else "tenant.jurisdiction",
+                f"cell {cell_id!r} is under {found}, the tenant under {tenant.jurisdiction}",
+            )
+        if found != outline.cells[tenant.shard[0]].jurisdiction:
+            raise ValidationError(
+                field, f"cell {cell_id!r} is under {found}, others of the shard are not: it may not cross jurisdictions"
+            )
+    pool = outline.pools.get(record.placed_pool or "")
+    if tenant.jurisdiction and not tenant.shard and pool is not None and pool.has_slots:
+        foreign = sorted(outline.jurisdictions(pool) - {tenant.jurisdiction})
+        if foreign:
+            raise ValidationError(
+                "tenant.jurisdiction",
+                f"the tenant is under {tenant.jurisdiction}, but its slot of pool {pool.name!r} may be under "
+                f"{', '.join(foreign)}: give it a pool, or a rule for one, whose cells are all under "
+                f"{tenant.jurisdiction}",
+            )
+
+
+def _is_alike_to_place(tenant: Tenant, other: Tenant) -> bool:
+    return all(getattr(tenant, name) == getattr(other, name) for name in _PLACES_ANEW)
+
+
+def _is_alike(before: Outline, after: Outline, pool: Pool) -> bool:
+    known = before.pools.get(pool.name)
+    return known is not None and known.has_slots and before.jurisdictions(known) == after.jurisdictions(pool)
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(list(names)[:MAX_NAMED_CELLS]) or "none yet"
+
+
+_MOVE_TO_POOL = (
+    update(schema.tenants).where(schema.tenants.c.id == bindparam("key")).values(placed_pool=bindparam("to"))
+)

@@ -1,0 +1,196 @@
+"""A snapshot: the directory at one moment, for reads that must agree with each other."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Connection, Select, Table, distinct, func, or_, select, true
+from sqlalchemy.sql import ColumnElement
+
+from cellplane.directory import rows, schema
+from cellplane.directory.outline import Outline
+from cellplane.directory.records import Change, ChangedTenant, Entry, Page, TenantRecord
+from cellplane.errors import NotFoundError
+from cellplane.model import Load, TenantState, Topology, UnknownTenant
+
+STREAMED_ROWS = 1_000
+"""Rows that a stream takes from the database at once."""
+
+MICRO = 1_000_000
+"""Loads are summed in millionths."""
+
+
+class Snapshot:
+    """Reads of one transaction. Streams end with it.
+
+    Args:
+        connection: inside a transaction.
+        outline: the fleet, cells and pools of this transaction.
+    """
+
+    def __init__(self, connection: Connection, outline: Outline) -> None:
+        self._connection = connection
+        self.outline = outline
+
+    @property
+    def topology(self) -> Topology | None:
+        """The fleet, its cells and pools, without tenants; None as long as there is no fleet."""
+        return self.outline.topology
+
+    def epoch(self) -> int:
+        """Number of the last change, 0 when there is none."""
+        return read_epoch(self._connection)
+
+    def topology_epoch(self) -> int:
+        """Number of the last change of the fleet, a cell or a pool."""
+        return read_topology_epoch(self._connection)
+
+    def tenant(self, tenant_id: str) -> TenantRecord:
+        """One tenant.
+
+        Raises:
+            NotFoundError: it is not in the directory.
+        """
+        record = self.find_tenant(tenant_id)
+        if record is None:
+            raise NotFoundError(f"no tenant is named {tenant_id!r}")
+        return record
+
+    def find_tenant(self, tenant_id: str) -> TenantRecord | None:
+        """One tenant; None where it is not in the directory."""
+        row = one(self._connection, schema.tenants, schema.tenants.c.id == tenant_id)
+        return None if row is None else rows.tenant_of(row)
+
+    def tenants(self, *, limit: int, after: str = "", cell: str | None = None) -> Page[TenantRecord]:
+        """Tenants by id.
+
+        Args:
+            limit: most on the page, ≥ 1.
+            after: only ids behind this one.
+            cell: only those assigned to this cell, alone or among others.
+        """
+        table, assignments = schema.tenants, schema.assignments
+        query = select(table).where(table.c.id > after).order_by(table.c.id).limit(limit + 1)
+        if cell is not None:
+            query = (
+                select(table)
+                .join(assignments, assignments.c.tenant == table.c.id)
+                .where(assignments.c.cell == cell, assignments.c.tenant > after)
+                .order_by(assignments.c.tenant)
+                .limit(limit + 1)
+            )
+        found = [rows.tenant_of(dict(row)) for row in self._connection.execute(query).mappings()]
+        more = len(found) > limit
+        return Page(tuple(found[:limit]), found[limit - 1].tenant.id if more else None)
+
+    def all_tenants(self) -> Iterator[TenantRecord]:
+        """Every tenant by id, streamed."""
+        query = select(schema.tenants).order_by(schema.tenants.c.id)
+        for row in self._connection.execute(query, execution_options={"yield_per": STREAMED_ROWS}).mappings():
+            yield rows.tenant_of(dict(row))
+
+    def entries(self) -> Iterator[Entry]:
+        """What a table says of tenants, by id, streamed: of those that are assigned, not active, or in another pool
+        than the default; of every tenant where unknown ones are not placed like known ones.
+
+        Reads each tenant's row once; makes objects of those alone that are returned.
+        """
+        table = schema.tenants
+        query = select(table.c.id, table.c.placed_pool, table.c.shard, table.c.state).where(self._is_said())
+        for tenant_id, pool, shard, state in self._stream(query.order_by(table.c.id)):
+            yield Entry(tenant_id, pool, tuple(shard), _STATES[state])
+
+    def changed_tenants(self, after_epoch: int) -> Iterator[ChangedTenant]:
+        """The tenants that changed behind an epoch, by id, each once, with what a table says of them now.
+
+        A change of the fleet or of a pool can place tenants that did not change: compare ``topology_epoch``.
+        """
+        log, table = schema.changes, schema.tenants
+        changed = (
+            select(distinct(log.c.id).label("id"))
+            .where(log.c.epoch > after_epoch, log.c.kind == table.info["kind"])
+            .subquery()
+        )
+        query = (
+            select(changed.c.id, table.c.id, table.c.placed_pool, table.c.shard, table.c.state)
+            .select_from(changed.outerjoin(table, (table.c.id == changed.c.id) & self._is_said()))
+            .order_by(changed.c.id)
+        )
+        for changed_id, tenant_id, pool, shard, state in self._stream(query):
+            entry = None if tenant_id is None else Entry(tenant_id, pool, tuple(shard), _STATES[state])
+            yield ChangedTenant(changed_id, entry)
+
+    def loads(self) -> dict[str, Load]:
+        """What the tenants that are assigned to each cell declare, summed; each counts in all cells of its shard."""
+        table = schema.loads
+        query = select(table.c.cell, table.c.tenants, table.c.rps_micro, table.c.storage_gib_micro)
+        return {
+            str(cell): Load(tenants, rps / MICRO, storage_gib / MICRO)
+            for cell, tenants, rps, storage_gib in self._connection.execute(query)
+        }
+
+    def assigned_tenants(self) -> dict[str, int]:
+        """How many tenants are assigned to each cell, alone or among others."""
+        query = select(schema.loads.c.cell, schema.loads.c.assigned)
+        return {str(cell): int(assigned) for cell, assigned in self._connection.execute(query)}
+
+    def shards_of_pool(self, pool: str) -> dict[str, tuple[str, ...]]:
+        """The shard of each tenant of a pool that is assigned to one."""
+        table = schema.tenants
+        query = select(table.c.id, table.c.shard).where(table.c.placed_pool == pool, table.c.shard != [])
+        return {str(tenant_id): tuple(shard) for tenant_id, shard in self._stream(query)}
+
+    def changes(self, *, limit: int, after: int = 0) -> tuple[Change, ...]:
+        """Entries of the change log behind an epoch, oldest first."""
+        table = schema.changes
+        query = select(table).where(table.c.epoch > after).order_by(table.c.epoch).limit(limit)
+        return tuple(Change(**row) for row in self._connection.execute(query).mappings())
+
+    def _is_said(self) -> ColumnElement[bool]:
+        """Whether a table has an entry for a tenant."""
+        table, fleet = schema.tenants, self.outline.fleet
+        is_placed = table.c.placed_pool.is_not(None)
+        if fleet is None or fleet.unknown_tenant is not UnknownTenant.HASH:
+            return is_placed & true()
+        return is_placed & or_(
+            table.c.shard != [],
+            table.c.state != TenantState.ACTIVE.value,
+            table.c.placed_pool != fleet.default_pool,
+        )
+
+    def _stream(self, query: Select[Any]) -> Iterator[Any]:
+        yield from self._connection.execute(query, execution_options={"yield_per": STREAMED_ROWS})
+
+
+def read_outline(connection: Connection) -> Outline:
+    """The fleet, cells and pools."""
+    fleet = connection.execute(select(schema.fleet)).mappings().first()
+    return Outline(
+        fleet=None if fleet is None else rows.fleet_of(dict(fleet)),
+        cells={row["id"]: rows.cell_of(row) for row in _all(connection, schema.cells, schema.cells.c.id)},
+        pools={row["name"]: rows.pool_of(row) for row in _all(connection, schema.pools, schema.pools.c.name)},
+    )
+
+
+def read_epoch(connection: Connection) -> int:
+    """Number of the last change, 0 when there is none."""
+    return int(connection.execute(select(func.coalesce(func.max(schema.changes.c.epoch), 0))).scalar_one())
+
+
+def read_topology_epoch(connection: Connection) -> int:
+    """Number of the last change of the fleet, a cell or a pool, 0 when there is none."""
+    # The same text as the index's condition, or SQLite does not use it.
+    query = "SELECT coalesce(max(epoch), 0) FROM changes WHERE kind NOT IN ('tenant', 'table')"
+    return int(connection.exec_driver_sql(query).scalar_one())
+
+
+def one(connection: Connection, table: Table, where: ColumnElement[bool]) -> dict[str, Any] | None:
+    """The first row of a table where something is so, None where there is none."""
+    row = connection.execute(select(table).where(where).limit(1)).mappings().first()
+    return None if row is None else dict(row)
+
+
+def _all(connection: Connection, table: Table, order: ColumnElement[str]) -> list[dict[str, Any]]:
+    return [dict(row) for row in connection.execute(select(table).order_by(order)).mappings()]
+
+
+_STATES = {state.value: state for state in TenantState}

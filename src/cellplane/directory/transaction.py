@@ -1,0 +1,304 @@
+"""A transaction: changes that happen together or not at all, each with its entry of the log."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select
+
+from cellplane.directory import rows, schema
+from cellplane.directory.outline import Outline
+from cellplane.directory.placing import Placing
+from cellplane.directory.records import Change, Placement, TenantRecord
+from cellplane.directory.snapshot import one, read_epoch
+from cellplane.directory.tenant_book import FETCHED_ROWS, TenantBook
+from cellplane.errors import ConflictError, NotFoundError
+from cellplane.model import Cell, Fleet, Pool, Tenant
+from cellplane.model.topology import MAX_CELLS, MAX_POOLS
+
+Resource = Fleet | Cell | Pool | Tenant
+
+LOGGED_ROWS = 1_000
+"""Entries of the log that are held back before they are written together."""
+
+
+class Transaction:
+    """Changes of one transaction; ``finish`` checks them as a whole, and writes what is held back.
+
+    Args:
+        connection: inside a transaction that may write.
+        outline: the fleet, cells and pools as they are.
+        actor: who asks.
+        now: the time that log entries carry, UTC, ISO 8601.
+        unhealthy: ids of cells that get no new tenants since they are not well.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        outline: Outline,
+        *,
+        actor: str,
+        now: Callable[[], str],
+        unhealthy: Collection[str] = (),
+    ) -> None:
+        self._connection = connection
+        self._began_with = outline
+        self._settled = outline
+        self._outline = outline
+        self._actor = actor
+        self._now = now
+        self._epoch = read_epoch(connection)
+        self._unwritten: list[Change] = []
+        self._book = TenantBook(connection)
+        self._placing = Placing(connection, self._book, self._record, unhealthy)
+        self._deleted: list[tuple[str, str]] = []
+        self._changed: list[tuple[str, str]] = []
+        self.changes: list[Change] = []
+
+    @property
+    def epoch(self) -> int:
+        """Number of the last change."""
+        return self._epoch
+
+    def apply(self, puts: Sequence[Resource], deletions: Sequence[tuple[str, str]]) -> None:
+        """Put and remove these (``Directory.apply``); tenants see the cells and pools as they are afterwards."""
+        for resource in puts:
+            if isinstance(resource, Cell):
+                self.put_cell(resource)
+            elif isinstance(resource, Pool):
+                self.put_pool(resource)
+            elif isinstance(resource, Fleet):
+                self.put_fleet(resource)
+        for kind, name in deletions:
+            if kind == "cell":
+                self.delete_cell(name)
+            elif kind == "pool":
+                self.delete_pool(name)
+        self.settle()
+        for kind, name in deletions:
+            if kind == "tenant":
+                self.delete_tenant(name)
+        tenants = [resource for resource in puts if isinstance(resource, Tenant)]
+        for start in range(0, len(tenants), FETCHED_ROWS):
+            part = tenants[start : start + FETCHED_ROWS]
+            self._book.fetch([tenant.id for tenant in part])
+            for tenant in part:
+                self.change_tenant(tenant.id, fields_of(tenant))
+
+    def put_fleet(self, fleet: Fleet) -> None:
+        """Set the fleet.
+
+        Raises:
+            ValidationError: with the path of the first field that breaks a rule.
+            ConflictError: the directory is another fleet's.
+        """
+        fleet.validate("fleet")
+        known = self._outline.fleet
+        if known is not None and known.name != fleet.name:
+            raise ConflictError(f"this directory is fleet {known.name!r}'s, not {fleet.name!r}'s")
+        self._outline = replace(self._outline, fleet=fleet)
+        self._put(schema.fleet, None if known is None else rows.fleet_row(known), rows.fleet_row(fleet))
+
+    def put_cell(self, cell: Cell) -> None:
+        """Create or replace a cell.
+
+        Raises:
+            ValidationError: with the path of the first field that breaks a rule.
+            ConflictError: a table can hold no more cells.
+        """
+        cell.validate("cell")
+        known = self._outline.cells.get(cell.id)
+        if known is None:
+            _require_room("cell", len(self._outline.cells), MAX_CELLS)
+            sums = {"assigned": 0, "tenants": 0, "rps_micro": 0, "storage_gib_micro": 0}
+            self._connection.execute(insert(schema.loads).values(cell=cell.id, **sums))
+        self._outline = self._outline.with_cell(cell)
+        self._put(schema.cells, None if known is None else rows.cell_row(known), rows.cell_row(cell))
+
+    def delete_cell(self, cell_id: str) -> None:
+        """Remove a cell; ``finish`` refuses where something still names it.
+
+        Raises:
+            NotFoundError: it is not in the directory.
+        """
+        known = self._outline.cells.get(cell_id)
+        self._outline = self._outline.without("cell", cell_id)
+        self._delete(schema.cells, cell_id, None if known is None else rows.cell_row(known))
+        self._connection.execute(delete(schema.loads).where(schema.loads.c.cell == cell_id))
+
+    def put_pool(self, pool: Pool) -> None:
+        """Create or replace a pool.
+
+        Raises:
+            ValidationError: with the path of the first field that breaks a rule.
+            ConflictError: a table can hold no more pools.
+        """
+        pool.validate("pool")
+        known = self._outline.pools.get(pool.name)
+        if known is None:
+            _require_room("pool", len(self._outline.pools), MAX_POOLS)
+        self._outline = self._outline.with_pool(pool)
+        self._put(schema.pools, None if known is None else rows.pool_row(known), rows.pool_row(pool))
+
+    def delete_pool(self, name: str) -> None:
+        """Remove a pool; ``finish`` refuses where something still names it.
+
+        Raises:
+            NotFoundError: it is not in the directory.
+        """
+        known = self._outline.pools.get(name)
+        self._outline = self._outline.without("pool", name)
+        self._delete(schema.pools, name, None if known is None else rows.pool_row(known))
+
+    def settle(self) -> None:
+        """Check the fleet, cells and pools as they are now; know each tenant's pool by the rules as they are now.
+
+        Raises:
+            ValidationError: with the path of the first field that breaks a rule.
+            ConflictError: something still names what was removed.
+        """
+        if self._outline is self._settled:
+            return
+        self._check_named()
+        self._outline.check(self._settled, self._changed[0] if len(self._changed) == 1 else None)
+        self._placing.settle(self._settled, self._outline)
+        self._settled = self._outline
+
+    def change_tenant(self, tenant_id: str, fields: Mapping[str, Any], *, anew: bool = False) -> Placement:
+        """Create or change a tenant; what is not named stays as it is.
+
+        Args:
+            fields: attributes of Tenant but its id. A ``shard`` of cells assigns it to these; an empty one, or none
+                for a new tenant, leaves the choice to its pool: to its slot, or to an assignment.
+            anew: whether its pool chooses again, whatever it has now.
+
+        Raises:
+            ValidationError: with the path of the first field that breaks a rule.
+            NoCellError: its pool assigns tenants, and no cell takes it.
+            ConflictError: the shard shares too many cells with another tenant's.
+        """
+        return self._placing.change(self._outline, tenant_id, fields, anew=anew)
+
+    def delete_tenant(self, tenant_id: str) -> None:
+        """Remove a tenant.
+
+        Raises:
+            NotFoundError: it is not in the directory.
+        """
+        before = self._book.read(tenant_id)
+        if before is None:
+            raise NotFoundError(f"no tenant is named {tenant_id!r}")
+        self._book.write(tenant_id, None)
+        self._log("tenant", tenant_id, "delete", rows.tenant_row(before), None)
+
+    def republish(self) -> None:
+        """Note an epoch of its own for an unchanged fleet."""
+        self._log("table", "table", "republish", None, None)
+
+    def finish(self) -> None:
+        """Check what concerns tenants, assign those that lost their slots, and write what is held back.
+
+        Raises:
+            ValidationError: with the path of the first field that breaks a rule.
+            NoCellError: a tenant lost its slot, and no cell takes it.
+            ConflictError: something still names what was removed, or a tenant would be under a foreign law.
+        """
+        self.settle()
+        self._placing.assign_the_unplaced(self._began_with, self._outline)
+        self._book.flush()
+        self._check_tenants_of_deleted()
+        self._placing.check_law(self._began_with, self._outline)
+        self._flush_log()
+
+    def _put(self, table: Any, before: dict[str, Any] | None, after: dict[str, Any]) -> None:
+        if before == after:
+            return
+        (key,) = table.primary_key.columns
+        kind, name = table.info["kind"], after[key.name]
+        self._connection.execute(delete(table).where(key == name))
+        self._connection.execute(insert(table).values(**after))
+        self._changed.append((kind, name))
+        self._log(kind, name, "put", before, after)
+
+    def _delete(self, table: Any, name: str, before: dict[str, Any] | None) -> None:
+        kind = table.info["kind"]
+        if before is None:
+            raise NotFoundError(f"no {kind} is named {name!r}")
+        (key,) = table.primary_key.columns
+        self._connection.execute(delete(table).where(key == name))
+        self._deleted.append((kind, name))
+        self._changed.append((kind, name))
+        self._log(kind, name, "delete", before, None)
+
+    def _record(self, before: TenantRecord | None, after: TenantRecord) -> int:
+        """Write a tenant and its entry of the log, and return the epoch."""
+        if before != after:
+            self._book.write(after.tenant.id, after)
+            row = None if before is None else rows.tenant_row(before)
+            self._log("tenant", after.tenant.id, "put", row, rows.tenant_row(after))
+        return self._epoch
+
+    def _log(
+        self, kind: str, name: str, action: str, before: dict[str, Any] | None, after: dict[str, Any] | None
+    ) -> None:
+        self._epoch += 1
+        change = Change(self._epoch, self._now(), self._actor, kind, name, action, before, after)
+        self.changes.append(change)
+        self._unwritten.append(change)
+        if len(self._unwritten) >= LOGGED_ROWS:
+            self._flush_log()
+
+    def _flush_log(self) -> None:
+        if self._unwritten:
+            names = schema.changes.columns.keys()
+            values = [{name: getattr(change, name) for name in names} for change in self._unwritten]
+            self._connection.execute(insert(schema.changes), values)
+            self._unwritten.clear()
+
+    def _check_named(self) -> None:
+        """Raise ConflictError where the fleet or a pool names what was removed."""
+        fleet, pools = self._outline.fleet, self._outline.pools.values()
+        for kind, name in self._deleted:
+            if kind == "cell":
+                named = [f"pool {pool.name!r}: take it out first" for pool in pools if name in pool.cells]
+                if named:
+                    raise ConflictError(f"cell {name!r} is in {named[0]}")
+                if fleet is not None and fleet.default_cell == name:
+                    raise ConflictError(f"cell {name!r} is the fleet's default: name another default first")
+                continue
+            if fleet is not None and fleet.default_pool == name:
+                raise ConflictError(f"pool {name!r} is the fleet's default: name another default first")
+            rules = () if fleet is None else fleet.rules
+            named = [f"rule {rule.name!r}" for rule in rules if rule.pool == name]
+            named += [f"pool {pool.name!r} as its overflow" for pool in pools if pool.overflow == name]
+            if named:
+                raise ConflictError(f"pool {name!r} is named by {named[0]}: change that first")
+
+    def _check_tenants_of_deleted(self) -> None:
+        """Raise ConflictError where a tenant names what was removed."""
+        tenants, assignments = schema.tenants, schema.assignments
+        for kind, name in self._deleted:
+            if kind == "cell":
+                query = select(assignments.c.tenant).where(assignments.c.cell == name).limit(1)
+                tenant_id = self._connection.execute(query).scalar()
+                if tenant_id is not None:
+                    raise ConflictError(
+                        f"tenant {tenant_id!r} is assigned to cell {name!r}: assign it to another one first"
+                    )
+                continue
+            for where in (tenants.c.pool == name, tenants.c.placed_pool == name):
+                row = one(self._connection, tenants, where)
+                if row is not None:
+                    raise ConflictError(f"tenant {row['id']!r} is in pool {name!r}: give it another one first")
+
+
+def _require_room(kind: str, count: int, limit: int) -> None:
+    if count >= limit:
+        raise ConflictError(f"there are {count} {kind}s already, as many as a table can hold")
+
+
+def fields_of(tenant: Tenant) -> dict[str, Any]:
+    """A tenant as a change that names all of it; its shard only where it has one."""
+    fields = {name: getattr(tenant, name) for name in tenant.__dataclass_fields__ if name != "id"}
+    return fields if tenant.shard else {name: value for name, value in fields.items() if name != "shard"}
