@@ -367,5 +367,5 @@ fn pools_and_cells_have_their_limits() {
         cells: vec![],
         ..TableWriter::sample()
     };
-    assert!(refusal(writer.encode()).starts_with("SHARDS[0]: expected less than 0"));
+    assert_eq!(refusal(writer.encode()), "CELLS: expected 1 to 65534 entries, found 0");
 }
