@@ -52,8 +52,9 @@ bench-fleet: setup ## How fast a change is live, and what a dead cell or control
 vectors: setup ## Write the conformance vectors anew from the Python reference
 	PYTHONPATH=tests $(BIN)/python -m conformance.generate
 
-reference: setup ## Write docs/reference.md anew from the code
+reference: setup ## Write docs/reference.md and docs/fleet.schema.json anew from the code
 	$(BIN)/python scripts/reference.py
+	$(BIN)/python scripts/fleet_schema.py
 
 lock: setup ## Resolve the dependencies anew into requirements/
 	scripts/lock $(BIN)/uv

@@ -50,6 +50,10 @@ class Client:
         """Create or replace a resource; raises as ``get`` does."""
         return self._ask("PUT", path, json=dict(body))
 
+    def post(self, path: str, body: Mapping[str, Any], **params: str | int) -> dict[str, Any]:
+        """Ask for something to be done; raises as ``get`` does."""
+        return self._ask("POST", path, json=dict(body), params=params)
+
     def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         try:
             response = self._http.request(method, path, **options)

@@ -1,5 +1,6 @@
 """Invariants of placement, over fleets and histories that nobody chose."""
 
+import math
 from dataclasses import replace
 from functools import partial
 from itertools import combinations
@@ -10,15 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellplane.errors import PlacementError
-from cellplane.model import Capacity, Cell, CellStatus, Load
+from cellplane.model import Capacity, Load
+from cellplane.model.pool import ring_points
 from cellplane.placement import (
     SLOT_COUNT,
-    Candidate,
-    CellChoice,
     Member,
     SearchingAssigner,
     check_share,
-    least_loaded,
+    lattice,
     modulo,
     most_shards,
     rendezvous,
@@ -82,6 +82,85 @@ def test_a_new_weight_changes_one_member_of_a_shard_and_only_one_way(
     for old, new in zip(sets(fleet, place, 7), sets(after, place, 7), strict=True):
         assert new - old <= {heavier.id}
         assert len(old - new) == len(new - old)
+
+
+def within(moved: int, share: float, spread_of_share: float = 0.0) -> bool:
+    """Whether as many slots moved as must, give or take six standard deviations of chance, and of the share itself."""
+    chance = math.sqrt(share * (1 - share) / SLOT_COUNT)
+    return abs(moved / SLOT_COUNT - share) <= 6 * (chance + spread_of_share) + 1e-4
+
+
+def moves(before: list[Member], after: list[Member], place: SlotStrategy) -> int:
+    """Slots whose set of cells changes."""
+    one, other = (
+        np.sort(np.array(sorted(member.id for member in members))[place(members)], axis=1)
+        for members in (before, after)
+    )
+    return int((one != other).any(axis=1).sum())
+
+
+def share_that_must_move(before: list[Member], after: list[Member]) -> float:
+    """Half of the sum of what every cell's part of the weights changes by: no placement by weight moves less."""
+    one, other = ({member.id: member.weight for member in members} for members in (before, after))
+    parts = [
+        abs(one.get(cell, 0.0) / sum(one.values()) - other.get(cell, 0.0) / sum(other.values()))
+        for cell in {*one, *other}
+    ]
+    return sum(parts) / 2
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> tuple[list[Member], list[Member]]:
+    """A fleet before and after one cell joined, left or got another weight."""
+    some = [*draw(fleets(2, 20)), *ONE_OF_EACH_ZONE]
+    index = draw(st.integers(0, len(some) - 1))
+    rest = some[:index] + some[index + 1 :]
+    changed = replace(some[index], weight=draw(weights))
+    return draw(st.sampled_from([(rest, some), (some, rest), (some, [*rest, changed])]))
+
+
+@settings(max_examples=25, deadline=None)
+@given(changes(), seeds)
+def test_one_cell_by_the_least_movement_moves_what_must_move_and_no_more(
+    change: tuple[list[Member], list[Member]], seed: int
+) -> None:
+    share = share_that_must_move(*change)
+    assert within(moves(*change, rendezvous.place), share)
+    assert within(moves(*change, partial(shuffle.place, shard_size=1, seed=seed)), share)
+    assert within(moves(*change, partial(zones.place, zones=ZONES, shard_size=1, seed=seed)), share)
+
+
+@settings(max_examples=15, deadline=None)
+@given(changes())
+def test_a_ring_moves_what_must_move_as_closely_as_its_points_lie(change: tuple[list[Member], list[Member]]) -> None:
+    before, after = ({member.id: ring_points(150, member.weight) for member in members} for members in change)
+    differing = sum(abs(before.get(cell, 0) - after.get(cell, 0)) for cell in {*before, *after})
+    points = max(sum(before.values()), sum(after.values()))
+    # An arc is about exponentially distributed, so that n of them vary by √n of the mean.
+    moved = moves(*change, partial(ring.place, virtual_nodes=150))
+    assert within(moved, differing / points, (math.sqrt(differing) + 1) / points if differing else 0.0)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(3, 24), st.integers(1, 3), seeds)
+def test_a_cell_that_joins_others_of_its_weight_is_in_its_part_of_the_shards(
+    count: int, shard_size: int, seed: int
+) -> None:
+    before = [Member(f"cell-{number}", 1.0, ZONES[number % 3]) for number in range(count)]
+    after = [*before, Member("cell-99", 1.0, ZONES[count % 3])]
+    place = partial(shuffle.place, shard_size=shard_size, seed=seed)
+    assert within(moves(before, after, place), shard_size / (count + 1))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 5), weights, seeds)
+def test_a_cell_that_joins_a_lattice_takes_its_part_of_one_point(at_a_point: int, weight: float, seed: int) -> None:
+    points = [(zone, release) for zone in ZONES for release in ("r1", "r2")]
+    at = {f"cell-{place}-{number}": point for place, point in enumerate(points) for number in range(at_a_point)}
+    before = [Member(cell) for cell in at]
+    after = [*before, Member("cell-99", weight)]
+    place = partial(lattice.place, coordinates={**at, "cell-99": points[0]}, shard_size=2, seed=seed)
+    assert within(moves(before, after, place), 2 / len(points) * weight / (at_a_point + weight))
 
 
 @settings(max_examples=25, deadline=None)
@@ -183,48 +262,9 @@ def test_the_bound_is_no_more_than_counting_sets_allows(cells: int, size: int, o
     assert 1 <= most_shards(cells, size, overlap) <= sets_of_cells // sets_in_a_shard
 
 
-# New tenants.
+# The guard.
 
 amounts = st.floats(0, 1000)
-limits = st.one_of(st.none(), st.floats(1, 1000))
-candidates = st.builds(
-    Candidate,
-    st.builds(
-        Cell,
-        st.integers(1, 10**6).map(lambda number: f"cell-{number}"),
-        st.just("h"),
-        st.just(1),
-        jurisdiction=st.sampled_from(["eu", "us"]),
-        status=st.sampled_from([CellStatus.ACTIVE, CellStatus.ACTIVE, *CellStatus]),
-    ),
-    st.builds(Capacity, st.one_of(st.none(), st.integers(1, 100)), limits, limits),
-    st.builds(Load, st.integers(0, 100), amounts, amounts),
-    st.booleans(),
-)
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    st.lists(candidates, min_size=1, max_size=8, unique_by=lambda candidate: candidate.cell.id),
-    st.builds(Load, st.just(1), amounts, amounts),
-    st.sampled_from([None, "eu", "us"]),
-)
-def test_a_tenant_is_never_put_where_it_must_not_be(
-    found: list[Candidate], needed: Load, jurisdiction: str | None
-) -> None:
-    answer = least_loaded(found, needed, jurisdiction=jurisdiction)
-    assert answer == least_loaded(found[::-1], needed, jurisdiction=jurisdiction)
-    if not isinstance(answer, CellChoice):
-        assert [reason.cell for reason in answer.cells] == sorted(candidate.cell.id for candidate in found)
-        assert all(reason.reason for reason in answer.cells)
-        return
-    chosen = next(candidate for candidate in found if candidate.cell.id == answer.cell)
-    assert chosen.cell.status is CellStatus.ACTIVE
-    assert chosen.is_healthy
-    assert jurisdiction in {None, chosen.cell.jurisdiction}
-    for name in ("tenants", "rps", "storage_gib"):
-        limit = getattr(chosen.capacity, name)
-        assert limit is None or getattr(chosen.load + needed, name) <= limit
 
 
 @given(st.builds(Load, st.just(1), amounts, amounts), st.floats(1, 1000), st.integers(1, 8))

@@ -14,6 +14,7 @@ from cellplane.provision.local.settings import LocalSettings
 from unit.control.serving import Api, serving
 
 CELLS = ["cell-1", "cell-2"]
+KEY_SOURCES = [{"kind": "subdomain", "name": "example.com"}, {"kind": "header", "name": "x-key"}]
 PORTS = {"cell-1.api": 20_001, "cell-2.api": 20_002}
 
 
@@ -65,7 +66,7 @@ def test_a_second_start_changes_nothing(client: Client) -> None:
 
 def test_what_the_user_changed_is_kept(client: Client, api: Api) -> None:
     register(client, settings(tenants=3), CELLS, PORTS, go_on)
-    client.put("/v1/fleet", {"name": "demo", "key_header": "x-key", "unknown_tenant": "reject"})
+    client.put("/v1/fleet", {"name": "demo", "key_sources": KEY_SOURCES, "unknown_tenant": "reject"})
     changed = {"region": "eu", "jurisdiction": "de", "status": "draining", "weight": 2.0}
     client.put("/v1/cells/cell-2", {"address": "127.0.0.1", "port": 20_002, **changed})
     client.put("/v1/pools/default", {"cells": ["cell-1"], "strategy": "modulo"})
@@ -79,7 +80,8 @@ def test_what_the_user_changed_is_kept(client: Client, api: Api) -> None:
 
 def test_a_cell_that_is_elsewhere_now_changes_its_address_alone(client: Client) -> None:
     register(client, settings(), CELLS, PORTS, go_on)
-    changed = {"region": "eu", "jurisdiction": "de", "status": "draining", "weight": 2.0}
+    changed = {"region": "eu", "jurisdiction": "de", "status": "draining", "weight": 2.0, "zone": "eu-1a"}
+    changed |= {"release": "r7", "capacity": {"tenants": 5, "rps": 70.5}}
     client.put("/v1/cells/cell-2", {"address": "127.0.0.1", "port": 20_002, **changed})
     before = client.get("/v1/cells")["items"][1]
     register(client, settings(), CELLS, {**PORTS, "cell-2.api": 20_003}, go_on)

@@ -15,13 +15,16 @@ from cellplane.errors import ControlPlaneError
 
 @click.command()
 @click.argument("tenant")
-@click.argument("cell")
+@click.argument("cells", metavar="CELL...", nargs=-1, required=True)
 @control_option
 @json_option
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until every router runs the change.")
-def assign(tenant: str, cell: str, control_url: str, *, as_json: bool, wait: bool) -> None:
-    """Pin TENANT to CELL. Its requests go there from now on; its data does not move."""
-    _put(control_url, tenant, {"cell": cell}, as_json=as_json, wait=wait)
+def assign(tenant: str, cells: tuple[str, ...], control_url: str, *, as_json: bool, wait: bool) -> None:
+    """Pin TENANT to CELL, or to a shard of several, the preferred first.
+
+    Its requests go there from now on; its data does not move.
+    """
+    _put(control_url, tenant, {"cell": cells[0]} if len(cells) == 1 else {"cells": cells}, as_json=as_json, wait=wait)
 
 
 @click.command()
@@ -30,11 +33,11 @@ def assign(tenant: str, cell: str, control_url: str, *, as_json: bool, wait: boo
 @json_option
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until every router runs the change.")
 def unassign(tenant: str, control_url: str, *, as_json: bool, wait: bool) -> None:
-    """Let TENANT's slot place it again. Its data does not move."""
+    """Let TENANT's pool place it again: its slot, or a new assignment. Its data does not move."""
     _put(control_url, tenant, {}, as_json=as_json, wait=wait)
 
 
-def _put(control_url: str, tenant: str, body: dict[str, str], *, as_json: bool, wait: bool) -> None:
+def _put(control_url: str, tenant: str, body: dict[str, Any], *, as_json: bool, wait: bool) -> None:
     began = time.monotonic()
     with Client(control_url, ACTOR) as client:
         changed = client.put(f"/v1/tenants/{quote(tenant, safe='')}", body)
@@ -44,7 +47,7 @@ def _put(control_url: str, tenant: str, body: dict[str, str], *, as_json: bool, 
     if as_json:
         print_json({**changed, "routers": routers, "milliseconds": milliseconds})
         return
-    target = changed["cell"] or placed or "its slot"
+    target = " + ".join(changed["cells"]) or placed or "its slot"
     state = "" if changed["state"] == "active" else f", {changed['state']}"
     click.echo(f"{tenant} → {target}{state} (epoch {changed['epoch']}), {_liveness(routers, milliseconds)}")
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from cellplane import __version__
-from cellplane.cli import changes, chaos, completion, fleet, plan, reads
+from cellplane.cli import apply, changes, chaos, completion, fleet, lint, plan, reads
 from cellplane.errors import CellplaneError, UnreachableError
 
 EXIT_FAILED = 1
@@ -33,7 +33,7 @@ class Group(click.Group):
 def cli() -> None:
     """Cellplane: send every tenant to its own cell.
 
-    Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no control plane answers.
+    Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no control plane answers or nobody confirmed.
     """
 
 
@@ -41,11 +41,14 @@ for command in (
     fleet.demo,
     fleet.up,
     reads.cells,
+    reads.pools,
     reads.tenants,
     reads.route,
     reads.routers,
     changes.assign,
     changes.unassign,
+    lint.lint,
+    apply.apply,
     chaos.chaos,
     plan.plan,
     completion.completion,

@@ -1,5 +1,8 @@
 """Commands that only read."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from cellplane.cli.options import control_option, json_option
@@ -10,19 +13,25 @@ ACTOR = "cli"
 
 _HEALTH = {True: "healthy", False: "down", None: "unknown"}
 
+_UNKNOWN = {
+    "slot": "The directory does not list this tenant; its slot places it all the same.",
+    "default": "The directory does not list this tenant; unknown ones go to the default cell.",
+    "assignment": "The directory does not list this tenant any more; the next table will not.",
+}
+
 
 @click.command()
 @control_option
 @json_option
 def cells(control_url: str, *, as_json: bool) -> None:
-    """List the cells: where they are, and whether routers reach them."""
+    """List the cells: where they are, whether routers reach them, and what they hold of what they can."""
     with Client(control_url, ACTOR) as client:
         answer = client.get("/v1/cells")
     if as_json:
         print_json(answer)
         return
     print_table(
-        ("CELL", "STATUS", "HEALTH", "ENDPOINT", "REGION", "JURISDICTION", "PINNED"),
+        ("CELL", "STATUS", "HEALTH", "ENDPOINT", "REGION", "ZONE", "JURISDICTION", "RELEASE", "PINNED", "LOAD"),
         (
             (
                 cell["id"],
@@ -30,8 +39,11 @@ def cells(control_url: str, *, as_json: bool) -> None:
                 _HEALTH[cell["healthy"]],
                 f"{cell['address']}:{cell['port']}",
                 cell["region"],
+                cell["zone"] or "-",
                 cell["jurisdiction"],
+                cell["release"] or "-",
                 cell["pinned_tenants"],
+                _load(cell["load"], cell["capacity"]),
             )
             for cell in answer["items"]
         ),
@@ -42,11 +54,38 @@ def cells(control_url: str, *, as_json: bool) -> None:
 @click.command()
 @control_option
 @json_option
+def pools(control_url: str, *, as_json: bool) -> None:
+    """List the pools: how each places tenants, on which cells, and where those go for whom it has no room."""
+    with Client(control_url, ACTOR) as client:
+        answer = client.get("/v1/pools")
+    if as_json:
+        print_json(answer)
+        return
+    print_table(
+        ("POOL", "STRATEGY", "K", "PLACES BY", "OVERFLOW", "CELLS"),
+        (
+            (
+                pool["name"],
+                _strategy(pool),
+                pool["shard_size"] or (2 if pool["strategy"] == "shuffle" else 1),
+                "assignment" if pool["strategy"] == "explicit" or pool["max_overlap"] is not None else "slot",
+                pool["overflow"] or "-",
+                " ".join(pool["cells"]),
+            )
+            for pool in answer["items"]
+        ),
+        empty="There are no pools yet.",
+    )
+
+
+@click.command()
+@control_option
+@json_option
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="Tenants on the page.")
 @click.option("--after", default="", help="Only tenants whose id is behind this one.")
-@click.option("--cell", default=None, help="Only tenants that are pinned to this cell.")
+@click.option("--cell", default=None, help="Only tenants that are assigned to this cell.")
 def tenants(control_url: str, limit: int, after: str, cell: str | None, *, as_json: bool) -> None:
-    """List tenants, and the cell that serves each."""
+    """List tenants, the cell that serves each, and how it was chosen."""
     with Client(control_url, ACTOR) as client:
         params: dict[str, str | int] = {"limit": limit, "after": after}
         answer = client.get("/v1/tenants", **params, **({} if cell is None else {"cell": cell}))
@@ -54,9 +93,18 @@ def tenants(control_url: str, limit: int, after: str, cell: str | None, *, as_js
         print_json(answer)
         return
     print_table(
-        ("TENANT", "CELL", "BY", "STATE"),
+        ("TENANT", "CELL", "BY", "SHARD", "POOL", "TIER", "JURISDICTION", "STATE"),
         (
-            (item["id"], item["placed"] or "-", "assignment" if item["cell"] else "slot", item["state"])
+            (
+                item["id"],
+                item["placed"] or "-",
+                "assignment" if item["cells"] else "slot",
+                " ".join(item["cells"]) or "-",
+                item["placed_pool"] or "-",
+                item["tier"] or "-",
+                item["jurisdiction"] or "-",
+                item["state"],
+            )
             for item in answer["items"]
         ),
         empty="There are no tenants here.",
@@ -66,19 +114,22 @@ def tenants(control_url: str, limit: int, after: str, cell: str | None, *, as_js
 
 
 @click.command()
-@click.argument("tenant")
+@click.argument("tenant", required=False)
+@click.option("--source", default=None, help="Of a request without a key: the client's IP address.")
 @control_option
 @json_option
-def route(tenant: str, control_url: str, *, as_json: bool) -> None:
-    """Explain how TENANT is routed: key, slot or assignment, shard, cell."""
+def route(tenant: str | None, source: str | None, control_url: str, *, as_json: bool) -> None:
+    """Explain how TENANT, or a request without a key, is routed: pool, slot or assignment, shard, cell."""
+    if (tenant is None) == (source is None):
+        raise click.UsageError("name a TENANT, or the --source of a request without one")
     with Client(control_url, ACTOR) as client:
-        answer = client.get("/v1/route", tenant=tenant)
+        answer = client.get("/v1/route", **({"tenant": tenant} if tenant is not None else {"source": str(source)}))
     if as_json:
         print_json(answer)
         return
     click.echo(answer["text"])
-    if not answer["known"]:
-        click.echo("The directory does not list this tenant; its slot places it all the same.")
+    if tenant is not None and not answer["known"] and answer["cell"] is not None:
+        click.echo(_UNKNOWN[answer["reason"]])
 
 
 @click.command()
@@ -109,3 +160,25 @@ def routers(control_url: str, *, as_json: bool) -> None:
         ),
         empty="No router has reported yet.",
     )
+
+
+def _load(load: Mapping[str, float], capacity: Mapping[str, float | None]) -> str:
+    """What is declared, each as a part of its capacity where that is known."""
+    parts = []
+    for name, unit in (("tenants", "tenants"), ("rps", "rps"), ("storage_gib", "GiB")):
+        limit = capacity[name]
+        if limit is not None:
+            parts.append(f"{load[name]:g}/{limit:g} {unit}")
+        elif load[name] and name != "tenants":
+            parts.append(f"{load[name]:g} {unit}")
+    return ", ".join(parts) or "-"
+
+
+def _strategy(pool: Mapping[str, Any]) -> str:
+    """A pool's strategy, with the options that it has."""
+    options = [
+        *([f"over {' and '.join(pool['spread'])}"] if pool["spread"] else []),
+        *([f"overlap ≤ {pool['max_overlap']}"] if pool["max_overlap"] is not None else []),
+        *(["dedicated"] if pool["dedicated"] else []),
+    ]
+    return f"{pool['strategy']} ({', '.join(options)})" if options else str(pool["strategy"])

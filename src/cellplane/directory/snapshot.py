@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, distinct, func, or_, select, true
+from sqlalchemy import Connection, Select, Table, func, or_, select, true
 from sqlalchemy.sql import ColumnElement
 
 from cellplane.directory import rows, schema
@@ -106,8 +106,9 @@ class Snapshot:
         """
         log, table = schema.changes, schema.tenants
         changed = (
-            select(distinct(log.c.id).label("id"))
+            select(log.c.id.label("id"))
             .where(log.c.epoch > after_epoch, log.c.kind == table.info["kind"])
+            .distinct()
             .subquery()
         )
         query = (

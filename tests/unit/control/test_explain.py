@@ -1,6 +1,8 @@
 """Explaining a route, in fields and in a sentence."""
 
 from cellplane.control.explain import explain
+from cellplane.control.schemas import RouteView
+from cellplane.directory import TenantRecord
 from cellplane.model import Cell, CellStatus, Fleet, Pool, Tenant, TenantState, Topology, UnknownTenant
 from cellplane.placement import slot_of
 from cellplane.routing import RoutingTable, compile_table, encode
@@ -15,8 +17,13 @@ def table_of(
     return RoutingTable(encode(compile_table(topology, 7)))
 
 
+def explained(table: RoutingTable, tenant_id: str, tenant: Tenant | None = None) -> RouteView:
+    topology = Topology(Fleet("shop"), (), ())
+    return explain(table, tenant_id, None if tenant is None else TenantRecord(tenant, "default"), topology)
+
+
 def test_a_slot_is_named_with_its_number() -> None:
-    view = explain(table_of(), "acme", known=False)
+    view = explained(table_of(), "acme")
     slot = slot_of(b"acme")
     assert (view.slot, view.pool, view.shard, view.cell, view.reason) == (slot, "default", ["cell-1"], "cell-1", "slot")
     assert view.known is False
@@ -27,22 +34,25 @@ def test_a_slot_is_named_with_its_number() -> None:
 
 
 def test_an_assignment_is_named() -> None:
-    view = explain(table_of(Tenant("acme", "cell-1")), "acme", known=True)
+    acme = Tenant("acme", ("cell-1",))
+    view = explained(table_of(acme), "acme", acme)
     assert view.reason == "assignment"
     assert view.text == "acme is assigned to cell-1 in pool default: its requests go to cell-1 (epoch 7)"
 
 
 def test_a_refusal_is_named_with_its_status() -> None:
-    view = explain(table_of(Tenant("acme", state=TenantState.SUSPENDED)), "acme", known=True)
+    acme = Tenant("acme", state=TenantState.SUSPENDED)
+    view = explained(table_of(acme), "acme", acme)
     assert (view.cell, view.pool, view.shard, view.reason) == (None, None, [], "tenant-suspended")
     assert view.text == "acme is refused with 403 tenant-suspended (epoch 7)"
-    assert explain(table_of(unknown=UnknownTenant.REJECT), "acme", known=False).reason == "unknown-tenant"
-    assert explain(table_of(status=CellStatus.MAINTENANCE), "acme", known=False).reason == "cell-maintenance"
-    assert explain(table_of(status=CellStatus.RETIRED), "acme", known=False).reason == "cell-unavailable"
+    assert explained(table_of(unknown=UnknownTenant.REJECT), "acme").reason == "unknown-tenant"
+    assert explained(table_of(status=CellStatus.MAINTENANCE), "acme").reason == "cell-maintenance"
+    assert explained(table_of(status=CellStatus.RETIRED), "acme").reason == "cell-unavailable"
 
 
 def test_writes_of_a_moving_tenant_wait_but_its_reads_are_explained() -> None:
-    view = explain(table_of(Tenant("acme", "cell-1", TenantState.MOVING)), "acme", known=True)
+    acme = Tenant("acme", ("cell-1",), TenantState.MOVING)
+    view = explained(table_of(acme), "acme", acme)
     assert view.cell == "cell-1"
 
 

@@ -106,10 +106,10 @@ def test_a_lone_surrogate_names_no_cell(shop: Api, path: str, body: bytes) -> No
     ("path", "body"),
     [
         ("/v1/fleet", b'{"name": "\\ud800"}'),
-        ("/v1/fleet", b'{"name": "shop", "key_header": "\\ud800"}'),
+        ("/v1/fleet", b'{"name": "shop", "key_sources": [{"kind": "header", "name": "\\ud800"}]}'),
         ("/v1/fleet", b'{"name": "shop", "retry_after_seconds": 1e999}'),
         ("/v1/fleet", b'{"name": "shop", "retry_after_seconds": ' + b"9" * 4000 + b"}"),
-        ("/v1/fleet", b'{"name": "shop", "key_header": "x-cell-id"}'),
+        ("/v1/fleet", b'{"name": "shop", "key_sources": [{"kind": "header", "name": "x-cell-id"}]}'),
         ("/v1/cells/cell-1", b'{"address": "\\ud800", "port": 1}'),
         ("/v1/cells/cell-1", b'{"address": "a", "port": ' + b"9" * 4000 + b"}"),
         ("/v1/cells/cell-1", b'{"address": "a", "port": 1, "weight": NaN}'),

@@ -4,15 +4,28 @@ import pytest
 
 from unit.control.serving import Api, assert_problem
 
+OTHERS = {
+    "shard_size": None,
+    "seed": 0,
+    "spread": [],
+    "max_overlap": None,
+    "dedicated": False,
+    "overflow": None,
+}
+"""What a pool says that names none of it."""
+
 
 def test_a_fleet_is_put_and_read_back(api: Api) -> None:
     assert_problem(api.get("/v1/fleet"), 404, "not-found")
     assert api.put("/v1/fleet", {"name": "shop", "unknown_tenant": "reject"}).json() == {"epoch": 1}
     assert api.get("/v1/fleet").json() == {
         "name": "shop",
-        "key_header": "x-tenant-id",
+        "key_sources": [{"kind": "header", "name": "x-tenant-id"}],
         "default_pool": "default",
         "unknown_tenant": "reject",
+        "missing_key": "reject",
+        "default_cell": None,
+        "rules": [],
         "retry_after_seconds": 1,
     }
 
@@ -34,11 +47,15 @@ def test_cells_are_listed_with_what_is_pinned_to_them(shop: Api) -> None:
         "address": "127.0.0.1",
         "port": 8001,
         "region": "local",
+        "zone": "",
         "jurisdiction": "none",
         "status": "active",
         "weight": 1.0,
+        "release": "",
+        "capacity": {"tenants": None, "rps": None, "storage_gib": None},
         "healthy": None,
         "pinned_tenants": 0,
+        "load": {"tenants": 0, "rps": 0.0, "storage_gib": 0.0},
     }
 
 
@@ -71,8 +88,8 @@ def test_pools_are_put_and_listed(shop: Api) -> None:
     table = shop.published(shop.put_epoch("/v1/pools/canary", {"cells": ["cell-2"], "strategy": "modulo"}))
     assert table.pools == ("canary", "default")
     assert shop.get("/v1/pools").json()["items"] == [
-        {"name": "canary", "cells": ["cell-2"], "strategy": "modulo", "virtual_nodes": 150},
-        {"name": "default", "cells": ["cell-1", "cell-2"], "strategy": "ring", "virtual_nodes": 150},
+        {"name": "canary", "cells": ["cell-2"], "strategy": "modulo", "virtual_nodes": 150, **OTHERS},
+        {"name": "default", "cells": ["cell-1", "cell-2"], "strategy": "ring", "virtual_nodes": 150, **OTHERS},
     ]
 
 
@@ -81,7 +98,7 @@ def test_pools_are_put_and_listed(shop: Api) -> None:
     [
         ({"cells": ["cell-1", "cell-9"]}, "invalid-resource", "pool.cells[1]"),
         ({"cells": []}, "invalid-resource", "pool.cells"),
-        ({"cells": ["cell-1", "cell-1"]}, "invalid-resource", "pool.cells"),
+        ({"cells": ["cell-1", "cell-1"]}, "invalid-resource", "pool.cells[1]"),
         ({"cells": ["cell-1"], "virtual_nodes": 0}, "invalid-resource", "pool.virtual_nodes"),
         ({"cells": ["cell-1"], "strategy": "random"}, "invalid-request", "body.strategy"),
         ({}, "invalid-request", "body.cells"),
@@ -124,11 +141,24 @@ def test_a_tenant_is_pinned_unpinned_and_removed(shop: Api) -> None:
     by_slot = shop.get("/v1/route", tenant="acme").json()["cell"]
     other = "cell-1" if by_slot == "cell-2" else "cell-2"
     pinned = shop.put("/v1/tenants/acme", {"cell": other})
-    assert pinned.json() == {"id": "acme", "cell": other, "state": "active", "epoch": 5}
+    acme = {
+        "id": "acme",
+        "cell": other,
+        "cells": [other],
+        "state": "active",
+        "pool": None,
+        "placed_pool": "default",
+        "tier": "",
+        "jurisdiction": "",
+        "attributes": {},
+        "load": {"tenants": 1, "rps": 0.0, "storage_gib": 0.0},
+        "shard_size": None,
+    }
+    assert pinned.json() == {**acme, "epoch": 5, "rule": None, "reason": "pinned"}
     shop.published(5)
-    assert shop.get("/v1/tenants/acme").json() == {"id": "acme", "cell": other, "state": "active", "placed": other}
+    assert shop.get("/v1/tenants/acme").json() == {**acme, "placed": other}
     shop.published(shop.put_epoch("/v1/tenants/acme", {}))
-    assert shop.get("/v1/tenants/acme").json() == {"id": "acme", "cell": None, "state": "active", "placed": by_slot}
+    assert shop.get("/v1/tenants/acme").json() == {**acme, "cell": None, "cells": [], "placed": by_slot}
     assert shop.http.delete("/v1/tenants/acme").json() == {"epoch": 7}
     assert_problem(shop.get("/v1/tenants/acme"), 404, "not-found")
     assert_problem(shop.http.delete("/v1/tenants/acme"), 404, "not-found")
@@ -149,15 +179,17 @@ def test_a_tenant_of_an_unknown_cell_is_refused(shop: Api) -> None:
 def test_assigning_a_suspended_tenant_leaves_it_suspended(shop: Api) -> None:
     shop.put_epoch("/v1/tenants/acme", {"cell": "cell-1", "state": "suspended"})
     assert shop.put("/v1/tenants/acme", {"cell": "cell-2"}).json()["state"] == "suspended"
-    assert shop.put("/v1/tenants/acme", {}).json() == {"id": "acme", "cell": None, "state": "suspended", "epoch": 7}
+    unpinned = shop.put("/v1/tenants/acme", {}).json()
+    assert (unpinned["cell"], unpinned["state"], unpinned["epoch"]) == (None, "suspended", 7)
     assert shop.put("/v1/tenants/acme", {"state": "active"}).json()["state"] == "active"
     assert shop.put("/v1/tenants/new", {}).json()["state"] == "active"
 
 
 @pytest.mark.parametrize("header", ["host", "connection", "x-request-id", "x-forwarded-for", "x-envoy-x", "x-cell-id"])
 def test_a_header_that_proxies_write_is_no_key_header(steady_shop: Api, header: str) -> None:
-    response = steady_shop.put("/v1/fleet", {"name": "shop", "key_header": header})
-    assert_problem(response, 422, "invalid-resource", field="fleet.key_header")
+    sources = [{"kind": "header", "name": "x-key"}, {"kind": "header", "name": header}]
+    response = steady_shop.put("/v1/fleet", {"name": "shop", "key_sources": sources})
+    assert_problem(response, 422, "invalid-resource", field="fleet.key_sources[1].name")
 
 
 def test_a_suspended_tenant_is_placed_nowhere(shop: Api) -> None:
