@@ -1,11 +1,8 @@
 """Explaining a route, in fields and in a sentence."""
 
-import pytest
-
-from cellplane.control.explain import explain, explain_source
+from cellplane.control.explain import explain
 from cellplane.control.schemas import RouteView
 from cellplane.directory import TenantRecord
-from cellplane.errors import ValidationError
 from cellplane.model import Cell, CellStatus, Fleet, Pool, Tenant, TenantState, Topology, UnknownTenant
 from cellplane.placement import slot_of
 from cellplane.routing import RoutingTable, compile_table, encode
