@@ -39,6 +39,7 @@ from cellplane.routing import (
     encode_overlay,
     layout,
 )
+from cellplane.routing.keys import key_value
 from cellplane.routing.layout import HEADER_SIZE, SECTION, Section
 
 HOSTS = [
@@ -254,17 +255,24 @@ class Question:
     writes: bool = False
     down: tuple[str, ...] = ()
 
+    def key(self, table: RoutingTable) -> bytes | None:
+        """The value that the request has for a key."""
+        return key_value(table.key_sources, self._request(table))
+
     def decide(self, table: RoutingTable) -> Decision:
         """What the reference says."""
-        header = next(source.name for source in table.key_sources if source.kind is KeySourceKind.HEADER)
         return decide_request(
             table,
-            RequestKeys(
-                lambda name: self.values if name == header else (), self.authority.encode(), self.path.encode()
-            ),
+            self._request(table),
             writes=self.writes,
             has_healthy_host=all_but(self.down),
             source=self.source.encode(),
+        )
+
+    def _request(self, table: RoutingTable) -> RequestKeys:
+        named = next(source.name for source in table.key_sources if source.kind is KeySourceKind.HEADER)
+        return RequestKeys(
+            lambda name: self.values if name == named else (), self.authority.encode(), self.path.encode()
         )
 
 

@@ -90,9 +90,10 @@ class Edge:
     def apply(self, stored: StoredTable) -> None:
         self.runner.run(self.engine.apply(stored))
 
-    def send(self, request: bytes) -> RawAnswer | None:
+    def send(self, request: bytes, source: str = "127.0.0.1") -> RawAnswer | None:
         """Send bytes on a connection of their own; None where the connection is closed without an answer."""
-        with socket.create_connection(("127.0.0.1", self.settings.port), RECEIVE_SECONDS) as connection:
+        address = ("127.0.0.1", self.settings.port)
+        with socket.create_connection(address, RECEIVE_SECONDS, (source, 0)) as connection:
             try:
                 connection.sendall(request)
             except (BrokenPipeError, ConnectionResetError):
@@ -105,13 +106,15 @@ class Edge:
         *,
         method: str = "GET",
         path: str = "/x",
+        authority: str = "shop.example",
+        source: str = "127.0.0.1",
         trailing: bytes = b"",
     ) -> RawAnswer | None:
         """One request with exactly these headers."""
-        lines = [f"{method} {path} HTTP/1.1".encode(), b"Host: shop.example", b"Connection: close"]
+        lines = [f"{method} {path} HTTP/1.1".encode(), f"Host: {authority}".encode(), b"Connection: close"]
         for name, value in headers:
             lines.append(name.encode() + b": " + (value.encode() if isinstance(value, str) else value))
-        return self.send(b"\r\n".join(lines) + b"\r\n\r\n" + trailing)
+        return self.send(b"\r\n".join(lines) + b"\r\n\r\n" + trailing, source)
 
 
 def _read_answer(connection: socket.socket) -> RawAnswer | None:
@@ -143,16 +146,21 @@ def _content_length(head: bytes) -> int:
 
 
 def stored_with_stubs(
-    path: Path, cells: dict[str, StubCell], *, down: Collection[str] = (), epoch_path: Path | None = None
+    path: Path,
+    cells: dict[str, StubCell],
+    *,
+    down: Collection[str] = (),
+    epoch_path: Path | None = None,
+    overlay_path: Path | None = None,
 ) -> StoredTable:
     """A table whose cells are the stubs; a cell that is down has the address of nobody."""
-    table = RoutingTable(path.read_bytes())
+    table = RoutingTable(path.read_bytes(), None if overlay_path is None else overlay_path.read_bytes())
     (closed,) = free_ports(1)
     table.cells = tuple(
         replace(cell, address="127.0.0.1", port=closed if cell.id in down else cells[cell.id].port)
         for cell in table.cells
     )
-    return StoredTable(table, epoch_path or path)
+    return StoredTable(table, epoch_path or path, overlay_path)
 
 
 @contextmanager

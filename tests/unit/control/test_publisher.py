@@ -4,12 +4,14 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cellplane.control import publisher as module
 from cellplane.control.metrics import Metrics
-from cellplane.control.publisher import Publication, Publisher, compile_publication
+from cellplane.control.publication import Publication, compile_publication
+from cellplane.control.publisher import Publisher
 from cellplane.control.settings import ControlSettings
 from cellplane.directory import Directory
 from cellplane.errors import CellplaneError, DirectoryError, ValidationError
@@ -29,8 +31,9 @@ def directory(tmp_path: Path) -> Iterator[Directory]:
 class Running:
     """A publisher at work in the test's own loop."""
 
-    def __init__(self, directory: Directory) -> None:
-        settings = ControlSettings(state_dir=Path("unused"), port=1, debounce_seconds=0.001, retry_seconds=0.01)
+    def __init__(self, directory: Directory, **overrides: Any) -> None:
+        quick: dict[str, Any] = {"debounce_seconds": 0.001, "retry_seconds": 0.01, **overrides}
+        settings = ControlSettings(state_dir=Path("unused"), port=1, **quick)
         self.metrics = Metrics()
         self.publisher = Publisher(directory, settings, self.metrics)
         self.task: asyncio.Task[None] | None = None
@@ -60,15 +63,15 @@ class Running:
         raise AssertionError(f"not within 5 s: {what}")
 
 
-def failing(times: int, error: Exception) -> Callable[[Directory], Publication | None]:
+def failing(times: int, error: Exception) -> Callable[..., Publication | None]:
     left = times
 
-    def compile_or_fail(directory: Directory) -> Publication | None:
+    def compile_or_fail(*arguments: Any) -> Publication | None:
         nonlocal left
         if left:
             left -= 1
             raise error
-        return compile_publication(directory)
+        return compile_publication(*arguments)
 
     return compile_or_fail
 
@@ -90,7 +93,9 @@ def test_a_failure_leaves_the_current_table_is_counted_and_is_retried(
             assert running.sample("cellplane_publish_failures_total") == 3
             assert running.sample("cellplane_publish_seconds_count") == 2
             assert running.publisher.current is not None
-            assert running.sample("cellplane_table_bytes") == len(running.publisher.current.data)
+            assert running.sample("cellplane_table_bytes") == len(running.publisher.current.base.data)
+            assert running.sample("cellplane_overlay_tenants") == 1
+            assert running.sample("cellplane_published_base_epoch") == 3
 
     asyncio.run(scenario())
 
@@ -167,13 +172,13 @@ def test_what_no_table_can_hold_is_a_known_error(tmp_path: Path) -> None:
         directory.put_cell(Cell("cell-1", "127.0.0.1", 8001), actor="test")
         directory.put_pool(Pool("default", ("cell-1",)), actor="test")
         with pytest.raises(CellplaneError, match=r"fleet\.default_pool"):
-            compile_publication(directory)
+            compile_publication(directory, None, None)
     finally:
         directory.close()
 
 
 def test_one_epoch_compiles_to_the_same_bytes(directory: Directory) -> None:
-    first, second = compile_publication(directory), compile_publication(directory)
+    first, second = (compile_publication(directory, None, None) for _ in range(2))
     assert first is not None
     assert second is not None
     assert first.data == second.data
