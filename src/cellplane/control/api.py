@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.convertors import Convertor, register_url_convertor
 
 from cellplane.control import schemas
+from cellplane.control.applying import apply
 from cellplane.control.explain import explain, explain_source
 from cellplane.control.publication import Publication
 from cellplane.control.service import Service
@@ -46,6 +47,13 @@ router = APIRouter(
         }
     }
 )
+
+
+CONFLICT: dict[str, Any] = {
+    "model": schemas.Problem,
+    "description": "The change contradicts what the directory holds",
+    "content": {"application/problem+json": {}},
+}
 
 
 def service_of(request: Request) -> Service:
@@ -166,7 +174,7 @@ def get_tenant(tenant_id: str, service: CurrentService) -> schemas.PlacedTenant:
 @router.put(
     "/v1/tenants/{tenant_id:rest}",
     tags=["tenants"],
-    responses={409: {"model": schemas.Problem, "content": {"application/problem+json": {}}}},
+    responses={409: CONFLICT},
 )
 def put_tenant(
     tenant_id: str, spec: schemas.TenantSpec, service: CurrentService, actor: Actor
@@ -199,6 +207,21 @@ def delete_tenant(tenant_id: str, service: CurrentService, actor: Actor) -> sche
     """Remove a tenant from the directory."""
     check_key("tenant_id", tenant_id)
     return service.changed(service.directory.delete_tenant(tenant_id, actor=actor))
+
+
+@router.post("/v1/apply", tags=["fleet"], responses={409: CONFLICT})
+def apply_resources(
+    spec: schemas.ApplySpec,
+    service: CurrentService,
+    actor: Actor,
+    dry_run: Annotated[bool, Query(alias="dryRun", description="Only say what would change")] = False,  # noqa: FBT002
+) -> schemas.Applied:
+    """Make the fleet what the resources say: all of it, or nothing."""
+    unhealthy = service.routers.unhealthy_cells()
+    found = apply(service.directory, spec, actor=actor, dry_run=dry_run, unhealthy=unhealthy)
+    if not dry_run:
+        service.changed(found["epoch"])
+    return schemas.Applied(**found)
 
 
 @router.get("/v1/route", tags=["routing"], responses={503: {"model": schemas.Problem}})

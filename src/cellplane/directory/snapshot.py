@@ -1,6 +1,6 @@
 """A snapshot: the directory at one moment, for reads that must agree with each other."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, Table, func, or_, select, true
@@ -14,6 +14,9 @@ from cellplane.model import Load, TenantState, Topology, UnknownTenant
 
 STREAMED_ROWS = 1_000
 """Rows that a stream takes from the database at once."""
+
+NAMED_ROWS = 500
+"""Rows that one query reads by their ids: a statement of SQLite has some thousand parameters at most."""
 
 MICRO = 1_000_000
 """Loads are summed in millionths."""
@@ -88,6 +91,17 @@ class Snapshot:
         for row in self._connection.execute(query, execution_options={"yield_per": STREAMED_ROWS}).mappings():
             yield rows.tenant_of(dict(row))
 
+    def named_tenants(self, tenant_ids: Sequence[str]) -> dict[str, TenantRecord]:
+        """Those of these tenants that the directory lists, by id."""
+        return read_tenants(self._connection, tenant_ids)
+
+    def placements(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+        """Id, pool and shard of every tenant that has a pool, by id, streamed."""
+        table = schema.tenants
+        query = select(table.c.id, table.c.placed_pool, table.c.shard).where(table.c.placed_pool.is_not(None))
+        for tenant_id, pool, shard in self._stream(query.order_by(table.c.id)):
+            yield tenant_id, pool, tuple(shard)
+
     def entries(self) -> Iterator[Entry]:
         """What a table says of tenants, by id, streamed: of those that are assigned, not active, or in another pool
         than the default; of every tenant where unknown ones are not placed like known ones.
@@ -106,10 +120,7 @@ class Snapshot:
         """
         log, table = schema.changes, schema.tenants
         changed = (
-            select(log.c.id.label("id"))
-            .where(log.c.epoch > after_epoch, log.c.kind == table.info["kind"])
-            .distinct()
-            .subquery()
+            select(log.c.id).where(log.c.epoch > after_epoch, log.c.kind == table.info["kind"]).distinct().subquery()
         )
         query = (
             select(changed.c.id, table.c.id, table.c.placed_pool, table.c.shard, table.c.state)
@@ -182,6 +193,15 @@ def read_topology_epoch(connection: Connection) -> int:
     # The same text as the index's condition, or SQLite does not use it.
     query = "SELECT coalesce(max(epoch), 0) FROM changes WHERE kind NOT IN ('tenant', 'table')"
     return int(connection.exec_driver_sql(query).scalar_one())
+
+
+def read_tenants(connection: Connection, tenant_ids: Sequence[str]) -> dict[str, TenantRecord]:
+    """Those of these tenants that there are, by id."""
+    found: dict[str, TenantRecord] = {}
+    for start in range(0, len(tenant_ids), NAMED_ROWS):
+        query = select(schema.tenants).where(schema.tenants.c.id.in_(tenant_ids[start : start + NAMED_ROWS]))
+        found |= {row["id"]: rows.tenant_of(dict(row)) for row in connection.execute(query).mappings()}
+    return found
 
 
 def one(connection: Connection, table: Table, where: ColumnElement[bool]) -> dict[str, Any] | None:

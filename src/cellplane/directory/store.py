@@ -203,8 +203,7 @@ class Directory:
 
     def put_tenant(self, tenant: Tenant, *, actor: str, unhealthy: Collection[str] = ()) -> int:
         """Create or replace a tenant; one without a shard is left to its pool. Raises as ``change_tenant`` does."""
-        fields = {"shard": (), **fields_of(tenant)}
-        return self.change_tenant(tenant.id, fields, actor=actor, unhealthy=unhealthy).epoch
+        return self.change_tenant(tenant.id, fields_of(tenant), actor=actor, unhealthy=unhealthy).epoch
 
     def change_tenant(
         self,
@@ -241,34 +240,37 @@ class Directory:
         deletions: Sequence[tuple[str, str]] = (),
         *,
         actor: str,
+        kept_shards: Collection[str] = (),
         base_epoch: int | None = None,
         dry_run: bool = False,
         unhealthy: Collection[str] = (),
+        look: Callable[[Snapshot], None] | None = None,
     ) -> Applied:
         """Put and remove many resources at once: all of them, or none.
 
-        They are checked as they are together, so their order does not matter. A tenant that names no shard keeps the
-        one that it has, as long as nothing that its placement follows from changes.
+        They are checked as they are together, so their order does not matter.
 
         Args:
             puts: whole resources, each at most once.
             deletions: kind (cell, pool, tenant) and id of each to remove; none that is put.
+            kept_shards: ids of tenants among the puts whose shard stays as it is, or is their pool's to choose.
             base_epoch: the epoch that the caller knows; None takes any.
             dry_run: check and report all, and change nothing.
+            look: called with the directory as it is after all, where something changed, before others see it.
 
         Raises:
-            ValidationError: with the path of the first field that breaks a rule.
+            ValidationError: with the path of the first field that breaks a rule, such as ``tenants.acme.jurisdiction``.
             NotFoundError: one to remove is not in the directory.
             ConflictError: the directory is of another epoch, or one of the reasons of each change by itself.
         """
         _check_once(puts, deletions)
-        with self._changing(actor, unhealthy, dry_run=dry_run) as transaction:
+        with self._changing(actor, unhealthy, dry_run=dry_run, look=look) as transaction:
             if base_epoch is not None and base_epoch != transaction.epoch:
                 raise ConflictError(
                     f"the directory is at epoch {transaction.epoch}, not {base_epoch}: look at the changes since, "
                     "and apply again"
                 )
-            transaction.apply(puts, deletions)
+            transaction.apply(puts, deletions, kept_shards)
         return Applied(transaction.epoch, tuple(transaction.changes))
 
     def record_publication(self, epoch: int, sha256: str) -> bool:
@@ -292,13 +294,22 @@ class Directory:
         return transaction.epoch
 
     @contextmanager
-    def _changing(self, actor: str, unhealthy: Collection[str] = (), *, dry_run: bool = False) -> Iterator[Transaction]:
+    def _changing(
+        self,
+        actor: str,
+        unhealthy: Collection[str] = (),
+        *,
+        dry_run: bool = False,
+        look: Callable[[Snapshot], None] | None = None,
+    ) -> Iterator[Transaction]:
         with self._writing, self._errors(), self._writer.connect() as connection, connection.begin() as begun:
             transaction = Transaction(
                 connection, self._outline(connection), actor=actor, now=self._now, unhealthy=unhealthy
             )
             yield transaction
             transaction.finish()
+            if look is not None and transaction.changes:
+                look(transaction.snapshot())
             if dry_run:
                 begun.rollback()
 

@@ -3,23 +3,20 @@
 One tenant more or fewer costs the same whatever the number of tenants.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from cellplane.directory import rows, schema
 from cellplane.directory.outline import Outline
 from cellplane.directory.records import TenantRecord
-from cellplane.directory.snapshot import MICRO, one
+from cellplane.directory.snapshot import MICRO, one, read_tenants
 from cellplane.model import Load, Pool, Tenant
 from cellplane.placement import CellState
 from cellplane.placement.fitting import needed
 
 BATCH_ROWS = 1_000
 """Tenants that are held back before they are written together."""
-
-FETCHED_ROWS = 500
-"""Tenants that one query reads by their ids: SQLite takes no more than some thousand parameters."""
 
 Sums = tuple[int, int, int, int]
 """(tenants assigned, tenants declared, millionths of requests per second, millionths of GiB)."""
@@ -44,15 +41,10 @@ class TenantBook:
         self._sums: dict[str, Sums] | None = None
         self._shards: dict[Pool, dict[str, tuple[str, ...]]] = {}
 
-    def fetch(self, tenant_ids: Iterable[str]) -> None:
+    def fetch(self, tenant_ids: Sequence[str]) -> None:
         """Read these tenants at once: ``read`` finds them then without a query of its own."""
-        ids = list(tenant_ids)
-        for start in range(0, len(ids), FETCHED_ROWS):
-            part = ids[start : start + FETCHED_ROWS]
-            self._read.update(dict.fromkeys(part))
-            query = select(schema.tenants).where(schema.tenants.c.id.in_(part))
-            for row in self._connection.execute(query).mappings():
-                self._read[row["id"]] = rows.tenant_of(dict(row))
+        self._read.update(dict.fromkeys(tenant_ids))
+        self._read.update(read_tenants(self._connection, tenant_ids))
 
     def read(self, tenant_id: str) -> TenantRecord | None:
         """A tenant as it is in this transaction; None where it is not."""

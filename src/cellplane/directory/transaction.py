@@ -10,11 +10,12 @@ from cellplane.directory import rows, schema
 from cellplane.directory.outline import Outline
 from cellplane.directory.placing import Placing
 from cellplane.directory.records import Change, Placement, TenantRecord
-from cellplane.directory.snapshot import one, read_epoch
-from cellplane.directory.tenant_book import FETCHED_ROWS, TenantBook
-from cellplane.errors import ConflictError, NotFoundError
+from cellplane.directory.snapshot import NAMED_ROWS, Snapshot, one, read_epoch
+from cellplane.directory.tenant_book import TenantBook
+from cellplane.errors import ConflictError, NotFoundError, ValidationError
 from cellplane.model import Cell, Fleet, Pool, Tenant
 from cellplane.model.topology import MAX_CELLS, MAX_POOLS
+from cellplane.routing.layout import KEY_SOURCE_CODES
 
 Resource = Fleet | Cell | Pool | Tenant
 
@@ -61,7 +62,9 @@ class Transaction:
         """Number of the last change."""
         return self._epoch
 
-    def apply(self, puts: Sequence[Resource], deletions: Sequence[tuple[str, str]]) -> None:
+    def apply(
+        self, puts: Sequence[Resource], deletions: Sequence[tuple[str, str]], kept_shards: Collection[str]
+    ) -> None:
         """Put and remove these (``Directory.apply``); tenants see the cells and pools as they are afterwards."""
         for resource in puts:
             if isinstance(resource, Cell):
@@ -79,12 +82,7 @@ class Transaction:
         for kind, name in deletions:
             if kind == "tenant":
                 self.delete_tenant(name)
-        tenants = [resource for resource in puts if isinstance(resource, Tenant)]
-        for start in range(0, len(tenants), FETCHED_ROWS):
-            part = tenants[start : start + FETCHED_ROWS]
-            self._book.fetch([tenant.id for tenant in part])
-            for tenant in part:
-                self.change_tenant(tenant.id, fields_of(tenant))
+        self._put_tenants([resource for resource in puts if isinstance(resource, Tenant)], kept_shards)
 
     def put_fleet(self, fleet: Fleet) -> None:
         """Set the fleet.
@@ -94,6 +92,12 @@ class Transaction:
             ConflictError: the directory is another fleet's.
         """
         fleet.validate("fleet")
+        for place, source in enumerate(fleet.key_sources):
+            if source.kind not in KEY_SOURCE_CODES:
+                raise ValidationError(
+                    f"fleet.key_sources[{place}].kind",
+                    f"no router can read a {source.kind.value} yet: use {_listed_kinds()}",
+                )
         known = self._outline.fleet
         if known is not None and known.name != fleet.name:
             raise ConflictError(f"this directory is fleet {known.name!r}'s, not {fleet.name!r}'s")
@@ -196,6 +200,10 @@ class Transaction:
         """Note an epoch of its own for an unchanged fleet."""
         self._log("table", "table", "republish", None, None)
 
+    def snapshot(self) -> Snapshot:
+        """Reads of what is so in this transaction, after ``finish``."""
+        return Snapshot(self._connection, self._outline)
+
     def finish(self) -> None:
         """Check what concerns tenants, assign those that lost their slots, and write what is held back.
 
@@ -210,6 +218,20 @@ class Transaction:
         self._check_tenants_of_deleted()
         self._placing.check_law(self._began_with, self._outline)
         self._flush_log()
+
+    def _put_tenants(self, tenants: Sequence[Tenant], kept_shards: Collection[str]) -> None:
+        for start in range(0, len(tenants), NAMED_ROWS):
+            part = tenants[start : start + NAMED_ROWS]
+            self._book.fetch([tenant.id for tenant in part])
+            for tenant in part:
+                fields = fields_of(tenant)
+                if tenant.id in kept_shards:
+                    del fields["shard"]
+                try:
+                    self.change_tenant(tenant.id, fields)
+                except ValidationError as error:
+                    path = error.field.removeprefix("tenant")
+                    raise ValidationError(f"tenants.{tenant.id}{path}", error.message) from error
 
     def _put(self, table: Any, before: dict[str, Any] | None, after: dict[str, Any]) -> None:
         if before == after:
@@ -293,12 +315,15 @@ class Transaction:
                     raise ConflictError(f"tenant {row['id']!r} is in pool {name!r}: give it another one first")
 
 
+def _listed_kinds() -> str:
+    return ", ".join(kind.value for kind in KEY_SOURCE_CODES)
+
+
 def _require_room(kind: str, count: int, limit: int) -> None:
     if count >= limit:
         raise ConflictError(f"there are {count} {kind}s already, as many as a table can hold")
 
 
 def fields_of(tenant: Tenant) -> dict[str, Any]:
-    """A tenant as a change that names all of it; its shard only where it has one."""
-    fields = {name: getattr(tenant, name) for name in tenant.__dataclass_fields__ if name != "id"}
-    return fields if tenant.shard else {name: value for name, value in fields.items() if name != "shard"}
+    """A tenant as a change that names all of it."""
+    return {name: getattr(tenant, name) for name in tenant.__dataclass_fields__ if name != "id"}

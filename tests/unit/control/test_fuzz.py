@@ -9,8 +9,7 @@ from urllib.parse import quote
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cellplane.control.publisher import compile_publication
-from cellplane.routing import RoutingTable
+from cellplane.control.publication import compile_publication
 from unit.control.serving import Api
 
 bounded = settings(
@@ -41,19 +40,60 @@ def mixed(**members: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.one_of(likely, likely, likely, anything)
 
 
-tenants = mixed(cell=st.none() | cells, state=st.sampled_from(["active", "suspended", "moving"]))
+amounts = st.integers(-1, 3) | st.floats(0, 1e13)
+jurisdictions = st.sampled_from(["", "none", "eu", "us"])
+tenants = mixed(
+    cell=st.none() | cells,
+    cells=st.lists(cells, max_size=3),
+    place=st.booleans(),
+    state=st.sampled_from(["active", "suspended", "moving"]),
+    pool=st.none() | st.sampled_from(["default", "canary", "big", "nowhere"]),
+    tier=st.sampled_from(["", "gold", "free"]),
+    jurisdiction=jurisdictions,
+    attributes=st.dictionaries(names, text, max_size=2),
+    load=mixed(tenants=st.integers(-1, 3), rps=amounts, storage_gib=amounts),
+    shard_size=st.none() | st.integers(-1, 4),
+)
 cell_bodies = mixed(
     address=st.sampled_from(["127.0.0.1", "c.example", "::1", "", "a b"]),
     port=st.integers(-1, 65_536),
     region=names,
-    jurisdiction=names,
+    zone=names,
+    jurisdiction=jurisdictions | names,
+    release=names,
+    capacity=mixed(tenants=st.integers(-1, 3), rps=amounts, storage_gib=amounts),
     status=st.sampled_from(["active", "locked", "retired", "gone"]),
     weight=st.floats(0, 10),
 )
 pools = mixed(
     cells=st.lists(cells, max_size=3),
-    strategy=st.sampled_from(["modulo", "ring", "random"]),
+    strategy=st.sampled_from(["modulo", "ring", "rendezvous", "shuffle", "explicit", "random"]),
     virtual_nodes=st.integers(-1, 300),
+    shard_size=st.none() | st.integers(-1, 4),
+    seed=st.integers(-1, 2**65),
+    spread=st.lists(st.sampled_from(["zone", "region", "release", "weather"]), max_size=3),
+    max_overlap=st.none() | st.integers(-1, 3),
+    dedicated=st.booleans(),
+    overflow=st.none() | st.sampled_from(["default", "canary", "big", "nowhere"]),
+)
+rules = mixed(
+    name=names,
+    pool=st.sampled_from(["default", "canary", "big", "nowhere"]),
+    tiers=st.lists(st.sampled_from(["gold", "free"]), max_size=2),
+    jurisdictions=st.lists(st.sampled_from(["eu", "us"]), max_size=2),
+    id_pattern=st.sampled_from(["", "a*", "[ab]?", "[", "\\"]),
+    attributes=st.dictionaries(names, text, max_size=2),
+)
+fleets = mixed(
+    name=st.just("shop"),
+    key_sources=st.lists(
+        mixed(kind=st.sampled_from(["header", "cookie", "path", "subdomain"]), name=names | text), max_size=3
+    ),
+    default_pool=st.sampled_from(["default", "canary", "big", "nowhere"]),
+    unknown_tenant=st.sampled_from(["hash", "reject", "default-cell"]),
+    missing_key=st.sampled_from(["reject", "default-cell", "source-hash"]),
+    default_cell=st.none() | cells,
+    rules=st.lists(rules, max_size=3),
 )
 
 
@@ -61,11 +101,11 @@ def check(api: Api, put: Callable[[], Any]) -> None:
     response = put()
     assert response.status_code < 500, response.text
     if response.status_code == 200:
-        publication = compile_publication(api.service.directory)
+        publication = compile_publication(api.service.directory, None, None)
         assert publication is not None
-        assert RoutingTable(publication.data).epoch >= response.json()["epoch"]
+        assert publication.epoch >= response.json()["epoch"]
     else:
-        assert response.status_code in {400, 404, 405, 413, 422}
+        assert response.status_code in {400, 404, 405, 409, 413, 422}
         assert response.headers["content-type"] == "application/problem+json"
 
 
@@ -84,10 +124,42 @@ def test_any_cell(steady_shop: Api, cell_id: str, body: object) -> None:
 
 
 @settings(bounded, max_examples=60)
-@given(name=st.sampled_from(["default", "canary"]) | segments, body=pools)
+@given(name=st.sampled_from(["default", "canary", "big"]) | segments, body=pools)
 def test_any_pool(steady_shop: Api, name: str, body: object) -> None:
     path = f"/v1/pools/{quote(name, safe='')}"
     check(steady_shop, lambda: steady_shop.put_bytes(path, json.dumps(body).encode()))
+
+
+@bounded
+@given(body=fleets)
+def test_any_fleet(steady_shop: Api, body: object) -> None:
+    check(steady_shop, lambda: steady_shop.put_bytes("/v1/fleet", json.dumps(body).encode()))
+
+
+resources = mixed(
+    kind=st.sampled_from(["Fleet", "Cell", "Pool", "Tenant", "Router"]),
+    name=st.sampled_from(["shop", "default", "big", "acme"]) | cells,
+    spec=st.one_of(
+        mixed(address=st.just("127.0.0.1"), port=st.integers(1, 9)),
+        mixed(cells=st.lists(cells, max_size=3), strategy=st.sampled_from(["ring", "explicit"])),
+        mixed(tier=st.sampled_from(["gold"]), pool=st.sampled_from(["default", "big"])),
+        mixed(unknownTenant=st.sampled_from(["hash", "reject"])),
+    ),
+)
+
+
+@bounded
+@given(body=mixed(resources=st.lists(resources, max_size=4), prune=st.booleans(), base_epoch=st.none()))
+def test_any_apply(steady_shop: Api, body: object) -> None:
+    data = json.dumps(body).encode()
+    headers = {"content-type": "application/json"}
+    check(steady_shop, lambda: steady_shop.http.post("/v1/apply", content=data, headers=headers))
+
+
+@bounded
+@given(source=text | st.ip_addresses().map(str))
+def test_any_source(steady_shop: Api, source: str) -> None:
+    assert steady_shop.http.get("/v1/route", params={"source": source}).status_code in {200, 422}
 
 
 @bounded
