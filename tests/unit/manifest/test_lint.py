@@ -59,18 +59,16 @@ def by_slot(count: int = 6, name: str = "default") -> Pool:
     return Pool(name, names(cells(count)), StrategyName.RENDEZVOUS)
 
 
-def sized(pool: Pool, load: Load, **tenant: int) -> Topology:
+def sized(pool: Pool, load: Load, shard_size: int | None = None) -> Topology:
     some = tuple(replace(cell, capacity=Capacity(rps=100, storage_gib=50)) for cell in cells(6))
-    return Topology(SOUND.fleet, some, (pool,), (Tenant("a", load=load, **tenant),))
+    return Topology(SOUND.fleet, some, (pool,), (Tenant("a", load=load, shard_size=shard_size),))
 
 
 def jurisdictions(*, rules: tuple[Rule, ...] = (), tenants: tuple[Tenant, ...] = ()) -> Topology:
     """Six cells in the EU and six in the US; the default pool is explicit and has those in the EU."""
     eu = tuple(replace(cell, id=f"eu-{cell.id}", jurisdiction="eu") for cell in cells(6))
     us = tuple(replace(cell, id=f"us-{cell.id}", jurisdiction="us") for cell in cells(6))
-    fleet = replace(
-        SOUND.fleet, default_pool="eu", rules=rules, unknown_tenant=UnknownTenant.REJECT, missing_key=MissingKey.REJECT
-    )
+    fleet = replace(SOUND.fleet, default_pool="eu", rules=rules, unknown_tenant=UnknownTenant.REJECT)
     rest = Pool("rest", names(eu), StrategyName.RENDEZVOUS)
     made = (
         Pool("eu", names(eu), StrategyName.EXPLICIT, overflow="rest"),
