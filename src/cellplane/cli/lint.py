@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from cellplane.cli.manifests import read_manifest
+from cellplane.cli.manifests import count, read_manifest
 from cellplane.cli.options import json_option
 from cellplane.cli.output import print_json
 from cellplane.manifest.files import Manifest, check_whole
@@ -108,8 +108,4 @@ def _print(said: list[_Said], errors: int, warnings: int) -> None:
     more = len(said) - ManifestSettings().max_problems
     if more > 0:
         click.echo(f"… and {more:,} more")
-    click.echo(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    click.echo(f"{count(errors, 'error')}, {count(warnings, 'warning')}")

@@ -141,7 +141,7 @@ class Number:
 
     def write(self, value: float) -> float:
         """See Shape."""
-        return int(value) if value.is_integer() else value
+        return int(value) if float(value).is_integer() else value
 
     def schema(self) -> Json:
         """See Shape."""
