@@ -24,6 +24,21 @@ class Names(TypeDecorator[list[str]]):
         return str(value or "").split()
 
 
+class Digits(TypeDecorator[int]):
+    """A whole number as text: SQLite's own have 63 bits and a sign."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> str:  # noqa: ARG002
+        """The number as text."""
+        return str(value or 0)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> int:  # noqa: ARG002
+        """The number of a text."""
+        return int(value or 0)
+
+
 metadata = MetaData()
 
 fleet = Table(
@@ -64,8 +79,7 @@ pools = Table(
     Column("strategy", String, nullable=False),
     Column("virtual_nodes", Integer, nullable=False),
     Column("shard_size", Integer, nullable=True),
-    # JSON, since a seed has 64 bits without a sign.
-    Column("seed", JSON, nullable=False),
+    Column("seed", Digits, nullable=False),
     Column("spread", Names, nullable=False),
     Column("max_overlap", Integer, nullable=True),
     Column("dedicated", Boolean, nullable=False),
