@@ -8,7 +8,7 @@ from cellplane.manifest.kinds import API_VERSION, KINDS, Kind, Value, spec_path
 from cellplane.manifest.problem import Mark, Problem
 from cellplane.manifest.resources import Resource, read_resource
 from cellplane.manifest.settings import ManifestSettings
-from cellplane.manifest.shapes import Report, did_you_mean, one_of
+from cellplane.manifest.shapes import Report, did_you_mean, one_of, report_unknown
 from cellplane.manifest.tree import Fields, Node, Scalar, mark_at, short, shown, steps
 from cellplane.manifest.yaml_tree import documents
 from cellplane.model import Cell, Fleet, Pool, Tenant, Topology
@@ -132,6 +132,8 @@ def check_whole(manifest: Manifest) -> tuple[Problem, ...]:
 
     Every name that nothing has is found at once. What else the model refuses is found where there is nothing before it.
     """
+    if not manifest.has_fleet:
+        return (Problem("there is no Fleet among the files"),)
     problems = list(_dangling(manifest))
     if not problems and not manifest.problems:
         problems = list(_refused(manifest))
@@ -146,10 +148,7 @@ def _document(node: Node, report: Report) -> Document | None:
     name = _name(node)
     if kind is not None:
         report.resource = f"{kind.value}/{short(name)}" if name else kind.value
-    for top, entry in node.entries.items():
-        if top not in _TOP:
-            hint = did_you_mean(top, list(_TOP)) or f": expected {', '.join(_TOP)}"
-            report.add(short(top), entry.mark, f"no such field{hint}")
+    report_unknown(list(_TOP), node, "", report)
     _check_version(node, report)
     if kind is None:
         return None

@@ -21,6 +21,9 @@ _MAX_HINT_CHARS = 128
 _MAX_HINT_NAMES = 1_000
 """A hint compares with every name: of many, or of long ones, it would cost more than it helps."""
 
+_MAX_UNKNOWN = 20
+"""Unknown fields of one object that are said one by one."""
+
 
 class Report:
     """Collects what is wrong in one resource.
@@ -387,11 +390,7 @@ def read_fields(known: tuple[Field, ...], node: Node, path: str, report: Report)
     if not isinstance(node, Fields):
         report.add(path, node.mark, f"expected fields, found {shown(node)}")
         return {}
-    names = [field.name for field in known]
-    for name, entry in node.entries.items():
-        if name not in names:
-            hint = did_you_mean(name, names) or f": expected {', '.join(names)}"
-            report.add(f"{path}.{short(name)}", entry.mark, f"no such field{hint}")
+    report_unknown([field.name for field in known], node, path, report)
     values: dict[str, Any] = {}
     for field in known:
         if field.name not in node.entries:
@@ -401,6 +400,17 @@ def read_fields(known: tuple[Field, ...], node: Node, path: str, report: Report)
         value = field.shape.read(node.entries[field.name].node, f"{path}.{field.name}", report)
         values |= {field.attribute: value} if field.attribute else value
     return values
+
+
+def report_unknown(known: list[str], node: Fields, path: str, report: Report) -> None:
+    """Report the fields whose names are none of these, up to a bound."""
+    unknown = [name for name in node.entries if name not in known]
+    for name in unknown[:_MAX_UNKNOWN]:
+        hint = did_you_mean(name, known) or f": expected {', '.join(known)}"
+        report.add(f"{path}.{short(name)}".lstrip("."), node.entries[name].mark, f"no such field{hint}")
+    if len(unknown) > _MAX_UNKNOWN:
+        mark = node.entries[unknown[_MAX_UNKNOWN]].mark
+        report.add(path, mark, f"there are {len(unknown) - _MAX_UNKNOWN:,} more fields that do not exist")
 
 
 def write_fields(known: tuple[Field, ...], value: Any, defaults: Mapping[str, Any]) -> Json:

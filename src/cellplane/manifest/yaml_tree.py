@@ -131,6 +131,7 @@ class _Composer:
 
     def _alias(self, event: yaml.AliasEvent, depth: int) -> Node:
         mark = _start(event)
+        assert event.anchor is not None, "an alias has a name"
         if event.anchor not in self._anchors:
             raise _RefusedError(f"no anchor before is named {short(event.anchor)!r}", mark)
         anchored = self._anchors[event.anchor]
