@@ -8,7 +8,7 @@ import click
 from cellplane.cli.manifests import count, read_manifest
 from cellplane.cli.options import json_option
 from cellplane.cli.output import print_json
-from cellplane.manifest.files import Manifest, check_whole
+from cellplane.manifest.files import Manifest, check_whole, in_order
 from cellplane.manifest.lint import Severity
 from cellplane.manifest.lint import lint as lint_fleet
 from cellplane.manifest.problem import Problem
@@ -84,7 +84,7 @@ def _say(manifest: Manifest) -> list[_Said]:
         found = [_Said(INVALID, Severity.ERROR, problem, _REMEDY[INVALID]) for problem in manifest.problems]
         alone = Problem("no Fleet is among the files: each resource was judged by itself alone")
         return found or [_Said(INCOMPLETE, Severity.WARNING, alone, _REMEDY[INCOMPLETE])]
-    problems = [*manifest.problems, *check_whole(manifest)]
+    problems = in_order([*manifest.problems, *check_whole(manifest)])
     if problems:
         return [_Said(INVALID, Severity.ERROR, problem, _REMEDY[INVALID]) for problem in problems]
     return [

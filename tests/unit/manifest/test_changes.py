@@ -7,7 +7,7 @@ import pytest
 
 from cellplane.errors import ValidationError
 from cellplane.manifest.changes import Action, changes, wanted
-from cellplane.manifest.kinds import Kind
+from cellplane.manifest.kinds import Kind, Value
 from cellplane.manifest.plan import plan_change
 from cellplane.manifest.resources import Resource, parse_resource, resource_of
 from cellplane.manifest.settings import ApplySettings
@@ -26,7 +26,7 @@ def want(kind: str, name: str, **spec: Any) -> Resource:
 
 
 def everything(topology: Topology) -> list[Resource]:
-    values = (topology.fleet, *topology.cells, *topology.pools, *topology.tenants)
+    values: tuple[Value, ...] = (topology.fleet, *topology.cells, *topology.pools, *topology.tenants)
     return [parse_resource(**resource_of(value)) for value in values]
 
 

@@ -13,6 +13,7 @@ from cellplane.cli import manifests
 from cellplane.cli.apply import EXIT_UNCONFIRMED, apply
 from cellplane.cli.lint import lint
 from cellplane.errors import CellplaneError, ControlPlaneError, UnreachableError
+from cellplane.manifest.files import read
 from cellplane.manifest.settings import ManifestSettings
 from unit.manifest.building import CELLS, FLEET, POOL, document
 from unit.manifest.serving import FakeControl, fake_control
@@ -63,10 +64,8 @@ def test_lint_says_where_what_and_what_to_do(file: Path) -> None:
     file.write_text(FLEET + CELLS + document("Pool", "default", "{cells: [cell-1, cell-2], strategy: modulo}"))
     result = run_lint(file)
     assert result.exit_code == 0
-    place = (
-        f"{file}:24:43: warning CP303: Pool/default spec.strategy: with one cell more, 67 % of the slots of 'default'"
-    )
-    assert f"{place} move\n    Choose `rendezvous` or `ring`, unless the cells never change.\n" in result.output
+    said = f"{file}:24:43: warning CP303: Pool/default spec.strategy: with one cell more, 67 % of the slots of "
+    assert f"{said}'default' move\n    Choose `rendezvous` or `ring`, unless the cells never change.\n" in result.output
     assert result.output.endswith("0 errors, 4 warnings\n")
 
 
@@ -252,7 +251,7 @@ def test_a_wrong_file_is_not_sent(control: FakeControl, file: Path) -> None:
 
 def test_problems_are_printed_to_a_bound(capsys: pytest.CaptureFixture[str]) -> None:
     text = "".join(document("Cell", f"c{number}", "{address: h, port: 0}") for number in range(4))
-    found = manifests.read([("f", text)])
+    found = read([("f", text)])
     manifests.print_problems(found.problems, ManifestSettings(max_problems=1))
     assert capsys.readouterr().err.splitlines()[1] == "… and 3 more"
 

@@ -149,6 +149,17 @@ def test_too_many_attributes_are_refused() -> None:
     assert one("Tenant", spec) == ["6:20: Tenant/thing spec.attributes: expected at most 32, found 33"]
 
 
+def test_many_unknown_fields_are_counted() -> None:
+    found = one("Tenant", "{" + ", ".join(f"x{number}: 1" for number in range(25)) + "}")
+    assert len(found) == 21
+    assert found[-1] == "6:158: Tenant/thing spec: there are 5 more fields that do not exist"
+
+
+def test_long_names_are_cut_and_get_no_hint() -> None:
+    (found,) = one("Tenant", "{" + "tier" * 40 + ": 1}")
+    assert found.startswith(f"6:8: Tenant/thing spec.{'tier' * 10}…: no such field: expected cells")
+
+
 def test_everything_that_is_wrong_is_said_at_once() -> None:
     found = said(
         document("Fleet", "shop", "{defaultPool: defualt, retryAfterSeconds: 9999, missingKey: x}"),
@@ -389,6 +400,10 @@ def test_the_place_of_a_path_is_that_of_its_deepest_part() -> None:
     (found,) = manifest(POOL).documents
     places = [mark_at(found.root, path) for path in ("spec.cells[1]", "spec.cells[7]", "spec.cells.x", "spec")]
     assert [place and (place.line, place.column) for place in places] == [(6, 24), (6, 15), (6, 15), (6, 7)]
+
+
+def test_without_a_fleet_there_is_no_whole() -> None:
+    assert [problem.message for problem in check_whole(manifest(CELLS))] == ["there is no Fleet among the files"]
 
 
 def test_a_fleet_with_problems_is_not_judged_as_a_whole() -> None:

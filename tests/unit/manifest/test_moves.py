@@ -59,9 +59,8 @@ def test_one_cell_more_takes_its_part_of_everybody() -> None:
     assert sum(flow.slots for flow in found.by_cell) == found.slots == found.slot_shards
     assert found.slots / SLOT_COUNT == pytest.approx(1 / 6, abs=0.01)
     assert found.unknown_share == found.slots / SLOT_COUNT
-    assert [(pool.pool, pool.tenants, pool.tenants_total) for pool in found.by_pool] == [
-        ("default", found.tenants, 500)
-    ]
+    (pool,) = found.by_pool
+    assert (pool.pool, pool.tenants, pool.tenants_total) == ("default", found.tenants, 500)
     ranked = [(flow.tenants, flow.slots) for flow in found.by_cell]
     assert ranked == sorted(ranked, reverse=True)
 
