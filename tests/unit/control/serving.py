@@ -93,7 +93,7 @@ def published(http: httpx2.Client, epoch: int) -> RoutingTable:
         return response.status_code == 200 and int(response.headers["x-cellplane-epoch"]) >= epoch
 
     eventually(is_there, f"epoch {epoch} is published")
-    return RoutingTable(found[-1])
+    return RoutingTable.of_publication(found[-1])
 
 
 def assert_problem(response: httpx2.Response, status: int, code: str, *, field: str | None = None) -> dict[str, Any]:
