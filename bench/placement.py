@@ -1,8 +1,8 @@
 """What placement costs and moves: the figures of ``docs/placement.md``.
 
 Prints the CPU time of each strategy for a large fleet, how much of a small one moves when a cell joins, leaves or gets
-another weight, how often two shards share cells, and how many shards a search finds. All but the times are the same on
-every machine.
+another weight, how often two shards share cells, how many shards a search finds, and the time to assign one tenant. All
+but the times are the same on every machine.
 """
 
 import argparse
@@ -15,11 +15,14 @@ from math import comb
 import numpy as np
 
 from cellplane.errors import PlacementError
+from cellplane.model import Cell, Dimension, Fleet, Pool, StrategyName, Tenant, Topology, UnknownTenant
 from cellplane.placement import (
     SLOT_COUNT,
+    Assigned,
     Member,
     SearchingAssigner,
     Shards,
+    assign,
     lattice,
     modulo,
     rendezvous,
@@ -65,6 +68,7 @@ def main() -> None:
     movement()
     overlap()
     searching()
+    assigning(options.runs)
 
 
 def times(cells: int, runs: int) -> None:
@@ -153,6 +157,29 @@ def searching() -> None:
         taken = time.process_time() - started
         bound = assigner.most_shards
         print(f"  {cells:4} {size:2} {most_common:2}: {found:6} / {bound:6} = {found / bound:4.0%}  {taken:6.2f}")
+
+
+def assigning(runs: int) -> None:
+    """Place one more tenant: the time grows with the cells of the pool and the tenants that have shards there."""
+    cells = tuple(Cell(f"cell-{number}", "h", 1, zone=ZONES[number % 3]) for number in range(1000))
+    names = tuple(cell.id for cell in cells)
+    tenant = Tenant("one-more")
+    searched = Pool("default", names, StrategyName.SHUFFLE, shard_size=4, max_overlap=2, spread=(Dimension.ZONE,))
+    assigner = SearchingAssigner(fleet(1000), shard_size=4, max_overlap=2)
+    there = {f"tenant-{number}": assigner.assign(f"tenant-{number}") for number in range(1000)}
+    print("assigning one tenant, CPU milliseconds: 1,000 cells, 1,000 tenants there")
+    for name, pool, shards in (
+        ("explicit, least loaded", Pool("default", names, StrategyName.EXPLICIT), {}),
+        ("shuffle, K = 4, overlap 2", searched, {"default": there}),
+    ):
+        topology = Topology(Fleet("bench", unknown_tenant=UnknownTenant.REJECT), cells, (pool,))
+        taken = []
+        for _ in range(runs):
+            started = time.process_time()
+            placed = assign(tenant, topology, {}, shards)
+            taken.append(time.process_time() - started)
+            assert isinstance(placed, Assigned)
+        print(f"  {name:26} {min(taken) * 1000:6.1f}")
 
 
 if __name__ == "__main__":

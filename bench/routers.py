@@ -111,9 +111,7 @@ def module_router(name: str, stored: StoredTable, folder: Path) -> EnvoyRouter:
     """Envoy as Cellplane runs it."""
     settings = _settings(name, folder)
     clusters = resources.clusters(stored.table, settings)
-    return EnvoyRouter(
-        name, settings, clusters, resources.routes(stored, settings), with_module=True
-    )
+    return EnvoyRouter(name, settings, clusters, resources.routes(stored, settings), with_module=True)
 
 
 def plain_router(name: str, stored: StoredTable, folder: Path, route: Json) -> EnvoyRouter:

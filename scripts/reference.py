@@ -54,6 +54,7 @@ CONTROL_MEANINGS = {
     "invalid-resource": "A value breaks a rule of the model; `field` names it.",
     "method-not-allowed": "The path exists, but not with this method.",
     "no-such-route": "The API has no such path.",
+    "no-cell": "No cell of the tenant's pool takes it; `cells` says why, cell by cell.",
     "no-table": "No table is published yet: the directory needs a fleet, a cell and a pool.",
     "not-found": "What the path or the body names does not exist.",
     "wrong-host": "The `Host` header is none of `allowed_hosts`.",
@@ -123,7 +124,10 @@ def command_tree(command: click.Command, path: str) -> Iterator[tuple[str, click
     """A command, then all below it in the order of their help."""
     yield path, command
     if isinstance(command, click.Group):
-        for name, below in sorted(command.commands.items()):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None, "a command that is listed is there"
             yield from command_tree(below, f"{path} {name}")
 
 

@@ -2,29 +2,54 @@
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cellplane.model import Cell, Fleet, KeySource, KeySourceKind, Pool, Tenant, Topology, is_key
+from cellplane.model import (
+    Cell,
+    Fleet,
+    KeySource,
+    KeySourceKind,
+    MissingKey,
+    Pool,
+    Tenant,
+    TenantState,
+    Topology,
+    UnknownTenant,
+    is_key,
+)
+from cellplane.placement import slot_of
 from cellplane.router.engine import TableRejectedError
-from cellplane.routing import Route, RoutingTable, compile_table, decide, encode
+from cellplane.router.tables import StoredTable
+from cellplane.routing import (
+    PlacedTenants,
+    Route,
+    RoutingTable,
+    compile_overlay,
+    compile_table,
+    decide,
+    encode,
+    encode_overlay,
+)
 from e2e.edge import Edge, RawAnswer, StubCell, start_edge, stored_with_stubs, stub_cells
 
 CELLS = ("cell-1", "cell-2", "cell-3")
 
 
+def make_topology(fleet: Fleet, pinned: str = "cell-3") -> Topology:
+    cells = tuple(Cell(cell, "127.0.0.1", 1) for cell in CELLS)
+    return Topology(fleet, cells, (Pool("default", CELLS),), (Tenant("acme", (pinned,)),))
+
+
 def make_table(epoch: int, *, header: str = "x-tenant-id", pinned: str = "cell-3") -> bytes:
-    topology = Topology(
-        Fleet("shop", key_sources=(KeySource(KeySourceKind.HEADER, header),)),
-        tuple(Cell(cell, "127.0.0.1", 1) for cell in CELLS),
-        (Pool("default", CELLS),),
-        (Tenant("acme", (pinned,)),),
-    )
-    return encode(compile_table(topology, epoch))
+    fleet = Fleet("shop", key_sources=(KeySource(KeySourceKind.HEADER, header),))
+    return encode(compile_table(make_topology(fleet, pinned), epoch))
 
 
 TABLE = RoutingTable(make_table(1))
@@ -187,6 +212,141 @@ def test_files_name_what_envoy_runs_after_a_rejection(tmp_path: Path, cells: dic
             edge.apply(sound)
         for name, data in files.items():
             assert (tmp_path / "router" / "envoy" / name).read_bytes() == data
+
+
+def make_overlay(base: bytes, epoch: int, pinned: Mapping[str, str], gone: Sequence[str] = ()) -> bytes:
+    table = RoutingTable(base)
+    count = len(pinned)
+    changed = PlacedTenants(
+        ids=list(pinned),
+        pools=["default"] * count,
+        shards=[(cell,) for cell in pinned.values()],
+        states=[TenantState.ACTIVE] * count,
+    )
+    topology = make_topology(Fleet("shop"))
+    return encode_overlay(compile_overlay(topology, (table.epoch, table.sha256), epoch, changed, gone))
+
+
+def test_overlays_follow_each_other_and_a_broken_one_never_serves(tmp_path: Path, cells: dict[str, StubCell]) -> None:
+    path = write_table(tmp_path, 1)
+    base = stored_with_stubs(path, cells)
+
+    def with_overlay(name: str, overlay: bytes, *, written: bytes | None = None) -> StoredTable:
+        """A table whose overlay the agent has checked, and whose file holds what was written."""
+        table = RoutingTable(path.read_bytes(), overlay)
+        table.cells = base.table.cells
+        file = tmp_path / f"{name}.cpt"
+        file.write_bytes(overlay if written is None else written)
+        return StoredTable(table, path, file)
+
+    with start_edge(tmp_path / "router", base) as edge:
+
+        def served(tenant: str) -> tuple[str, list[str], list[str]]:
+            answer = edge.ask([("x-tenant-id", tenant)])
+            assert answer is not None
+            assert answer.status == 200
+            return answer.json()["cell"], answer.reached("x-cell-epoch"), answer.reached("x-tenant-id")
+
+        unpinned = RoutingTable(encode(compile_table(replace(make_topology(Fleet("shop")), tenants=()), 1)))
+
+        def by_slot(tenant: str) -> str:
+            decision = decide(unpinned, tenant.encode(), writes=False, has_healthy_host=lambda _cell: True)
+            assert isinstance(decision, Route)
+            return decision.cell
+
+        assert served("acme") == ("cell-3", ["1"], ["acme"])
+        for epoch, cell in [(2, "cell-1"), (3, "cell-2")]:
+            edge.apply(with_overlay(f"sound-{epoch}", make_overlay(path.read_bytes(), epoch, {"acme": cell})))
+            assert served("acme") == (cell, [str(epoch)], ["acme"])
+            assert served("globex") == (by_slot("globex"), [str(epoch)], ["globex"])
+        sound = make_overlay(path.read_bytes(), 4, {"globex": "cell-1"}, gone=["acme"])
+        foreign = make_overlay(make_table(1, pinned="cell-1"), 4, {"globex": "cell-1"}, gone=["acme"])
+        older = make_overlay(path.read_bytes(), 3, {"globex": "cell-1"}, gone=["acme"])
+        damaged = bytearray(sound)
+        damaged[-70] ^= 1
+        broken = {"foreign": foreign, "older": older, "damaged": damaged, "cut": sound[:-64], "base": path.read_bytes()}
+        for name, written in broken.items():
+            with pytest.raises(TableRejectedError):
+                edge.apply(with_overlay(name, sound, written=bytes(written)))
+            assert served("acme") == ("cell-2", ["3"], ["acme"])
+        edge.apply(with_overlay("sound-4", sound))
+        assert served("acme") == (by_slot("acme"), ["4"], ["acme"])
+        assert served("globex") == ("cell-1", ["4"], ["globex"])
+        edge.apply(stored_with_stubs(write_table(tmp_path, 5, pinned="cell-1"), cells))
+        assert served("acme") == ("cell-1", ["5"], ["acme"])
+
+
+def ask_host(edge: Edge, host: str, path: str = "/x", *headers: str) -> RawAnswer:
+    lines = [f"GET {path} HTTP/1.1", f"Host: {host}", "Connection: close", *headers]
+    answer = edge.send("\r\n".join([*lines, "", ""]).encode())
+    assert answer is not None
+    return answer
+
+
+def test_a_key_may_stand_in_the_host_or_path_and_a_request_without_one_goes_by_its_address(
+    tmp_path: Path, cells: dict[str, StubCell]
+) -> None:
+    fleet = Fleet(
+        "shop",
+        key_sources=(
+            KeySource(KeySourceKind.SUBDOMAIN, "shop.example"),
+            KeySource(KeySourceKind.PATH, "/t/"),
+            KeySource(KeySourceKind.HEADER, "x-tenant-id"),
+        ),
+        missing_key=MissingKey.SOURCE_HASH,
+    )
+    contents = compile_table(make_topology(fleet), 1)
+    (pool,) = contents.pools
+    assert pool.slots is not None
+    # One slot has a cell of its own: that of this address, without its port.
+    slots = np.full_like(pool.slots, pool.slots[0])
+    slots[slot_of(b"127.0.0.1")] = next(shard for shard in pool.slots if shard != slots[0])
+    path = tmp_path / "table-1.cpt"
+    path.write_bytes(encode(replace(contents, pools=(replace(pool, slots=slots),))))
+    decision = decide(
+        RoutingTable(path.read_bytes()), None, writes=False, has_healthy_host=lambda _cell: True, source=b"127.0.0.1"
+    )
+    assert isinstance(decision, Route)
+    with start_edge(tmp_path / "router", stored_with_stubs(path, cells)) as edge:
+        for answer in (
+            ask_host(edge, "acme.shop.example"),
+            ask_host(edge, "ACME.Shop.Example.:8080", "/t/globex"),
+            ask_host(edge, "acme.shop.example", "/x", "x-tenant-id: globex", "x-tenant-id: acme"),
+            ask_host(edge, "shop.example", "/t/acme/orders?page=2"),
+            ask_host(edge, "shop.example", "/x", "x-tenant-id: acme"),
+        ):
+            assert (answer.status, answer.json()["cell"]) == (200, "cell-3")
+            assert answer.reached("x-tenant-id") == ["acme"]
+        for answer in (
+            ask_host(edge, "shop.example"),
+            ask_host(edge, "shop.example", "/t/", "x-tenant-id:", "x-cell-id: cell-3", "x-forwarded-for: 192.0.2.1"),
+        ):
+            assert (answer.status, answer.json()["cell"]) == (200, decision.cell)
+            assert answer.reached("x-cell-id") == [decision.cell]
+            assert answer.reached("x-cell-epoch") == ["1"]
+            assert answer.reached("x-tenant-id") == []
+        assert_problem(ask_host(edge, "a_b!.shop.example", "/t/acme"), 400, "invalid-key")
+
+
+def test_a_default_cell_takes_what_nothing_else_places(tmp_path: Path, cells: dict[str, StubCell]) -> None:
+    fleet = Fleet(
+        "shop",
+        unknown_tenant=UnknownTenant.DEFAULT_CELL,
+        missing_key=MissingKey.DEFAULT_CELL,
+        default_cell="cell-2",
+    )
+    path = tmp_path / "table-1.cpt"
+    path.write_bytes(encode(compile_table(make_topology(fleet), 1)))
+    with start_edge(tmp_path / "router", stored_with_stubs(path, cells)) as edge:
+        for headers, cell in [([("x-tenant-id", "acme")], "cell-3"), ([("x-tenant-id", "globex")], "cell-2")]:
+            answer = edge.ask(headers)
+            assert answer is not None
+            assert (answer.status, answer.json()["cell"]) == (200, cell)
+            assert answer.reached("x-tenant-id") == [headers[0][1]]
+        answer = edge.ask([])
+        assert answer is not None
+        assert (answer.status, answer.json()["cell"]) == (200, "cell-2")
+        assert answer.reached("x-tenant-id") == []
 
 
 header_names = st.sampled_from(

@@ -67,7 +67,7 @@ def topologies(draw: st.DrawFn) -> Topology:
 def all_decisions(table: RoutingTable, asked: list[str]) -> list[Decision]:
     """What a table says of keys, read and written; without its epoch, which two tables need not have in common."""
     return [
-        replace(decide(table, key.encode(), writes=writes, has_healthy_host=lambda _cell: True), epoch=1)
+        decide(table, key.encode(), writes=writes, has_healthy_host=lambda _cell: True)._replace(epoch=1)
         for key in asked
         for writes in (False, True)
     ]

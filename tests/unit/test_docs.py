@@ -89,9 +89,10 @@ def wrong_command(words: list[str]) -> str | None:
             if word.split("=")[0] not in known:
                 return f"{' '.join(path)} has no option {word}"
         elif isinstance(command, click.Group):
-            if word not in command.commands:
+            below = command.get_command(click.Context(command), word)
+            if below is None:
                 return f"{' '.join(path)} has no command {word}"
-            command = command.commands[word]
+            command = below
             path.append(word)
     return None
 

@@ -129,7 +129,7 @@ impl<'a> KeyValues<'a> {
 /// The first label of a host that is one label, a dot and `domain`; else nothing. The host may have a port and a dot at
 /// its end, and its case does not count; `domain` is in lower case.
 fn first_label<'a>(authority: &'a [u8], domain: &[u8]) -> &'a [u8] {
-    let host = without_port(authority);
+    let host = host_of(authority);
     let host = host.strip_suffix(b".").unwrap_or(host);
     let end = host.iter().position(|byte| *byte == b'.').unwrap_or(host.len());
     let (label, rest) = host.split_at(end);
@@ -140,7 +140,7 @@ fn first_label<'a>(authority: &'a [u8], domain: &[u8]) -> &'a [u8] {
 }
 
 /// What stands in front of the last colon, where only digits follow it.
-fn without_port(authority: &[u8]) -> &[u8] {
+fn host_of(authority: &[u8]) -> &[u8] {
     match authority.iter().rposition(|byte| *byte == b':') {
         Some(colon) => match &authority[colon + 1..] {
             [] => authority,

@@ -22,6 +22,8 @@ mod fuzz_tests;
 #[cfg(test)]
 mod overlay_tests;
 #[cfg(test)]
+mod policy_tests;
+#[cfg(test)]
 mod tests;
 
 pub use base::{Base, Policy};

@@ -7,7 +7,7 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from cellplane.cli.manifests import print_problems, read_manifest
+from cellplane.cli.manifests import count, print_problems, read_manifest
 from cellplane.cli.options import control_option, json_option
 from cellplane.cli.output import print_json, print_table
 from cellplane.cli.reads import ACTOR
@@ -62,7 +62,7 @@ def apply(
     manifest = read_manifest(files)
     if manifest.problems:
         print_problems(manifest.problems)
-        raise CellplaneError(f"nothing is applied: {len(manifest.problems)} problems in {', '.join(files)}")
+        raise CellplaneError(f"nothing is applied: {count(len(manifest.problems), 'problem')} in {', '.join(files)}")
     body: dict[str, Any] = {"resources": [resource.as_json() for resource in manifest.resources], "prune": prune}
     with Client(control_url, ACTOR) as client:
         plan = client.post("/v1/apply", {**body, "base_epoch": None}, dryRun="true")
@@ -85,7 +85,7 @@ def _why_ask(plan: dict[str, Any], threshold_percent: float) -> str:
     """Why somebody has to confirm the plan; empty where nobody has to."""
     reasons = []
     if deleted := sum(change["action"] == "delete" for change in plan["changes"]):
-        reasons.append(f"{deleted:,} resource{'' if deleted == 1 else 's'} would be deleted")
+        reasons.append(f"{count(deleted, 'resource')} would be deleted")
     if (percent := _share(plan["moves"]) * 100) > threshold_percent:
         reasons.append(f"{percent:.1f} % of tenants would change their cell, more than {threshold_percent:g} %")
     return ", and ".join(reasons)
@@ -101,12 +101,17 @@ def _share(moves: dict[str, Any]) -> float:
 
 
 def _confirm(context: click.Context, reason: str, *, as_json: bool) -> None:
-    if as_json or not sys.stdin.isatty():
+    if as_json or not is_terminal():
         click.echo(f"error: {reason}: nothing is applied. Look at --dry-run, then say --yes", err=True)
         context.exit(EXIT_UNCONFIRMED)
     if not click.confirm(f"{reason[0].upper()}{reason[1:]}. Apply?"):
         click.echo("nothing is applied")
         context.exit(EXIT_UNCONFIRMED)
+
+
+def is_terminal() -> bool:
+    """Whether somebody is there to be asked."""
+    return sys.stdin.isatty()
 
 
 def _print_plan(plan: dict[str, Any]) -> None:

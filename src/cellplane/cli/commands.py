@@ -1,20 +1,36 @@
 """The command group, and how every command ends."""
 
 import sys
+from importlib import import_module
 from typing import Any
 
 import click
 
 from cellplane import __version__
-from cellplane.cli import apply, changes, chaos, completion, fleet, lint, plan, reads
+from cellplane.cli import changes, chaos, completion, fleet, plan, reads
 from cellplane.errors import CellplaneError, UnreachableError
 
 EXIT_FAILED = 1
 EXIT_UNREACHABLE = 3
 
 
+_LATE = {"apply": "cellplane.cli.apply", "lint": "cellplane.cli.lint"}
+"""Commands by the module that has them, imported when asked for: they need NumPy, and the others start quicker."""
+
+
 class Group(click.Group):
     """Turns every error that Cellplane raises on purpose into one line and an exit code."""
+
+    def list_commands(self, context: click.Context) -> list[str]:  # as click calls it
+        """Every command's name."""
+        return sorted({*super().list_commands(context), *_LATE})
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """The command of a name."""
+        if name in _LATE:
+            command: click.Command = getattr(import_module(_LATE[name]), name)
+            return command
+        return super().get_command(context, name)
 
     def invoke(self, context: click.Context) -> Any:
         """Run a command."""
@@ -47,8 +63,6 @@ for command in (
     reads.routers,
     changes.assign,
     changes.unassign,
-    lint.lint,
-    apply.apply,
     chaos.chaos,
     plan.plan,
     completion.completion,

@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from cellplane.cli.manifests import read_manifest
+from cellplane.cli.manifests import count, read_manifest
 from cellplane.cli.options import json_option
 from cellplane.cli.output import print_json
-from cellplane.manifest.files import Manifest, check_whole
+from cellplane.manifest.files import Manifest, check_whole, in_order
 from cellplane.manifest.lint import Severity
 from cellplane.manifest.lint import lint as lint_fleet
 from cellplane.manifest.problem import Problem
@@ -84,7 +84,7 @@ def _say(manifest: Manifest) -> list[_Said]:
         found = [_Said(INVALID, Severity.ERROR, problem, _REMEDY[INVALID]) for problem in manifest.problems]
         alone = Problem("no Fleet is among the files: each resource was judged by itself alone")
         return found or [_Said(INCOMPLETE, Severity.WARNING, alone, _REMEDY[INCOMPLETE])]
-    problems = [*manifest.problems, *check_whole(manifest)]
+    problems = in_order([*manifest.problems, *check_whole(manifest)])
     if problems:
         return [_Said(INVALID, Severity.ERROR, problem, _REMEDY[INVALID]) for problem in problems]
     return [
@@ -108,8 +108,4 @@ def _print(said: list[_Said], errors: int, warnings: int) -> None:
     more = len(said) - ManifestSettings().max_problems
     if more > 0:
         click.echo(f"… and {more:,} more")
-    click.echo(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    click.echo(f"{count(errors, 'error')}, {count(warnings, 'warning')}")

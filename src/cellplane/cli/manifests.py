@@ -1,5 +1,6 @@
 """Reading manifests for commands: files from the disk or standard input, and every problem of them printed."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def _read_file(path: str, settings: ManifestSettings) -> tuple[str, str]:
     name = "<stdin>" if path == STANDARD_INPUT else path
     try:
         if path == STANDARD_INPUT:
-            data = click.get_binary_stream("stdin").read(settings.max_bytes + 1)
+            data = sys.stdin.buffer.read(settings.max_bytes + 1)
         else:
             with Path(path).open("rb") as file:
                 data = file.read(settings.max_bytes + 1)
@@ -47,3 +48,8 @@ def print_problems(problems: Iterable[Problem], settings: ManifestSettings | Non
         click.echo(str(problem), err=True)
     if len(found) > bounds.max_problems:
         click.echo(f"… and {len(found) - bounds.max_problems:,} more", err=True)
+
+
+def count(number: int, what: str) -> str:
+    """A number of things in words."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

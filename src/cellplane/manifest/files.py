@@ -8,8 +8,8 @@ from cellplane.manifest.kinds import API_VERSION, KINDS, Kind, Value, spec_path
 from cellplane.manifest.problem import Mark, Problem
 from cellplane.manifest.resources import Resource, read_resource
 from cellplane.manifest.settings import ManifestSettings
-from cellplane.manifest.shapes import Report, did_you_mean, one_of
-from cellplane.manifest.tree import Fields, Node, Scalar, mark_at, shown, steps
+from cellplane.manifest.shapes import Report, did_you_mean, one_of, report_unknown
+from cellplane.manifest.tree import Fields, Node, Scalar, mark_at, short, shown, steps
 from cellplane.manifest.yaml_tree import documents
 from cellplane.model import Cell, Fleet, Pool, Tenant, Topology
 
@@ -124,7 +124,7 @@ def read(files: Iterable[tuple[str, str]], settings: ManifestSettings | None = N
                 problems.append(twice)
             else:
                 found.append(document)
-    return Manifest(tuple(found), _in_order(problems))
+    return Manifest(tuple(found), in_order(problems))
 
 
 def check_whole(manifest: Manifest) -> tuple[Problem, ...]:
@@ -132,10 +132,12 @@ def check_whole(manifest: Manifest) -> tuple[Problem, ...]:
 
     Every name that nothing has is found at once. What else the model refuses is found where there is nothing before it.
     """
+    if not manifest.has_fleet:
+        return (Problem("there is no Fleet among the files"),)
     problems = list(_dangling(manifest))
     if not problems and not manifest.problems:
         problems = list(_refused(manifest))
-    return _in_order(problems)
+    return in_order(problems)
 
 
 def _document(node: Node, report: Report) -> Document | None:
@@ -145,11 +147,8 @@ def _document(node: Node, report: Report) -> Document | None:
     kind = _kind(node, report)
     name = _name(node)
     if kind is not None:
-        report.resource = f"{kind.value}/{name}" if name else kind.value
-    for top, entry in node.entries.items():
-        if top not in _TOP:
-            hint = did_you_mean(top, list(_TOP)) or f": expected {', '.join(_TOP)}"
-            report.add(top, entry.mark, f"no such field{hint}")
+        report.resource = f"{kind.value}/{short(name)}" if name else kind.value
+    report_unknown(list(_TOP), node, "", report)
     _check_version(node, report)
     if kind is None:
         return None
@@ -253,5 +252,6 @@ def _refused(manifest: Manifest) -> Iterator[Problem]:
             return
 
 
-def _in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Problems by file and place."""
     return tuple(sorted(problems, key=lambda problem: (problem.file, problem.mark or Mark(0, 0))))

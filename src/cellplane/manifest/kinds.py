@@ -70,7 +70,7 @@ _CAPACITY = Object(
 _LOAD = Amended(
     defaults_of(Tenant)["load"],
     (
-        Field("tenants", "tenants", Whole(0, int(MAX_AMOUNT)), "What it counts as against a cell's tenants."),
+        Field("tenants", "tenants", Whole(0, int(MAX_AMOUNT)), "How many it counts as against a cell's tenants."),
         Field("rps", "rps", Number(0, MAX_AMOUNT), "Requests per second at peak."),
         Field("storageGib", "storage_gib", Number(0, MAX_AMOUNT), "Stored data, GiB."),
     ),

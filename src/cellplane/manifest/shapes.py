@@ -8,13 +8,21 @@ from typing import Any, Protocol
 
 from cellplane.errors import ValidationError
 from cellplane.manifest.problem import Mark, Problem
-from cellplane.manifest.tree import Fields, Items, Node, Scalar, shown
+from cellplane.manifest.tree import Fields, Items, Node, Scalar, short, shown
 from cellplane.model.key import MAX_NAME_CHARS, check_name
 
 Json = dict[str, Any]
 
 NAME_PATTERN = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 """A name (``cellplane.model.is_name``), as JSON Schema says it."""
+
+
+_MAX_HINT_CHARS = 128
+_MAX_HINT_NAMES = 1_000
+"""A hint compares with every name: of many, or of long ones, it would cost more than it helps."""
+
+_MAX_UNKNOWN = 20
+"""Unknown fields of one object that are said one by one."""
 
 
 class Report:
@@ -141,7 +149,7 @@ class Number:
 
     def write(self, value: float) -> float:
         """See Shape."""
-        return int(value) if value.is_integer() else value
+        return int(value) if float(value).is_integer() else value
 
     def schema(self) -> Json:
         """See Shape."""
@@ -261,8 +269,9 @@ class Attributes:
             return None
         found: dict[str, str] = {}
         for name, entry in node.entries.items():
-            NAME.read(Scalar(name, entry.mark), f"{path}.{name}", report)
-            found[name] = self.text.read(entry.node, f"{path}.{name}", report) or ""
+            below = f"{path}.{short(name)}"
+            NAME.read(Scalar(name, entry.mark), below, report)
+            found[name] = self.text.read(entry.node, below, report) or ""
         return tuple(sorted(found.items()))
 
     def write(self, value: tuple[tuple[str, str], ...]) -> dict[str, str]:
@@ -381,11 +390,7 @@ def read_fields(known: tuple[Field, ...], node: Node, path: str, report: Report)
     if not isinstance(node, Fields):
         report.add(path, node.mark, f"expected fields, found {shown(node)}")
         return {}
-    names = [field.name for field in known]
-    for name, entry in node.entries.items():
-        if name not in names:
-            hint = did_you_mean(name, names) or f": expected {', '.join(names)}"
-            report.add(f"{path}.{name}", entry.mark, f"no such field{hint}")
+    report_unknown([field.name for field in known], node, path, report)
     values: dict[str, Any] = {}
     for field in known:
         if field.name not in node.entries:
@@ -395,6 +400,17 @@ def read_fields(known: tuple[Field, ...], node: Node, path: str, report: Report)
         value = field.shape.read(node.entries[field.name].node, f"{path}.{field.name}", report)
         values |= {field.attribute: value} if field.attribute else value
     return values
+
+
+def report_unknown(known: list[str], node: Fields, path: str, report: Report) -> None:
+    """Report the fields whose names are none of these, up to a bound."""
+    unknown = [name for name in node.entries if name not in known]
+    for name in unknown[:_MAX_UNKNOWN]:
+        hint = did_you_mean(name, known) or f": expected {', '.join(known)}"
+        report.add(f"{path}.{short(name)}".lstrip("."), node.entries[name].mark, f"no such field{hint}")
+    if len(unknown) > _MAX_UNKNOWN:
+        mark = node.entries[unknown[_MAX_UNKNOWN]].mark
+        report.add(path, mark, f"there are {len(unknown) - _MAX_UNKNOWN:,} more fields that do not exist")
 
 
 def write_fields(known: tuple[Field, ...], value: Any, defaults: Mapping[str, Any]) -> Json:
@@ -434,6 +450,8 @@ def one_of(values: list[str]) -> str:
 
 def did_you_mean(name: str, names: list[str]) -> str:
     """A hint at the nearest of some names, or nothing where none is near."""
+    if len(name) > _MAX_HINT_CHARS or len(names) > _MAX_HINT_NAMES:
+        return ""
     by_letters = {_letters(known): known for known in names}
     near = get_close_matches(_letters(name), by_letters, 1, 0.6)
     return f": did you mean {by_letters[near[0]]}?" if near else ""

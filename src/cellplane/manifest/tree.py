@@ -11,6 +11,8 @@ from cellplane.manifest.problem import Mark
 MAX_JSON_DEPTH = 16
 """Deepest nesting of a spec that comes as JSON."""
 
+_SHOWN_CHARS = 40
+
 ScalarValue: TypeAlias = str | int | float | bool | None
 
 
@@ -73,6 +75,11 @@ def node_of(value: Any, *, depth: int = 0) -> Node:
     raise ValidationError("spec", f"expected JSON, found {type(value).__name__}")
 
 
+def short(text: str) -> str:
+    """A text as far as a message repeats it."""
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
+
+
 def shown(node: Node) -> str:
     """What a node is, for an error message."""
     if isinstance(node, Fields):
@@ -84,7 +91,7 @@ def shown(node: Node) -> str:
     if isinstance(node.value, bool):
         return "true" if node.value else "false"
     if isinstance(node.value, str):
-        return repr(node.value if len(node.value) <= 40 else f"{node.value[:40]}…")
+        return repr(short(node.value))
     return f"the number {node.value}"
 
 

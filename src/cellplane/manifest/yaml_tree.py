@@ -13,7 +13,7 @@ import yaml
 
 from cellplane.manifest.problem import Mark, Problem
 from cellplane.manifest.settings import ManifestSettings
-from cellplane.manifest.tree import Entry, Fields, Items, Node, Scalar, ScalarValue
+from cellplane.manifest.tree import Entry, Fields, Items, Node, Scalar, ScalarValue, short
 
 _LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 _MAX_NUMBER_CHARS = 64
@@ -112,7 +112,7 @@ class _Composer:
         mark = _start(event)
         self._count(1, depth, mark)
         if event.tag is not None:
-            raise _RefusedError(f"tags are not taken, found {event.tag!r}: write the value alone", mark)
+            raise _RefusedError(f"tags are not taken, found {short(event.tag)!r}: write the value alone", mark)
         before = self._nodes - 1
         above, self._deepest = self._deepest, depth
         if event.anchor is not None:
@@ -131,11 +131,12 @@ class _Composer:
 
     def _alias(self, event: yaml.AliasEvent, depth: int) -> Node:
         mark = _start(event)
+        assert event.anchor is not None, "an alias has a name"
         if event.anchor not in self._anchors:
-            raise _RefusedError(f"no anchor before is named {event.anchor!r}", mark)
+            raise _RefusedError(f"no anchor before is named {short(event.anchor)!r}", mark)
         anchored = self._anchors[event.anchor]
         if anchored is None:
-            raise _RefusedError(f"the alias {event.anchor!r} stands inside of what it stands for", mark)
+            raise _RefusedError(f"the alias {short(event.anchor)!r} stands inside of what it stands for", mark)
         self._count(anchored.nodes, depth + anchored.height, mark)
         self._deepest = max(self._deepest, depth + anchored.height)
         return anchored.node
@@ -151,7 +152,9 @@ class _Composer:
             if name.value in entries:
                 first = entries[name.value].mark
                 assert first is not None
-                self.problems.append(Problem(f"{name.value!r} stands twice, first in line {first.line}", mark=at))
+                self.problems.append(
+                    Problem(f"{short(name.value)!r} stands twice, first in line {first.line}", mark=at)
+                )
             else:
                 entries[name.value] = Entry(node, at)
         return Fields(entries, mark)

@@ -31,24 +31,22 @@ def hash_keys(data: Bytes, offsets: NDArray[np.integer[Any]], lengths: NDArray[n
         Shape (n,).
     """
     hashes = np.empty(len(offsets), np.uint32)
-    for length in np.flatnonzero(np.bincount(lengths, minlength=1)):
+    for length in np.flatnonzero(np.bincount(lengths, minlength=1)).tolist():
         rows = np.flatnonzero(lengths == length)
-        if length == 0:
-            hashes[rows] = _hash_rows(np.empty((1, 0), np.uint8))
-            continue
-        windows = sliding_window_view(data, int(length))
         for start in range(0, len(rows), _CHUNK_ROWS):
             chunk = rows[start : start + _CHUNK_ROWS]
-            hashes[chunk] = _hash_rows(windows[offsets[chunk]])
+            hashes[chunk] = _hash_rows(data, offsets[chunk], length)
     return hashes
 
 
-def _hash_rows(rows: Bytes) -> Hashes:
-    """xxh32 of keys of one length, shape (n, length)."""
+def _hash_rows(data: Bytes, offsets: NDArray[np.integer[Any]], length: int) -> Hashes:
+    """xxh32 of keys of one length, which begin at these offsets."""
     first, second, third, fourth, fifth = _PRIMES
-    count, length = rows.shape
+    count = len(offsets)
     words = length // _WORD_BYTES
-    view = np.ascontiguousarray(rows[:, : words * _WORD_BYTES]).view("<u4") if words else np.empty((count, 0), "<u4")
+    view = np.empty((count, 0), "<u4")
+    if words:
+        view = sliding_window_view(data, words * _WORD_BYTES)[offsets].view("<u4")
     done = 0
     with np.errstate(over="ignore"):
         if words >= _STRIPE_WORDS:
@@ -71,7 +69,7 @@ def _hash_rows(rows: Bytes) -> Hashes:
             _rotate(value, 17)
             value *= fourth
         for place in range(words * _WORD_BYTES, length):
-            value += rows[:, place] * fifth
+            value += data[offsets + place] * fifth
             _rotate(value, 11)
             value *= first
         for bits, prime in ((15, second), (13, third)):

@@ -1,13 +1,12 @@
 """The decision: which cell gets a request. Reference for every implementation (``docs/table-format.md``)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from cellplane.model import CellStatus, MissingKey, TenantState, UnknownTenant, is_key
-from cellplane.placement import slot_of
+from cellplane.placement import SLOT_COUNT, key_hash, slot_of
 from cellplane.routing.keys import AmbiguousKeyError, RequestKeys, key_value
 from cellplane.routing.table import RoutingTable
 
@@ -34,8 +33,7 @@ Reason = Literal["assignment", "slot", "default", "source"]
 """What named the shard: an assignment, the key's slot, the fleet's default cell, the slot of the client's address."""
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """The request goes to a cell.
 
     Attributes:
@@ -55,8 +53,7 @@ class Route:
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """The router answers by itself; ``cell`` is the shard's first cell where a shard was found."""
 
     code: RefusalCode
@@ -88,8 +85,9 @@ def decide(
         return _without_key(table, source, has_healthy_host)
     if not is_key(key):
         return Refusal(RefusalCode.INVALID_KEY, table.epoch)
-    slot = slot_of(key)
-    entry = table.find(key)
+    value = key_hash(key)
+    slot = value & (SLOT_COUNT - 1)
+    entry = table.find_hashed(key, value)
     if entry is None:
         if table.unknown_tenant is UnknownTenant.REJECT:
             return Refusal(RefusalCode.UNKNOWN_TENANT, table.epoch)

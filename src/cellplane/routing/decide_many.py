@@ -16,6 +16,9 @@ from cellplane.routing.table import RoutingTable
 
 REFUSED = -1
 
+_CHUNK = 1 << 16
+"""Keys that are decided in one go: what they need stays in the processor's cache."""
+
 _MOVING, _SUSPENDED = (layout.TENANT_STATE_CODES[state] for state in (TenantState.MOVING, TenantState.SUSPENDED))
 _CODES = tuple(RefusalCode)
 
@@ -47,27 +50,41 @@ def decide_many(
         writes: whether the requests write.
         up: shape (cells,): which cells have a healthy host; all by default.
     """
-    data = np.frombuffer(b"".join(keys), np.uint8)
+    parts = [_decide(table, keys[start : start + _CHUNK], up, writes=writes) for start in range(0, len(keys), _CHUNK)]
+    if not parts:
+        parts = [_decide(table, (), up, writes=writes)]
+    return Decisions(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def _decide(
+    table: RoutingTable, keys: Sequence[bytes], up: NDArray[np.bool_] | None, *, writes: bool
+) -> tuple[NDArray[np.int32], NDArray[np.int8], NDArray[np.uint16]]:
+    blob = b"".join(keys)
+    data = np.frombuffer(blob, np.uint8)
     lengths = np.fromiter(map(len, keys), np.int64, len(keys))
-    ends = np.cumsum(lengths)
-    offsets = ends - lengths
+    offsets = np.cumsum(lengths) - lengths
     refusal = np.full(len(keys), -1, np.int8)
-    sound = _sound(data, offsets, lengths)
+    sound = _sound(blob, data, offsets, lengths)
     _refuse(refusal, lengths == 0, RefusalCode.MISSING_KEY)
     _refuse(refusal, ~sound, RefusalCode.INVALID_KEY)
     chosen = np.flatnonzero(sound)
     hashes = hash_keys(data, offsets[chosen], lengths[chosen])
     rows = np.full((len(keys), layout.SHARD_PLACES), layout.NO_CELL, np.uint16)
     rows[chosen] = _shards(table, (data, offsets[chosen], lengths[chosen], hashes), refusal, chosen, writes=writes)
-    return Decisions(_first_usable(table, rows, refusal, up), refusal, rows)
+    return _first_usable(table, rows, refusal, up), refusal, rows
 
 
-def _sound(data: NDArray[np.uint8], offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
-    bad = np.concatenate((np.zeros(1, np.int64), np.cumsum(~_ANY[data])))
-    inside: NDArray[np.bool_] = (lengths > 0) & (lengths <= MAX_KEY_BYTES) & (bad[offsets + lengths] == bad[offsets])
-    places = np.flatnonzero(inside)
-    inside[places] &= _FIRST[data[offsets[places]]]
-    return inside
+def _sound(
+    blob: bytes, data: NDArray[np.uint8], offsets: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Which keys are keys, as ``is_key`` says."""
+    sound: NDArray[np.bool_] = (lengths > 0) & (lengths <= MAX_KEY_BYTES)
+    if blob.translate(None, KEY_BYTES):
+        bad = np.concatenate((np.zeros(1, np.int64), np.cumsum(~_ANY[data])))
+        sound &= bad[offsets + lengths] == bad[offsets]
+    places = np.flatnonzero(sound)
+    sound[places] = _FIRST[data[offsets[places]]]
+    return sound
 
 
 _Keys = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]]

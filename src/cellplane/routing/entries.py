@@ -8,11 +8,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from cellplane.errors import TableError
-from cellplane.model import MAX_KEY_BYTES
-from cellplane.model.key import KEY_BYTES, KEY_FIRST_BYTES
-from cellplane.placement.hashing import hash_keys
 from cellplane.routing import layout
-from cellplane.routing.encode import bucket_starts
+from cellplane.routing.entry_checks import EntryChecks
 from cellplane.routing.frame import SectionEntry
 from cellplane.routing.layout import Section
 from cellplane.routing.shards import ShardRows, first_bad_shard
@@ -56,9 +53,7 @@ class Entries:
         self.columns: NDArray[np.void] = _rows(data, sections[Section.TENANTS], layout.TENANT_DTYPE)
         index = sections[Section.TENANT_INDEX]
         self.index: NDArray[np.uint32] = np.frombuffer(data, "<u4", index.entry_count, index.offset)
-        self._check_columns(pools, shards, states)
-        self._check_keys()
-        self._check_index()
+        EntryChecks(self.columns, self._strings, self.index, (pools, shards, states)).run()
         self.shift = 32 - (len(self.index) - 1).bit_length() + 1
         tenants = sections[Section.TENANTS]
         self._bytes = data[tenants.offset : tenants.offset + tenants.length]
@@ -132,74 +127,6 @@ class Entries:
             _, offset, shard, length, pool, state, _ = layout.TENANT.unpack_from(self._bytes, place * self._stride)
             yield bytes(self._strings[offset : offset + length]), shard, pool, state
 
-    def _check_columns(self, pools: int, shards: int, states: frozenset[int]) -> None:
-        columns = self.columns
-        shard, state = columns["shard"], columns["state"]
-        known_states = np.zeros(256, bool)
-        known_states[list(states)] = True
-        gone = state == layout.GONE
-        for name, bad in (
-            ("pool", (columns["pool"] >= pools) | (gone & (columns["pool"] != 0))),
-            ("shard", ((shard >= shards) | gone) & (shard != layout.NO_SHARD)),
-            ("state", ~known_states[state]),
-        ):
-            self._refuse(bad, name)
-
-    def _check_keys(self) -> None:
-        columns = self.columns
-        strings = np.frombuffer(self._strings, np.uint8)
-        offsets, lengths = columns["key_offset"], columns["key_length"]
-        outside = offsets.astype(np.int64) + lengths > len(strings)
-        self._refuse(outside | (lengths == 0) | (lengths > MAX_KEY_BYTES), "key")
-        if not len(columns):
-            return
-        hashes = columns["hash"]
-        self._refuse(~_FIRST[strings[offsets]], "key")
-        if self._keys_stand_first():
-            end = int(lengths.sum(dtype=np.int64))
-            if bytes(self._strings[:end]).translate(None, KEY_BYTES):
-                self._refuse_bad_bytes(strings)
-        else:
-            self._refuse_bad_bytes(strings)
-        self._refuse(hash_keys(strings, offsets, lengths) != hashes, "hash")
-        self._refuse(np.concatenate(([False], hashes[1:] < hashes[:-1])), "order")
-        for place in np.flatnonzero(hashes[1:] == hashes[:-1]).tolist():
-            if self._key(place) >= self._key(place + 1):
-                raise TableError(f"tenant {place + 1}: out of order, or stands twice")
-
-    def _keys_stand_first(self) -> bool:
-        """Whether keys stand one behind the other from the begin of STRINGS on, as the writer puts them."""
-        lengths = self.columns["key_length"]
-        ends = np.cumsum(lengths, dtype=np.int64)
-        return bool((self.columns["key_offset"] == ends - lengths).all())
-
-    def _refuse_bad_bytes(self, strings: NDArray[np.uint8]) -> None:
-        bad = np.cumsum(~_ANY[strings], dtype=np.int64)
-        starts = self.columns["key_offset"].astype(np.int64)
-        before = np.where(starts > 0, bad[starts - 1], 0)
-        self._refuse(bad[starts + self.columns["key_length"] - 1] > before, "key")
-
-    def _check_index(self) -> None:
-        buckets = len(self.index) - 1
-        if buckets < 1 or buckets & (buckets - 1) or buckets > 1 << layout.MAX_INDEX_BITS:
-            raise TableError(f"TENANT_INDEX has {len(self.index)} entries, expected 2^b + 1 with b of 0 to 24")
-        expected = bucket_starts(self.columns["hash"], buckets.bit_length() - 1)
-        wrong = np.flatnonzero(self.index != expected)
-        if len(wrong):
-            bucket = int(wrong[0])
-            raise TableError(f"TENANT_INDEX[{bucket}] is {self.index[bucket]}, expected {expected[bucket]}")
-
-    def _refuse(self, bad: NDArray[np.bool_], what: str) -> None:
-        places = np.flatnonzero(bad)
-        if len(places):
-            place = int(places[0])
-            raise TableError(f"tenant {place}: its {what} is not valid: {self.columns[place]}")
-
-    def _key(self, place: int) -> bytes:
-        row = self.columns[place]
-        start = int(row["key_offset"])
-        return bytes(self._strings[start : start + int(row["key_length"])])
-
 
 def _rows(data: memoryview, section: SectionEntry, dtype: np.dtype[Any]) -> NDArray[Any]:
     """The entries of a section as an array in place; larger entries of a later minor version are strode over."""
@@ -208,9 +135,3 @@ def _rows(data: memoryview, section: SectionEntry, dtype: np.dtype[Any]) -> NDAr
     if not section.entry_count:
         return np.empty(shape, dtype.base)
     return np.ndarray(shape, dtype.base, data, section.offset, strides)
-
-
-_FIRST = np.zeros(256, bool)
-_FIRST[list(KEY_FIRST_BYTES)] = True
-_ANY = np.zeros(256, bool)
-_ANY[list(KEY_BYTES)] = True

@@ -1,6 +1,9 @@
 """The frame of a table or overlay: header, checksum and section directory."""
 
 import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from cellplane.errors import TableError
@@ -31,10 +34,10 @@ class SectionEntry:
 
 
 def read_header(data: memoryview, kind: int) -> Header:
-    """The header of a file of this kind.
+    """The header of a file of this kind; its checksum is for ``checksummed`` to check.
 
     Raises:
-        TableError: the file is truncated, foreign, corrupt, of another version or of another kind.
+        TableError: the file is truncated, foreign, of another version or of another kind.
     """
     if len(data) < layout.HEADER_SIZE:
         raise TableError(f"truncated: {len(data)} bytes, a header has {layout.HEADER_SIZE}")
@@ -49,16 +52,34 @@ def read_header(data: memoryview, kind: int) -> Header:
     if file_length != len(data):
         raise TableError(f"truncated or extended: {len(data)} bytes, the header says {file_length}")
     stored = bytes(data[layout.CHECKSUM_OFFSET : layout.HEADER_SIZE])
-    checksum = hashlib.sha256(data[: layout.CHECKSUM_OFFSET])
-    checksum.update(data[layout.HEADER_SIZE :])
-    if checksum.digest() != stored:
-        raise TableError(f"corrupt: SHA-256 is {checksum.hexdigest()}, the header says {stored.hex()}")
     has_base = kind == layout.KIND_OVERLAY
     if (base_epoch != 0) != has_base or (base_sha256 != bytes(32)) != has_base:
         raise TableError("header: a base names no base, and an overlay names one")
     if epoch <= base_epoch or section_count > layout.MAX_SECTIONS:
         raise TableError("header: epoch or section_count is out of range")
     return Header(kind, epoch, base_epoch, base_sha256.hex() if has_base else "", section_count, stored.hex())
+
+
+@contextmanager
+def checksummed(data: memoryview, header: Header) -> Iterator[None]:
+    """Check the checksum of a file beside whatever else is checked, on another core: hashing lets other threads run.
+
+    Raises:
+        TableError: the file is corrupt; also where what was found meanwhile was another reason.
+    """
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        digest = executor.submit(_digest, data)
+        try:
+            yield
+        finally:
+            if digest.result() != header.sha256:
+                raise TableError(f"corrupt: SHA-256 is {digest.result()}, the header says {header.sha256}")
+
+
+def _digest(data: memoryview) -> str:
+    checksum = hashlib.sha256(data[: layout.CHECKSUM_OFFSET])
+    checksum.update(data[layout.HEADER_SIZE :])
+    return checksum.hexdigest()
 
 
 def split_publication(data: bytes) -> tuple[bytes | None, bytes | None]:

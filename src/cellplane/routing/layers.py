@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from cellplane.model import CellStatus, KeySource, MissingKey, TenantState, Unkn
 from cellplane.placement import SLOT_COUNT
 from cellplane.routing import layout
 from cellplane.routing.entries import Entries, read_shards
-from cellplane.routing.frame import SectionEntry, read_directory, read_header
+from cellplane.routing.frame import SectionEntry, checksummed, read_directory, read_header
 from cellplane.routing.layout import Section
 from cellplane.routing.shards import ShardRows, cells_of
 
@@ -29,8 +30,7 @@ class CellRow:
     weight: float
 
 
-@dataclass(frozen=True, slots=True)
-class TenantRow:
+class TenantRow(NamedTuple):
     """A tenant's entry.
 
     Attributes:
@@ -54,9 +54,15 @@ class Layer:
     entries: Entries
     shards: ShardRows
 
+    def __init__(self) -> None:
+        self._shard_cells: dict[int, tuple[int, ...]] = {}
+
     def shard(self, index: int) -> tuple[int, ...]:
         """Indexes of the cells of a shard, the preferred first."""
-        return cells_of(self.shards[index].tolist())
+        found = self._shard_cells.get(index)
+        if found is None:
+            found = self._shard_cells[index] = cells_of(self.shards[index].tolist())
+        return found
 
     def row(self, key: bytes, found: tuple[int, int, int]) -> TenantRow:
         """What shard, pool and state of an entry say."""
@@ -75,25 +81,27 @@ class Base(Layer):
     """
 
     def __init__(self, data: memoryview) -> None:
+        super().__init__()
         header = read_header(data, layout.KIND_BASE)
         self.epoch, self.sha256 = header.epoch, header.sha256
-        self._data = data
-        self._sections = read_directory(data, header.section_count, layout.BASE_SECTIONS)
-        self._strings = self._blob(Section.STRINGS)
-        self.slot_shards = self._blob(Section.SLOTS).cast("I")
-        self.cells: tuple[CellRow, ...] = tuple(self._read_cells())
-        self.shards = read_shards(data, self._sections[Section.SHARDS], len(self.cells))
-        self._read_pools()
-        self._read_key_sources()
-        self._read_fleet()
-        self._check_slots()
-        self.entries = Entries(
-            data,
-            self._sections,
-            pools=len(self.pools),
-            shards=len(self.shards),
-            states=frozenset(layout.TENANT_STATES),
-        )
+        with checksummed(data, header):
+            self._data = data
+            self._sections = read_directory(data, header.section_count, layout.BASE_SECTIONS)
+            self._strings = self._blob(Section.STRINGS)
+            self.slot_shards = self._blob(Section.SLOTS).cast("I")
+            self.cells: tuple[CellRow, ...] = tuple(self._read_cells())
+            self.shards = read_shards(data, self._sections[Section.SHARDS], len(self.cells))
+            self._read_pools()
+            self._read_key_sources()
+            self._read_fleet()
+            self._check_slots()
+            self.entries = Entries(
+                data,
+                self._sections,
+                pools=len(self.pools),
+                shards=len(self.shards),
+                states=frozenset(layout.TENANT_STATES),
+            )
 
     def _blob(self, section: Section) -> memoryview:
         entry = self._sections[section]
@@ -207,6 +215,7 @@ class Overlay(Layer):
     """A checked overlay of a base; arguments and errors as of a base."""
 
     def __init__(self, data: memoryview, base: Base) -> None:
+        super().__init__()
         header = read_header(data, layout.KIND_OVERLAY)
         if (header.base_epoch, header.base_sha256) != (base.epoch, base.sha256):
             raise TableError(
@@ -214,7 +223,8 @@ class Overlay(Layer):
                 f"found base {base.epoch} ({base.sha256[:12]}…)"
             )
         self.epoch, self.sha256 = header.epoch, header.sha256
-        sections = read_directory(data, header.section_count, layout.OVERLAY_SECTIONS)
-        self.shards = read_shards(data, sections[Section.SHARDS], len(base.cells))
-        states = frozenset({*layout.TENANT_STATES, layout.GONE})
-        self.entries = Entries(data, sections, pools=len(base.pools), shards=len(self.shards), states=states)
+        with checksummed(data, header):
+            sections = read_directory(data, header.section_count, layout.OVERLAY_SECTIONS)
+            self.shards = read_shards(data, sections[Section.SHARDS], len(base.cells))
+            states = frozenset({*layout.TENANT_STATES, layout.GONE})
+            self.entries = Entries(data, sections, pools=len(base.pools), shards=len(self.shards), states=states)

@@ -67,7 +67,10 @@ class RoutingTable:
 
     def find(self, key: bytes) -> TenantRow | None:
         """The entry of this key, or None."""
-        value = key_hash(key)
+        return self.find_hashed(key, key_hash(key))
+
+    def find_hashed(self, key: bytes, value: int) -> TenantRow | None:
+        """The entry of this key, which has this hash, or None."""
         if self._overlay is not None:
             found = self._overlay.entries.find(key, value)
             if found is not None:

@@ -11,7 +11,7 @@ use super::tenants::{shard_of, Limits};
 use super::SLOTS_PER_POOL;
 use std::ops::RangeInclusive;
 
-const MAX_CELLS: usize = 65_534;
+const CELLS: RangeInclusive<usize> = 1..=65_534;
 const POOLS: RangeInclusive<usize> = 1..=255;
 
 /// The sections of a base that others do not have, and what they refer to.
@@ -73,9 +73,8 @@ impl<'a> Checker<'a> {
 
     fn cells(&self) -> Result<(), TableError> {
         let cells = self.sections.cells;
-        if cells.count > MAX_CELLS {
-            let expected = format!("at most {MAX_CELLS} entries");
-            return Err(TableError::new("CELLS", expected, cells.count));
+        if !CELLS.contains(&cells.count) {
+            return Err(TableError::new("CELLS", "1 to 65534 entries", cells.count));
         }
         let mut id_before = "";
         for (place, entry) in cells.entries(self.file).enumerate() {

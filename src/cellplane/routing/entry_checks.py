@@ -1,0 +1,119 @@
+"""What must be so of TENANTS and TENANT_INDEX, checked as arrays and in runs that stay in the processor's cache."""
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellplane.errors import TableError
+from cellplane.model import MAX_KEY_BYTES
+from cellplane.model.key import KEY_BYTES, KEY_FIRST_BYTES
+from cellplane.placement.hashing import hash_keys
+from cellplane.routing import layout
+
+_RUN = 1 << 15
+"""Entries that are checked in one go."""
+
+
+class EntryChecks:
+    """The checks of one file's entries.
+
+    Args:
+        columns: TENANTS.
+        strings: STRINGS.
+        index: TENANT_INDEX.
+        limits: how many pools and shards there are, and codes of states that may stand here.
+    """
+
+    def __init__(
+        self,
+        columns: NDArray[np.void],
+        strings: memoryview,
+        index: NDArray[np.uint32],
+        limits: tuple[int, int, frozenset[int]],
+    ) -> None:
+        self._columns = columns
+        self._strings = strings
+        self._bytes = np.frombuffer(strings, np.uint8)
+        self._index = index
+        self._pools, self._shards, states = limits
+        self._states = np.zeros(256, bool)
+        self._states[list(states)] = True
+
+    def run(self) -> None:
+        """Raise TableError with the first entry that is not as it must be."""
+        self._check_index()
+        shift = np.uint64(32 - (len(self._index) - 1).bit_length() + 1)
+        for start in range(0, len(self._columns), _RUN):
+            run = self._columns[start : start + _RUN]
+            self._check_codes(start, run)
+            self._check_keys(start, run)
+            self._check_places(start, run, shift)
+        # Entries of one run are in order; so are the last of one and the first of the next.
+        for start in range(_RUN, len(self._columns), _RUN):
+            self._check_order(start - 1, self._columns[start - 1 : start + 1])
+
+    def _check_index(self) -> None:
+        index, buckets = self._index, len(self._index) - 1
+        if buckets < 1 or buckets & (buckets - 1) or buckets > 1 << layout.MAX_INDEX_BITS:
+            raise TableError(f"TENANT_INDEX has {len(index)} entries, expected 2^b + 1 with b of 0 to 24")
+        if index[0] != 0 or index[buckets] != len(self._columns):
+            raise TableError(
+                f"TENANT_INDEX runs from {index[0]} to {index[buckets]}, expected 0 to {len(self._columns)}"
+            )
+        descents = np.flatnonzero(index[1:] < index[:-1])
+        if len(descents):
+            raise TableError(f"TENANT_INDEX descends at {int(descents[0])}")
+
+    def _check_codes(self, start: int, run: NDArray[np.void]) -> None:
+        shard, state, pool = run["shard"], run["state"], run["pool"]
+        gone = state == layout.GONE
+        self._refuse(start, (pool >= self._pools) | (gone & (pool != 0)), "pool")
+        self._refuse(start, ((shard >= self._shards) | gone) & (shard != layout.NO_SHARD), "shard")
+        self._refuse(start, ~self._states[state], "state")
+
+    def _check_keys(self, start: int, run: NDArray[np.void]) -> None:
+        offsets, lengths = run["key_offset"].astype(np.int64), run["key_length"].astype(np.int64)
+        ends = offsets + lengths
+        self._refuse(start, (ends > len(self._bytes)) | (lengths == 0) | (lengths > MAX_KEY_BYTES), "key")
+        self._refuse(start, ~_FIRST[self._bytes[offsets]], "key")
+        # The writer puts keys one behind the other.
+        together = bool((offsets[1:] == ends[:-1]).all())
+        if not together or bytes(self._strings[int(offsets[0]) : int(ends[-1])]).translate(None, KEY_BYTES):
+            self._refuse(start, self._bad_bytes[ends] != self._bad_bytes[offsets], "key")
+        self._refuse(start, hash_keys(self._bytes, offsets, lengths) != run["hash"], "hash")
+        self._check_order(start, run)
+
+    @cached_property
+    def _bad_bytes(self) -> NDArray[np.int64]:
+        """How many bytes that are in no key stand before each place of STRINGS."""
+        return np.concatenate((np.zeros(1, np.int64), np.cumsum(~_ANY[self._bytes], dtype=np.int64)))
+
+    def _check_order(self, start: int, run: NDArray[np.void]) -> None:
+        hashes = run["hash"]
+        self._refuse(start + 1, hashes[1:] < hashes[:-1], "order")
+        for place in np.flatnonzero(hashes[1:] == hashes[:-1]).tolist():
+            if self._key(run[place]) >= self._key(run[place + 1]):
+                raise TableError(f"tenant {start + place + 1}: out of order, or stands twice")
+
+    def _check_places(self, start: int, run: NDArray[np.void], shift: np.uint64) -> None:
+        """Each entry lies in its own bucket. Since buckets lie side by side, then no bucket holds another's."""
+        bucket = (run["hash"].astype(np.uint64) >> shift).astype(np.int64)
+        places = np.arange(start, start + len(run))
+        self._refuse(start, (self._index[bucket] > places) | (self._index[bucket + 1] <= places), "bucket")
+
+    def _refuse(self, start: int, bad: NDArray[np.bool_], what: str) -> None:
+        places = np.flatnonzero(bad)
+        if len(places):
+            place = start + int(places[0])
+            raise TableError(f"tenant {place}: its {what} is not valid: {self._columns[place]}")
+
+    def _key(self, row: np.void) -> bytes:
+        start = int(row["key_offset"])
+        return bytes(self._strings[start : start + int(row["key_length"])])
+
+
+_FIRST = np.zeros(256, bool)
+_FIRST[list(KEY_FIRST_BYTES)] = True
+_ANY = np.zeros(256, bool)
+_ANY[list(KEY_BYTES)] = True
