@@ -50,7 +50,8 @@ def explain_source(table: RoutingTable, source: str) -> RouteView:
         ValidationError: it is none.
     """
     try:
-        address = str(ip_address(source))
+        # A zone means something on one machine alone (RFC 4007, 11).
+        address = str(ip_address("" if "%" in source else source))
     except ValueError as error:
         raise ValidationError("source", f"expected an IP address, found {source[:80]!r}") from error
     decision = decide(table, None, writes=False, has_healthy_host=lambda _cell: True, source=address.encode())

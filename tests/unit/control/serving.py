@@ -57,6 +57,14 @@ class Api:
         assert response.status_code == 200, response.text
         return int(response.json()["epoch"])
 
+    def apply(
+        self, *resources: tuple[str, str, dict[str, Any]], dry_run: bool = False, **more: object
+    ) -> httpx2.Response:
+        """Apply resources, each its kind, name and spec."""
+        named = [{"kind": kind, "name": name, "spec": spec} for kind, name, spec in resources]
+        params = {"dryRun": "true"} if dry_run else None
+        return self.http.post("/v1/apply", json={"resources": named, **more}, params=params)
+
     def put_bytes(self, path: str, body: bytes) -> httpx2.Response:
         return self.http.put(path, content=body, headers={"content-type": "application/json"})
 
@@ -96,12 +104,19 @@ def published(http: httpx2.Client, epoch: int) -> RoutingTable:
     return RoutingTable.of_publication(found[-1])
 
 
-def assert_problem(response: httpx2.Response, status: int, code: str, *, field: str | None = None) -> dict[str, Any]:
-    """Check that the answer is a whole problem document, and return it."""
+def assert_problem(
+    response: httpx2.Response,
+    status: int,
+    code: str,
+    *,
+    field: str | None = None,
+    members: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
+    """Check that the answer is a whole problem document, with members of its own, and return it."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     document: dict[str, Any] = response.json()
-    assert set(document) == PROBLEM_MEMBERS | ({"field"} if field is not None else set())
+    assert set(document) == PROBLEM_MEMBERS | members | ({"field"} if field is not None else set())
     assert document["type"] == f"urn:cellplane:problem:{code}"
     assert document["code"] == code
     assert document["status"] == status

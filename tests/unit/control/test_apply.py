@@ -1,0 +1,163 @@
+"""POST /v1/apply: what manifests say becomes so, all of it or nothing, and what that would change is told before."""
+
+from typing import Any
+
+import httpx2
+import pytest
+
+from unit.control.serving import Api, assert_problem
+
+CELL = {"address": "127.0.0.1", "port": 8003}
+FLEET = ("Fleet", "shop", {})
+
+
+def told(response: httpx2.Response) -> list[tuple[str, str, str]]:
+    assert response.status_code == 200, response.text
+    return [(change["kind"], change["name"], change["action"]) for change in response.json()["changes"]]
+
+
+def test_a_whole_fleet_comes_with_one_request(api: Api) -> None:
+    response = api.apply(
+        ("Tenant", "acme", {"tier": "gold"}),
+        ("Pool", "default", {"cells": ["cell-1"]}),
+        ("Pool", "big", {"cells": ["cell-3"], "strategy": "explicit"}),
+        ("Fleet", "shop", {"rules": [{"name": "gold", "pool": "big", "match": {"tiers": ["gold"]}}]}),
+        ("Cell", "cell-1", {**CELL, "port": 8001}),
+        ("Cell", "cell-3", CELL),
+    )
+    assert ("Tenant", "acme", "create") in told(response)
+    assert response.json()["epoch"] == 6
+    assert response.json()["moves"]["tenants"] == 0
+    assert api.published(6).find(b"acme") is not None
+    assert api.get("/v1/tenants/acme").json()["cells"] == ["cell-3"]
+
+
+def test_a_dry_run_tells_changes_and_moves_and_changes_nothing(shop: Api) -> None:
+    for number in range(20):
+        shop.put_epoch(f"/v1/tenants/t-{number}", {})
+    before = shop.get("/healthz").json()["epoch"]
+    resources = [("Cell", "cell-3", CELL), ("Pool", "default", {"cells": ["cell-1", "cell-2", "cell-3"]})]
+    plan = shop.apply(*resources, dry_run=True).json()
+    assert plan["epoch"] == before == shop.get("/healthz").json()["epoch"]
+    assert [change["name"] for change in plan["changes"]] == ["cell-3", "default"]
+    assert plan["changes"][1]["fields"] == {"cells": [["cell-1", "cell-2"], ["cell-1", "cell-2", "cell-3"]]}
+    assert 0 < plan["moves"]["tenants"] < 20
+    assert plan["moves"]["tenants_total"] == 20
+    assert {flow["to"] for flow in plan["moves"]["by_cell"]} == {"cell-3"}
+    done = shop.apply(*resources, base_epoch=plan["epoch"]).json()
+    assert (done["changes"], done["moves"]) == (plan["changes"], plan["moves"])
+    assert done["epoch"] == before + 2
+    again = shop.apply(*resources).json()
+    assert (again["epoch"], again["changes"], again["moves"]["tenants"]) == (before + 2, [], 0)
+
+
+def test_another_epoch_than_the_base_is_refused(shop: Api) -> None:
+    shop.put_epoch("/v1/tenants/acme", {})
+    for dry_run in (True, False):
+        problem = assert_problem(shop.apply(("Cell", "cell-3", CELL), base_epoch=4, dry_run=dry_run), 409, "conflict")
+        assert "at epoch 5, not 4" in problem["detail"]
+
+
+def test_one_that_cannot_be_refuses_all(shop: Api) -> None:
+    response = shop.apply(("Cell", "cell-3", CELL), ("Pool", "default", {"cells": ["cell-1", "cell-9"]}))
+    assert_problem(response, 422, "invalid-resource", field="Pool/default.spec.cells[1]")
+    response = shop.apply(("Cell", "cell-3", CELL), ("Tenant", "a.b", {"jurisdiction": "eu"}))
+    assert_problem(response, 422, "invalid-resource", field="Tenant/a.b.spec.jurisdiction")
+    assert [cell["id"] for cell in shop.get("/v1/cells").json()["items"]] == ["cell-1", "cell-2"]
+    assert shop.get("/healthz").json()["epoch"] == 4
+
+
+@pytest.mark.parametrize(
+    ("resource", "field"),
+    [
+        (("Router", "a", {}), "kind"),
+        (("Cell", "cell-3", {"address": "a"}), "Cell/cell-3.spec.port"),
+        (("Cell", "cell-3", {**CELL, "colour": "red"}), "Cell/cell-3.spec.colour"),
+        (("Cell", "Cell", CELL), "Cell/Cell.metadata.name"),
+        (("Fleet", "other", {}), "fleet.name"),
+        (("Fleet", "shop", {"keySources": [{"kind": "cookie", "name": "c"}]}), "Fleet/shop.spec.keySources[0].kind"),
+        (("Tenant", "acme", {"cells": ["cell-1", "cell-9"]}), "Tenant/acme.spec.cells[1]"),
+    ],
+)
+def test_a_resource_that_cannot_be_is_refused_with_its_field(
+    steady_shop: Api, resource: tuple[str, str, dict[str, Any]], field: str
+) -> None:
+    assert_problem(steady_shop.apply(resource), 422, "invalid-resource", field=field)
+
+
+def test_a_fleet_that_is_not_whole_is_refused(api: Api) -> None:
+    response = api.apply(FLEET, ("Cell", "cell-1", CELL))
+    assert_problem(response, 422, "invalid-resource", field="pools")
+    response = api.apply(FLEET, ("Cell", "cell-1", CELL), ("Pool", "other", {"cells": ["cell-1"]}))
+    assert_problem(response, 422, "invalid-resource", field="Fleet/shop.spec.defaultPool")
+    assert api.get("/healthz").json()["epoch"] == 0
+
+
+def test_prune_removes_what_is_not_named_of_kinds_that_are(shop: Api) -> None:
+    for tenant_id in ("a", "b"):
+        shop.put_epoch(f"/v1/tenants/{tenant_id}", {"cell": "cell-1"})
+    resources = [FLEET, ("Cell", "cell-1", {**CELL, "port": 8001}), ("Pool", "default", {"cells": ["cell-1"]})]
+    assert told(shop.apply(*resources)) == [("Pool", "default", "change")]
+    assert told(shop.apply(*resources, prune=True)) == [("Cell", "cell-2", "delete")]
+    assert len(shop.get("/v1/tenants").json()["items"]) == 2
+    plan = shop.apply(*resources, ("Tenant", "a", {}), prune=True)
+    assert told(plan) == [("Tenant", "b", "delete")]
+    assert plan.json()["moves"]["tenants_total"] == 1
+    assert shop.get("/v1/tenants/a").json()["cell"] == "cell-1"
+
+
+def test_a_cell_that_a_tenant_needs_is_not_pruned(shop: Api) -> None:
+    shop.put_epoch("/v1/tenants/a", {"cell": "cell-2"})
+    resources = [("Cell", "cell-1", {**CELL, "port": 8001}), ("Pool", "default", {"cells": ["cell-1"]})]
+    problem = assert_problem(shop.apply(*resources, prune=True, dry_run=True), 409, "conflict")
+    assert "'a' is assigned to cell 'cell-2'" in problem["detail"]
+
+
+def test_what_operations_change_stays_unless_it_is_named(shop: Api) -> None:
+    shop.put_epoch("/v1/cells/cell-2", {"address": "127.0.0.1", "port": 8002, "status": "draining"})
+    shop.put_epoch("/v1/tenants/a", {"cell": "cell-2", "state": "suspended"})
+    assert told(shop.apply(("Cell", "cell-2", {**CELL, "port": 8002}), ("Tenant", "a", {}))) == []
+    changed = shop.apply(("Tenant", "a", {"cells": ["cell-1"], "tier": "gold"})).json()
+    assert changed["changes"][0]["fields"] == {"cells": [["cell-2"], ["cell-1"]], "tier": [None, "gold"]}
+    assert changed["moves"]["by_cell"] == [{"from": "cell-2", "to": "cell-1", "tenants": 1, "slots": 0}]
+    assert shop.get("/v1/tenants/a").json()["state"] == "suspended"
+
+
+def test_tenants_that_lose_their_slots_are_told_with_where_they_go(shop: Api) -> None:
+    shop.put_epoch("/v1/tenants/a", {"tier": "gold"})
+    shop.put_epoch("/v1/tenants/b", {"cell": "cell-1"})
+    rules = [{"name": "gold", "pool": "big", "match": {"tiers": ["gold"]}}]
+    plan = shop.apply(
+        ("Cell", "cell-3", CELL),
+        ("Pool", "big", {"cells": ["cell-3"], "strategy": "explicit"}),
+        ("Fleet", "shop", {"rules": rules}),
+        dry_run=True,
+    ).json()
+    assert plan["changes"][-1] == {
+        "kind": "Tenant",
+        "name": "a",
+        "action": "change",
+        "fields": {"cells": [[], ["cell-3"]]},
+    }
+    assert plan["moves"]["tenants"] == 1
+    assert plan["moves"]["by_pool"] == [{"pool": "big", "tenants": 1, "tenants_total": 1, "slots": 0}]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "body.resources"),
+        ({"resources": {}}, "body.resources"),
+        ({"resources": [{"kind": "Cell", "name": "c"}]}, "body.resources.0.spec"),
+        ({"resources": [], "prune": "yes"}, "body.prune"),
+        ({"resources": [], "base_epoch": "4"}, "body.base_epoch"),
+        ({"resources": [], "dryRun": True}, "body.dryRun"),
+    ],
+)
+def test_a_body_that_is_no_apply_is_refused(steady_shop: Api, body: dict[str, Any], field: str) -> None:
+    response = steady_shop.http.post("/v1/apply", json=body)
+    assert_problem(response, 422, "invalid-request", field=field)
+
+
+def test_nothing_to_apply_changes_nothing(shop: Api) -> None:
+    assert told(shop.apply()) == []

@@ -1,0 +1,186 @@
+"""Many changes at once: all of them or none, in whatever order they are named."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine
+
+from cellplane.directory import Directory, Snapshot
+from cellplane.directory.schema import SCHEMA_VERSION
+from cellplane.errors import CellplaneError, ConflictError, DirectoryError, NoCellError, NotFoundError, ValidationError
+from cellplane.model import Cell, CellStatus, Fleet, KeySource, KeySourceKind, Pool, Rule, StrategyName, Tenant
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[Directory]:
+    directory = Directory(tmp_path / "directory.sqlite3")
+    directory.apply(
+        [
+            Tenant("acme", ("cell-2",)),
+            Pool("default", ("cell-1", "cell-2")),
+            Fleet("shop"),
+            Cell("cell-1", "127.0.0.1", 8001),
+            Cell("cell-2", "127.0.0.1", 8002),
+        ],
+        actor="test",
+    )
+    yield directory
+    directory.close()
+
+
+def state(directory: Directory) -> Any:
+    return directory.topology(), directory.loads(), directory.assigned_tenants(), directory.changes(limit=100)
+
+
+def test_each_resource_has_its_entry_of_the_log(directory: Directory) -> None:
+    assert [(entry.epoch, entry.kind, entry.id) for entry in directory.changes(limit=10)] == [
+        (1, "pool", "default"),
+        (2, "fleet", "shop"),
+        (3, "cell", "cell-1"),
+        (4, "cell", "cell-2"),
+        (5, "tenant", "acme"),
+    ]
+
+
+def test_what_is_so_already_is_no_change(directory: Directory) -> None:
+    applied = directory.apply([Fleet("shop"), Cell("cell-1", "127.0.0.1", 8001)], actor="test")
+    assert (applied.epoch, applied.changes) == (5, ())
+
+
+def test_a_cell_is_replaced_by_another_in_one_step(directory: Directory) -> None:
+    puts = [Pool("default", ("cell-1", "cell-3")), Tenant("acme", ("cell-3",)), Cell("cell-3", "127.0.0.1", 8003)]
+    directory.apply(puts, [("cell", "cell-2")], actor="test")
+    assert [cell.id for cell in directory.cells()] == ["cell-1", "cell-3"]
+    assert directory.assigned_tenants() == {"cell-1": 0, "cell-3": 1}
+
+
+def test_a_pool_and_its_tenants_are_renamed_in_one_step(directory: Directory) -> None:
+    directory.apply([Pool("old", ("cell-1",)), Tenant("t", pool="old")], actor="test")
+    directory.apply([Pool("new", ("cell-1",)), Tenant("t", pool="new")], [("pool", "old")], actor="test")
+    assert directory.tenant("t").placed_pool == "new"
+
+
+REFUSED: list[tuple[list[Any], list[tuple[str, str]], type[CellplaneError], str]] = [
+    ([Pool("default", ("cell-1", "cell-9"))], [], ValidationError, r"^pools\.default\.cells\[1\]"),
+    ([Cell("cell-3", "127.0.0.1", 0)], [], ValidationError, r"^cell\.port"),
+    ([Fleet("shop", default_pool="none")], [], ValidationError, r"^fleet\.default_pool"),
+    ([Fleet("other")], [], ConflictError, "'shop'"),
+    ([Fleet("shop", (KeySource(KeySourceKind.COOKIE, "c"),))], [], ValidationError, r"^fleet\.key_sources\[0\]\.kind"),
+    ([Tenant("t", ("cell-1", "cell-9"))], [], ValidationError, r"^tenants\.t\.shard\[1\]"),
+    ([Tenant("t", pool="none")], [], ValidationError, r"^tenants\.t\.pool: .* there are default"),
+    ([Tenant("t", jurisdiction="eu")], [], ValidationError, r"^tenants\.t\.jurisdiction"),
+    ([Tenant("t"), Tenant("t", ("cell-1",))], [], ValidationError, r"^tenants\.t: stands twice"),
+    ([Tenant("acme")], [("tenant", "acme")], ValidationError, r"^tenants\.acme: stands twice"),
+    ([], [("cell", "cell-1")], ConflictError, "pool 'default'"),
+    ([Pool("default", ("cell-1",))], [("cell", "cell-2")], ConflictError, "tenant 'acme'"),
+    ([], [("pool", "default")], ConflictError, "default"),
+    ([], [("tenant", "nobody")], NotFoundError, "nobody"),
+    ([], [("pool", "nothing")], NotFoundError, "nothing"),
+    (
+        [
+            Fleet("shop", rules=(Rule("gold", "big", tiers=("gold",)),)),
+            Cell("cell-3", "127.0.0.1", 1, status=CellStatus.LOCKED),
+            Pool("big", ("cell-3",), StrategyName.EXPLICIT),
+            Tenant("a", tier="free"),
+            Tenant("z", tier="gold"),
+        ],
+        [],
+        NoCellError,
+        "'z' is not placed",
+    ),
+]
+
+
+@pytest.mark.parametrize(("puts", "deletions", "error", "message"), REFUSED)
+def test_one_that_cannot_be_refuses_all(
+    directory: Directory, puts: list[Any], deletions: list[tuple[str, str]], error: type[CellplaneError], message: str
+) -> None:
+    before = state(directory)
+    others = [Cell("cell-8", "127.0.0.1", 8008), Tenant("other", ("cell-1",))]
+    with pytest.raises(error, match=message):
+        directory.apply([*others, *puts], deletions, actor="test")
+    assert state(directory) == before
+
+
+def test_a_dry_run_says_all_and_changes_nothing(directory: Directory) -> None:
+    before = state(directory)
+    seen: list[int] = []
+
+    def look(snapshot: Snapshot) -> None:
+        seen.append(len(list(snapshot.all_tenants())))
+
+    applied = directory.apply([Tenant("t"), Tenant("u")], [("tenant", "acme")], actor="test", dry_run=True, look=look)
+    assert [(change.id, change.action) for change in applied.changes] == [
+        ("acme", "delete"),
+        ("t", "put"),
+        ("u", "put"),
+    ]
+    assert seen == [2]
+    assert state(directory) == before
+    assert directory.put_tenant(Tenant("t"), actor="test") == 6
+
+
+def test_another_epoch_than_the_base_is_refused(directory: Directory) -> None:
+    with pytest.raises(ConflictError, match="at epoch 5, not 4"):
+        directory.apply([Tenant("t")], actor="test", base_epoch=4)
+    assert directory.apply([Tenant("t")], actor="test", base_epoch=5).epoch == 6
+
+
+def test_a_shard_that_is_kept_stays_and_one_that_is_put_counts(directory: Directory) -> None:
+    directory.apply([Tenant("acme", tier="gold")], actor="test", kept_shards={"acme"})
+    assert directory.tenant("acme").tenant.shard == ("cell-2",)
+    directory.apply([Tenant("acme", tier="gold")], actor="test")
+    assert directory.tenant("acme").tenant.shard == ()
+
+
+APPLIER = """
+import sys
+from pathlib import Path
+from cellplane.directory import Directory
+from cellplane.model import Cell, Fleet, Pool, Tenant
+directory = Directory(Path(sys.argv[1]))
+directory.apply([Fleet("shop"), Cell("cell-1", "127.0.0.1", 1), Pool("default", ("cell-1",))], actor="writer")
+for number in range(1000):
+    print(number, flush=True)
+    directory.apply([Tenant(f"t-{number}-{each}", ("cell-1",)) for each in range(3000)], actor="writer")
+"""
+
+
+def test_an_apply_that_is_killed_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "directory.sqlite3"
+    writer = subprocess.Popen([sys.executable, "-c", APPLIER, path], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    for _ in range(3):
+        writer.stdout.readline()
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.wait()
+    writer.stdout.close()
+    directory = Directory(path)
+    count = directory.assigned_tenants()["cell-1"]
+    assert count in {6000, 9000}
+    assert directory.epoch() == 3 + count
+    assert sum(1 for _ in directory.entries()) == count
+    directory.close()
+
+
+@pytest.mark.parametrize("version", [0, SCHEMA_VERSION + 1])
+def test_a_database_of_another_schema_is_a_clear_error(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "directory.sqlite3"
+    engine = create_engine(f"sqlite+pysqlite:///{path}")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE tenants (id VARCHAR PRIMARY KEY, cell VARCHAR, state VARCHAR)")
+        connection.exec_driver_sql(f"PRAGMA user_version = {version}")
+    engine.dispose()
+    with pytest.raises(DirectoryError, match=rf"version {version}, this release reads {SCHEMA_VERSION}"):
+        Directory(path)
+    command = [sys.executable, "-m", "cellplane.control", "--state", str(tmp_path), "--port", "1"]
+    control = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert control.returncode == 1
+    assert control.stderr.startswith(f"Error: {path} was written by another release")
+    assert "Traceback" not in control.stderr + control.stdout
