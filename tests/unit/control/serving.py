@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from cellplane.control.app import create_app
 from cellplane.control.service import Service
 from cellplane.control.settings import ControlSettings
-from cellplane.routing import RoutingTable
+from cellplane.routing import RoutingTable, split_publication
 
 START_SECONDS = 10.0
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "code"}
@@ -58,7 +58,7 @@ class Api:
         return int(response.json()["epoch"])
 
     def apply(
-        self, *resources: tuple[str, str, dict[str, Any]], dry_run: bool = False, **more: object
+        self, *resources: tuple[str, str, Mapping[str, Any]], dry_run: bool = False, **more: object
     ) -> httpx2.Response:
         """Apply resources, each its kind, name and spec."""
         named = [{"kind": kind, "name": name, "spec": spec} for kind, name, spec in resources]
@@ -101,7 +101,9 @@ def published(http: httpx2.Client, epoch: int) -> RoutingTable:
         return response.status_code == 200 and int(response.headers["x-cellplane-epoch"]) >= epoch
 
     eventually(is_there, f"epoch {epoch} is published")
-    return RoutingTable(found[-1])
+    base, overlay = split_publication(found[-1])
+    assert base is not None, "who names no base gets one"
+    return RoutingTable(base, overlay)
 
 
 def assert_problem(
