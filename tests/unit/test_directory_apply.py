@@ -54,7 +54,11 @@ def test_what_is_so_already_is_no_change(directory: Directory) -> None:
 
 
 def test_a_cell_is_replaced_by_another_in_one_step(directory: Directory) -> None:
-    puts = [Pool("default", ("cell-1", "cell-3")), Tenant("acme", ("cell-3",)), Cell("cell-3", "127.0.0.1", 8003)]
+    puts: list[Any] = [
+        Pool("default", ("cell-1", "cell-3")),
+        Tenant("acme", ("cell-3",)),
+        Cell("cell-3", "127.0.0.1", 8003),
+    ]
     directory.apply(puts, [("cell", "cell-2")], actor="test")
     assert [cell.id for cell in directory.cells()] == ["cell-1", "cell-3"]
     assert directory.assigned_tenants() == {"cell-1": 0, "cell-3": 1}
@@ -102,7 +106,7 @@ def test_one_that_cannot_be_refuses_all(
     directory: Directory, puts: list[Any], deletions: list[tuple[str, str]], error: type[CellplaneError], message: str
 ) -> None:
     before = state(directory)
-    others = [Cell("cell-8", "127.0.0.1", 8008), Tenant("other", ("cell-1",))]
+    others: list[Any] = [Cell("cell-8", "127.0.0.1", 8008), Tenant("other", ("cell-1",))]
     with pytest.raises(error, match=message):
         directory.apply([*others, *puts], deletions, actor="test")
     assert state(directory) == before

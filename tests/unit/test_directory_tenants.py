@@ -79,7 +79,7 @@ def test_every_field_is_read_back(directory: Directory) -> None:
     )
     pool = Pool(
         "wide",
-        ("cell-1", "cell-2", "cell-3"),
+        ("cell-4", "cell-2", "cell-3", "cell-1"),
         StrategyName.SHUFFLE,
         shard_size=2,
         seed=2**64 - 1,
@@ -98,7 +98,12 @@ def test_every_field_is_read_back(directory: Directory) -> None:
         Load(3, 0.1, 12.5),
         2,
     )
-    directory.apply([cell, pool, dedicated], actor="test")
+    places = [("z-a", "r1"), ("z-b", "r2"), ("z-a", "r2"), ("z-b", "r1")]
+    spread = [
+        Cell(f"cell-{number}", "127.0.0.1", 8000 + number, zone=zone, release=release)
+        for number, (zone, release) in enumerate(places, start=1)
+    ]
+    directory.apply([cell, pool, dedicated, *spread], actor="test")
     directory.put_fleet(fleet, actor="test")
     directory.put_tenant(tenant, actor="test")
     found = directory.topology()

@@ -5,7 +5,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from cellplane.errors import ValidationError
-from cellplane.model import Cell, Fleet, MissingKey, Pool, Rule, Tenant, Topology, UnknownTenant
+from cellplane.model import Cell, Dimension, Fleet, MissingKey, Pool, Rule, Tenant, Topology, UnknownTenant
+from cellplane.placement import place
 
 _INDEX = re.compile(r"^(cell|pool)s\[(\d+)\]")
 
@@ -96,6 +97,26 @@ class Outline:
             topology.validate()
         except ValidationError as error:
             raise ValidationError(self._path(error.field, changed), error.message) from error
+        for pool in self.pools.values():
+            if pool.has_slots and not self._places_alike(before, pool):
+                self._check_slots(pool, changed)
+
+    def _places_alike(self, before: "Outline", pool: Pool) -> bool:
+        """Whether a pool's slots follow from the same as before."""
+        return before.pools.get(pool.name) == pool and all(
+            _placed_by(self.cells[cell_id]) == _placed_by(before.cells[cell_id]) for cell_id in pool.cells
+        )
+
+    def _check_slots(self, pool: Pool, changed: tuple[str, str] | None) -> None:
+        """Spread a pool's slots: not every cell can be where every pool wants it. Compiling finds them made."""
+        try:
+            place(pool, self.cells)
+        except ValidationError as error:
+            whole = f"pools.{pool.name}"
+            attribute = error.field.removeprefix(f"{whole}.").partition("[")[0]
+            field = attribute if attribute in Pool.__dataclass_fields__ else "cells"
+            path = f"pool.{field}" if changed == ("pool", pool.name) else f"{whole}.{field}"
+            raise ValidationError(path, error.message) from error
 
     def _path(self, path: str, changed: tuple[str, str] | None) -> str:
         """A path with indexes as one with names, or one inside the resource that changed."""
@@ -118,3 +139,8 @@ class Outline:
             for cell_id, cell in self.cells.items()
             if cell_id in before.cells and before.cells[cell_id].jurisdiction != cell.jurisdiction
         ]
+
+
+def _placed_by(cell: Cell) -> tuple[float | str, ...]:
+    """What placement sees of a cell."""
+    return cell.weight, *(cell.coordinate(dimension) for dimension in Dimension)

@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +58,7 @@ class Api:
         return int(response.json()["epoch"])
 
     def apply(
-        self, *resources: tuple[str, str, dict[str, Any]], dry_run: bool = False, **more: object
+        self, *resources: tuple[str, str, Mapping[str, Any]], dry_run: bool = False, **more: object
     ) -> httpx2.Response:
         """Apply resources, each its kind, name and spec."""
         named = [{"kind": kind, "name": name, "spec": spec} for kind, name, spec in resources]

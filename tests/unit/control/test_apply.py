@@ -8,7 +8,8 @@ import pytest
 from unit.control.serving import Api, assert_problem
 
 CELL = {"address": "127.0.0.1", "port": 8003}
-FLEET = ("Fleet", "shop", {})
+Named = tuple[str, str, dict[str, Any]]
+FLEET: Named = ("Fleet", "shop", {})
 
 
 def told(response: httpx2.Response) -> list[tuple[str, str, str]]:
@@ -36,7 +37,7 @@ def test_a_dry_run_tells_changes_and_moves_and_changes_nothing(shop: Api) -> Non
     for number in range(20):
         shop.put_epoch(f"/v1/tenants/t-{number}", {})
     before = shop.get("/healthz").json()["epoch"]
-    resources = [("Cell", "cell-3", CELL), ("Pool", "default", {"cells": ["cell-1", "cell-2", "cell-3"]})]
+    resources: list[Named] = [("Cell", "cell-3", CELL), ("Pool", "default", {"cells": ["cell-1", "cell-2", "cell-3"]})]
     plan = shop.apply(*resources, dry_run=True).json()
     assert plan["epoch"] == before == shop.get("/healthz").json()["epoch"]
     assert [change["name"] for change in plan["changes"]] == ["cell-3", "default"]
@@ -96,7 +97,11 @@ def test_a_fleet_that_is_not_whole_is_refused(api: Api) -> None:
 def test_prune_removes_what_is_not_named_of_kinds_that_are(shop: Api) -> None:
     for tenant_id in ("a", "b"):
         shop.put_epoch(f"/v1/tenants/{tenant_id}", {"cell": "cell-1"})
-    resources = [FLEET, ("Cell", "cell-1", {**CELL, "port": 8001}), ("Pool", "default", {"cells": ["cell-1"]})]
+    resources: list[Named] = [
+        FLEET,
+        ("Cell", "cell-1", {**CELL, "port": 8001}),
+        ("Pool", "default", {"cells": ["cell-1"]}),
+    ]
     assert told(shop.apply(*resources)) == [("Pool", "default", "change")]
     assert told(shop.apply(*resources, prune=True)) == [("Cell", "cell-2", "delete")]
     assert len(shop.get("/v1/tenants").json()["items"]) == 2
@@ -108,7 +113,7 @@ def test_prune_removes_what_is_not_named_of_kinds_that_are(shop: Api) -> None:
 
 def test_a_cell_that_a_tenant_needs_is_not_pruned(shop: Api) -> None:
     shop.put_epoch("/v1/tenants/a", {"cell": "cell-2"})
-    resources = [("Cell", "cell-1", {**CELL, "port": 8001}), ("Pool", "default", {"cells": ["cell-1"]})]
+    resources: list[Named] = [("Cell", "cell-1", {**CELL, "port": 8001}), ("Pool", "default", {"cells": ["cell-1"]})]
     problem = assert_problem(shop.apply(*resources, prune=True, dry_run=True), 409, "conflict")
     assert "'a' is assigned to cell 'cell-2'" in problem["detail"]
 

@@ -224,6 +224,19 @@ def test_a_cell_whose_jurisdiction_would_split_a_pool_is_refused(fleet: Api) -> 
     assert_problem(fleet.put("/v1/cells/cell-2", body), 422, "invalid-resource", field="cell.jurisdiction")
 
 
+def test_cells_that_cannot_be_spread_as_a_pool_asks_are_refused(fleet: Api) -> None:
+    cells = [f"cell-{number}" for number in range(1, 5)]
+    wide = {"cells": cells, "strategy": "shuffle", "spread": ["zone", "release"]}
+    assert_problem(fleet.put("/v1/pools/wide", wide), 422, "invalid-resource", field="pool.shard_size")
+    cell: dict[str, Any] = {"address": "127.0.0.1", "port": 8001}
+    for number, cell_id in enumerate(cells):
+        place = {"zone": f"z-{number % 2}", "release": f"r{number // 2}"}
+        fleet.put_epoch(f"/v1/cells/{cell_id}", {**cell, **place})
+    fleet.published(fleet.put_epoch("/v1/pools/wide", wide))
+    response = fleet.put("/v1/cells/cell-2", {**cell, "zone": "z-0", "release": "r0"})
+    assert_problem(response, 422, "invalid-resource", field="pools.wide.spread")
+
+
 # Why a request goes where it goes
 
 

@@ -1,10 +1,12 @@
 """Fleet, cells, pools and tenants over HTTP: what is taken, what is given back, what is refused."""
 
+from typing import Any
+
 import pytest
 
 from unit.control.serving import Api, assert_problem
 
-OTHERS = {
+OTHERS: dict[str, Any] = {
     "shard_size": None,
     "seed": 0,
     "spread": [],
