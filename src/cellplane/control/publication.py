@@ -96,8 +96,8 @@ def compile_publication(
                 return publication
         elif publication.table.tag == current.table.tag:
             return None
-        # The same epoch must never have two contents.
-        base = publication.base
+        # The same epoch must never have two contents: another one, on the new base where others stood on one before.
+        base = None if current is None else publication.base
         directory.republish(actor="control-plane")
 
 

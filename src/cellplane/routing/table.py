@@ -1,13 +1,16 @@
 """Reads a routing table in place: all checks when it is opened, then look-ups that copy nothing."""
 
 from collections.abc import Iterator
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cellplane.errors import TableError
 from cellplane.model import KeySource, MissingKey, UnknownTenant
 from cellplane.placement import key_hash
 from cellplane.routing import layout
+from cellplane.routing.frame import split_publication
 from cellplane.routing.layers import Base, CellRow, Layer, Overlay, TenantRow
 
 
@@ -37,6 +40,18 @@ class RoutingTable:
         self.unknown_tenant: UnknownTenant = base.unknown_tenant
         self.missing_key: MissingKey = base.missing_key
         self.retry_after_seconds: int = base.retry_after_seconds
+
+    @classmethod
+    def of_publication(cls, data: bytes) -> Self:
+        """The table of a whole publication: a base, or a base followed by its overlay.
+
+        Raises:
+            TableError: as for the class, or it is an overlay alone.
+        """
+        base, overlay = split_publication(data)
+        if base is None:
+            raise TableError("an overlay without its base: ask for the whole table")
+        return cls(base, overlay)
 
     @property
     def tag(self) -> str:

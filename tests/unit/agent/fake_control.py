@@ -62,15 +62,9 @@ class FakeControl:
 
 def tag_of(data: bytes) -> str:
     try:
-        return f'"{opened(data).tag}"'
+        return f'"{RoutingTable.of_publication(data).tag}"'
     except TableError:
         return '"of no table"'
-
-
-def opened(data: bytes) -> RoutingTable:
-    base, overlay = split_publication(data)
-    assert base is not None, "a fake control plane publishes whole tables"
-    return RoutingTable(base, overlay)
 
 
 def needed(data: bytes, known_base: str) -> bytes:

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from cellplane.control.app import create_app
 from cellplane.control.service import Service
 from cellplane.control.settings import ControlSettings
-from cellplane.routing import RoutingTable, split_publication
+from cellplane.routing import RoutingTable
 
 START_SECONDS = 10.0
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "code"}
@@ -101,9 +101,7 @@ def published(http: httpx2.Client, epoch: int) -> RoutingTable:
         return response.status_code == 200 and int(response.headers["x-cellplane-epoch"]) >= epoch
 
     eventually(is_there, f"epoch {epoch} is published")
-    base, overlay = split_publication(found[-1])
-    assert base is not None, "who names no base gets one"
-    return RoutingTable(base, overlay)
+    return RoutingTable.of_publication(found[-1])
 
 
 def assert_problem(

@@ -136,7 +136,7 @@ def test_an_error_names_file_line_column_resource_and_field() -> None:
             "{keySources: [{kind: header, name: Host}]}",
             "6:42: Fleet/thing spec.keySources[0].name: expected a",
         ),
-        ("Fleet", "{defaultCell: a}", "6:21: Fleet/thing spec.defaultCell: expected a cell exactly where"),
+        ("Fleet", "{defaultCell: a}", "6:21: Fleet/thing spec.defaultCell: expected a cell where"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(kind: str, spec: str, expected: str) -> None:

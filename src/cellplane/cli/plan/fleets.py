@@ -41,7 +41,7 @@ def fleet_of_table(
         TableError: the file is no routing table.
         ValidationError: naming the option that breaks a rule.
     """
-    table = RoutingTable(path.read_bytes())
+    table = RoutingTable.of_publication(path.read_bytes())
     keys = table.keys()
     if loads is None:
         tenant_rps = np.ones(len(keys) + unlisted)
