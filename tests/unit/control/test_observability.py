@@ -32,8 +32,8 @@ def test_every_metric_has_its_name(shop: Api) -> None:
     assert {name for name in names if not name.endswith("_created")} == {
         "cellplane_published_epoch",
         "cellplane_published_base_epoch",
-        "cellplane_overlay_tenants",
         "cellplane_table_bytes",
+        "cellplane_overlay_tenants",
         "cellplane_publish_seconds",
         "cellplane_publish_failures_total",
         "cellplane_control_requests_total",
