@@ -14,7 +14,7 @@ EXIT_FAILED = 1
 EXIT_UNREACHABLE = 3
 
 
-_LATE = {"apply": "cellplane.cli.apply", "lint": "cellplane.cli.lint"}
+_LATE = {name: f"cellplane.cli.{name}" for name in ("apply", "export", "lint")}
 """Commands by the module that has them, imported when asked for: they need NumPy, and the others start quicker."""
 
 

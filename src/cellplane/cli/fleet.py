@@ -12,10 +12,19 @@ import click
 
 from cellplane.cli.options import DEFAULT_CONTROL_URL, DEFAULT_STATE, state_option
 from cellplane.cli.progress import FleetProgress
+from cellplane.cli.reads import ACTOR
+from cellplane.client import Client
+from cellplane.durable import write_durably
 from cellplane.provision.local.settings import MAX_CELLS, MAX_TENANTS, LocalSettings
 from cellplane.provision.local.supervisor import StoppedError, Supervisor
 
 _PORT = click.IntRange(1, 65535)
+
+MANIFEST = "fleet.yaml"
+"""The fleet as a file, in the state folder, written when it is ready."""
+
+MAX_MANIFEST_TENANTS = 100
+"""Most tenants that this file lists: it is there to be read and copied."""
 
 
 def _fleet_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -64,6 +73,7 @@ def _run(settings: LocalSettings, epilogue: Callable[[LocalSettings], str] | Non
             supervisor.start()
             progress.finish()
             seconds = time.monotonic() - began
+            _write_manifest(settings, supervisor.control_url)
             progress.say(f"ready router={supervisor.router_url} control={supervisor.control_url} ({seconds:.1f} s)")
             if epilogue is not None:
                 progress.say(epilogue(settings))
@@ -76,6 +86,15 @@ def _run(settings: LocalSettings, epilogue: Callable[[LocalSettings], str] | Non
             supervisor.stop()
         progress.finish()
         progress.say("stopped: nothing is left running")
+
+
+def _write_manifest(settings: LocalSettings, control_url: str) -> None:
+    """Leave the fleet as a file that the user can copy."""
+    from cellplane.cli.export import as_file, read_resources  # noqa: PLC0415  # loads NumPy, which most commands need not
+
+    with Client(control_url, ACTOR) as client:
+        text = as_file(read_resources(client, with_tenants=settings.tenants <= MAX_MANIFEST_TENANTS))
+    write_durably(settings.state_dir / MANIFEST, text.encode())
 
 
 def _next_steps(settings: LocalSettings) -> str:
@@ -95,7 +114,7 @@ Try, in another terminal:
 
   {command} chaos kill {last}{state}     (and `… chaos restore {last}{state}`)
 
-Logs are in {settings.state_dir / "logs"}. Ctrl-C stops everything.
+The fleet is {settings.state_dir / MANIFEST}; logs are in {settings.state_dir / "logs"}. Ctrl-C stops everything.
 """
 
 

@@ -18,6 +18,8 @@ from cellplane.control.settings import MAX_ACTOR_CHARS
 from cellplane.directory import TenantRecord
 from cellplane.directory.rows import cell_row, fleet_row, pool_row
 from cellplane.errors import ValidationError
+from cellplane.manifest.resources import resource_of
+from cellplane.model import Cell, Fleet, Pool, Tenant
 from cellplane.model.key import check_key, check_name
 from cellplane.routing import Route, decide
 
@@ -148,6 +150,29 @@ def put_pool(name: str, spec: schemas.PoolSpec, service: CurrentService, actor: 
 def delete_pool(name: str, service: CurrentService, actor: Actor) -> schemas.Changed:
     """Remove a pool that neither the fleet nor another pool or tenant names."""
     return service.changed(service.directory.delete_pool(name, actor=actor))
+
+
+@router.get("/v1/resources", tags=["fleet"])
+def list_resources(
+    service: CurrentService,
+    *,
+    tenants: Annotated[bool, Query(description="Whether tenants follow the fleet, its cells and its pools")] = False,
+    limit: Annotated[int | None, Query(ge=1, description="Tenants on a page")] = None,
+    after: str = "",
+) -> schemas.ResourceList:
+    """The fleet as a manifest has it: what `POST /v1/apply` takes. Fleet, cells and pools are on the first page."""
+    size = min(limit or service.settings.page_size, service.settings.max_page_size)
+    with service.directory.snapshot() as snapshot:
+        outline, following = snapshot.outline, None
+        values: list[Fleet | Cell | Pool | Tenant] = []
+        if not after:
+            values += [] if outline.fleet is None else [outline.fleet]
+            values += [*outline.cells.values(), *outline.pools.values()]
+        if tenants:
+            page = snapshot.tenants(limit=size, after=after)
+            values += [record.tenant for record in page.items]
+            following = page.next
+    return schemas.ResourceList(items=[schemas.ResourceSpec(**resource_of(value)) for value in values], next=following)
 
 
 @router.get("/v1/tenants", tags=["tenants"])

@@ -186,6 +186,13 @@ class ResourceSpec(Strict):
     spec: dict[str, Any]
 
 
+class ResourceList(BaseModel):
+    """The fleet as a manifest has it."""
+
+    items: list[ResourceSpec]
+    next: str | None = Field(description="`after` of the next page; null on the last")
+
+
 class ApplySpec(Strict):
     """Resources that shall be so."""
 

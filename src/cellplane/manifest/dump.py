@@ -1,5 +1,8 @@
 """A topology as fleet.yaml: in a stable order, without what has its default, and read back as it was."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import yaml
 
 from cellplane.manifest.kinds import API_VERSION, Value
@@ -28,7 +31,11 @@ def dump(topology: Topology) -> str:
     values += sorted(topology.cells, key=name_of)
     values += sorted(topology.pools, key=name_of)
     values += sorted(topology.tenants, key=name_of)
-    resources = [resource_of(value) for value in values]
+    return dump_resources(resource_of(value) for value in values)
+
+
+def dump_resources(resources: Iterable[Mapping[str, Any]]) -> str:
+    """The file of resources (kind, name, spec), in their order."""
     documents = [
         {
             "apiVersion": API_VERSION,
