@@ -255,6 +255,21 @@ def test_no_two_shards_of_a_searching_pool_share_too_many_cells(directory: Direc
         change(directory, "pinned", pool="wide", shard=tuple(two))
 
 
+def test_a_tenant_beyond_its_part_of_a_cell_gets_no_shard_of_several(directory: Directory) -> None:
+    for number in (1, 2, 3):
+        cell = Cell(f"wide-{number}", "127.0.0.1", 9000 + number, capacity=Capacity(rps=100))
+        directory.put_cell(cell, actor="test")
+    names = ("wide-1", "wide-2", "wide-3")
+    directory.put_pool(Pool("wide", names, StrategyName.SHUFFLE, shard_size=2), actor="test")
+    assert change(directory, "small", pool="wide", load=Load(1, rps=50)) == ()
+    with pytest.raises(NoCellError, match=r"1/2 of the capacity of 3 of 3 cells") as refusal:
+        change(directory, "large", pool="wide", load=Load(1, rps=51))
+    assert [cell for cell, _ in refusal.value.cells] == list(names)
+    with pytest.raises(NoCellError):
+        change(directory, "small", load=Load(1, rps=51))
+    assert change(directory, "large", pool="wide", load=Load(1, rps=51), shard=("wide-1",)) == ("wide-1",), "pinned"
+
+
 def test_a_dedicated_cell_is_not_shared_by_pinning(directory: Directory) -> None:
     directory.put_pool(Pool("big", ("cell-3", "cell-4"), StrategyName.EXPLICIT, dedicated=True), actor="test")
     change(directory, "a", tier="gold")

@@ -11,9 +11,9 @@ from cellplane.directory import schema
 from cellplane.directory.outline import Outline
 from cellplane.directory.records import Placement, TenantRecord
 from cellplane.directory.tenant_book import TenantBook
-from cellplane.errors import ConflictError, NoCellError, PlacementError, ValidationError
+from cellplane.errors import ConflictError, NoCellError, ValidationError
 from cellplane.model import Pool, Tenant
-from cellplane.placement import NoCell, assign
+from cellplane.placement import NoCell, assign, check_share
 
 CHUNK_ROWS = 10_000
 """Tenants whose pool is found anew at once."""
@@ -140,6 +140,8 @@ class Placing:
         if not chooses or not outline.is_whole:
             after = TenantRecord(replace(tenant, shard=()) if is_left else tenant, pool_name)
             _check_cells(outline, after)
+            if pool is not None and not after.tenant.shard:
+                _check_share(outline, pool, tenant)
             return after, "stays assigned" if after.tenant.shard else "by its slot"
         has_place = before is not None and bool(before.tenant.shard or before.placed_pool != pool_name)
         if before is not None and has_place and not is_left and not moves and _is_alike_to_place(before.tenant, tenant):
@@ -149,20 +151,14 @@ class Placing:
     def _assigned(self, outline: Outline, before: TenantRecord | None, tenant: Tenant) -> tuple[TenantRecord, str]:
         topology = outline.topology
         assert topology is not None, "a whole outline has a fleet"
-        try:
-            found = assign(
-                tenant,
-                topology,
-                self._book.states_without(before, outline, self._unhealthy),
-                self._book.shards_without(tenant.id, outline),
-            )
-        except PlacementError as error:
-            raise NoCellError(str(error), ()) from error
+        found = assign(
+            tenant,
+            topology,
+            self._book.states_without(before, outline, self._unhealthy),
+            self._book.shards_without(tenant.id, outline),
+        )
         if isinstance(found, NoCell):
-            raise NoCellError(
-                f"tenant {tenant.id!r} is not placed: {found.reason}",
-                tuple((each.cell, each.reason) for each in found.cells),
-            )
+            raise _no_cell(tenant, found)
         after = TenantRecord(replace(tenant, shard=found.shard), found.pool)
         _check_cells(outline, after)
         return after, found.reason
@@ -265,6 +261,22 @@ def _require_pool(outline: Outline, field: str, name: str) -> None:
     """Raise ValidationError unless there is a pool of this name."""
     if name not in outline.pools:
         raise ValidationError(field, f"no pool is named {name!r}; there are {_listed(outline.pools)}")
+
+
+def _check_share(outline: Outline, pool: Pool, tenant: Tenant) -> None:
+    """Raise NoCellError where a tenant needs more than 1/K of a cell that a slot may give it."""
+    if pool.size > 1:
+        capacities = {cell_id: outline.cells[cell_id].capacity for cell_id in pool.cells if cell_id in outline.cells}
+        refusal = check_share(tenant.load, capacities, shard_size=pool.size)
+        if refusal is not None:
+            raise _no_cell(tenant, refusal)
+
+
+def _no_cell(tenant: Tenant, refusal: NoCell) -> NoCellError:
+    return NoCellError(
+        f"tenant {tenant.id!r} is not placed: {refusal.reason}",
+        tuple((each.cell, each.reason) for each in refusal.cells),
+    )
 
 
 def _check_cells(outline: Outline, record: TenantRecord, *, is_named: bool = False) -> None:
