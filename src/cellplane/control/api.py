@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.convertors import Convertor, register_url_convertor
 
 from cellplane.control import schemas
+from cellplane.control.apply_schemas import Applied, ApplySpec
 from cellplane.control.applying import apply
 from cellplane.control.explain import explain, explain_source
 from cellplane.control.publication import Publication
@@ -211,17 +212,17 @@ def delete_tenant(tenant_id: str, service: CurrentService, actor: Actor) -> sche
 
 @router.post("/v1/apply", tags=["fleet"], responses={409: CONFLICT})
 def apply_resources(
-    spec: schemas.ApplySpec,
+    spec: ApplySpec,
     service: CurrentService,
     actor: Actor,
     dry_run: Annotated[bool, Query(alias="dryRun", description="Only say what would change")] = False,  # noqa: FBT002
-) -> schemas.Applied:
+) -> Applied:
     """Make the fleet what the resources say: all of it, or nothing."""
     unhealthy = service.routers.unhealthy_cells()
     found = apply(service.directory, spec, actor=actor, dry_run=dry_run, unhealthy=unhealthy)
     if not dry_run:
         service.changed(found["epoch"])
-    return schemas.Applied(**found)
+    return Applied(**found)
 
 
 @router.get("/v1/route", tags=["routing"], responses={503: {"model": schemas.Problem}})
