@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.convertors import Convertor, register_url_convertor
 
 from cellplane.control import schemas
+from cellplane.control.apply_schemas import Applied, ApplySpec, ResourceList, ResourceSpec
 from cellplane.control.applying import apply
 from cellplane.control.explain import explain, explain_source
 from cellplane.control.publication import Publication
@@ -159,7 +160,7 @@ def list_resources(
     tenants: Annotated[bool, Query(description="Whether tenants follow the fleet, its cells and its pools")] = False,
     limit: Annotated[int | None, Query(ge=1, description="Tenants on a page")] = None,
     after: str = "",
-) -> schemas.ResourceList:
+) -> ResourceList:
     """The fleet as a manifest has it: what `POST /v1/apply` takes. Fleet, cells and pools are on the first page."""
     size = min(limit or service.settings.page_size, service.settings.max_page_size)
     with service.directory.snapshot() as snapshot:
@@ -172,7 +173,7 @@ def list_resources(
             page = snapshot.tenants(limit=size, after=after)
             values += [record.tenant for record in page.items]
             following = page.next
-    return schemas.ResourceList(items=[schemas.ResourceSpec(**resource_of(value)) for value in values], next=following)
+    return ResourceList(items=[ResourceSpec(**resource_of(value)) for value in values], next=following)
 
 
 @router.get("/v1/tenants", tags=["tenants"])
@@ -236,17 +237,17 @@ def delete_tenant(tenant_id: str, service: CurrentService, actor: Actor) -> sche
 
 @router.post("/v1/apply", tags=["fleet"], responses={409: CONFLICT})
 def apply_resources(
-    spec: schemas.ApplySpec,
+    spec: ApplySpec,
     service: CurrentService,
     actor: Actor,
     dry_run: Annotated[bool, Query(alias="dryRun", description="Only say what would change")] = False,  # noqa: FBT002
-) -> schemas.Applied:
+) -> Applied:
     """Make the fleet what the resources say: all of it, or nothing."""
     unhealthy = service.routers.unhealthy_cells()
     found = apply(service.directory, spec, actor=actor, dry_run=dry_run, unhealthy=unhealthy)
     if not dry_run:
         service.changed(found["epoch"])
-    return schemas.Applied(**found)
+    return Applied(**found)
 
 
 @router.get("/v1/route", tags=["routing"], responses={503: {"model": schemas.Problem}})

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cellplane.control.schemas import ApplySpec
+from cellplane.control.apply_schemas import ApplySpec
 from cellplane.directory import Applied, Directory, Snapshot
 from cellplane.directory.rows import tenant_of
 from cellplane.errors import ConflictError, ValidationError

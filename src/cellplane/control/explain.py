@@ -36,7 +36,7 @@ def explain(table: RoutingTable, tenant_id: str, record: TenantRecord | None, to
     if isinstance(decision, Refusal):
         text = f"{tenant_id} is refused with {_refusal(decision)} (epoch {table.epoch})"
     else:
-        text = _sentence(tenant_id, decision, choice)
+        text = f"{tenant_id} {_way(decision, choice)}: its requests go to {decision.cell} (epoch {table.epoch})"
     return _view(decision, text, choice, tenant=tenant_id, known=record is not None, slot=slot)
 
 
@@ -59,7 +59,7 @@ def explain_source(table: RoutingTable, source: str) -> RouteView:
     if isinstance(decision, Refusal):
         text = f"{who} is refused with {_refusal(decision)} (epoch {table.epoch})"
     else:
-        text = _sentence(who, decision, _PoolChoice(None))
+        text = f"{who} {_way(decision, _PoolChoice(None))}: it goes to {decision.cell} (epoch {table.epoch})"
     slot = decision.slot if isinstance(decision, Route) else None
     by = _PoolChoice("default" if isinstance(decision, Route) and decision.pool is not None else None)
     return _view(decision, text, by, source=address, known=False, slot=slot)
@@ -109,13 +109,11 @@ def _refusal(decision: Refusal) -> str:
     return f"{int(decision.code.status)} {decision.code.code}"
 
 
-def _sentence(who: str, route: Route, choice: _PoolChoice) -> str:
+def _way(route: Route, choice: _PoolChoice) -> str:
     shard = " + ".join(route.shard)
     if route.pool is None:
-        how = f"belongs to the fleet's default cell, {shard}"
-    elif route.reason == "assignment":
-        how = f"is assigned to {shard} in pool {route.pool}{choice.text}"
-    else:
-        how = f"hashes to slot {route.slot}, which belongs to {shard} in pool {route.pool}{choice.text}"
-    whose = "it goes" if who.startswith("a request") else "its requests go"
-    return f"{who} {how}: {whose} to {route.cell} (epoch {route.epoch})"
+        return f"belongs to the fleet's default cell, {shard}"
+    pool = f"{route.pool}{choice.text}"
+    if route.reason == "assignment":
+        return f"is assigned to {shard} in pool {pool}"
+    return f"hashes to slot {route.slot}, which belongs to {shard} in pool {pool}"

@@ -26,8 +26,8 @@ MAX_NAMED_CELLS = 20
 
 Recorder = Callable[[TenantRecord | None, TenantRecord], int]
 
-_PLACES_ANEW = ("tier", "jurisdiction", "pool", "load", "shard_size")
-"""What a tenant's assignment follows from, beside its pool."""
+_PLACES_ANEW = ("jurisdiction", "pool", "shard_size")
+"""What places a tenant anew when it changes, beside its pool. Another load does not: its data is where it is."""
 
 
 class Placing:
@@ -52,7 +52,7 @@ class Placing:
         tenant = replace(Tenant(tenant_id) if before is None else before.tenant, **fields)
         tenant.validate("tenant")
         if tenant.pool is not None:
-            require_pool(outline, "tenant.pool", tenant.pool)
+            _require_pool(outline, "tenant.pool", tenant.pool)
         pool_name, rule = outline.pool_of(tenant)
         after, reason = self._placed(outline, before, tenant, pool_name, fields, anew=anew)
         epoch = self._record(before, after)
@@ -257,7 +257,7 @@ class _PoolsOf:
         return before, after
 
 
-def require_pool(outline: Outline, field: str, name: str) -> None:
+def _require_pool(outline: Outline, field: str, name: str) -> None:
     """Raise ValidationError unless there is a pool of this name."""
     if name not in outline.pools:
         raise ValidationError(field, f"no pool is named {name!r}; there are {_listed(outline.pools)}")

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,6 +106,29 @@ def test_a_route_is_told_in_a_sentence(shop: Api) -> None:
     assert "a request without a key from 192.0.2.1 hashes to slot" in assign(shop, "route", "--source", "192.0.2.1")
     assert "unknown ones go to the default cell" in assign(shop, "route", "nobody")
     assert json.loads(assign(shop, "route", "nobody", "--json"))["reason"] == "default"
+
+
+FLEET_FILE = """
+apiVersion: cellplane.dev/v1alpha1
+kind: Cell
+metadata: {name: cell-3}
+spec: {address: 127.0.0.1, port: 8003}
+---
+apiVersion: cellplane.dev/v1alpha1
+kind: Tenant
+metadata: {name: acme}
+spec: {cells: [cell-3, cell-1], tier: gold}
+"""
+
+
+def test_a_file_is_applied_once(shop: Api, tmp_path: Path) -> None:
+    path = tmp_path / "fleet.yaml"
+    path.write_text(FLEET_FILE)
+    assert "+" in assign(shop, "apply", "--dry-run", "-f", str(path))
+    assert shop.get("/healthz").json()["epoch"] == 4
+    assert assign(shop, "apply", "-f", str(path)).endswith("applied: epoch 6\n")
+    assert shop.get("/v1/tenants/acme").json()["cells"] == ["cell-3", "cell-1"]
+    assert "nothing to change" in assign(shop, "apply", "-f", str(path))
 
 
 @pytest.mark.parametrize("arguments", [["route"], ["route", "acme", "--source", "192.0.2.1"], ["assign", "acme"]])

@@ -26,7 +26,15 @@ def test_what_is_exported_is_sound_and_applying_it_changes_nothing(shop: Api, tm
     file = tmp_path / "fleet.yaml"
     file.write_text(text)
     epoch = shop.get("/healthz").json()["epoch"]
-    command: list[str | Path] = [CELLPLANE, "apply", "-f", file, "--prune", "--control", f"http://127.0.0.1:{shop.port}"]
+    command: list[str | Path] = [
+        CELLPLANE,
+        "apply",
+        "-f",
+        file,
+        "--prune",
+        "--control",
+        f"http://127.0.0.1:{shop.port}",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "othing to change" in done.stdout

@@ -138,7 +138,8 @@ def test_overlays_are_folded_in_the_background(directory: Directory) -> None:
                 await asyncio.sleep(0.005)
             await running.until(
                 lambda: (
-                    running.publisher.require_current().base is not first.base
+                    running.epoch() >= directory.epoch()
+                    and running.publisher.require_current().base is not first.base
                     and running.publisher.require_current().overlay_tenants <= 3
                 ),
                 "a new base",

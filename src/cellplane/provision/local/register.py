@@ -32,12 +32,15 @@ def register(
     Args:
         give_up: raises when the rest is not wanted any more; asked before each tenant.
     """
-    pool = _ensure_fleet(client)
-    known_cells = {cell["id"]: cell for cell in client.get("/v1/cells")["items"]}
-    for cell_id in cell_ids:
-        _ensure_cell(client, cell_id, known_cells.get(cell_id), settings.host, ports[f"{cell_id}.api"])
-    if pool not in {item["name"] for item in client.get("/v1/pools")["items"]}:
-        client.put(f"/v1/pools/{pool}", {"cells": cell_ids, "strategy": "ring"})
+    addresses = {cell_id: {"address": settings.host, "port": ports[f"{cell_id}.api"]} for cell_id in cell_ids}
+    missing = _missing(client, addresses)
+    if missing:
+        client.post("/v1/apply", {"resources": missing})
+    for cell in client.get("/v1/cells")["items"]:
+        where = addresses.get(cell["id"])
+        if where is not None and not where.items() <= cell.items():
+            chosen = {field: value for field, value in cell.items() if field not in SEEN}
+            client.put(f"/v1/cells/{cell['id']}", {**chosen, **where})
     known = _tenant_ids(client, give_up)
     for number in range(1, settings.tenants + 1):
         give_up()
@@ -79,26 +82,31 @@ def wait_converged(client: Client, settings: LocalSettings, cell_ids: list[str],
     raise ProvisionError(f"the fleet was not ready in {settings.start_timeout_seconds:.0f} s: {missing}")
 
 
-def _ensure_fleet(client: Client) -> str:
-    """Put the fleet where there is none, and return the name of its default pool."""
+def _missing(client: Client, addresses: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The fleet, its cells and its default pool as resources, as far as they are not there."""
+    fleet = _fleet(client)
+    pool = POOL if fleet is None else str(fleet["default_pool"])
+    cells = {cell["id"] for cell in client.get("/v1/cells")["items"]}
+    pools = {item["name"] for item in client.get("/v1/pools")["items"]}
+    found = [] if fleet is not None else [_resource("Fleet", FLEET, {"keySources": KEY_SOURCES, "defaultPool": POOL})]
+    found += [_resource("Cell", cell_id, where) for cell_id, where in addresses.items() if cell_id not in cells]
+    if pool not in pools:
+        found.append(_resource("Pool", pool, {"cells": list(addresses), "strategy": "ring"}))
+    return found
+
+
+def _resource(kind: str, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {"kind": kind, "name": name, "spec": spec}
+
+
+def _fleet(client: Client) -> dict[str, Any] | None:
     try:
-        fleet = client.get("/v1/fleet")
+        return client.get("/v1/fleet")
     except ControlPlaneError as error:
         # The client tells the status at the end of its message alone.
         if not str(error).endswith(f"({HTTPStatus.NOT_FOUND.value})"):
             raise
-        client.put("/v1/fleet", {"name": FLEET, "key_sources": KEY_SOURCES, "default_pool": POOL})
-        return POOL
-    return str(fleet["default_pool"])
-
-
-def _ensure_cell(client: Client, cell_id: str, known: Mapping[str, Any] | None, host: str, port: int) -> None:
-    where = {"address": host, "port": port}
-    if known is None:
-        client.put(f"/v1/cells/{cell_id}", where)
-    elif (known["address"], known["port"]) != (host, port):
-        chosen = {field: value for field, value in known.items() if field not in SEEN}
-        client.put(f"/v1/cells/{cell_id}", {**chosen, **where})
+        return None
 
 
 def _tenant_ids(client: Client, give_up: Callable[[], None]) -> set[str]:
