@@ -6,7 +6,6 @@ Source: the XXH32 algorithm, xxHash specification 0.1.1.
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 Bytes = NDArray[np.uint8]
@@ -31,11 +30,19 @@ def hash_keys(data: Bytes, offsets: NDArray[np.integer[Any]], lengths: NDArray[n
         Shape (n,).
     """
     hashes = np.empty(len(offsets), np.uint32)
-    for length in np.flatnonzero(np.bincount(lengths, minlength=1)).tolist():
-        rows = np.flatnonzero(lengths == length)
+    if not len(hashes):
+        return hashes
+    # One length, likely the usual one, for all, which needs no choosing of rows; then the others where they are.
+    usual = int(lengths[0])
+    for start in range(0, len(hashes), _CHUNK_ROWS):
+        chunk = slice(start, start + _CHUNK_ROWS)
+        hashes[chunk] = _hash_rows(data, offsets[chunk], usual)
+    others = np.flatnonzero(lengths != usual)
+    for length in np.flatnonzero(np.bincount(lengths[others])).tolist():
+        rows = others[lengths[others] == length]
         for start in range(0, len(rows), _CHUNK_ROWS):
-            chunk = rows[start : start + _CHUNK_ROWS]
-            hashes[chunk] = _hash_rows(data, offsets[chunk], length)
+            chosen = rows[start : start + _CHUNK_ROWS]
+            hashes[chosen] = _hash_rows(data, offsets[chosen], length)
     return hashes
 
 
@@ -44,9 +51,9 @@ def _hash_rows(data: Bytes, offsets: NDArray[np.integer[Any]], length: int) -> H
     first, second, third, fourth, fifth = _PRIMES
     count = len(offsets)
     words = length // _WORD_BYTES
-    view = np.empty((count, 0), "<u4")
-    if words:
-        view = sliding_window_view(data, words * _WORD_BYTES)[offsets].view("<u4")
+    rows = _gathered(data, offsets, -(-length // _WORD_BYTES) * _WORD_BYTES)
+    view = rows.view("<u4")
+    spare = np.empty(count, np.uint32)
     done = 0
     with np.errstate(over="ignore"):
         if words >= _STRIPE_WORDS:
@@ -55,32 +62,47 @@ def _hash_rows(data: Bytes, offsets: NDArray[np.integer[Any]], length: int) -> H
             while done + _STRIPE_WORDS <= words:
                 for place, lane in enumerate(lanes):
                     np.add(lane, view[:, done + place] * second, out=lane)
-                    _rotate(lane, 13)
+                    _rotate(lane, 13, spare)
                     np.multiply(lane, first, out=lane)
                 done += _STRIPE_WORDS
             for lane, bits in zip(lanes, (1, 7, 12, 18), strict=True):
-                _rotate(lane, bits)
+                _rotate(lane, bits, spare)
             value = lanes[0] + lanes[1] + lanes[2] + lanes[3]
         else:
             value = np.full(count, fifth, np.uint32)
         value += np.uint32(length)
         for place in range(done, words):
             value += view[:, place] * third
-            _rotate(value, 17)
+            _rotate(value, 17, spare)
             value *= fourth
         for place in range(words * _WORD_BYTES, length):
-            value += data[offsets + place] * fifth
-            _rotate(value, 11)
+            value += rows[:, place] * fifth
+            _rotate(value, 11, spare)
             value *= first
         for bits, prime in ((15, second), (13, third)):
-            value ^= value >> np.uint32(bits)
+            np.right_shift(value, np.uint32(bits), out=spare)
+            value ^= spare
             value *= prime
-        value ^= value >> np.uint32(16)
+        np.right_shift(value, np.uint32(16), out=spare)
+        value ^= spare
     return value
 
 
-def _rotate(values: Hashes, bits: int) -> None:
+def _gathered(data: Bytes, offsets: NDArray[np.integer[Any]], width: int) -> Bytes:
+    """So many bytes from each offset on, shape (n, width); zeros behind the end of the buffer."""
+    if width == 0:
+        return np.empty((len(offsets), 0), np.uint8)
+    if len(offsets) and int(offsets.max()) + width > len(data):
+        start = int(offsets.min())
+        data, offsets = np.concatenate((data[start:], np.zeros(width, np.uint8))), offsets - start
+    # Items that begin at every byte: one item costs the same to gather, however wide.
+    items = np.ndarray(max(0, len(data) - width + 1), f"V{width}", data, 0, (1,))
+    gathered: Bytes = items[offsets].view(np.uint8).reshape(len(offsets), width)
+    return gathered
+
+
+def _rotate(values: Hashes, bits: int, spare: Hashes) -> None:
     """Rotate left in place."""
-    low = values >> np.uint32(32 - bits)
+    np.right_shift(values, np.uint32(32 - bits), out=spare)
     values <<= np.uint32(bits)
-    values |= low
+    values |= spare

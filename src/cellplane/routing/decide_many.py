@@ -1,12 +1,13 @@
 """The decision for many keys at once: what ``decide`` says of each, as arrays."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cellplane.model import MAX_KEY_BYTES, TenantState, UnknownTenant
+from cellplane.model import MAX_KEY_BYTES, CellStatus, TenantState, UnknownTenant
 from cellplane.model.key import KEY_BYTES, KEY_FIRST_BYTES
 from cellplane.placement import SLOT_COUNT
 from cellplane.placement.hashing import hash_keys
@@ -15,6 +16,9 @@ from cellplane.routing.decide import RefusalCode
 from cellplane.routing.table import RoutingTable
 
 REFUSED = -1
+
+_WORKERS = 2
+"""Threads: NumPy lets others run while it works on an array, and more wait for each other."""
 
 _CHUNK = 1 << 16
 """Keys that are decided in one go: what they need stays in the processor's cache."""
@@ -50,14 +54,33 @@ def decide_many(
         writes: whether the requests write.
         up: shape (cells,): which cells have a healthy host; all by default.
     """
-    parts = [_decide(table, keys[start : start + _CHUNK], up, writes=writes) for start in range(0, len(keys), _CHUNK)]
-    if not parts:
-        parts = [_decide(table, (), up, writes=writes)]
+    cells = _Cells.of(table, up)
+    starts = range(0, max(1, len(keys)), _CHUNK)
+    with ThreadPoolExecutor(max_workers=_WORKERS) as executor:
+        parts = list(
+            executor.map(lambda start: _decide(table, keys[start : start + _CHUNK], cells, writes=writes), starts)
+        )
     return Decisions(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cells:
+    """By cell index, layout.NO_CELL included: which can take a request, and which are in maintenance."""
+
+    usable: NDArray[np.bool_]
+    maintenance: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, table: RoutingTable, up: NDArray[np.bool_] | None) -> "_Cells":
+        usable, maintenance = np.zeros((2, layout.NO_CELL + 1), bool)
+        serves = np.array([cell.status.serves for cell in table.cells])
+        usable[: len(serves)] = serves if up is None else serves & up
+        maintenance[: len(serves)] = [cell.status is CellStatus.MAINTENANCE for cell in table.cells]
+        return cls(usable, maintenance)
+
+
 def _decide(
-    table: RoutingTable, keys: Sequence[bytes], up: NDArray[np.bool_] | None, *, writes: bool
+    table: RoutingTable, keys: Sequence[bytes], cells: _Cells, *, writes: bool
 ) -> tuple[NDArray[np.int32], NDArray[np.int8], NDArray[np.uint16]]:
     blob = b"".join(keys)
     data = np.frombuffer(blob, np.uint8)
@@ -71,7 +94,7 @@ def _decide(
     hashes = hash_keys(data, offsets[chosen], lengths[chosen])
     rows = np.full((len(keys), layout.SHARD_PLACES), layout.NO_CELL, np.uint16)
     rows[chosen] = _shards(table, (data, offsets[chosen], lengths[chosen], hashes), refusal, chosen, writes=writes)
-    return _first_usable(table, rows, refusal, up), refusal, rows
+    return _first_usable(cells, rows, refusal), refusal, rows
 
 
 def _sound(
@@ -142,21 +165,18 @@ def _shards(
     return rows
 
 
-def _first_usable(
-    table: RoutingTable, rows: NDArray[np.uint16], refusal: NDArray[np.int8], up: NDArray[np.bool_] | None
-) -> NDArray[np.int32]:
+def _first_usable(cells: _Cells, rows: NDArray[np.uint16], refusal: NDArray[np.int8]) -> NDArray[np.int32]:
     """The first usable cell of each shard; refuses where there is none."""
-    serves = np.array([cell.status.serves for cell in table.cells])
-    usable = np.zeros(layout.NO_CELL + 1, bool)
-    usable[: len(serves)] = serves if up is None else serves & up
     cell = np.full(len(rows), REFUSED, np.int32)
-    for place in range(layout.SHARD_PLACES - 1, -1, -1):
+    for place in range(layout.SHARD_PLACES):
         member = rows[:, place]
-        cell = np.where(usable[member], member.astype(np.int32), cell)
-    maintenance = np.zeros(layout.NO_CELL + 1, bool)
-    maintenance[: len(serves)] = [row.status.value == "maintenance" for row in table.cells]
-    none = (cell == REFUSED) & (rows[:, 0] != layout.NO_CELL)
-    _refuse(refusal, none & maintenance[rows[:, 0]], RefusalCode.CELL_MAINTENANCE)
+        open_ = (cell == REFUSED) & cells.usable[member]
+        cell[open_] = member[open_]
+        if not (member != layout.NO_CELL).any():
+            break
+    first = rows[:, 0]
+    none = (cell == REFUSED) & (first != layout.NO_CELL)
+    _refuse(refusal, none & cells.maintenance[first], RefusalCode.CELL_MAINTENANCE)
     _refuse(refusal, none, RefusalCode.CELL_UNAVAILABLE)
     cell[refusal >= 0] = REFUSED
     return cell

@@ -107,7 +107,7 @@ class Entries:
     ) -> NDArray[np.bool_]:
         same = np.zeros(len(offsets), bool)
         strings = np.frombuffer(self._strings, np.uint8)
-        for length in np.unique(lengths).tolist():
+        for length in np.flatnonzero(np.bincount(lengths)).tolist():
             rows = np.flatnonzero(lengths == length)
             ours = sliding_window_view(strings, length)[key_offsets[rows]]
             theirs = sliding_window_view(data, length)[offsets[rows]]

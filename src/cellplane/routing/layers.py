@@ -1,7 +1,6 @@
 """A base and an overlay, each checked as a whole when it is opened."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -17,8 +16,7 @@ from cellplane.routing.layout import Section
 from cellplane.routing.shards import ShardRows, cells_of
 
 
-@dataclass(frozen=True, slots=True)
-class CellRow:
+class CellRow(NamedTuple):
     """A cell as the table holds it; fields as in ``cellplane.model.Cell``."""
 
     id: str
@@ -88,6 +86,7 @@ class Base(Layer):
             self._data = data
             self._sections = read_directory(data, header.section_count, layout.BASE_SECTIONS)
             self._strings = self._blob(Section.STRINGS)
+            self._texts: dict[tuple[int, int], str] = {}
             self.slot_shards = self._blob(Section.SLOTS).cast("I")
             self.cells: tuple[CellRow, ...] = tuple(self._read_cells())
             self.shards = read_shards(data, self._sections[Section.SHARDS], len(self.cells))
@@ -114,6 +113,12 @@ class Base(Layer):
             yield self._data[start : start + entry.entry_size]
 
     def _text(self, what: str, offset: int, length: int) -> str:
+        known = self._texts.get((offset, length))
+        if known is None:
+            known = self._texts[offset, length] = self._read_text(what, offset, length)
+        return known
+
+    def _read_text(self, what: str, offset: int, length: int) -> str:
         if offset + length > len(self._strings):
             raise TableError(f"{what}: text at {offset}+{length} is outside of STRINGS ({len(self._strings)} bytes)")
         try:
