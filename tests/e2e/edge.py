@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -157,7 +157,7 @@ def stored_with_stubs(
     table = RoutingTable(path.read_bytes(), None if overlay_path is None else overlay_path.read_bytes())
     (closed,) = free_ports(1)
     table.cells = tuple(
-        replace(cell, address="127.0.0.1", port=closed if cell.id in down else cells[cell.id].port)
+        cell._replace(address="127.0.0.1", port=closed if cell.id in down else cells[cell.id].port)
         for cell in table.cells
     )
     return StoredTable(table, epoch_path or path, overlay_path)
