@@ -7,7 +7,7 @@ import time
 
 import httpx2
 
-from e2e.harness import Answer, Demo, eventually, exists
+from e2e.harness import TENANTS, Answer, Demo, eventually, exists
 
 CHANGES = 10
 
@@ -81,6 +81,15 @@ def test_an_assigned_tenant_moves_and_comes_back_without_a_failed_request(demo: 
         assert "its slot" in demo.run("unassign", "tenant-001", "--no-wait")
         eventually(lambda: demo.ask("tenant-001").headers["x-cell-id"] == home, "the slot places it again")
     assert failed(answers) == []
+    tables = demo.state / "router" / "tables"
+    assert list(tables.glob("overlay-*.cpt")), "changes came without their base"
+
+
+def test_the_fleet_is_a_file_that_applies_to_itself(demo: Demo) -> None:
+    file = demo.state / "fleet.yaml"
+    assert "nothing to change" in demo.run("apply", "-f", str(file), "--dry-run").lower()
+    kinds = [line for line in file.read_text().splitlines() if line.startswith("kind: ")]
+    assert [kinds.count(f"kind: {kind}") for kind in ("Fleet", "Cell", "Pool", "Tenant")] == [1, 3, 1, TENANTS]
 
 
 def test_a_killed_cell_hurts_its_own_tenants_only(demo: Demo) -> None:
