@@ -144,7 +144,7 @@ def test_what_is_placed_stays_until_it_is_asked_for_or_follows(fleet: Api) -> No
     assert put(fleet, "a", {"cell": "cell-1"})["reason"] == "pinned"
     assert put(fleet, "a", {})["cell"] == "cell-4"
     assert put(fleet, "a", {"cell": "cell-3"})["cell"] == "cell-3"
-    assert put(fleet, "a", {"load": {"rps": 2}})["cell"] == "cell-4"
+    assert put(fleet, "a", {"load": {"rps": 2}})["cell"] == "cell-3"
     assert put(fleet, "a", {"cell": None})["state"] == "suspended"
 
 
