@@ -3,19 +3,26 @@
 import os
 from pathlib import Path
 
+ASIDE_SUFFIX = ".new"
+"""Ends the name, with a dot before it, of a file that is being written. One that stays was cut short."""
+
 
 def write_durably(path: Path, data: bytes) -> None:
     """Put a file in place: written aside, synced, renamed, and the rename synced.
 
     The rename is also what a process that watches the path waits for.
     """
-    aside = path.with_name(f".{path.name}.new")
+    aside = path.with_name(f".{path.name}{ASIDE_SUFFIX}")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.rename(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.rename(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)

@@ -1,11 +1,12 @@
 """The routes of the API. Each reads or changes the directory; none decides anything itself."""
 
+from collections.abc import AsyncIterator
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import PlainTextResponse, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.convertors import Convertor, register_url_convertor
 
@@ -15,7 +16,7 @@ from cellplane.control.applying import apply
 from cellplane.control.explain import explain, explain_source
 from cellplane.control.publication import Publication
 from cellplane.control.service import Service
-from cellplane.control.settings import MAX_ACTOR_CHARS
+from cellplane.control.settings import MAX_ACTOR_CHARS, PIECE_BYTES
 from cellplane.directory import TenantRecord
 from cellplane.directory.rows import cell_row, fleet_row, pool_row
 from cellplane.errors import ValidationError
@@ -321,7 +322,16 @@ async def get_table(
     headers = {"ETag": current.etag, "X-Cellplane-Epoch": str(current.epoch), "Cache-Control": "no-cache"}
     if current.matches(if_none_match):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    return Response(current.data_beside(base), media_type="application/octet-stream", headers=headers)
+    parts = current.parts(base)
+    headers["Content-Length"] = str(sum(map(len, parts)))
+    return StreamingResponse(_pieces(parts), media_type="application/octet-stream", headers=headers)
+
+
+async def _pieces(parts: tuple[bytes, ...]) -> AsyncIterator[bytes]:
+    """The parts in pieces, so that no more of a base is held for each router than its connection takes."""
+    for part in parts:
+        for start in range(0, len(part), PIECE_BYTES):
+            yield part[start : start + PIECE_BYTES]
 
 
 def _placed(current: Publication | None, record: TenantRecord) -> schemas.PlacedTenant:

@@ -42,18 +42,15 @@ class Publication:
         return self.table.epoch
 
     @property
-    def data(self) -> bytes:
-        """What a router needs that knows nothing: the base, then the overlay."""
-        return self.base.data + self.overlay
-
-    @property
     def etag(self) -> str:
         """The table's checksum as an HTTP entity tag."""
         return f'"{self.table.tag}"'
 
-    def data_beside(self, base_sha256: str | None) -> bytes:
-        """What a router needs that has a base of this checksum."""
-        return self.overlay if self.overlay and base_sha256 == self.table.sha256 else self.data
+    def parts(self, base_sha256: str | None = None) -> tuple[bytes, ...]:
+        """What a router needs that has a base of this checksum: the overlay, or the base, then the overlay."""
+        if not self.overlay:
+            return (self.base.data,)
+        return (self.overlay,) if base_sha256 == self.table.sha256 else (self.base.data, self.overlay)
 
     def matches(self, if_none_match: str | None) -> bool:
         """Whether a request's ``If-None-Match`` names this table (RFC 9110, 13.1.2: weak comparison)."""

@@ -89,13 +89,17 @@ class Publisher:
 
     async def _publish(self) -> None:
         started = perf_counter()
-        current, base = self._current, self._folded
-        if base is None and current is not None:
-            base = current.base
-        publication = await asyncio.to_thread(compile_publication, self._directory, current, base)
+        current = self._current
+        # Taken now: a fold that ends while this is compiled is for the next.
+        folded, self._folded = self._folded, None
+        base = folded if folded is not None or current is None else current.base
+        try:
+            publication = await asyncio.to_thread(compile_publication, self._directory, current, base)
+        except BaseException:
+            self._put_back(folded)
+            raise
         if publication is None:
             return
-        self._folded = None
         async with self._published:
             self._current = publication
             self._published.notify_all()
@@ -105,16 +109,27 @@ class Publisher:
             epoch=publication.epoch,
             base=publication.base.table.epoch,
             sha256=publication.table.tag,
-            bytes=len(publication.overlay or publication.data),
+            bytes=len(publication.overlay or publication.base.data),
         )
-        if publication.overlay_tenants > self._settings.fold_tenants and self._folding is None:
+        if self._is_to_fold(publication) and self._folding is None and self._folded is None:
             self._folding = asyncio.create_task(self._fold())
+
+    def _put_back(self, folded: CompiledBase | None) -> None:
+        if self._folded is None:
+            self._folded = folded
+
+    def _is_to_fold(self, publication: Publication) -> bool:
+        changes = publication.epoch - publication.base.table.epoch
+        return publication.overlay_tenants > self._settings.fold_tenants or changes > self._settings.fold_changes
 
     async def _fold(self) -> None:
         """Make the base that later overlays stand on, while changes go on being published on the one before."""
         try:
-            self._folded = await asyncio.to_thread(compile_base, self._directory)
-            self._wanted.set()
+            folded = await asyncio.to_thread(compile_base, self._directory)
+            current = self.require_current()
+            if folded is not None and folded.table.epoch > current.base.table.epoch:
+                self._folded = folded
+                self._wanted.set()
         except Exception as error:  # noqa: BLE001  # the overlay before goes on, and grows
             self._failed("fold_failed", error)
         finally:

@@ -6,6 +6,9 @@ from pathlib import Path
 MAX_ACTOR_CHARS = 64
 """Longest name of who makes a change."""
 
+PIECE_BYTES = 256 * 1024
+"""Bytes of a table that are handed to one connection at once."""
+
 MAX_REASON_CHARS = 2000
 """Longest reason for a rejected table in a router's report."""
 
@@ -37,6 +40,9 @@ class ControlSettings:
 
     fold_tenants: int = 2_000
     """Tenants of an overlay beyond which a new base is made in the background."""
+
+    fold_changes: int = 20_000
+    """Changes since a base beyond which a new one is made, also of few tenants: each publication reads them all."""
 
     retry_seconds: float = 1.0
     """Pause after a failed publication before the next try, seconds."""

@@ -46,6 +46,7 @@ class Agent:
         self._rejected: dict[str, Any] | None = None
         self._refused_tag: str | None = None
         self._refused_at = 0.0
+        self._wants_base = False
         self._answered_at = 0.0
         self._switching = asyncio.Lock()
         self._news = asyncio.Event()
@@ -152,7 +153,8 @@ class Agent:
             self._refused_tag = None
         live = self._live
         known = self._refused_tag or live.table.tag
-        data = await self._control.fetch_table(known, live.table.sha256, self._settings.poll_wait_seconds)
+        base_sha256 = None if self._wants_base else live.table.sha256
+        data = await self._control.fetch_table(known, base_sha256, self._settings.poll_wait_seconds)
         if data is None:
             if known == live.table.tag:
                 self._note_agreement()
@@ -173,9 +175,14 @@ class Agent:
                 await self._engine.apply(stored)
             except TableRejectedError as rejection:
                 self._metrics.tables_rejected.labels(by="proxy").inc()
-                self._refused_tag = stored.table.tag
-                self._refused_at = self._clock()
                 self._folder.drop(stored)
+                if stored.path == live.path and not self._wants_base:
+                    # It may be the base's file that cannot be opened any more: ask once more, for all of it.
+                    self._wants_base = True
+                else:
+                    self._wants_base = False
+                    self._refused_tag = stored.table.tag
+                    self._refused_at = self._clock()
                 self._note_rejection(stored.epoch, str(rejection))
                 return True
             fault_point("router.proxy.switched")
@@ -208,6 +215,7 @@ class Agent:
         self._live = stored
         self._rejected = None
         self._refused_tag = None
+        self._wants_base = False
         self._answered_at = self._clock()
         self._metrics.applied_epoch.set(stored.epoch)
         self._metrics.tables_applied.inc()
@@ -234,7 +242,16 @@ class Agent:
                     log.info("proxy_restarted", epoch=self._live.epoch)
                 except (RouterError, OSError) as error:
                     log.error("proxy_restart_failed", error=str(error))
+                    self._restore_files()
             await asyncio.sleep(self._settings.restart_pause_seconds)
+
+    def _restore_files(self) -> None:
+        """The next start must not fail since a table's file was lost meanwhile."""
+        assert self._live is not None
+        try:
+            self._folder.write_again(self._live)
+        except OSError as error:
+            log.error("table_not_written", error=str(error))
 
     async def _report(self) -> None:
         """Tell the control plane what really runs, at once when it changes. Nobody waits for it."""

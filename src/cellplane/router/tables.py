@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import structlog
 
-from cellplane.durable import write_durably
+from cellplane.durable import ASIDE_SUFFIX, write_durably
 from cellplane.errors import TableError
 from cellplane.faults import fault_point
 from cellplane.routing import RoutingTable, split_publication
@@ -53,6 +53,8 @@ class TableFolder:
         # The proxy is told these paths, and has another working directory.
         self._folder = folder.absolute()
         self._kept = kept
+        for cut_short in self._folder.glob(f".*.cpt{ASIDE_SUFFIX}"):
+            cut_short.unlink(missing_ok=True)
 
     def open(self, data: bytes, known: StoredTable | None) -> RoutingTable:
         """The table of a publication.
@@ -86,6 +88,12 @@ class TableFolder:
         write_durably(overlay_path, overlay)
         return StoredTable(table, path, overlay_path)
 
+    def write_again(self, stored: StoredTable) -> None:
+        """Put the files of a table back as they were, where the proxy cannot open them."""
+        write_durably(stored.path, bytes(stored.table.base.data))
+        if stored.overlay_path is not None and stored.table.overlay is not None:
+            write_durably(stored.overlay_path, bytes(stored.table.overlay.data))
+
     def mark_live(self, stored: StoredTable) -> None:
         """Remember that the proxy runs this table, and drop the oldest others."""
         pointer = {"epoch": stored.epoch, "sha256": stored.table.tag}
@@ -94,6 +102,8 @@ class TableFolder:
         files = self._files()
         kept = [file for file in files if file.path == live]
         kept += [file for file in files if file.path != live][: self._kept - 1]
+        # Not all that is kept may hang on one file.
+        kept += [file for file in files if file.base_epoch != stored.table.base.epoch][:1]
         needed = {file.path for file in kept} | {self._base(file.base_epoch) for file in kept}
         for file in files:
             if file.path not in needed:

@@ -45,8 +45,9 @@ class TenantRow(NamedTuple):
 
 
 class Layer:
-    """What base and overlay have both: entries, and the shards that they name."""
+    """What base and overlay have both: the file's bytes, entries, and the shards that they name."""
 
+    data: memoryview
     epoch: int
     sha256: str
     entries: Entries
@@ -83,7 +84,7 @@ class Base(Layer):
         header = read_header(data, layout.KIND_BASE)
         self.epoch, self.sha256 = header.epoch, header.sha256
         with checksummed(data, header):
-            self._data = data
+            self.data = data
             self._sections = read_directory(data, header.section_count, layout.BASE_SECTIONS)
             self._strings = self._blob(Section.STRINGS)
             self._texts: dict[tuple[int, int], str] = {}
@@ -104,13 +105,13 @@ class Base(Layer):
 
     def _blob(self, section: Section) -> memoryview:
         entry = self._sections[section]
-        return self._data[entry.offset : entry.offset + entry.length]
+        return self.data[entry.offset : entry.offset + entry.length]
 
     def _rows(self, section: Section) -> Iterator[memoryview]:
         entry: SectionEntry = self._sections[section]
         for place in range(entry.entry_count):
             start = entry.offset + place * entry.entry_size
-            yield self._data[start : start + entry.entry_size]
+            yield self.data[start : start + entry.entry_size]
 
     def _text(self, what: str, offset: int, length: int) -> str:
         known = self._texts.get((offset, length))
@@ -227,7 +228,7 @@ class Overlay(Layer):
                 f"overlay of base {header.base_epoch} ({header.base_sha256[:12]}…), "
                 f"found base {base.epoch} ({base.sha256[:12]}…)"
             )
-        self.epoch, self.sha256 = header.epoch, header.sha256
+        self.data, self.epoch, self.sha256 = data, header.epoch, header.sha256
         with checksummed(data, header):
             sections = read_directory(data, header.section_count, layout.OVERLAY_SECTIONS)
             self.shards = read_shards(data, sections[Section.SHARDS], len(base.cells))

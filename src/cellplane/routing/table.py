@@ -27,10 +27,10 @@ class RoutingTable:
 
     def __init__(self, data: bytes | memoryview | Base, overlay: bytes | memoryview | None = None) -> None:
         base = self.base = data if isinstance(data, Base) else Base(_readonly(data))
-        self._overlay = None if overlay is None else Overlay(_readonly(overlay), base)
-        self.epoch: int = base.epoch if self._overlay is None else self._overlay.epoch
+        self.overlay = None if overlay is None else Overlay(_readonly(overlay), base)
+        self.epoch: int = base.epoch if self.overlay is None else self.overlay.epoch
         self.sha256: str = base.sha256
-        self.overlay_sha256: str | None = None if self._overlay is None else self._overlay.sha256
+        self.overlay_sha256: str | None = None if self.overlay is None else self.overlay.sha256
         self.cells: tuple[CellRow, ...] = base.cells
         self.pools: tuple[str, ...] = base.pools
         self.fleet: str = base.fleet
@@ -61,11 +61,11 @@ class RoutingTable:
     @property
     def layers(self) -> tuple[Layer, ...]:
         """Where a key is looked up, in order."""
-        return (self.base,) if self._overlay is None else (self._overlay, self.base)
+        return (self.base,) if self.overlay is None else (self.overlay, self.base)
 
     def __len__(self) -> int:
         """Tenants that have an entry of their own."""
-        return sum(1 for _ in self.tenants()) if self._overlay is not None else len(self.base.entries)
+        return sum(1 for _ in self.tenants()) if self.overlay is not None else len(self.base.entries)
 
     def slots_of(self, pool: int) -> NDArray[np.uint32] | None:
         """Index of the shard of each of a pool's slots; None where it has no slots."""
@@ -86,27 +86,27 @@ class RoutingTable:
 
     def find_hashed(self, key: bytes, value: int) -> TenantRow | None:
         """The entry of this key, which has this hash, or None."""
-        if self._overlay is not None:
-            found = self._overlay.entries.find(key, value)
+        if self.overlay is not None:
+            found = self.overlay.entries.find(key, value)
             if found is not None:
-                return None if found[2] == layout.GONE else self._overlay.row(key, found)
+                return None if found[2] == layout.GONE else self.overlay.row(key, found)
         found = self.base.entries.find(key, value)
         return None if found is None else self.base.row(key, found)
 
     def keys(self) -> list[bytes]:
         """The keys of all entries, in the order of ``tenants``."""
-        if self._overlay is None:
+        if self.overlay is None:
             return self.base.entries.keys()
         return [row.key for row in self.tenants()]
 
     def tenants(self) -> Iterator[TenantRow]:
         """All entries: those of the overlay, then those of the base that it does not hide."""
         hidden: set[bytes] = set()
-        if self._overlay is not None:
-            for key, *found in self._overlay.entries.rows():
+        if self.overlay is not None:
+            for key, *found in self.overlay.entries.rows():
                 hidden.add(key)
                 if found[2] != layout.GONE:
-                    yield self._overlay.row(key, (found[0], found[1], found[2]))
+                    yield self.overlay.row(key, (found[0], found[1], found[2]))
         for key, shard, pool, state in self.base.entries.rows():
             if key not in hidden:
                 yield self.base.row(key, (shard, pool, state))

@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from cellplane.durable import ASIDE_SUFFIX
 from cellplane.errors import TableError
 from cellplane.faults import FAULT_VARIABLE
-from cellplane.router.tables import TableFolder
+from cellplane.router.engine import TableRejectedError
+from cellplane.router.settings import RouterSettings
+from cellplane.router.tables import StoredTable, TableFolder
 from unit.agent import fake_control
 from unit.agent.fake_control import FakeControl
+from unit.agent.fake_engine import FakeEngine
 from unit.agent.running import overlay_on, running, table_of
 
 OVERLAY_BYTES = 1_000
@@ -32,8 +36,10 @@ def test_a_change_comes_without_its_base(tmp_path: Path, control: FakeControl) -
             assert max(control.sent[1:]) < OVERLAY_BYTES < control.sent[0]
             control.publish(overlay_on(table_of(6), 7))
             await agent.until(lambda: agent.engine.epoch == 7, "an overlay with a base of its own")
+            control.publish(overlay_on(table_of(8), 9))
+            await agent.until(lambda: agent.engine.epoch == 9, "and another")
             await agent.until(lambda: "table-1.cpt" not in agent.stored(), "the old base goes with what stood on it")
-            assert agent.stored() == ["overlay-7-on-6.cpt", "table-6.cpt"]
+            assert agent.stored() == ["overlay-7-on-6.cpt", "overlay-9-on-8.cpt", "table-6.cpt", "table-8.cpt"]
 
     asyncio.run(scenario())
 
@@ -77,6 +83,59 @@ def test_a_damaged_overlay_or_base_gives_way_to_what_is_sound(tmp_path: Path) ->
         found = folder.last_good()
         assert found is not None
         assert found.epoch == left
+
+
+def test_three_changes_later_there_is_still_a_table_on_another_file(tmp_path: Path) -> None:
+    kept = RouterSettings(router_id="r", control_url="http://x", state_dir=tmp_path, port=1).kept_tables
+    folder = TableFolder(tmp_path, kept)
+    for base, epoch in ((1, 2), (1, 3), (4, 5), (4, 6), (4, 7), (4, 8)):
+        data = overlay_on(table_of(base), epoch)
+        folder.mark_live(folder.store(folder.open(data, None), data, None))
+    (tmp_path / "table-4.cpt").write_bytes(b"no table")
+    found = folder.last_good()
+    assert found is not None
+    assert found.epoch == 3
+
+
+def test_files_of_writes_that_were_cut_short_go(tmp_path: Path) -> None:
+    (tmp_path / f".table-9.cpt{ASIDE_SUFFIX}").write_bytes(b"half")
+    TableFolder(tmp_path, 2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_base_that_was_lost_on_the_disk_is_fetched_again(tmp_path: Path, control: FakeControl) -> None:
+    async def scenario() -> None:
+        control.publish(table_of(1))
+        async with running(tmp_path, control.url, engine=OpeningEngine()) as agent:
+            await agent.until(lambda: agent.engine.epoch == 1, "the first table")
+            (agent.tables / "table-1.cpt").unlink()
+            control.publish(overlay_on(table_of(1), 2))
+            await agent.until(lambda: agent.engine.epoch == 2, "the overlay, with its base again")
+            assert agent.stored() == ["overlay-2-on-1.cpt", "table-1.cpt"]
+
+    asyncio.run(scenario())
+
+
+def test_files_that_were_lost_are_written_again_before_the_proxy_is_started_again(tmp_path: Path) -> None:
+    folder = TableFolder(tmp_path, 2)
+    data = overlay_on(table_of(1), 2)
+    stored = folder.store(folder.open(data, None), data, None)
+    for path in tmp_path.glob("*.cpt"):
+        path.unlink()
+    folder.write_again(stored)
+    folder.mark_live(stored)
+    found = folder.last_good()
+    assert found is not None
+    assert found.epoch == 2
+
+
+class OpeningEngine(FakeEngine):
+    """Refuses what it cannot open, as the module does."""
+
+    async def apply(self, stored: StoredTable) -> None:
+        if not stored.path.exists():
+            raise TableRejectedError("no such file")
+        await super().apply(stored)
 
 
 def test_an_overlay_needs_a_base(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """Small changes are published without their base, and say the same as a table that is compiled at once."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -146,6 +148,95 @@ def test_overlays_are_folded_in_the_background(directory: Directory) -> None:
             )
             assert says(running.publisher.require_current().table) == says(whole(directory))
             assert running.sample("cellplane_publish_failures_total") == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_fold_that_ends_while_something_is_published_is_used(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, go_on, folded = threading.Event(), threading.Event(), threading.Event()
+    holding = False
+
+    def hold(*arguments: Any) -> Publication | None:
+        publication = compile_publication(*arguments)
+        if holding:
+            held.set()
+            assert go_on.wait(10)
+        return publication
+
+    def fold(of: Directory) -> CompiledBase | None:
+        # Ends only while a publication is under way.
+        assert held.wait(10)
+        base = compile_base(of)
+        folded.set()
+        return base
+
+    monkeypatch.setattr(module, "compile_publication", hold)
+    monkeypatch.setattr(module, "compile_base", fold)
+
+    async def scenario() -> None:
+        nonlocal holding
+        async with Running(directory, fold_tenants=0) as running:
+            await running.until(lambda: running.epoch() > 0, "the first table")
+            first = running.publisher.require_current()
+            directory.put_tenant(Tenant(TENANTS[0], ("cell-3",)), actor="test")
+            running.publisher.notify()
+            await running.until(lambda: running.epoch() == directory.epoch(), "an overlay, and a fold begins")
+            holding = True
+            directory.put_tenant(Tenant(TENANTS[1], ("cell-3",)), actor="test")
+            running.publisher.notify()
+            await running.until(folded.is_set, "the fold ended")
+            await asyncio.sleep(0.05)
+            holding = False
+            go_on.set()
+            await running.until(lambda: running.publisher.require_current().base is not first.base, "it is used")
+
+    asyncio.run(scenario())
+
+
+def test_many_changes_of_one_tenant_are_folded_too(directory: Directory) -> None:
+    async def scenario() -> None:
+        async with Running(directory, fold_changes=5) as running:
+            await running.until(lambda: running.epoch() > 0, "the first table")
+            first = running.publisher.require_current()
+            for number in range(8):
+                directory.put_tenant(Tenant(TENANTS[0], (CELLS[number % 3],)), actor="test")
+                running.publisher.notify()
+                await asyncio.sleep(0.01)
+            await running.until(lambda: running.publisher.require_current().base is not first.base, "a new base")
+
+    asyncio.run(scenario())
+
+
+def test_a_fold_that_a_change_of_the_fleet_overtook_is_dropped(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    def fold(of: Directory) -> CompiledBase | None:
+        base = compile_base(of)
+        assert go_on.wait(10)
+        return base
+
+    monkeypatch.setattr(module, "compile_base", fold)
+
+    async def scenario() -> None:
+        async with Running(directory, fold_tenants=0) as running:
+            await running.until(lambda: running.epoch() > 0, "the first table")
+            directory.put_tenant(Tenant(TENANTS[0], ("cell-3",)), actor="test")
+            running.publisher.notify()
+            await running.until(lambda: running.epoch() == directory.epoch(), "an overlay, and a fold begins")
+            directory.put_cell(Cell("cell-4", "127.0.0.1", 8004), actor="test")
+            running.publisher.notify()
+            await running.until(lambda: running.epoch() == directory.epoch(), "a new base")
+            newer = running.publisher.require_current().base
+            go_on.set()
+            await asyncio.sleep(0.05)
+            directory.put_tenant(Tenant(TENANTS[1], ("cell-3",)), actor="test")
+            running.publisher.notify()
+            await running.until(lambda: running.epoch() >= directory.epoch(), "a change")
+            assert running.publisher.require_current().base is newer
 
     asyncio.run(scenario())
 

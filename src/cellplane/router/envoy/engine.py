@@ -32,6 +32,7 @@ class EnvoyEngine:
         self._process = EnvoyProcess(settings, self._folder)
         self._admin_client: Admin | None = None
         self._live: StoredTable | None = None
+        self._has_clusters_of_live = False
 
     @property
     def _admin(self) -> Admin:
@@ -71,12 +72,15 @@ class EnvoyEngine:
                 await self._process.stop()
             raise
         self._live = stored
+        self._has_clusters_of_live = True
 
     async def apply(self, stored: StoredTable) -> None:
         """See Engine. Cells come before the routes that name them, and go after."""
         assert self._live is not None
-        same_cells = stored.table.cells == self._live.table.cells
+        same_cells = self._has_clusters_of_live and stored.table.cells == self._live.table.cells
         if not same_cells:
+            # Whatever goes wrong from here on, the next table begins with its clusters.
+            self._has_clusters_of_live = False
             await self._give_clusters(resources.clusters(stored.table, self._settings, leaving=self._live.table))
         before = await self._admin.running()
         log_start = self._log_size()
@@ -90,6 +94,7 @@ class EnvoyEngine:
         self._live = stored
         if not same_cells:
             await self._give_clusters(resources.clusters(stored.table, self._settings))
+            self._has_clusters_of_live = True
 
     def alive(self) -> bool:
         """See Engine."""
