@@ -10,6 +10,9 @@ from cellplane.errors import ControlPlaneError, UnreachableError
 TIMEOUT_SECONDS = 10.0
 """How long the control plane may take to answer, seconds."""
 
+WORK_TIMEOUT_SECONDS = 600.0
+"""How long it may take to do what ``post`` asks for, seconds: an apply of a full manifest takes a minute or more."""
+
 LIVE_TIMEOUT_SECONDS = 10.0
 """How long to wait until all routers run a change, seconds."""
 
@@ -27,9 +30,12 @@ class Client:
 
     def __init__(self, url: str, actor: str) -> None:
         self.url = url
-        self._http = httpx2.Client(
-            base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False, headers={"X-Cellplane-Actor": actor}
-        )
+        try:
+            self._http = httpx2.Client(
+                base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False, headers={"X-Cellplane-Actor": actor}
+            )
+        except httpx2.InvalidURL as error:
+            raise UnreachableError(f"{url!r} is no URL ({error}): name one with --control") from error
 
     def __enter__(self) -> "Client":
         return self
@@ -52,11 +58,17 @@ class Client:
 
     def post(self, path: str, body: Mapping[str, Any], **params: str | int) -> dict[str, Any]:
         """Ask for something to be done; raises as ``get`` does."""
-        return self._ask("POST", path, json=dict(body), params=params)
+        timeout = httpx2.Timeout(TIMEOUT_SECONDS, read=WORK_TIMEOUT_SECONDS)
+        return self._ask("POST", path, json=dict(body), params=params, timeout=timeout)
 
     def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         try:
             response = self._http.request(method, path, **options)
+        except httpx2.ReadTimeout as error:
+            raise ControlPlaneError(
+                f"{self.url} took {method} {path} and has not answered in time: it may still be done, look before you "
+                "ask again"
+            ) from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise UnreachableError(
                 f"no control plane answers at {self.url} ({error}): is it running? "
@@ -67,6 +79,14 @@ class Client:
         except ValueError as error:
             raise ControlPlaneError(f"{self.url}{path} is not a control plane: it answered with no JSON") from error
         if response.is_error or not isinstance(answer, dict):
-            detail = answer.get("detail", answer) if isinstance(answer, dict) else answer
-            raise ControlPlaneError(f"{detail} ({response.status_code})")
+            raise ControlPlaneError(f"{_problem(answer)} ({response.status_code})")
         return answer
+
+
+def _problem(answer: Any) -> str:
+    """What a problem document says: where, what, and for which cells why."""
+    if not isinstance(answer, dict):
+        return str(answer)
+    where = f"{answer['field']}: " if answer.get("field") else ""
+    cells = "".join(f"; {each['cell']}: {each['reason']}" for each in answer.get("cells", ()))
+    return f"{where}{answer.get('detail', answer)}{cells}"

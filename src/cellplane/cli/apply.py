@@ -5,7 +5,6 @@ import sys
 from typing import Any
 
 import click
-from rich.markup import escape
 
 from cellplane.cli.manifests import count, print_problems, read_manifest
 from cellplane.cli.options import control_option, json_option
@@ -150,4 +149,4 @@ def _shown(value: Any) -> str:
     if value is None:
         return "-"
     text = value if isinstance(value, str) else json.dumps(value)
-    return escape(text if len(text) <= _MAX_VALUE_CHARS else f"{text[:_MAX_VALUE_CHARS]}…")
+    return text if len(text) <= _MAX_VALUE_CHARS else f"{text[:_MAX_VALUE_CHARS]}…"

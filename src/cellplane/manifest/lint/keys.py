@@ -163,9 +163,9 @@ RULES = (
     ),
     LintRule(
         "CP105",
-        Severity.WARNING,
-        "A key source that routers do not read yet.",
-        "Name another source behind it.",
+        Severity.ERROR,
+        "A key source that routers do not read yet: the control plane refuses it.",
+        "Take it out until they do.",
         _not_read_yet,
     ),
 )
