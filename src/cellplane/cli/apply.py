@@ -140,9 +140,20 @@ def _print_plan(plan: dict[str, Any]) -> None:
 
 def _rows(change: dict[str, Any]) -> list[tuple[str, ...]]:
     resource = (_SIGNS[change["action"]], f"{change['kind']}/{change['name']}")
-    fields = [(name, _shown(before), _shown(after)) for name, (before, after) in change["fields"].items()]
+    fields = [(name, *_both(before, after)) for name, (before, after) in change["fields"].items()]
     first, *others = fields or [("", "", "")]
     return [(*resource, *first), *(("", "", *field) for field in others)]
+
+
+def _both(before: Any, after: Any) -> tuple[str, str]:
+    """Two values; of two lists that are too long to be shown, what is in one of them alone."""
+    lists = isinstance(before, list) and isinstance(after, list)
+    if lists and max(len(json.dumps(before)), len(json.dumps(after))) > _MAX_VALUE_CHARS:
+        lost = [each for each in before if each not in after]
+        new = [each for each in after if each not in before]
+        if lost or new:
+            return f"without {_shown(lost)}" if lost else "", f"with {_shown(new)}" if new else ""
+    return _shown(before), _shown(after)
 
 
 def _shown(value: Any) -> str:

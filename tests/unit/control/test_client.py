@@ -21,12 +21,12 @@ def test_a_control_plane_that_takes_a_request_and_does_not_answer_may_have_done_
 ) -> None:
     monkeypatch.setattr(module, "WORK_TIMEOUT_SECONDS", 0.2)
     # Connected by the kernel, and read by nobody.
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        with (
-            Client(f"http://127.0.0.1:{server.getsockname()[1]}", "test") as client,
-            pytest.raises(ControlPlaneError, match="it may still be done"),
-        ):
-            client.post("/v1/apply", {"resources": []})
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        Client(f"http://127.0.0.1:{server.getsockname()[1]}", "test") as client,
+        pytest.raises(ControlPlaneError, match="it may still be done"),
+    ):
+        client.post("/v1/apply", {"resources": []})
 
 
 def test_a_refusal_names_the_field_and_the_cells(api: Api) -> None:

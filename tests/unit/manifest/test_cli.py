@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cellplane.cli import manifests
-from cellplane.cli.apply import EXIT_UNCONFIRMED, apply
+from cellplane.cli.apply import EXIT_UNCONFIRMED, _rows, apply
 from cellplane.cli.lint import lint
 from cellplane.errors import CellplaneError, ControlPlaneError, UnreachableError
 from cellplane.manifest.files import read
@@ -270,3 +270,17 @@ def test_no_control_plane_is_said(file: Path) -> None:
 
 def test_apply_without_a_file_is_wrong_usage(control: FakeControl) -> None:
     assert run_apply(control).exit_code == 2
+
+
+def test_of_long_lists_what_differs_is_shown() -> None:
+    cells = [f"cell-{number}" for number in range(1, 20)]
+    change = {
+        "kind": "Pool",
+        "name": "wide",
+        "action": "change",
+        "fields": {"cells": [cells, [*cells[:-1], "cell-99"]], "spread": [["zone"], ["zone", "region"]]},
+    }
+    assert _rows(change) == [
+        ("~", "Pool/wide", "cells", 'without ["cell-19"]', 'with ["cell-99"]'),
+        ("", "", "spread", '["zone"]', '["zone", "region"]'),
+    ]
