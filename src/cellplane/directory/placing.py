@@ -26,9 +26,6 @@ MAX_NAMED_CELLS = 20
 
 Recorder = Callable[[TenantRecord | None, TenantRecord], int]
 
-_PLACES_ANEW = ("jurisdiction", "pool", "shard_size")
-"""What places a tenant anew when it changes, beside its pool. Another load does not: its data is where it is."""
-
 
 class Placing:
     """Places tenants in one transaction.
@@ -132,7 +129,6 @@ class Placing:
             _check_cells(outline, after, is_named=True)
             self._check_neighbours(outline, after)
             return after, "pinned"
-        moves = before is not None and outline.pool_of(before.tenant)[0] != pool_name
         is_left = anew or before is None or "shard" in fields
         pool = None if pool_name is None else outline.pools.get(pool_name)
         # Where K is the tenant's own, the slots of its pool are of no use.
@@ -143,10 +139,13 @@ class Placing:
             if pool is not None and not after.tenant.shard:
                 _check_share(outline, pool, tenant)
             return after, "stays assigned" if after.tenant.shard else "by its slot"
-        has_place = before is not None and bool(before.tenant.shard or before.placed_pool != pool_name)
-        if before is not None and has_place and not is_left and not moves and _is_alike_to_place(before.tenant, tenant):
-            return TenantRecord(tenant, before.placed_pool), "stays assigned"
-        return self._assigned(outline, before, tenant)
+        if before is None or is_left or not _may_stay(outline, before, tenant, pool_name):
+            return self._assigned(outline, before, tenant)
+        after = TenantRecord(tenant, before.placed_pool)
+        if tenant.shard:
+            return after, "stays assigned"
+        _check_share(outline, outline.pools[before.placed_pool or ""], tenant)
+        return after, "by its slot"
 
     def _assigned(self, outline: Outline, before: TenantRecord | None, tenant: Tenant) -> tuple[TenantRecord, str]:
         topology = outline.topology
@@ -312,8 +311,30 @@ def _check_cells(outline: Outline, record: TenantRecord, *, is_named: bool = Fal
             )
 
 
-def _is_alike_to_place(tenant: Tenant, other: Tenant) -> bool:
-    return all(getattr(tenant, name) == getattr(other, name) for name in _PLACES_ANEW)
+def _may_stay(outline: Outline, before: TenantRecord, tenant: Tenant, pool_name: str | None) -> bool:
+    """Whether a tenant that changes may stay where it is, in a pool that could choose. Its data is there, so it leaves
+    only what is no place for it any more: another load, or another way to name the same pool, does not move it.
+
+    Args:
+        before: as it is; its shard is what the tenant has still.
+        tenant: as it is to be.
+        pool_name: the pool that it is to be in.
+    """
+    asks_for_pool = tenant.pool not in {None, before.tenant.pool} or outline.pool_of(before.tenant)[0] != pool_name
+    if asks_for_pool and before.placed_pool != pool_name:
+        return False
+    pool = outline.pools.get(before.placed_pool or "")
+    if pool is None or not (tenant.shard or pool.has_slots):
+        return False
+    size = len(tenant.shard) or pool.size
+    if tenant.shard_size != before.tenant.shard_size and (tenant.shard_size or pool.size) != size:
+        return False
+    # A cell that was removed is refused by name when the transaction finishes.
+    cells = [cell_id for cell_id in tenant.shard or pool.cells if cell_id in outline.cells]
+    found = {outline.cells[cell_id].jurisdiction for cell_id in cells}
+    if tenant.jurisdiction:
+        return found <= {tenant.jurisdiction}
+    return not tenant.shard or len(found) <= 1
 
 
 def _is_alike(before: Outline, after: Outline, pool: Pool) -> bool:
