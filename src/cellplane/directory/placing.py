@@ -42,6 +42,7 @@ class Placing:
         self._book = book
         self._record = record
         self._unhealthy = unhealthy
+        self._named: set[str] = set()
 
     def change(self, outline: Outline, tenant_id: str, fields: Mapping[str, Any], *, anew: bool) -> Placement:
         """Create or change a tenant (``Transaction.change_tenant``)."""
@@ -104,6 +105,18 @@ class Placing:
         for tenant_id in sorted(found):
             self.change(after, tenant_id, {}, anew=True)
 
+    def check_neighbours(self, outline: Outline) -> None:
+        """Check the shards that were asked for against those of all others, as all are after the whole transaction:
+        two tenants may swap their cells. What was written is flushed.
+
+        Raises:
+            ConflictError: one shares more with another than their pools allow.
+        """
+        for tenant_id in sorted(self._named):
+            record = self._book.read(tenant_id)
+            if record is not None and record.tenant.shard:
+                self._check_neighbours(outline, record)
+
     def check_law(self, before: Outline, after: Outline) -> None:
         """Raise ConflictError where a change of cells, pools or rules puts a tenant under a law that is not its own."""
         if before is after:
@@ -127,7 +140,7 @@ class Placing:
         if fields.get("shard"):
             after = TenantRecord(tenant, pool_name)
             _check_cells(outline, after, is_named=True)
-            self._check_neighbours(outline, after)
+            self._named.add(tenant.id)
             return after, "pinned"
         is_left = anew or before is None or "shard" in fields
         pool = None if pool_name is None else outline.pools.get(pool_name)
@@ -171,7 +184,6 @@ class Placing:
         for cells, allowed in ((dedicated, 0), (set(() if pool is None else pool.cells), overlap)):
             if allowed is None or cells.isdisjoint(tenant.shard):
                 continue
-            self._book.flush()
             assignments = schema.assignments
             query = (
                 select(assignments.c.tenant)
@@ -183,8 +195,8 @@ class Placing:
             other = self._connection.execute(query).scalar()
             if other is not None:
                 raise ConflictError(
-                    f"the shard {' + '.join(tenant.shard)} would share more than {allowed} cells with that of "
-                    f"{other!r}, which its pool does not allow: choose other cells"
+                    f"the shard {' + '.join(tenant.shard)} of tenant {tenant.id!r} would share more than {allowed} "
+                    f"cells with that of {other!r}, which its pool does not allow: choose other cells"
                 )
 
     def _tenants_by_rule(self) -> Iterator[list[Any]]:
