@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import event, select
 
 from cellplane.directory import Directory, Entry, schema
+from cellplane.directory.placing import MAX_SEARCHED_AT_ONCE
 from cellplane.errors import ConflictError, NoCellError, ValidationError
 from cellplane.model import (
     Capacity,
@@ -343,6 +344,19 @@ def test_a_pool_that_loses_its_slots_assigns_whom_they_placed(directory: Directo
     directory.put_fleet(Fleet("shop", unknown_tenant=UnknownTenant.REJECT), actor="test")
     directory.put_pool(Pool("default", ("cell-1", "cell-2"), StrategyName.EXPLICIT), actor="test")
     assert sorted(directory.shards_of_pool("default").values()) == [("cell-1",)] * 2 + [("cell-2",)] * 2
+
+
+def test_more_tenants_than_can_be_searched_for_at_once_keep_their_slots(directory: Directory) -> None:
+    cells = [Cell(f"s-{number}", "127.0.0.1", 1) for number in range(60)]
+    slots = Pool("wide", tuple(cell.id for cell in cells), StrategyName.SHUFFLE, shard_size=2)
+    tenants = [Tenant(f"t-{number}", pool="wide") for number in range(MAX_SEARCHED_AT_ONCE + 1)]
+    directory.apply([*cells, slots, *tenants], actor="test")
+    searched = replace(slots, strategy=StrategyName.EXPLICIT)
+    with pytest.raises(ConflictError, match=r"more than 1000 tenants .* in wide: assign them to cells first"):
+        directory.put_pool(searched, actor="test")
+    assert directory.shards_of_pool("wide") == {}
+    directory.put_pool(replace(searched, shard_size=1), actor="test")
+    assert len(directory.shards_of_pool("wide")) == len(tenants), "least loaded cells are not searched for"
 
 
 # Jurisdictions

@@ -21,6 +21,10 @@ CHUNK_ROWS = 10_000
 MAX_ASSIGNED_AT_ONCE = 10_000
 """Most tenants without a slot that one change of pools or rules may leave to be assigned: some seconds of work."""
 
+MAX_SEARCHED_AT_ONCE = 1_000
+"""Most of them in pools whose shards are searched: each costs a look at all that are there (1,500 take 9 s), while no
+other change is written."""
+
 MAX_NAMED_CELLS = 20
 """Most cells that a message lists."""
 
@@ -81,7 +85,8 @@ class Placing:
 
         Raises:
             NoCellError: no cell takes one of them.
-            ConflictError: there are more than MAX_ASSIGNED_AT_ONCE.
+            ConflictError: there are more than MAX_ASSIGNED_AT_ONCE, or more than MAX_SEARCHED_AT_ONCE in pools whose
+                shards may share only so many cells.
         """
         if before is after or not after.is_whole:
             return
@@ -95,9 +100,13 @@ class Placing:
         if not explicit:
             return
         self._book.flush()
-        table = schema.tenants
-        query = select(table.c.id).where(table.c.placed_pool.in_(explicit), table.c.shard == [])
-        found = list(self._connection.execute(query.limit(MAX_ASSIGNED_AT_ONCE + 1)).scalars())
+        searched = [name for name in explicit if after.pools[name].overlap is not None]
+        if len(self._unplaced(searched, MAX_SEARCHED_AT_ONCE)) > MAX_SEARCHED_AT_ONCE:
+            raise ConflictError(
+                f"more than {MAX_SEARCHED_AT_ONCE} tenants without cells of their own would be left to a search for "
+                f"shards that share few enough cells, in {_listed(searched)}: assign them to cells first"
+            )
+        found = self._unplaced(explicit, MAX_ASSIGNED_AT_ONCE)
         if len(found) > MAX_ASSIGNED_AT_ONCE:
             raise ConflictError(
                 f"more than {MAX_ASSIGNED_AT_ONCE} tenants would lose their slots: assign them to cells first"
@@ -198,6 +207,12 @@ class Placing:
                     f"the shard {' + '.join(tenant.shard)} of tenant {tenant.id!r} would share more than {allowed} "
                     f"cells with that of {other!r}, which its pool does not allow: choose other cells"
                 )
+
+    def _unplaced(self, pools: Collection[str], limit: int) -> list[str]:
+        """Ids of the tenants of these pools that have no shard, at most one more than ``limit``."""
+        table = schema.tenants
+        query = select(table.c.id).where(table.c.placed_pool.in_(pools), table.c.shard == [])
+        return list(self._connection.execute(query.limit(limit + 1)).scalars())
 
     def _tenants_by_rule(self) -> Iterator[list[Any]]:
         table, after = schema.tenants, ""
