@@ -143,6 +143,54 @@ def test_a_shard_that_is_kept_stays_and_one_that_is_put_counts(directory: Direct
     assert directory.tenant("acme").tenant.shard == ()
 
 
+@pytest.fixture
+def dedicated(directory: Directory) -> Directory:
+    """With a dedicated pool ``ded`` of d-1 and d-2."""
+    cells = [Cell(name, "127.0.0.1", 1) for name in ("d-1", "d-2")]
+    directory.apply([*cells, Pool("ded", ("d-1", "d-2"), StrategyName.EXPLICIT, dedicated=True)], actor="test")
+    return directory
+
+
+def test_what_a_pool_chooses_is_no_cell_that_another_tenant_names(dedicated: Directory) -> None:
+    dedicated.apply(
+        [Tenant("acme", pool="ded"), Tenant("bolt", ("d-1",), pool="ded")], actor="test", kept_shards={"acme"}
+    )
+    assert dedicated.shards_of_pool("ded") == {"acme": ("d-2",), "bolt": ("d-1",)}
+
+
+def test_tenants_with_dedicated_cells_swap_them(dedicated: Directory) -> None:
+    dedicated.apply([Tenant("acme", ("d-1",), pool="ded"), Tenant("bolt", ("d-2",), pool="ded")], actor="test")
+    dedicated.apply([Tenant("acme", ("d-2",), pool="ded"), Tenant("bolt", ("d-1",), pool="ded")], actor="test")
+    assert dedicated.shards_of_pool("ded") == {"acme": ("d-2",), "bolt": ("d-1",)}
+
+
+def test_a_cell_is_named_by_one_and_left_by_another_in_one_step(dedicated: Directory) -> None:
+    dedicated.apply([Tenant("acme", ("d-1",), pool="ded")], actor="test")
+    dedicated.apply([Tenant("bolt", ("d-1",), pool="ded"), Tenant("acme", pool="ded")], actor="test")
+    assert dedicated.shards_of_pool("ded") == {"acme": ("d-2",), "bolt": ("d-1",)}
+
+
+def test_two_that_name_one_dedicated_cell_are_refused(dedicated: Directory) -> None:
+    before = state(dedicated)
+    with pytest.raises(
+        ConflictError, match="the shard d-1 of tenant 'x' would share more than 0 cells with that of 'y'"
+    ):
+        dedicated.apply([Tenant("y", ("d-1",), pool="ded"), Tenant("x", ("d-1",))], actor="test")
+    assert state(dedicated) == before
+
+
+def test_shards_that_share_too_much_only_on_the_way_are_accepted(directory: Directory) -> None:
+    cells = [Cell(f"s-{number}", "127.0.0.1", 1) for number in range(4)]
+    names = tuple(cell.id for cell in cells)
+    wide = Pool("wide", names, StrategyName.EXPLICIT, shard_size=2, max_overlap=0)
+    one, other = names[:2], names[2:]
+    directory.apply([*cells, wide, Tenant("a", one, pool="wide"), Tenant("b", other, pool="wide")], actor="test")
+    directory.apply([Tenant("a", other, pool="wide"), Tenant("b", one, pool="wide")], actor="test")
+    assert directory.shards_of_pool("wide") == {"a": other, "b": one}
+    with pytest.raises(ConflictError, match="share more than 0 cells"):
+        directory.apply([Tenant("a", (names[0], names[2]), pool="wide")], actor="test")
+
+
 APPLIER = """
 import sys
 from pathlib import Path

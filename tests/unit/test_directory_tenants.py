@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import event, select
 
 from cellplane.directory import Directory, Entry, schema
+from cellplane.directory.placing import MAX_SEARCHED_AT_ONCE
 from cellplane.errors import ConflictError, NoCellError, ValidationError
 from cellplane.model import (
     Capacity,
@@ -205,6 +206,66 @@ def test_an_assignment_stays_until_what_it_follows_from_changes(directory: Direc
     assert change(directory, "a", anew=True) == ()
 
 
+def test_a_tenant_stays_by_its_slot_when_its_pool_comes_to_assign(directory: Directory) -> None:
+    cells = [Cell(f"s-{number}", "127.0.0.1", 1) for number in range(6)]
+    wide = Pool("wide", tuple(cell.id for cell in cells), StrategyName.SHUFFLE, shard_size=2)
+    directory.apply([*cells, wide, Tenant("a", pool="wide")], actor="test")
+    directory.put_pool(replace(wide, max_overlap=1), actor="test")
+    found = directory.change_tenant("a", {"state": TenantState.SUSPENDED}, actor="test")
+    assert (found.record.tenant.shard, found.reason) == ((), "by its slot")
+    assert change(directory, "a", tier="silver", load=Load(1, 5.0), attributes=(("plan", "p"),)) == ()
+    assert change(directory, "a", jurisdiction="none") == (), "its slot leaves it under its law"
+    assert change(directory, "a", shard_size=2) == (), "as many as its slot gives it"
+    assert len(change(directory, "a", shard_size=3)) == 3
+    assert change(directory, "new", pool="wide") != ()
+
+
+@pytest.mark.parametrize("asked", [{"anew": True}, {"shard": ()}, {"pool": "big"}])
+def test_a_tenant_leaves_its_slot_where_that_is_asked_for(directory: Directory, asked: dict[str, Any]) -> None:
+    directory.put_pool(Pool("default", ("cell-1", "cell-2"), StrategyName.SHUFFLE), actor="test")
+    assert change(directory, "a") == ()
+    pool = Pool("default", ("cell-1", "cell-2"), StrategyName.SHUFFLE, max_overlap=1)
+    directory.put_pool(pool, actor="test")
+    assert change(directory, "a", **asked) != ()
+
+
+def test_a_slot_that_leads_to_a_foreign_law_is_left_for_cells_under_ones_own(directory: Directory) -> None:
+    cells = ("cell-4", "cell-5")
+    directory.put_pool(Pool("mixed", cells, StrategyName.SHUFFLE, shard_size=1), actor="test")
+    assert change(directory, "a", pool="mixed") == ()
+    directory.put_pool(Pool("mixed", cells, StrategyName.SHUFFLE, shard_size=1, max_overlap=0), actor="test")
+    assert change(directory, "a", jurisdiction="eu") == ("cell-5",)
+
+
+def test_a_pin_stays_that_what_is_asked_for_allows(directory: Directory) -> None:
+    cells = [Cell(f"eu-{number}", "127.0.0.1", 1, jurisdiction="eu") for number in (1, 2, 3)]
+    names = ("cell-3", *(cell.id for cell in cells))
+    directory.apply([*cells, Pool("mixed", names, StrategyName.EXPLICIT)], actor="test")
+    assert change(directory, "a", pool="mixed", shard=("eu-3",)) == ("eu-3",)
+    assert change(directory, "a", jurisdiction="eu") == ("eu-3",)
+    assert change(directory, "a", shard_size=1) == ("eu-3",)
+    assert change(directory, "a", jurisdiction="") == ("eu-3",)
+    assert change(directory, "a", jurisdiction="none") == ("cell-3",), "its cell was under a foreign law"
+    assert len(change(directory, "a", jurisdiction="eu", shard_size=2)) == 2
+    assert change(directory, "b", pool="mixed", shard=("eu-3", "eu-2")) == ("eu-3", "eu-2")
+    assert change(directory, "b", jurisdiction="eu") == ("eu-3", "eu-2"), "pinned to more cells than its pool gives"
+    assert change(directory, "b", shard_size=2) == ("eu-3", "eu-2")
+
+
+def test_to_name_the_pool_that_a_tenant_is_in_does_not_move_it(directory: Directory) -> None:
+    own = Pool("big", ("cell-3",), StrategyName.EXPLICIT, dedicated=True, overflow="spare")
+    directory.apply([own, Pool("spare", ("cell-4", "cell-2"), StrategyName.EXPLICIT)], actor="test")
+    change(directory, "a", tier="gold")
+    change(directory, "b", tier="gold")
+    assert placed(directory, "b") == ("spare", ("cell-2",))
+    change(directory, "c", shard=("cell-2",))
+    change(directory, "b", pool="spare")
+    assert placed(directory, "b") == ("spare", ("cell-2",)), "though the other cell is emptier"
+    directory.delete_tenant("a", actor="test")
+    change(directory, "b", pool="big")
+    assert placed(directory, "b") == ("big", ("cell-3",)), "named, and not where it was"
+
+
 def test_a_tenant_that_is_placed_again_does_not_count_against_itself(directory: Directory) -> None:
     directory.put_cell(Cell("cell-3", "127.0.0.1", 1, capacity=Capacity(rps=100)), actor="test")
     directory.put_cell(Cell("cell-4", "127.0.0.1", 1, status=CellStatus.LOCKED), actor="test")
@@ -283,6 +344,19 @@ def test_a_pool_that_loses_its_slots_assigns_whom_they_placed(directory: Directo
     directory.put_fleet(Fleet("shop", unknown_tenant=UnknownTenant.REJECT), actor="test")
     directory.put_pool(Pool("default", ("cell-1", "cell-2"), StrategyName.EXPLICIT), actor="test")
     assert sorted(directory.shards_of_pool("default").values()) == [("cell-1",)] * 2 + [("cell-2",)] * 2
+
+
+def test_more_tenants_than_can_be_searched_for_at_once_keep_their_slots(directory: Directory) -> None:
+    cells = [Cell(f"s-{number}", "127.0.0.1", 1) for number in range(60)]
+    slots = Pool("wide", tuple(cell.id for cell in cells), StrategyName.SHUFFLE, shard_size=2)
+    tenants = [Tenant(f"t-{number}", pool="wide") for number in range(MAX_SEARCHED_AT_ONCE + 1)]
+    directory.apply([*cells, slots, *tenants], actor="test")
+    searched = replace(slots, strategy=StrategyName.EXPLICIT)
+    with pytest.raises(ConflictError, match=r"more than 1000 tenants .* in wide: assign them to cells first"):
+        directory.put_pool(searched, actor="test")
+    assert directory.shards_of_pool("wide") == {}
+    directory.put_pool(replace(searched, shard_size=1), actor="test")
+    assert len(directory.shards_of_pool("wide")) == len(tenants), "least loaded cells are not searched for"
 
 
 # Jurisdictions

@@ -21,13 +21,14 @@ CHUNK_ROWS = 10_000
 MAX_ASSIGNED_AT_ONCE = 10_000
 """Most tenants without a slot that one change of pools or rules may leave to be assigned: some seconds of work."""
 
+MAX_SEARCHED_AT_ONCE = 1_000
+"""Most of them in pools whose shards are searched: each costs a look at all that are there (1,500 take 9 s), while no
+other change is written."""
+
 MAX_NAMED_CELLS = 20
 """Most cells that a message lists."""
 
 Recorder = Callable[[TenantRecord | None, TenantRecord], int]
-
-_PLACES_ANEW = ("jurisdiction", "pool", "shard_size")
-"""What places a tenant anew when it changes, beside its pool. Another load does not: its data is where it is."""
 
 
 class Placing:
@@ -45,6 +46,7 @@ class Placing:
         self._book = book
         self._record = record
         self._unhealthy = unhealthy
+        self._named: set[str] = set()
 
     def change(self, outline: Outline, tenant_id: str, fields: Mapping[str, Any], *, anew: bool) -> Placement:
         """Create or change a tenant (``Transaction.change_tenant``)."""
@@ -83,7 +85,8 @@ class Placing:
 
         Raises:
             NoCellError: no cell takes one of them.
-            ConflictError: there are more than MAX_ASSIGNED_AT_ONCE.
+            ConflictError: there are more than MAX_ASSIGNED_AT_ONCE, or more than MAX_SEARCHED_AT_ONCE in pools whose
+                shards may share only so many cells.
         """
         if before is after or not after.is_whole:
             return
@@ -97,15 +100,31 @@ class Placing:
         if not explicit:
             return
         self._book.flush()
-        table = schema.tenants
-        query = select(table.c.id).where(table.c.placed_pool.in_(explicit), table.c.shard == [])
-        found = list(self._connection.execute(query.limit(MAX_ASSIGNED_AT_ONCE + 1)).scalars())
+        searched = [name for name in explicit if after.pools[name].overlap is not None]
+        if len(self._unplaced(searched, MAX_SEARCHED_AT_ONCE)) > MAX_SEARCHED_AT_ONCE:
+            raise ConflictError(
+                f"more than {MAX_SEARCHED_AT_ONCE} tenants without cells of their own would be left to a search for "
+                f"shards that share few enough cells, in {_listed(searched)}: assign them to cells first"
+            )
+        found = self._unplaced(explicit, MAX_ASSIGNED_AT_ONCE)
         if len(found) > MAX_ASSIGNED_AT_ONCE:
             raise ConflictError(
                 f"more than {MAX_ASSIGNED_AT_ONCE} tenants would lose their slots: assign them to cells first"
             )
         for tenant_id in sorted(found):
             self.change(after, tenant_id, {}, anew=True)
+
+    def check_neighbours(self, outline: Outline) -> None:
+        """Check the shards that were asked for against those of all others, as all are after the whole transaction:
+        two tenants may swap their cells. What was written is flushed.
+
+        Raises:
+            ConflictError: one shares more with another than their pools allow.
+        """
+        for tenant_id in sorted(self._named):
+            record = self._book.read(tenant_id)
+            if record is not None and record.tenant.shard:
+                self._check_neighbours(outline, record)
 
     def check_law(self, before: Outline, after: Outline) -> None:
         """Raise ConflictError where a change of cells, pools or rules puts a tenant under a law that is not its own."""
@@ -130,9 +149,8 @@ class Placing:
         if fields.get("shard"):
             after = TenantRecord(tenant, pool_name)
             _check_cells(outline, after, is_named=True)
-            self._check_neighbours(outline, after)
+            self._named.add(tenant.id)
             return after, "pinned"
-        moves = before is not None and outline.pool_of(before.tenant)[0] != pool_name
         is_left = anew or before is None or "shard" in fields
         pool = None if pool_name is None else outline.pools.get(pool_name)
         # Where K is the tenant's own, the slots of its pool are of no use.
@@ -143,10 +161,13 @@ class Placing:
             if pool is not None and not after.tenant.shard:
                 _check_share(outline, pool, tenant)
             return after, "stays assigned" if after.tenant.shard else "by its slot"
-        has_place = before is not None and bool(before.tenant.shard or before.placed_pool != pool_name)
-        if before is not None and has_place and not is_left and not moves and _is_alike_to_place(before.tenant, tenant):
-            return TenantRecord(tenant, before.placed_pool), "stays assigned"
-        return self._assigned(outline, before, tenant)
+        if before is None or is_left or not _may_stay(outline, before, tenant, pool_name):
+            return self._assigned(outline, before, tenant)
+        after = TenantRecord(tenant, before.placed_pool)
+        if tenant.shard:
+            return after, "stays assigned"
+        _check_share(outline, outline.pools[before.placed_pool or ""], tenant)
+        return after, "by its slot"
 
     def _assigned(self, outline: Outline, before: TenantRecord | None, tenant: Tenant) -> tuple[TenantRecord, str]:
         topology = outline.topology
@@ -172,7 +193,6 @@ class Placing:
         for cells, allowed in ((dedicated, 0), (set(() if pool is None else pool.cells), overlap)):
             if allowed is None or cells.isdisjoint(tenant.shard):
                 continue
-            self._book.flush()
             assignments = schema.assignments
             query = (
                 select(assignments.c.tenant)
@@ -184,9 +204,15 @@ class Placing:
             other = self._connection.execute(query).scalar()
             if other is not None:
                 raise ConflictError(
-                    f"the shard {' + '.join(tenant.shard)} would share more than {allowed} cells with that of "
-                    f"{other!r}, which its pool does not allow: choose other cells"
+                    f"the shard {' + '.join(tenant.shard)} of tenant {tenant.id!r} would share more than {allowed} "
+                    f"cells with that of {other!r}, which its pool does not allow: choose other cells"
                 )
+
+    def _unplaced(self, pools: Collection[str], limit: int) -> list[str]:
+        """Ids of the tenants of these pools that have no shard, at most one more than ``limit``."""
+        table = schema.tenants
+        query = select(table.c.id).where(table.c.placed_pool.in_(pools), table.c.shard == [])
+        return list(self._connection.execute(query.limit(limit + 1)).scalars())
 
     def _tenants_by_rule(self) -> Iterator[list[Any]]:
         table, after = schema.tenants, ""
@@ -312,8 +338,30 @@ def _check_cells(outline: Outline, record: TenantRecord, *, is_named: bool = Fal
             )
 
 
-def _is_alike_to_place(tenant: Tenant, other: Tenant) -> bool:
-    return all(getattr(tenant, name) == getattr(other, name) for name in _PLACES_ANEW)
+def _may_stay(outline: Outline, before: TenantRecord, tenant: Tenant, pool_name: str | None) -> bool:
+    """Whether a tenant that changes may stay where it is, in a pool that could choose. Its data is there, so it leaves
+    only what is no place for it any more: another load, or another way to name the same pool, does not move it.
+
+    Args:
+        before: as it is; its shard is what the tenant has still.
+        tenant: as it is to be.
+        pool_name: the pool that it is to be in.
+    """
+    asks_for_pool = tenant.pool not in {None, before.tenant.pool} or outline.pool_of(before.tenant)[0] != pool_name
+    if asks_for_pool and before.placed_pool != pool_name:
+        return False
+    pool = outline.pools.get(before.placed_pool or "")
+    if pool is None or not (tenant.shard or pool.has_slots):
+        return False
+    size = len(tenant.shard) or pool.size
+    if tenant.shard_size != before.tenant.shard_size and (tenant.shard_size or pool.size) != size:
+        return False
+    # A cell that was removed is refused by name when the transaction finishes.
+    cells = [cell_id for cell_id in tenant.shard or pool.cells if cell_id in outline.cells]
+    found = {outline.cells[cell_id].jurisdiction for cell_id in cells}
+    if tenant.jurisdiction:
+        return found <= {tenant.jurisdiction}
+    return not tenant.shard or len(found) <= 1
 
 
 def _is_alike(before: Outline, after: Outline, pool: Pool) -> bool:

@@ -180,7 +180,6 @@ class Transaction:
         Raises:
             ValidationError: with the path of the first field that breaks a rule.
             NoCellError: its pool assigns tenants, and no cell takes it.
-            ConflictError: the shard shares too many cells with another tenant's.
         """
         return self._placing.change(self._outline, tenant_id, fields, anew=anew)
 
@@ -210,16 +209,24 @@ class Transaction:
         Raises:
             ValidationError: with the path of the first field that breaks a rule.
             NoCellError: a tenant lost its slot, and no cell takes it.
-            ConflictError: something still names what was removed, or a tenant would be under a foreign law.
+            ConflictError: something still names what was removed, a tenant would be under a foreign law, or a shard
+                that was asked for shares too many cells with another tenant's.
         """
         self.settle()
         self._placing.assign_the_unplaced(self._began_with, self._outline)
         self._book.flush()
         self._check_tenants_of_deleted()
+        self._placing.check_neighbours(self._outline)
         self._placing.check_law(self._began_with, self._outline)
         self._flush_log()
 
     def _put_tenants(self, tenants: Sequence[Tenant], kept_shards: Collection[str]) -> None:
+        """Put tenants, those that name their cells first: what a pool chooses for another must not be one of these."""
+        named: list[Tenant] = []
+        left: list[Tenant] = []
+        for tenant in tenants:
+            (named if tenant.shard and tenant.id not in kept_shards else left).append(tenant)
+        tenants = named + left
         for start in range(0, len(tenants), NAMED_ROWS):
             part = tenants[start : start + NAMED_ROWS]
             self._book.fetch([tenant.id for tenant in part])
