@@ -52,6 +52,34 @@ def test_a_dry_run_tells_changes_and_moves_and_changes_nothing(shop: Api) -> Non
     assert (again["epoch"], again["changes"], again["moves"]["tenants"]) == (before + 2, [], 0)
 
 
+@pytest.mark.parametrize("fleet", [{}, {"rules": [{"name": "gold", "pool": "big", "tiers": ["gold"]}]}])
+@pytest.mark.parametrize("tenants", [(), ("acme",)])
+def test_a_fleet_that_is_put_before_its_pools_becomes_whole_and_is_published(
+    api: Api, fleet: dict[str, Any], tenants: tuple[str, ...]
+) -> None:
+    api.put_epoch("/v1/fleet", {"name": "shop", **fleet})
+    epoch = api.put_epoch("/v1/cells/cell-3", CELL)
+    for tenant in tenants:
+        epoch = api.put_epoch(f"/v1/tenants/{tenant}", {"tier": "gold"})
+    pools: list[Named] = [("Pool", name, {"cells": ["cell-3"]}) for name in ("big", "default")]
+    for dry_run in (True, False):
+        response = api.apply(*pools, dry_run=dry_run)
+        assert told(response) == [("Pool", "big", "create"), ("Pool", "default", "create")]
+        assert response.json()["moves"]["tenants_total"] == 0, "before a fleet is whole, its tenants are nowhere"
+    assert response.json()["epoch"] == epoch + 2
+    assert api.published(epoch + 2).pools == ("big", "default")
+
+
+def test_what_cannot_be_reported_is_not_done(shop: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("default")
+
+    monkeypatch.setattr("cellplane.control.applying.count_moves", fail)
+    assert shop.apply(("Cell", "cell-3", CELL)).status_code == 500
+    assert shop.get("/healthz").json()["epoch"] == 4
+    assert len(shop.get("/v1/cells").json()["items"]) == 2
+
+
 def test_another_epoch_than_the_base_is_refused(shop: Api) -> None:
     shop.put_epoch("/v1/tenants/acme", {})
     for dry_run in (True, False):
