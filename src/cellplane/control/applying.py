@@ -70,7 +70,14 @@ class _Placements:
     def without(self, tenant_ids: Collection[str]) -> "_Placements":
         if not tenant_ids:
             return self
-        kept = [place for place, tenant_id in enumerate(self.ids) if tenant_id not in tenant_ids]
+        return self._at([place for place, tenant_id in enumerate(self.ids) if tenant_id not in tenant_ids])
+
+    def only(self, tenant_ids: Collection[str]) -> "_Placements":
+        if not tenant_ids:
+            return _Placements([], [], [])
+        return self._at([place for place, tenant_id in enumerate(self.ids) if tenant_id in tenant_ids])
+
+    def _at(self, kept: Sequence[int]) -> "_Placements":
         return _Placements(
             [self.ids[place] for place in kept],
             [self.pools[place] for place in kept],
@@ -158,9 +165,16 @@ class _Plan:
         # Before a fleet is whole, its tenants are nowhere.
         if self.before is not None and self.was_whole:
             one = self.placements.without(old.keys() - new.keys())
-            other = placements.without(new.keys() - old.keys())
+            created = new.keys() - old.keys()
+            other = placements.without(created)
             assert one.ids == other.ids, "the log names every tenant that came or went"
-            moved = count_moves(self.before, one.in_topology(self.before), after, other.in_topology(after))
+            moved = count_moves(
+                self.before,
+                one.in_topology(self.before),
+                after,
+                other.in_topology(after),
+                placements.only(created).in_topology(after),
+            )
         return {
             "changes": [change.as_json() for change in listed],
             "moves": moved.as_json(ApplySettings().max_rows),

@@ -1,10 +1,14 @@
 """POST /v1/apply: what manifests say becomes so, all of it or nothing, and what that would change is told before."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from click.testing import CliRunner
 
+from cellplane.cli.apply import EXIT_UNCONFIRMED, apply
 from unit.control.serving import Api, assert_problem
 
 CELL = {"address": "127.0.0.1", "port": 8003}
@@ -62,11 +66,11 @@ def test_a_fleet_that_is_put_before_its_pools_becomes_whole_and_is_published(
     for tenant in tenants:
         epoch = api.put_epoch(f"/v1/tenants/{tenant}", {"tier": "gold"})
     pools: list[Named] = [("Pool", name, {"cells": ["cell-3"]}) for name in ("big", "default")]
-    for dry_run in (True, False):
-        response = api.apply(*pools, dry_run=dry_run)
-        assert told(response) == [("Pool", "big", "create"), ("Pool", "default", "create")]
+    plan, done = (api.apply(*pools, dry_run=dry_run) for dry_run in (True, False))
+    assert told(plan) == told(done) == [("Pool", "big", "create"), ("Pool", "default", "create")]
+    for response in (plan, done):
         assert response.json()["moves"]["tenants_total"] == 0, "before a fleet is whole, its tenants are nowhere"
-    assert response.json()["epoch"] == epoch + 2
+    assert done.json()["epoch"] == epoch + 2
     assert api.published(epoch + 2).pools == ("big", "default")
 
 
@@ -174,6 +178,39 @@ def test_tenants_that_lose_their_slots_are_told_with_where_they_go(shop: Api) ->
     }
     assert plan["moves"]["tenants"] == 1
     assert plan["moves"]["by_pool"] == [{"pool": "big", "tenants": 1, "tenants_total": 1, "slots": 0}]
+
+
+ASKING: list[list[Named]] = [
+    [("Fleet", "shop", {"unknownTenant": "reject"})],
+    [("Fleet", "shop", {"unknownTenant": "default-cell", "defaultCell": "cell-1"})],
+    [("Tenant", f"t-{number}", {"cells": ["cell-1"]}) for number in range(20)],
+]
+
+
+@pytest.mark.parametrize("resources", ASKING)
+def test_moving_those_that_nobody_listed_has_to_be_confirmed(shop: Api, resources: list[Named], tmp_path: Path) -> None:
+    file = tmp_path / "fleet.json"
+    head = {"apiVersion": "cellplane.dev/v1alpha1"}
+    documents = [{**head, "kind": kind, "metadata": {"name": name}, "spec": spec} for kind, name, spec in resources]
+    file.write_text("".join(f"---\n{json.dumps(document)}\n" for document in documents))
+    words = ["--control", f"http://127.0.0.1:{shop.port}", "-f", str(file)]
+    refused = CliRunner().invoke(apply, words)
+    assert refused.exit_code == EXIT_UNCONFIRMED, refused.output
+    assert "% of tenants would change their cell" in refused.stderr
+    assert shop.get("/healthz").json()["epoch"] == 4
+    assert CliRunner().invoke(apply, [*words, "--yes"]).exit_code == 0
+    assert shop.get("/healthz").json()["epoch"] == 4 + len(resources)
+
+
+def test_newly_listed_tenants_come_from_the_cells_that_served_their_keys(shop: Api) -> None:
+    resources: list[Named] = [("Tenant", f"t-{number}", {"cells": ["cell-1"]}) for number in range(20)]
+    shop.put_epoch("/v1/tenants/known", {"cell": "cell-1"})
+    served = [shop.get("/v1/route", tenant=name).json()["cell"] for _, name, _ in resources]
+    plan = shop.apply(*resources, dry_run=True).json()["moves"]
+    moved = served.count("cell-2")
+    assert 0 < moved < 20
+    assert (plan["tenants"], plan["tenants_total"]) == (moved, 21)
+    assert plan["by_cell"] == [{"from": "cell-2", "to": "cell-1", "tenants": moved, "slots": 0}]
 
 
 @pytest.mark.parametrize(
