@@ -9,9 +9,10 @@ import pytest
 
 from cellplane.errors import ValidationError
 from cellplane.manifest.membership import pool_names
-from cellplane.manifest.moves import Flow, count_moves, known_tenants, moves
+from cellplane.manifest.moves import Flow, Moves, count_moves, known_tenants, moves
 from cellplane.model import (
     Cell,
+    CellStatus,
     Dimension,
     Fleet,
     MissingKey,
@@ -226,9 +227,13 @@ def test_pools_that_come_or_go_have_no_slots_to_move() -> None:
     assert moves(replace(NOW, pools=(*NOW.pools, gold)), NOW).slots == 0
 
 
-def test_the_status_of_a_cell_moves_nobody() -> None:
-    drained = replace(NOW, cells=tuple(replace(cell, address="other") for cell in SIX))
-    assert moves(NOW, drained).tenants == 0
+@pytest.mark.parametrize("status", list(CellStatus))
+def test_the_status_of_a_cell_moves_nobody(status: CellStatus) -> None:
+    first, *others = SIX
+    here = replace(NOW, tenants=(*TENANTS, Tenant("pinned", (first.id,))))
+    changed = replace(here, cells=(replace(first, status=status), *others))
+    assert moves(here, changed) == replace(Moves(), tenants_total=501)
+    assert moves(changed, here) == replace(Moves(), tenants_total=501)
 
 
 def test_arrays_can_be_given() -> None:
