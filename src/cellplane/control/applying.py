@@ -128,7 +128,13 @@ class _Plan:
         current = None if before is None else _with_tenants(before, tenants)
         after = wanted(current, resources, prune=spec.prune)
         puts, deletions = _differences(current, after)
-        says_shard = {each.name for each in resources if each.kind is Kind.TENANT and "shard" in each.named}
+        shards = {tenant.id: tenant.shard for tenant in after.tenants}
+        says_shard = {
+            each.name
+            for each in resources
+            # Where it is to have no cells and has some, they are its pool's choice (``wanted``).
+            if isinstance(each.value, Tenant) and "shard" in each.named and each.value.shard == shards[each.name]
+        }
         return cls(epoch, before, was_whole, placements, puts, frozenset(named) - says_shard, deletions)
 
     def carry_out(

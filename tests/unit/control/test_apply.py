@@ -180,6 +180,26 @@ def test_tenants_that_lose_their_slots_are_told_with_where_they_go(shop: Api) ->
     assert plan["moves"]["by_pool"] == [{"pool": "big", "tenants": 1, "tenants_total": 1, "slots": 0}]
 
 
+def test_a_file_that_names_no_cells_converges_where_the_pool_assigns(shop: Api) -> None:
+    resources: list[Named] = [
+        ("Cell", "cell-3", CELL),
+        ("Cell", "cell-4", {**CELL, "port": 8004}),
+        ("Pool", "big", {"cells": ["cell-3", "cell-4"], "strategy": "explicit"}),
+        ("Tenant", "a", {"cells": [], "pool": "big"}),
+        ("Tenant", "b", {"cells": [], "pool": "big"}),
+    ]
+    shop.apply(*resources)
+    cells = [shop.get(f"/v1/tenants/{name}").json()["cells"] for name in "ab"]
+    assert sorted(cells) == [["cell-3"], ["cell-4"]]
+    assert told(shop.apply(*resources)) == []
+    changed: Named = ("Tenant", "a", {"cells": [], "pool": "big", "tier": "gold"})
+    assert shop.apply(changed).json()["changes"][0]["fields"] == {"tier": [None, "gold"]}
+    assert [shop.get(f"/v1/tenants/{name}").json()["cells"] for name in "ab"] == cells
+    elsewhere: Named = ("Tenant", "a", {"cells": [], "tier": "gold"})
+    assert shop.apply(elsewhere).json()["changes"][0]["fields"] == {"cells": [cells[0], []], "pool": ["big", None]}
+    assert told(shop.apply(elsewhere)) == []
+
+
 ASKING: list[list[Named]] = [
     [("Fleet", "shop", {"unknownTenant": "reject"})],
     [("Fleet", "shop", {"unknownTenant": "default-cell", "defaultCell": "cell-1"})],
