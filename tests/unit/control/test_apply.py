@@ -191,6 +191,9 @@ def test_a_file_that_names_no_cells_converges_where_the_pool_assigns(shop: Api) 
     shop.apply(*resources)
     cells = [shop.get(f"/v1/tenants/{name}").json()["cells"] for name in "ab"]
     assert sorted(cells) == [["cell-3"], ["cell-4"]]
+    # With b beside a, the pool would choose the other cell for either, if it were asked anew.
+    shop.put_epoch("/v1/tenants/b", {"pool": "big", "cells": cells[0]})
+    cells[1] = cells[0]
     assert told(shop.apply(*resources)) == []
     changed: Named = ("Tenant", "a", {"cells": [], "pool": "big", "tier": "gold"})
     assert shop.apply(changed).json()["changes"][0]["fields"] == {"tier": [None, "gold"]}
