@@ -4,14 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import create_engine
 
-from cellplane.directory import Directory, Snapshot
+from cellplane.directory import Change, Directory, Snapshot
 from cellplane.directory.schema import SCHEMA_VERSION
 from cellplane.errors import CellplaneError, ConflictError, DirectoryError, NoCellError, NotFoundError, ValidationError
 from cellplane.model import Cell, CellStatus, Fleet, KeySource, KeySourceKind, Pool, Rule, StrategyName, Tenant
@@ -114,10 +114,10 @@ def test_one_that_cannot_be_refuses_all(
 
 def test_a_dry_run_says_all_and_changes_nothing(directory: Directory) -> None:
     before = state(directory)
-    seen: list[int] = []
+    seen: list[tuple[int, list[str]]] = []
 
-    def look(snapshot: Snapshot) -> None:
-        seen.append(len(list(snapshot.all_tenants())))
+    def look(snapshot: Snapshot, changes: Sequence[Change]) -> None:
+        seen.append((len(list(snapshot.all_tenants())), [change.id for change in changes]))
 
     applied = directory.apply([Tenant("t"), Tenant("u")], [("tenant", "acme")], actor="test", dry_run=True, look=look)
     assert [(change.id, change.action) for change in applied.changes] == [
@@ -125,9 +125,20 @@ def test_a_dry_run_says_all_and_changes_nothing(directory: Directory) -> None:
         ("t", "put"),
         ("u", "put"),
     ]
-    assert seen == [2]
+    assert seen == [(2, ["acme", "t", "u"])]
     assert state(directory) == before
     assert directory.put_tenant(Tenant("t"), actor="test") == 6
+
+
+def test_nothing_is_done_where_the_look_at_it_fails(directory: Directory) -> None:
+    before = state(directory)
+
+    def look(snapshot: Snapshot, changes: Sequence[Change]) -> None:
+        raise KeyError(f"{snapshot.epoch()} {len(changes)}")
+
+    with pytest.raises(KeyError, match="6 1"):
+        directory.apply([Tenant("t")], actor="test", look=look)
+    assert state(directory) == before
 
 
 def test_another_epoch_than_the_base_is_refused(directory: Directory) -> None:

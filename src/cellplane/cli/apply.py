@@ -127,6 +127,8 @@ def _print_plan(plan: dict[str, Any]) -> None:
         f"\n{moves['tenants']:,} of {moves['tenants_total']:,} known tenants and {moves['slots']:,} slots "
         "would have another preferred cell"
     )
+    if unknown := moves.get("unknown_share"):
+        click.echo(f"tenants that nobody lists: {unknown * 100:.1f} % would be served by another cell, or by none")
     if moves["by_cell"]:
         print_table(
             ("FROM", "TO", "TENANTS", "SLOTS"),

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from cellplane.control.apply_schemas import ApplySpec
-from cellplane.directory import Applied, Directory, Snapshot
+from cellplane.directory import Directory, Snapshot
+from cellplane.directory.records import Change as LoggedChange
 from cellplane.directory.rows import tenant_of
 from cellplane.errors import ConflictError, ValidationError
 from cellplane.manifest.changes import Action, changes, wanted
@@ -69,7 +70,14 @@ class _Placements:
     def without(self, tenant_ids: Collection[str]) -> "_Placements":
         if not tenant_ids:
             return self
-        kept = [place for place, tenant_id in enumerate(self.ids) if tenant_id not in tenant_ids]
+        return self._at([place for place, tenant_id in enumerate(self.ids) if tenant_id not in tenant_ids])
+
+    def only(self, tenant_ids: Collection[str]) -> "_Placements":
+        if not tenant_ids:
+            return _Placements([], [], [])
+        return self._at([place for place, tenant_id in enumerate(self.ids) if tenant_id in tenant_ids])
+
+    def _at(self, kept: Sequence[int]) -> "_Placements":
         return _Placements(
             [self.ids[place] for place in kept],
             [self.pools[place] for place in kept],
@@ -97,6 +105,7 @@ class _Plan:
 
     epoch: int
     before: Topology | None
+    was_whole: bool
     placements: _Placements
     puts: list[Any]
     kept_shards: frozenset[str]
@@ -112,25 +121,32 @@ class _Plan:
                     f"the directory is at epoch {epoch}, not {spec.base_epoch}: look at the changes since, and apply "
                     "again"
                 )
-            before = snapshot.topology
+            before, was_whole = snapshot.topology, snapshot.outline.is_whole
             known = snapshot.all_tenants() if spec.prune and named else snapshot.named_tenants(named).values()
             tenants = tuple(record.tenant for record in known)
             placements = _Placements.of(snapshot)
         current = None if before is None else _with_tenants(before, tenants)
         after = wanted(current, resources, prune=spec.prune)
         puts, deletions = _differences(current, after)
-        says_shard = {each.name for each in resources if each.kind is Kind.TENANT and "shard" in each.named}
-        return cls(epoch, before, placements, puts, frozenset(named) - says_shard, deletions)
+        shards = {tenant.id: tenant.shard for tenant in after.tenants}
+        says_shard = {
+            each.name
+            for each in resources
+            # Where it is to have no cells and has some, they are its pool's choice (``wanted``).
+            if isinstance(each.value, Tenant) and "shard" in each.named and each.value.shard == shards[each.name]
+        }
+        return cls(epoch, before, was_whole, placements, puts, frozenset(named) - says_shard, deletions)
 
     def carry_out(
         self, directory: Directory, *, actor: str, dry_run: bool, unhealthy: Collection[str]
     ) -> dict[str, Any]:
-        became: list[tuple[Topology, _Placements]] = []
+        report = {"changes": [], "moves": Moves().as_json(0)}
 
-        def look(snapshot: Snapshot) -> None:
+        def look(snapshot: Snapshot, logged: Sequence[LoggedChange]) -> None:
+            # Before the commit: what cannot be reported is not done.
             assert snapshot.topology is not None, "what is wanted has a fleet"
             snapshot.topology.validate()
-            became.append((snapshot.topology, _Placements.of(snapshot)))
+            report.update(self._report(logged, snapshot.topology, _Placements.of(snapshot)))
 
         try:
             applied = directory.apply(
@@ -145,22 +161,26 @@ class _Plan:
             )
         except ValidationError as error:
             raise ValidationError(self._path(error.field), error.message) from error
-        found = {"epoch": self.epoch if dry_run else applied.epoch}
-        if not became:
-            return {**found, "changes": [], "moves": Moves().as_json(0)}
-        return {**found, **self._report(applied, *became[0])}
+        return {"epoch": self.epoch if dry_run else applied.epoch, **report}
 
-    def _report(self, applied: Applied, after: Topology, placements: _Placements) -> dict[str, Any]:
-        old, new = _tenants_of(applied)
+    def _report(self, logged: Sequence[LoggedChange], after: Topology, placements: _Placements) -> dict[str, Any]:
+        old, new = _tenants_of(logged)
         before = None if self.before is None else _with_tenants(self.before, tuple(old.values()))
         listed = changes(before, _with_tenants(after, tuple(new.values())))
         moved = Moves()
         # Before a fleet is whole, its tenants are nowhere.
-        if self.before is not None and {*self.placements.pools} <= {pool.name for pool in self.before.pools}:
+        if self.before is not None and self.was_whole:
             one = self.placements.without(old.keys() - new.keys())
-            other = placements.without(new.keys() - old.keys())
+            created = new.keys() - old.keys()
+            other = placements.without(created)
             assert one.ids == other.ids, "the log names every tenant that came or went"
-            moved = count_moves(self.before, one.in_topology(self.before), after, other.in_topology(after))
+            moved = count_moves(
+                self.before,
+                one.in_topology(self.before),
+                after,
+                other.in_topology(after),
+                placements.only(created).in_topology(after),
+            )
         return {
             "changes": [change.as_json() for change in listed],
             "moves": moved.as_json(ApplySettings().max_rows),
@@ -191,12 +211,12 @@ def _differences(current: Topology | None, after: Topology) -> tuple[list[Any], 
     return puts, deletions
 
 
-def _tenants_of(applied: Applied) -> tuple[dict[str, Tenant], dict[str, Tenant]]:
+def _tenants_of(logged: Sequence[LoggedChange]) -> tuple[dict[str, Tenant], dict[str, Tenant]]:
     """The tenants that changed, by id, as they were before all changes and as they are after them."""
     old: dict[str, Tenant] = {}
     new: dict[str, Tenant] = {}
     seen: set[str] = set()
-    for change in applied.changes:
+    for change in logged:
         if change.kind != "tenant":
             continue
         if change.before is not None and change.id not in seen:

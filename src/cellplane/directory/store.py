@@ -244,7 +244,7 @@ class Directory:
         base_epoch: int | None = None,
         dry_run: bool = False,
         unhealthy: Collection[str] = (),
-        look: Callable[[Snapshot], None] | None = None,
+        look: Callable[[Snapshot, Sequence[Change]], None] | None = None,
     ) -> Applied:
         """Put and remove many resources at once: all of them, or none.
 
@@ -256,7 +256,8 @@ class Directory:
             kept_shards: ids of tenants among the puts whose shard stays as it is, or is their pool's to choose.
             base_epoch: the epoch that the caller knows; None takes any.
             dry_run: check and report all, and change nothing.
-            look: called with the directory as it is after all, where something changed, before others see it.
+            look: called with the directory as it is after all and what was logged, where something changed, before
+                others see it; nothing is done where it raises.
 
         Raises:
             ValidationError: with the path of the first field that breaks a rule, such as ``tenants.acme.jurisdiction``.
@@ -300,7 +301,7 @@ class Directory:
         unhealthy: Collection[str] = (),
         *,
         dry_run: bool = False,
-        look: Callable[[Snapshot], None] | None = None,
+        look: Callable[[Snapshot, Sequence[Change]], None] | None = None,
     ) -> Iterator[Transaction]:
         with self._writing, self._errors(), self._writer.connect() as connection, connection.begin() as begun:
             transaction = Transaction(
@@ -309,7 +310,7 @@ class Directory:
             yield transaction
             transaction.finish()
             if look is not None and transaction.changes:
-                look(transaction.snapshot())
+                look(transaction.snapshot(), transaction.changes)
             if dry_run:
                 begun.rollback()
 

@@ -1,7 +1,7 @@
 """What would change: the resources that are there against those that somebody wants, field by field."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -46,6 +46,9 @@ class Change:
 def wanted(current: Topology | None, resources: Iterable[Resource], *, prune: bool) -> Topology:
     """The fleet as it would be. It is not validated.
 
+    A tenant that is to have no cells of its own keeps those that its pool assigned: that pool gives it cells anyway,
+    and a choice that is made stays.
+
     Args:
         current: what is there now; None where there is no fleet yet.
         resources: those that somebody wants.
@@ -78,12 +81,35 @@ def wanted(current: Topology | None, resources: Iterable[Resource], *, prune: bo
     cells = kept(Kind.CELL, current.cells if current else ())
     pools = kept(Kind.POOL, current.pools if current else ())
     tenants = kept(Kind.TENANT, current.tenants if current else ())
-    return Topology(
+    topology = Topology(
         fleet,
         tuple(value for value in cells if isinstance(value, Cell)),
         tuple(value for value in pools if isinstance(value, Pool)),
         tuple(value for value in tenants if isinstance(value, Tenant)),
     )
+    left = {name for name, resource in named[Kind.TENANT].items() if "shard" in resource.named}
+    there = {} if current is None else {tenant.id: tenant.shard for tenant in current.tenants if tenant.id in left}
+    if not there:
+        return topology
+    kept_shards = (_keeping(topology, tenant, there.get(tenant.id, ())) for tenant in topology.tenants)
+    return replace(topology, tenants=tuple(kept_shards))
+
+
+def _keeping(topology: Topology, tenant: Tenant, shard: tuple[str, ...]) -> Tenant:
+    """The tenant with the shard that it has, where it names no cells and its pool, or the overflow, assigned that."""
+    if tenant.shard or not shard:
+        return tenant
+    pools = {pool.name: pool for pool in topology.pools}
+    pool = pools.get(topology.pool_of(tenant)[0])
+    if pool is None or not (pool.assigns or tenant.shard_size not in {None, pool.size}):
+        return tenant
+    cells: set[str] = set()
+    # Each pool once: nothing has checked yet that overflow does not go round in a circle.
+    while pool is not None:
+        cells.update(pool.cells)
+        del pools[pool.name]
+        pool = pools.get(pool.overflow or "")
+    return replace(tenant, shard=shard) if cells.issuperset(shard) else tenant
 
 
 def _fleet(current: Topology | None, named: Sequence[Resource]) -> Fleet:

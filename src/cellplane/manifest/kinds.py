@@ -284,7 +284,7 @@ KINDS: Mapping[Kind, Declared] = {
                 "cells",
                 "shard",
                 ListOf(NAME, 0, MAX_SHARD_SIZE),
-                "The cells it is assigned to, the preferred first. Not named: as it is; `[]`: its slot places it.",
+                "The cells it is assigned to, the preferred first. Not named: as it is; `[]`: its pool places it.",
                 operated=True,
             ),
             Field("pool", "pool", NAME, "The pool it is in whatever the rules say."),

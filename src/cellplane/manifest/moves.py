@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from cellplane.manifest.membership import pool_names
 from cellplane.manifest.shapes import Json
-from cellplane.model import Pool, Tenant, Topology
+from cellplane.model import MissingKey, Pool, Tenant, Topology, UnknownTenant
 from cellplane.model.pool import MAX_SHARD_SIZE
 from cellplane.placement import SLOT_COUNT, place
 from cellplane.placement.hashing import hash_keys
@@ -67,7 +67,7 @@ class PoolMoves:
     Attributes:
         pool: its name, as it would be.
         tenants: its known tenants whose preferred cell changes.
-        tenants_total: all its known tenants that are there before and after.
+        tenants_total: of its tenants, those that ``Moves.tenants_total`` counts.
         slots: its slots whose preferred cell changes; 0 for a pool that is there only before or only after.
     """
 
@@ -83,16 +83,18 @@ class PoolMoves:
 
 @dataclass(frozen=True, slots=True)
 class Moves:
-    """Whom a change moves. Tenants that it creates or deletes do not move.
+    """Whom a change moves. Tenants that it deletes do not move; those that it creates do where the fleet served their
+    key before, as one that it did not know, from another cell.
 
     Attributes:
         tenants: known tenants whose preferred cell changes.
-        tenants_total: known tenants that are there before and after.
+        tenants_total: known tenants that are there before and after, and those created whose key was served before.
         tenant_shards: known tenants of whose shard any member changes, in whatever order.
         slots: slots of any pool whose preferred cell changes.
         slot_shards: slots of any pool of whose shard any member changes.
-        unknown_share: share of the slots of unknown tenants whose preferred cell changes, 0 to 1; 0 where the fleet
-            serves none by their slot.
+        unknown_share: share of the slots of unknown tenants whose preferred cell changes, 0 to 1; one that is refused
+            is at no cell. Where requests without a key are placed by slot before and after, it is at least the share
+            of their slots.
         by_cell: from where to where, most tenants first, then most slots.
         by_pool: each pool in which something moves, by name.
     """
@@ -121,6 +123,7 @@ class Moves:
             "slots": self.slots,
             "slot_shards": self.slot_shards,
             "share": self.share,
+            "unknown_share": self.unknown_share,
             "by_cell": [flow.as_json() for flow in self.by_cell[:max_rows]],
             "by_pool": [moves.as_json() for moves in self.by_pool],
         }
@@ -136,11 +139,13 @@ def moves(before: Topology, after: Topology) -> Moves:
     Raises:
         ValidationError: a pool's cells cannot be spread as it says.
     """
+    here = {tenant.id for tenant in before.tenants}
     there = {tenant.id: tenant for tenant in after.tenants}
     pairs = [(tenant, there[tenant.id]) for tenant in before.tenants if tenant.id in there]
     one = known_tenants(before, [tenant for tenant, _ in pairs])
     other = known_tenants(after, [tenant for _, tenant in pairs], slots=one.slots)
-    return count_moves(before, one, after, other)
+    listed = known_tenants(after, [tenant for tenant in after.tenants if tenant.id not in here])
+    return count_moves(before, one, after, other, listed)
 
 
 def known_tenants(
@@ -163,7 +168,9 @@ def known_tenants(
     return KnownTenants(_slots(tenants) if slots is None else slots, in_pool, shards)
 
 
-def count_moves(before: Topology, one: KnownTenants, after: Topology, other: KnownTenants) -> Moves:
+def count_moves(
+    before: Topology, one: KnownTenants, after: Topology, other: KnownTenants, listed: KnownTenants | None = None
+) -> Moves:
     """Whom the change from one fleet to another moves, by arrays.
 
     Args:
@@ -171,6 +178,7 @@ def count_moves(before: Topology, one: KnownTenants, after: Topology, other: Kno
         one: the known tenants there.
         after: the fleet as it would be.
         other: the same tenants there, in the same order.
+        listed: those that are known there only.
 
     Raises:
         ValidationError: a pool's cells cannot be spread as it says.
@@ -179,11 +187,16 @@ def count_moves(before: Topology, one: KnownTenants, after: Topology, other: Kno
     names = sorted({cell.id for cell in before.cells} | {cell.id for cell in after.cells})
     numbers = {name: number for number, name in enumerate(names)}
     old, new = _Fleet(before, numbers), _Fleet(after, numbers)
-    was, becomes = old.shards_of(one), new.shards_of(other)
+    was, becomes, in_pool = old.shards_of(one), new.shards_of(other), other.pools
+    if listed is not None and before.fleet.unknown_tenant is not UnknownTenant.REJECT:
+        # Their keys were served before anybody listed them.
+        was = np.concatenate([was, old.unknown()[listed.slots]])
+        becomes = np.concatenate([becomes, new.shards_of(listed)])
+        in_pool = np.concatenate([in_pool, listed.pools])
     moved = was[:, 0] != becomes[:, 0]
     tenant_flows = _flows(was[:, 0], becomes[:, 0], moved, len(names))
-    pool_sizes = np.bincount(other.pools, minlength=len(after.pools))
-    pool_moved = np.bincount(other.pools[moved], minlength=len(after.pools))
+    pool_sizes = np.bincount(in_pool, minlength=len(after.pools))
+    pool_moved = np.bincount(in_pool[moved], minlength=len(after.pools))
     slot_flows: dict[int, int] = {}
     by_pool, slots_moved, slot_shards = [], 0, 0
     for index, pool in enumerate(after.pools):
@@ -245,10 +258,22 @@ class _Fleet:
             shards[rows] = self.slots_of(int(index))[tenants.slots[rows]]
         return shards
 
-    def unknown(self) -> Indexes | None:
-        """The shards of tenants that it does not know; None where it serves none by their slot."""
+    def unknown(self) -> Indexes:
+        """The shards of tenants that it does not know, by slot; NO_CELL where it refuses them."""
         fleet = self.topology.fleet
-        return self.slots_of(self.index[fleet.default_pool]) if fleet.places_by_slot else None
+        if fleet.unknown_tenant is UnknownTenant.HASH:
+            return self.slots_of(self.index[fleet.default_pool])
+        shards = np.full((SLOT_COUNT, MAX_SHARD_SIZE), NO_CELL, np.int32)
+        if fleet.unknown_tenant is UnknownTenant.DEFAULT_CELL:
+            assert fleet.default_cell is not None, "a valid fleet names the cell that default-cell means"
+            shards[:, 0] = self._numbers[fleet.default_cell]
+        return shards
+
+    def keyless(self) -> Indexes | None:
+        """The shards of requests without a key, by slot of their source; None where it does not place them so."""
+        fleet = self.topology.fleet
+        by_source = fleet.missing_key is MissingKey.SOURCE_HASH
+        return self.slots_of(self.index[fleet.default_pool]) if by_source else None
 
 
 def _slots(tenants: Sequence[Tenant]) -> npt.NDArray[np.uint32]:
@@ -280,7 +305,10 @@ def _other_members(one: Indexes, other: Indexes) -> int:
 
 
 def _unknown_share(old: _Fleet, new: _Fleet) -> float:
-    was, becomes = old.unknown(), new.unknown()
-    if was is None or becomes is None:
-        return 0.0
-    return float((was[:, 0] != becomes[:, 0]).mean())
+    share = _moved_share(old.unknown(), new.unknown())
+    was, becomes = old.keyless(), new.keyless()
+    return share if was is None or becomes is None else max(share, _moved_share(was, becomes))
+
+
+def _moved_share(one: Indexes, other: Indexes) -> float:
+    return float((one[:, 0] != other[:, 0]).mean())

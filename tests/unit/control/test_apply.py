@@ -1,10 +1,14 @@
 """POST /v1/apply: what manifests say becomes so, all of it or nothing, and what that would change is told before."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from click.testing import CliRunner
 
+from cellplane.cli.apply import EXIT_UNCONFIRMED, apply
 from unit.control.serving import Api, assert_problem
 
 CELL = {"address": "127.0.0.1", "port": 8003}
@@ -50,6 +54,34 @@ def test_a_dry_run_tells_changes_and_moves_and_changes_nothing(shop: Api) -> Non
     assert done["epoch"] == before + 2
     again = shop.apply(*resources).json()
     assert (again["epoch"], again["changes"], again["moves"]["tenants"]) == (before + 2, [], 0)
+
+
+@pytest.mark.parametrize("fleet", [{}, {"rules": [{"name": "gold", "pool": "big", "tiers": ["gold"]}]}])
+@pytest.mark.parametrize("tenants", [(), ("acme",)])
+def test_a_fleet_that_is_put_before_its_pools_becomes_whole_and_is_published(
+    api: Api, fleet: dict[str, Any], tenants: tuple[str, ...]
+) -> None:
+    api.put_epoch("/v1/fleet", {"name": "shop", **fleet})
+    epoch = api.put_epoch("/v1/cells/cell-3", CELL)
+    for tenant in tenants:
+        epoch = api.put_epoch(f"/v1/tenants/{tenant}", {"tier": "gold"})
+    pools: list[Named] = [("Pool", name, {"cells": ["cell-3"]}) for name in ("big", "default")]
+    plan, done = (api.apply(*pools, dry_run=dry_run) for dry_run in (True, False))
+    assert told(plan) == told(done) == [("Pool", "big", "create"), ("Pool", "default", "create")]
+    for response in (plan, done):
+        assert response.json()["moves"]["tenants_total"] == 0, "before a fleet is whole, its tenants are nowhere"
+    assert done.json()["epoch"] == epoch + 2
+    assert api.published(epoch + 2).pools == ("big", "default")
+
+
+def test_what_cannot_be_reported_is_not_done(shop: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("default")
+
+    monkeypatch.setattr("cellplane.control.applying.count_moves", fail)
+    assert shop.apply(("Cell", "cell-3", CELL)).status_code == 500
+    assert shop.get("/healthz").json()["epoch"] == 4
+    assert len(shop.get("/v1/cells").json()["items"]) == 2
 
 
 def test_another_epoch_than_the_base_is_refused(shop: Api) -> None:
@@ -146,6 +178,62 @@ def test_tenants_that_lose_their_slots_are_told_with_where_they_go(shop: Api) ->
     }
     assert plan["moves"]["tenants"] == 1
     assert plan["moves"]["by_pool"] == [{"pool": "big", "tenants": 1, "tenants_total": 1, "slots": 0}]
+
+
+def test_a_file_that_names_no_cells_converges_where_the_pool_assigns(shop: Api) -> None:
+    resources: list[Named] = [
+        ("Cell", "cell-3", CELL),
+        ("Cell", "cell-4", {**CELL, "port": 8004}),
+        ("Pool", "big", {"cells": ["cell-3", "cell-4"], "strategy": "explicit"}),
+        ("Tenant", "a", {"cells": [], "pool": "big"}),
+        ("Tenant", "b", {"cells": [], "pool": "big"}),
+    ]
+    shop.apply(*resources)
+    cells = [shop.get(f"/v1/tenants/{name}").json()["cells"] for name in "ab"]
+    assert sorted(cells) == [["cell-3"], ["cell-4"]]
+    # With b beside a, the pool would choose the other cell for either, if it were asked anew.
+    shop.put_epoch("/v1/tenants/b", {"pool": "big", "cells": cells[0]})
+    cells[1] = cells[0]
+    assert told(shop.apply(*resources)) == []
+    changed: Named = ("Tenant", "a", {"cells": [], "pool": "big", "tier": "gold"})
+    assert shop.apply(changed).json()["changes"][0]["fields"] == {"tier": [None, "gold"]}
+    assert [shop.get(f"/v1/tenants/{name}").json()["cells"] for name in "ab"] == cells
+    elsewhere: Named = ("Tenant", "a", {"cells": [], "tier": "gold"})
+    assert shop.apply(elsewhere).json()["changes"][0]["fields"] == {"cells": [cells[0], []], "pool": ["big", None]}
+    assert told(shop.apply(elsewhere)) == []
+
+
+ASKING: list[list[Named]] = [
+    [("Fleet", "shop", {"unknownTenant": "reject"})],
+    [("Fleet", "shop", {"unknownTenant": "default-cell", "defaultCell": "cell-1"})],
+    [("Tenant", f"t-{number}", {"cells": ["cell-1"]}) for number in range(20)],
+]
+
+
+@pytest.mark.parametrize("resources", ASKING)
+def test_moving_those_that_nobody_listed_has_to_be_confirmed(shop: Api, resources: list[Named], tmp_path: Path) -> None:
+    file = tmp_path / "fleet.json"
+    head = {"apiVersion": "cellplane.dev/v1alpha1"}
+    documents = [{**head, "kind": kind, "metadata": {"name": name}, "spec": spec} for kind, name, spec in resources]
+    file.write_text("".join(f"---\n{json.dumps(document)}\n" for document in documents))
+    words = ["--control", f"http://127.0.0.1:{shop.port}", "-f", str(file)]
+    refused = CliRunner().invoke(apply, words)
+    assert refused.exit_code == EXIT_UNCONFIRMED, refused.output
+    assert "% of tenants would change their cell" in refused.stderr
+    assert shop.get("/healthz").json()["epoch"] == 4
+    assert CliRunner().invoke(apply, [*words, "--yes"]).exit_code == 0
+    assert shop.get("/healthz").json()["epoch"] == 4 + len(resources)
+
+
+def test_newly_listed_tenants_come_from_the_cells_that_served_their_keys(shop: Api) -> None:
+    resources: list[Named] = [("Tenant", f"t-{number}", {"cells": ["cell-1"]}) for number in range(20)]
+    shop.put_epoch("/v1/tenants/known", {"cell": "cell-1"})
+    served = [shop.get("/v1/route", tenant=name).json()["cell"] for _, name, _ in resources]
+    plan = shop.apply(*resources, dry_run=True).json()["moves"]
+    moved = served.count("cell-2")
+    assert 0 < moved < 20
+    assert (plan["tenants"], plan["tenants_total"]) == (moved, 21)
+    assert plan["by_cell"] == [{"from": "cell-2", "to": "cell-1", "tenants": moved, "slots": 0}]
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_a_file_is_applied_once(shop: Api, tmp_path: Path) -> None:
     path.write_text(FLEET_FILE)
     assert "+" in assign(shop, "apply", "--dry-run", "-f", str(path))
     assert shop.get("/healthz").json()["epoch"] == 4
-    assert assign(shop, "apply", "-f", str(path)).endswith("applied: epoch 6\n")
+    assert assign(shop, "apply", "--yes", "-f", str(path)).endswith("applied: epoch 6\n")
     assert shop.get("/v1/tenants/acme").json()["cells"] == ["cell-3", "cell-1"]
     assert "nothing to change" in assign(shop, "apply", "-f", str(path))
 

@@ -11,7 +11,7 @@ from cellplane.manifest.kinds import Kind, Value
 from cellplane.manifest.plan import plan_change
 from cellplane.manifest.resources import Resource, parse_resource, resource_of
 from cellplane.manifest.settings import ApplySettings
-from cellplane.model import Capacity, Cell, CellStatus, Fleet, Pool, Tenant, TenantState, Topology
+from cellplane.model import Capacity, Cell, CellStatus, Fleet, Pool, StrategyName, Tenant, TenantState, Topology
 
 NOW = Topology(
     Fleet("shop"),
@@ -153,3 +153,38 @@ def test_the_plan_lists_as_many_rows_as_it_is_told() -> None:
     plan = plan_change(many, [want("Pool", "default", cells=["cell-1", "cell-2"], strategy="rendezvous")], prune=False)
     assert len(plan.as_json()["moves"]["by_cell"]) == 2
     assert len(plan.as_json(ApplySettings(max_rows=1))["moves"]["by_cell"]) == 1
+
+
+ASSIGNING = replace(
+    NOW,
+    cells=(*NOW.cells, Cell("cell-3", "h", 3), Cell("cell-4", "h", 4)),
+    pools=(
+        *NOW.pools,
+        Pool("big", ("cell-3",), StrategyName.EXPLICIT, overflow="more"),
+        Pool("more", ("cell-4",), StrategyName.EXPLICIT, overflow="big"),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("spec", "shard", "kept"),
+    [
+        ({"pool": "big"}, "cell-3", True),
+        ({"pool": "big"}, "cell-4", True),
+        ({"pool": "big"}, "cell-1", False),
+        ({}, "cell-1", False),
+        ({"shardSize": 2}, "cell-1", True),
+        ({"shardSize": 1}, "cell-1", False),
+        ({"pool": "none"}, "cell-1", False),
+    ],
+)
+def test_no_cells_are_those_that_the_pool_assigned(spec: dict[str, Any], shard: str, kept: bool) -> None:
+    there = replace(Tenant("t", (shard,)), pool=spec.get("pool"), shard_size=spec.get("shardSize"))
+    after = wanted(replace(ASSIGNING, tenants=(there,)), [want("Tenant", "t", cells=[], **spec)], prune=False)
+    assert [tenant.shard for tenant in after.tenants] == [(shard,) if kept else ()]
+
+
+def test_no_cells_stay_none_where_there_are_none_yet() -> None:
+    resources = [want("Tenant", "t", cells=[], pool="big"), want("Tenant", "a", cells=[])]
+    after = wanted(ASSIGNING, resources, prune=False)
+    assert {tenant.id: tenant.shard for tenant in after.tenants} == {"a": (), "b": ("cell-2",), "t": ()}

@@ -171,6 +171,13 @@ def test_apply_shows_the_plan_and_does_it(control: FakeControl, file: Path) -> N
     assert not asked["prune"]
 
 
+def test_apply_says_how_many_of_those_that_nobody_lists_would_move(control: FakeControl, file: Path) -> None:
+    said = "tenants that nobody lists: 80.0 % would be served by another cell, or by none\n"
+    assert said not in run_apply(control, "-f", file).output
+    control.answer["moves"]["unknown_share"] = 0.8
+    assert said in run_apply(control, "-f", file).output
+
+
 def test_a_dry_run_changes_nothing(control: FakeControl, file: Path) -> None:
     result = run_apply(control, "-f", file, "--dry-run", "--prune")
     assert result.exit_code == 0

@@ -9,11 +9,13 @@ import pytest
 
 from cellplane.errors import ValidationError
 from cellplane.manifest.membership import pool_names
-from cellplane.manifest.moves import Flow, count_moves, known_tenants, moves
+from cellplane.manifest.moves import Flow, Moves, count_moves, known_tenants, moves
 from cellplane.model import (
     Cell,
+    CellStatus,
     Dimension,
     Fleet,
+    MissingKey,
     Pool,
     Rule,
     StrategyName,
@@ -153,10 +155,20 @@ def test_an_explicit_pool_places_nobody_by_slot() -> None:
     assert moves(explicit, explicit).slots == 0
 
 
+REJECTING = replace(NOW, fleet=replace(NOW.fleet, unknown_tenant=UnknownTenant.REJECT))
+
+
+def to_default_cell(topology: Topology, cell: str) -> Topology:
+    fleet = replace(topology.fleet, unknown_tenant=UnknownTenant.DEFAULT_CELL, default_cell=cell)
+    return replace(topology, fleet=fleet)
+
+
 def test_tenants_that_come_or_go_do_not_move() -> None:
-    found = moves(replace(NOW, tenants=TENANTS[:10]), replace(with_pool(NOW, cells=("cell-1",)), tenants=TENANTS[5:]))
+    after = with_pool(REJECTING, cells=("cell-1",))
+    found = moves(replace(REJECTING, tenants=TENANTS[:10]), replace(after, tenants=TENANTS[5:]))
     assert found.tenants_total == 5
-    none = moves(replace(NOW, tenants=()), with_pool(NOW, cells=("cell-6",)))
+    empty = replace(NOW, tenants=())
+    none = moves(empty, with_pool(empty, cells=("cell-6",)))
     assert (none.tenants, none.tenants_total, none.share) == (0, 0, 1.0), "unknown tenants move with their slots"
 
 
@@ -167,15 +179,61 @@ def test_another_default_pool_moves_unknown_tenants() -> None:
     assert (found.slots, found.share) == (0, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "share"),
+    [
+        (NOW, REJECTING, 1.0),
+        (REJECTING, NOW, 1.0),
+        (to_default_cell(NOW, "cell-6"), to_default_cell(NOW, "cell-1"), 1.0),
+        (NOW, to_default_cell(NOW, "cell-6"), 1.0),
+        (NOW, to_default_cell(NOW, "cell-1"), 0.8),
+        (to_default_cell(NOW, "cell-6"), REJECTING, 1.0),
+        (REJECTING, REJECTING, 0.0),
+        (to_default_cell(NOW, "cell-6"), to_default_cell(NOW, "cell-6"), 0.0),
+        (REJECTING, with_pool(REJECTING, cells=("cell-1",)), 0.0),
+    ],
+)
+def test_another_place_for_unknown_tenants_moves_them(before: Topology, after: Topology, share: float) -> None:
+    found = moves(replace(before, tenants=()), replace(after, tenants=()))
+    assert found.unknown_share == found.share == pytest.approx(share, abs=0.02)
+
+
+def test_requests_without_a_key_move_with_the_slots_that_place_them() -> None:
+    fleet = replace(REJECTING.fleet, missing_key=MissingKey.SOURCE_HASH)
+    keyless = replace(NOW, fleet=fleet, tenants=())
+    assert moves(keyless, with_pool(keyless, cells=("cell-6",))).share == 1.0
+
+
+def test_a_tenant_that_is_newly_listed_moves_from_where_its_key_was_served() -> None:
+    key = TENANTS[0].id
+    (slot_cell,) = shard(NOW, TENANTS[0])
+    other = next(name for name in names(SIX) if name != slot_cell)
+    here = replace(NOW, tenants=TENANTS[1:4])
+    for shard_of_it, moved in (((other,), 1), ((slot_cell,), 0), ((), 0)):
+        found = moves(here, replace(here, tenants=(*here.tenants, Tenant(key, shard_of_it))))
+        assert (found.tenants, found.tenants_total, found.share) == (moved, 4, moved / 4)
+        assert found.by_cell == ((Flow(slot_cell, other, 1, 0),) if moved else ())
+    defaulted = to_default_cell(here, "cell-6")
+    found = moves(defaulted, replace(defaulted, tenants=(*here.tenants, Tenant(key, ("cell-1",)))))
+    assert found.by_cell == (Flow("cell-6", "cell-1", 1, 0),)
+    rejecting = replace(REJECTING, tenants=here.tenants)
+    found = moves(rejecting, replace(rejecting, tenants=(*here.tenants, Tenant(key, (other,)))))
+    assert (found.tenants, found.tenants_total) == (0, 3), "what was refused is nowhere to move from"
+
+
 def test_pools_that_come_or_go_have_no_slots_to_move() -> None:
     gold = Pool("gold", ("cell-6",))
     assert moves(NOW, replace(NOW, pools=(*NOW.pools, gold))).slots == 0
     assert moves(replace(NOW, pools=(*NOW.pools, gold)), NOW).slots == 0
 
 
-def test_the_status_of_a_cell_moves_nobody() -> None:
-    drained = replace(NOW, cells=tuple(replace(cell, address="other") for cell in SIX))
-    assert moves(NOW, drained).tenants == 0
+@pytest.mark.parametrize("status", list(CellStatus))
+def test_the_status_of_a_cell_moves_nobody(status: CellStatus) -> None:
+    first, *others = SIX
+    here = replace(NOW, tenants=(*TENANTS, Tenant("pinned", (first.id,))))
+    changed = replace(here, cells=(replace(first, status=status), *others))
+    assert moves(here, changed) == replace(Moves(), tenants_total=501)
+    assert moves(changed, here) == replace(Moves(), tenants_total=501)
 
 
 def test_arrays_can_be_given() -> None:
@@ -202,6 +260,7 @@ def test_the_answer_of_the_api_has_its_fields() -> None:
         "slots",
         "slot_shards",
         "share",
+        "unknown_share",
         "by_cell",
         "by_pool",
     ]
