@@ -86,7 +86,7 @@ class EntryChecks:
         together = bool((offsets[1:] == ends[:-1]).all())
         if not together or bytes(self._strings[int(offsets[0]) : int(ends[-1])]).translate(None, KEY_BYTES):
             self._refuse(start, self._bad_bytes[ends] != self._bad_bytes[offsets], "key")
-        hashes = hash_keys(self._bytes, run["key_offset"].copy(), run["key_length"].copy())
+        hashes = hash_keys(self._bytes, offsets, run["key_length"].copy())
         self._refuse(start, hashes != run["hash"], "hash")
         self._check_order(start, run)
 
@@ -104,8 +104,7 @@ class EntryChecks:
 
     def _check_places(self, start: int, run: NDArray[np.void], shift: int) -> None:
         """Each entry lies in its own bucket. Since buckets lie side by side, then no bucket holds another's."""
-        # NumPy has no shift of 32 bits by 32.
-        bucket = (run["hash"] >> np.uint32(shift - 1)).astype(np.int64) >> 1
+        bucket = run["hash"].astype(np.int64) >> shift
         places = np.arange(start, start + len(run))
         self._refuse(start, (self._index[bucket] > places) | (self._index[bucket + 1] <= places), "bucket")
 
