@@ -47,11 +47,13 @@ class EntryChecks:
         for start in range(0, len(self._columns), _RUN):
             run = self._columns[start : start + _RUN]
             self._check_codes(start, run)
-            self._check_keys(start, run)
-            self._check_places(start, run, shift)
+            hashes = self._check_keys(start, run)
+            self._check_order(start, run, hashes)
+            self._check_places(start, hashes, shift)
         # Entries of one run are in order; so are the last of one and the first of the next.
         for start in range(_RUN, len(self._columns), _RUN):
-            self._check_order(start - 1, self._columns[start - 1 : start + 1])
+            pair = self._columns[start - 1 : start + 1]
+            self._check_order(start - 1, pair, pair["hash"])
 
     def _check_index(self) -> None:
         index, buckets = self._index, len(self._index) - 1
@@ -74,7 +76,8 @@ class EntryChecks:
         self._refuse(start, ((shard >= self._shards) | gone) & (shard != layout.NO_SHARD), "shard")
         self._refuse(start, ~self._states[state], "state")
 
-    def _check_keys(self, start: int, run: NDArray[np.void]) -> None:
+    def _check_keys(self, start: int, run: NDArray[np.void]) -> NDArray[np.uint32]:
+        """The hashes of a run, which are those of its keys."""
         offsets, lengths = run["key_offset"].astype(np.int64), run["key_length"].astype(np.int64)
         ends = offsets + lengths
         if ends.max() > len(self._bytes) or lengths.min() == 0 or lengths.max() > MAX_KEY_BYTES:
@@ -88,24 +91,23 @@ class EntryChecks:
             self._refuse(start, self._bad_bytes[ends] != self._bad_bytes[offsets], "key")
         hashes = hash_keys(self._bytes, offsets, run["key_length"].copy())
         self._refuse(start, hashes != run["hash"], "hash")
-        self._check_order(start, run)
+        return hashes
 
     @cached_property
     def _bad_bytes(self) -> NDArray[np.int64]:
         """How many bytes that are in no key stand before each place of STRINGS."""
         return np.concatenate((np.zeros(1, np.int64), np.cumsum(~_ANY[self._bytes], dtype=np.int64)))
 
-    def _check_order(self, start: int, run: NDArray[np.void]) -> None:
-        hashes = run["hash"]
+    def _check_order(self, start: int, run: NDArray[np.void], hashes: NDArray[np.uint32]) -> None:
         self._refuse(start + 1, hashes[1:] < hashes[:-1], "order")
         for place in np.flatnonzero(hashes[1:] == hashes[:-1]).tolist():
             if self._key(run[place]) >= self._key(run[place + 1]):
                 raise TableError(f"tenant {start + place + 1}: out of order, or stands twice")
 
-    def _check_places(self, start: int, run: NDArray[np.void], shift: int) -> None:
+    def _check_places(self, start: int, hashes: NDArray[np.uint32], shift: int) -> None:
         """Each entry lies in its own bucket. Since buckets lie side by side, then no bucket holds another's."""
-        bucket = run["hash"].astype(np.int64) >> shift
-        places = np.arange(start, start + len(run))
+        bucket = hashes.astype(np.int64) >> shift
+        places = np.arange(start, start + len(hashes))
         self._refuse(start, (self._index[bucket] > places) | (self._index[bucket + 1] <= places), "bucket")
 
     def _refuse(self, start: int, bad: NDArray[np.bool_], what: str) -> None:
