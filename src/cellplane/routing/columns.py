@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellplane.errors import ValidationError
-from cellplane.model import MAX_KEY_BYTES, TenantState, is_key
-from cellplane.model.key import KEY_BYTES, KEY_FIRST_BYTES
+from cellplane.model import MAX_KEY_BYTES, TenantState
 from cellplane.placement.hashing import hash_keys
 from cellplane.routing import layout
+from cellplane.routing.key_bytes import are_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,26 +154,15 @@ class TenantColumns:
 
     def check_keys(self) -> None:
         """Raise ValidationError with the place of the first entry that has no key."""
-        firsts = np.frombuffer(self.keys, np.uint8)[self.offsets()] if self.keys and self.lengths.all() else np.empty(0)
-        sound = (
-            len(firsts) == len(self)
-            and not self.keys.translate(None, KEY_BYTES)
-            and bool(_FIRST[firsts.astype(np.uint8)].all())
-            and (not len(self) or int(self.lengths.max()) <= MAX_KEY_BYTES)
-        )
-        if sound:
-            return
-        for place, offset in enumerate(self.offsets().tolist()):
-            key = self.keys[offset : offset + int(self.lengths[place])]
-            if not is_key(key):
-                raise ValidationError(
-                    f"tenants[{place}].key", f"expected a key of 1 to {MAX_KEY_BYTES} bytes, found {key[:40]!r}"
-                )
+        offsets = self.offsets()
+        bad = np.flatnonzero(~are_keys(np.frombuffer(self.keys, np.uint8), offsets, self.lengths))
+        if len(bad):
+            place = int(bad[0])
+            key = self._key(offsets, place)
+            raise ValidationError(
+                f"tenants[{place}].key", f"expected a key of 1 to {MAX_KEY_BYTES} bytes, found {key[:40]!r}"
+            )
 
     def _key(self, offsets: NDArray[np.uint32], place: int) -> bytes:
         start = int(offsets[place])
         return self.keys[start : start + int(self.lengths[place])]
-
-
-_FIRST = np.zeros(256, bool)
-_FIRST[list(KEY_FIRST_BYTES)] = True

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cellplane.model import MAX_KEY_BYTES, CellStatus, TenantState, UnknownTenant
-from cellplane.model.key import KEY_BYTES, KEY_FIRST_BYTES
+from cellplane.model import CellStatus, TenantState, UnknownTenant
 from cellplane.placement import SLOT_COUNT
 from cellplane.placement.hashing import hash_keys
 from cellplane.routing import layout
 from cellplane.routing.decide import RefusalCode
+from cellplane.routing.key_bytes import are_keys
 from cellplane.routing.table import RoutingTable
 
 REFUSED = -1
@@ -82,12 +82,11 @@ class _Cells:
 def _decide(
     table: RoutingTable, keys: Sequence[bytes], cells: _Cells, *, writes: bool
 ) -> tuple[NDArray[np.int32], NDArray[np.int8], NDArray[np.uint16]]:
-    blob = b"".join(keys)
-    data = np.frombuffer(blob, np.uint8)
+    data = np.frombuffer(b"".join(keys), np.uint8)
     lengths = np.fromiter(map(len, keys), np.int64, len(keys))
     offsets = np.cumsum(lengths) - lengths
     refusal = np.full(len(keys), -1, np.int8)
-    sound = _sound(blob, data, offsets, lengths)
+    sound = are_keys(data, offsets, lengths)
     _refuse(refusal, lengths == 0, RefusalCode.MISSING_KEY)
     _refuse(refusal, ~sound, RefusalCode.INVALID_KEY)
     chosen = np.flatnonzero(sound)
@@ -95,19 +94,6 @@ def _decide(
     rows = np.full((len(keys), layout.SHARD_PLACES), layout.NO_CELL, np.uint16)
     rows[chosen] = _shards(table, (data, offsets[chosen], lengths[chosen], hashes), refusal, chosen, writes=writes)
     return _first_usable(cells, rows, refusal), refusal, rows
-
-
-def _sound(
-    blob: bytes, data: NDArray[np.uint8], offsets: NDArray[np.int64], lengths: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """Which keys are keys, as ``is_key`` says."""
-    sound: NDArray[np.bool_] = (lengths > 0) & (lengths <= MAX_KEY_BYTES)
-    if blob.translate(None, KEY_BYTES):
-        bad = np.concatenate((np.zeros(1, np.int64), np.cumsum(~_ANY[data])))
-        sound &= bad[offsets + lengths] == bad[offsets]
-    places = np.flatnonzero(sound)
-    sound[places] = _FIRST[data[offsets[places]]]
-    return sound
 
 
 _Keys = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]]
@@ -191,9 +177,3 @@ def _places(chosen: NDArray[np.intp], which: NDArray[np.intp], count: int) -> ND
     where = np.zeros(count, bool)
     where[chosen[which]] = True
     return where
-
-
-_FIRST = np.zeros(256, bool)
-_FIRST[list(KEY_FIRST_BYTES)] = True
-_ANY = np.zeros(256, bool)
-_ANY[list(KEY_BYTES)] = True

@@ -1,7 +1,5 @@
 """What must be so of TENANTS and TENANT_INDEX, checked as arrays and in runs that stay in the processor's cache."""
 
-from functools import cached_property
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +8,7 @@ from cellplane.model import MAX_KEY_BYTES
 from cellplane.model.key import KEY_BYTES, KEY_FIRST_BYTES
 from cellplane.placement.hashing import hash_keys
 from cellplane.routing import layout
+from cellplane.routing.key_bytes import are_keys
 
 _RUN = 1 << 15
 """Entries that are checked in one go."""
@@ -80,23 +79,21 @@ class EntryChecks:
         """The hashes of a run, which are those of its keys."""
         offsets, lengths = run["key_offset"].astype(np.int64), run["key_length"].astype(np.int64)
         ends = offsets + lengths
-        if ends.max() > len(self._bytes) or lengths.min() == 0 or lengths.max() > MAX_KEY_BYTES:
-            self._refuse(start, (ends > len(self._bytes)) | (lengths == 0) | (lengths > MAX_KEY_BYTES), "key")
-        firsts = self._bytes[offsets]
-        if firsts.tobytes().translate(None, KEY_FIRST_BYTES):
-            self._refuse(start, ~_FIRST[firsts], "key")
-        # The writer puts keys one behind the other.
-        together = bool((offsets[1:] == ends[:-1]).all())
-        if not together or bytes(self._strings[int(offsets[0]) : int(ends[-1])]).translate(None, KEY_BYTES):
-            self._refuse(start, self._bad_bytes[ends] != self._bad_bytes[offsets], "key")
+        if ends.max() > len(self._bytes):
+            self._refuse(start, ends > len(self._bytes), "key")
+        # The writer puts keys one behind the other; then two looks at their bytes are enough.
+        sound = (
+            bool((offsets[1:] == ends[:-1]).all())
+            and lengths.min() > 0
+            and lengths.max() <= MAX_KEY_BYTES
+            and not bytes(self._strings[int(offsets[0]) : int(ends[-1])]).translate(None, KEY_BYTES)
+            and not self._bytes[offsets].tobytes().translate(None, KEY_FIRST_BYTES)
+        )
+        if not sound:
+            self._refuse(start, ~are_keys(self._bytes, offsets, lengths), "key")
         hashes = hash_keys(self._bytes, offsets, run["key_length"].copy())
         self._refuse(start, hashes != run["hash"], "hash")
         return hashes
-
-    @cached_property
-    def _bad_bytes(self) -> NDArray[np.int64]:
-        """How many bytes that are in no key stand before each place of STRINGS."""
-        return np.concatenate((np.zeros(1, np.int64), np.cumsum(~_ANY[self._bytes], dtype=np.int64)))
 
     def _check_order(self, start: int, run: NDArray[np.void], hashes: NDArray[np.uint32]) -> None:
         self._refuse(start + 1, hashes[1:] < hashes[:-1], "order")
@@ -119,9 +116,3 @@ class EntryChecks:
     def _key(self, row: np.void) -> bytes:
         start = int(row["key_offset"])
         return bytes(self._strings[start : start + int(row["key_length"])])
-
-
-_FIRST = np.zeros(256, bool)
-_FIRST[list(KEY_FIRST_BYTES)] = True
-_ANY = np.zeros(256, bool)
-_ANY[list(KEY_BYTES)] = True

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from cellplane.errors import TableError, ValidationError
 from cellplane.model import CellStatus, KeySource, MissingKey, TenantState, UnknownTenant, is_name
+from cellplane.model.key_source import MAX_KEY_SOURCES
+from cellplane.model.topology import MAX_POOLS
 from cellplane.placement import SLOT_COUNT
 from cellplane.routing import layout
 from cellplane.routing.entries import Entries, read_shards
@@ -168,7 +170,7 @@ class Base(Layer):
             self.first_slots.append(first_slot)
             self.slots.append(slots[first_slot : first_slot + SLOT_COUNT])
         self.pools: tuple[str, ...] = tuple(names)
-        if not self.cells or not 1 <= len(self.pools) <= layout.MAX_POOLS:
+        if not self.cells or not 1 <= len(self.pools) <= MAX_POOLS:
             raise TableError(f"expected cells and 1 to 255 pools, found {len(self.cells)} and {len(self.pools)}")
 
     def _read_key_sources(self) -> None:
@@ -183,8 +185,8 @@ class Base(Layer):
             except ValidationError as error:
                 raise TableError(str(error)) from error
             sources.append(source)
-        if not 1 <= len(sources) <= layout.MAX_KEY_SOURCES:
-            raise TableError(f"expected 1 to {layout.MAX_KEY_SOURCES} key sources, found {len(sources)}")
+        if not 1 <= len(sources) <= MAX_KEY_SOURCES:
+            raise TableError(f"expected 1 to {MAX_KEY_SOURCES} key sources, found {len(sources)}")
         self.key_sources: tuple[KeySource, ...] = tuple(sources)
 
     def _read_fleet(self) -> None:

@@ -13,6 +13,7 @@ from cellplane.model import (
     TenantState,
     UnknownTenant,
 )
+from cellplane.model.pool import MAX_SHARD_SIZE
 
 MAGIC = b"\x89CPT\r\n\x1a\n"
 MAJOR = 1
@@ -53,14 +54,12 @@ TENANT_DTYPE = np.dtype(
 )
 U32 = struct.Struct("<I")
 
-SHARD_PLACES = 8
+SHARD_PLACES = MAX_SHARD_SIZE
 NO_CELL = 0xFFFF
 NO_SHARD = 0xFFFFFFFF
 NO_SLOTS = 0xFFFFFFFF
 GONE = 255
 MAX_INDEX_BITS = 24
-MAX_POOLS = 255
-MAX_KEY_SOURCES = 8
 
 
 class Section(IntEnum):
