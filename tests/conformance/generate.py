@@ -6,7 +6,7 @@ a changed answer means that routers of two releases disagree.
 
 import json
 from collections.abc import Callable, Container, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from cellplane.model import (
     Cell,
     CellStatus,
     Fleet,
+    JwtProvider,
     KeySource,
     KeySourceKind,
     MissingKey,
@@ -41,6 +42,7 @@ from cellplane.routing import (
 )
 from cellplane.routing.keys import key_value
 from cellplane.routing.layout import HEADER_SIZE, SECTION, Section
+from cellplane.signed_cookie import Keyring
 
 HOSTS = [
     "tenant-001.example.com",
@@ -133,7 +135,7 @@ def two_pools() -> TableContents:
         epoch=2**40 + 3,
         fleet=Fleet(
             "vectors",
-            key_sources=(KeySource(KeySourceKind.HEADER, "x-org"),),
+            key_sources=(KeySource.trusted_header("x-org"),),
             default_pool="shared",
             unknown_tenant=UnknownTenant.REJECT,
         ),
@@ -157,15 +159,46 @@ def key_sources() -> TableContents:
         fleet=Fleet(
             "vectors",
             key_sources=(
-                KeySource(KeySourceKind.HEADER, "x-org"),
+                KeySource.trusted_header("x-org"),
                 KeySource(KeySourceKind.SUBDOMAIN, "example.com"),
                 KeySource(KeySourceKind.PATH, "/t/"),
-                KeySource(KeySourceKind.HEADER, "x-tenant-id"),
+                KeySource.trusted_header("x-tenant-id"),
             ),
             missing_key=MissingKey.SOURCE_HASH,
         ),
         cells=tuple(Cell(f"cell-{number}", "127.0.0.1", 8000 + number) for number in range(1, 6)),
         pools=(PoolSlots("default", StrategyName.RENDEZVOUS, [slot * 7 % 5 for slot in range(SLOT_COUNT)]),),
+        shards=((0, 1), (1, 2), (2, 3), (3, 4), (4, 0)),
+        tenants=TenantColumns.of((TenantEntry(b"tenant-001", 2), TenantEntry(b"tenant-002", 0))),
+    )
+
+
+COOKIE_KEYS = """# the first signs
+2026-11 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8
+2026-10 ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8
+"""
+KEYRING = Keyring.parse(COOKIE_KEYS)
+NOW = 1_800_000_000
+LATER, BEFORE = 4_000_000_000, 1_000_000_000
+"""When cookies expire: both on the same side of NOW as of any day on which a test runs."""
+
+
+def verified() -> TableContents:
+    """A key from a claim, else a signed cookie, else a header that something in front sets; without one, 401."""
+    issuer = JwtProvider("id", "https://id.example", ("shop",), jwks_file="/etc/cellplane/jwks.json", cookie="session")
+    return TableContents(
+        epoch=23,
+        fleet=Fleet(
+            "vectors",
+            key_sources=(
+                KeySource(KeySourceKind.JWT_CLAIM, "org.id"),
+                KeySource(KeySourceKind.COOKIE, "route"),
+                KeySource.trusted_header("x-org"),
+            ),
+            jwt=(issuer,),
+        ),
+        cells=tuple(Cell(f"cell-{number}", "127.0.0.1", 8000 + number) for number in range(1, 6)),
+        pools=(PoolSlots("default", StrategyName.RENDEZVOUS, [slot * 3 % 5 for slot in range(SLOT_COUNT)]),),
         shards=((0, 1), (1, 2), (2, 3), (3, 4), (4, 0)),
         tenants=TenantColumns.of((TenantEntry(b"tenant-001", 2), TenantEntry(b"tenant-002", 0))),
     )
@@ -254,6 +287,8 @@ class Question:
     source: str = "192.0.2.1"
     writes: bool = False
     down: tuple[str, ...] = ()
+    claims: tuple[bytes, ...] = ()
+    cookies: tuple[str, ...] = ()
 
     def key(self, table: RoutingTable) -> bytes | None:
         """The value that the request has for a key."""
@@ -270,9 +305,14 @@ class Question:
         )
 
     def _request(self, table: RoutingTable) -> RequestKeys:
-        named = next(source.name for source in table.key_sources if source.kind is KeySourceKind.HEADER)
+        named = {kind: next((s.name for s in table.key_sources if s.kind is kind), None) for kind in KeySourceKind}
+        headers = [cookie.encode() for cookie in self.cookies]
         return RequestKeys(
-            lambda name: self.values if name == named else (), self.authority.encode(), self.path.encode()
+            lambda name: self.values if name == named[KeySourceKind.HEADER] else (),
+            self.authority.encode(),
+            self.path.encode(),
+            claim=lambda name: self.claims if name == named[KeySourceKind.JWT_CLAIM] else (),
+            cookie=lambda name: KEYRING.tenants(name, headers, now=NOW),
         )
 
 
@@ -286,6 +326,8 @@ def question_of(case: dict[str, Any]) -> Question:
         case["source"],
         case["writes"],
         tuple(case["down"]),
+        tuple(bytes.fromhex(value) for value in case["claims_hex"]),
+        tuple(case["cookies"]),
     )
 
 
@@ -320,6 +362,36 @@ def _sources() -> Iterable[Question]:
     yield Question("an invalid header is not passed over", (b"a/b",), host)
 
 
+def _proofs() -> Iterable[Question]:
+    old = replace(KEYRING, signing_key="2026-10")
+    first = "route=" + KEYRING.sign("route", "tenant-001", expires=LATER)
+    second = "route=" + old.sign("route", "tenant-002", expires=LATER)
+    expired = "route=" + KEYRING.sign("route", "tenant-001", expires=BEFORE)
+    yield Question("a claim", claims=(KEYS[0],))
+    yield Question("a claim, and a cookie of another tenant", claims=(KEYS[4],), cookies=(first,))
+    yield Question("a claim in two tokens", claims=(KEYS[0], KEYS[0]), cookies=(first,))
+    yield Question("a claim that is no key", claims=(b"a/b",), cookies=(first,))
+    yield Question("an empty claim, and a cookie", claims=(b"",), cookies=(first,))
+    yield Question("a cookie", cookies=(first,))
+    yield Question("a cookie counts before the header", (KEYS[6],), cookies=(first,))
+    yield Question("a cookie of the older key, among others", cookies=(f"a=b; {second};c=d",))
+    yield Question("an expired cookie", cookies=(expired,))
+    yield Question("an expired cookie, and a header", (KEYS[6],), cookies=(expired,))
+    yield Question("the same cookie twice", cookies=(f"{first}; {first}",))
+    yield Question("two cookies of different tenants", cookies=(f"{first}; {second}",))
+    yield Question("a cookie of another name", cookies=(first.replace("route=", "other="),))
+    yield Question("a name that only ends alike", cookies=(first.replace("route=", "xroute="),))
+    yield Question("a cookie of an unknown key", cookies=(first.replace(".2026-11.", ".2026-09."),))
+    yield Question("a cookie that was signed for an earlier time", cookies=(first.replace(str(LATER), str(LATER + 1)),))
+    yield Question("a cookie of another tenant's signature", cookies=(first.replace("tenant-001", "tenant-003"),))
+    yield Question("a cookie without its signature", cookies=("route=tenant-001",))
+    yield Question("a cookie in quotes", cookies=(first.replace("cp1", '"cp1') + '"',))
+    yield Question("no key but an invalid cookie, and writes", cookies=("route=cp1....",), writes=True)
+    yield Question("a signed key that is no key", cookies=("route=" + KEYRING.sign("route", "a/b", expires=LATER),))
+    yield Question("forged cookies in front of a valid one", cookies=("route=x; route=y; " + first,))
+    yield Question("too many forged cookies in front", cookies=("route=x; " * 4 + first,))
+
+
 def _write_table(
     name: str,
     description: str,
@@ -344,6 +416,8 @@ def _write_table(
             "source": question.source,
             "writes": question.writes,
             "down": list(question.down),
+            "claims_hex": [value.hex() for value in question.claims],
+            "cookies": list(question.cookies),
             "expect": expectation(question.decide(table)),
         }
         for question in (*_common(table), *extra)
@@ -356,6 +430,8 @@ def _write_table(
             "epoch": table.epoch,
             "key_sources": [{"kind": source.kind.value, "name": source.name} for source in table.key_sources],
             "retry_after_s": table.retry_after_seconds,
+            "cookie_keys": COOKIE_KEYS,
+            "now": NOW,
             "slots": {key.decode(): slot_of(key) for key in KEYS},
             "cases": cases,
         },
@@ -402,7 +478,7 @@ def _broken_sections(data: bytes) -> list[dict[str, Any]]:
             case(f"{name}: offset not aligned", (entry + 8, f"{(offset + 1) & 0xFF:02x}")),
             case(f"{name}: length and count disagree", (entry + 24 + 4, "ffffff00")),
             case(f"{name}: entry size 0", (entry + 24 - 8 + 8, "00000000")),
-            case(f"{name}: unknown critical type", (entry, "63000000")),
+            case(f"{name}: unknown critical type", (entry, "6300000001000000")),
         ]
     return cases
 
@@ -445,7 +521,6 @@ def _write_broken(base: str) -> None:
         case("key source: name outside of STRINGS", (at(Section.KEY_SOURCES), "ffffff7f")),
         case("key source: name empty", (at(Section.KEY_SOURCES, 4), "00000000")),
         case("key source: unknown kind", (at(Section.KEY_SOURCES, 8), "06")),
-        case("key source: a claim, which nobody verified", (at(Section.KEY_SOURCES, 8), "04")),
         case("key source: a header's name for a path", (at(Section.KEY_SOURCES, 8), "03")),
         case("cell: id outside of STRINGS", (at(Section.CELLS), "ffffffff")),
         case("cell: id empty", (at(Section.CELLS, 4), "00000000")),
@@ -541,6 +616,7 @@ def main() -> None:
     _write_table("one-pool", one_pool.__doc__ or "", one_pool())
     _write_table("two-pools", two_pools.__doc__ or "", two_pools())
     _write_table("key-sources", key_sources.__doc__ or "", key_sources(), extra=_sources())
+    _write_table("verified", verified.__doc__ or "", verified(), extra=_proofs())
     _write_table("no-slots", no_slots.__doc__ or "", no_slots())
     _write_table("changed", changes.__doc__ or "", one_pool(), overlay=changes)
     _write_broken("two-pools")

@@ -15,7 +15,7 @@ from cellplane.routing.decide_many import REFUSED
 from conformance import generate
 
 VECTORS = generate.VECTORS
-TABLES = ["one-pool", "two-pools", "key-sources", "no-slots", "changed"]
+TABLES = ["one-pool", "two-pools", "key-sources", "verified", "no-slots", "changed"]
 
 
 def load(name: str) -> dict[str, Any]:

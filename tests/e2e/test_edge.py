@@ -291,7 +291,7 @@ def test_a_key_may_stand_in_the_host_or_path_and_a_request_without_one_goes_by_i
         key_sources=(
             KeySource(KeySourceKind.SUBDOMAIN, "shop.example"),
             KeySource(KeySourceKind.PATH, "/t/"),
-            KeySource(KeySourceKind.HEADER, "x-tenant-id"),
+            KeySource.trusted_header("x-tenant-id"),
         ),
         missing_key=MissingKey.SOURCE_HASH,
     )

@@ -393,7 +393,7 @@ def test_key_sources(kind: KeySourceKind, name: str) -> None:
 )
 def test_what_is_no_key_source(kind: KeySourceKind, name: str) -> None:
     refused_at(
-        fleet(key_sources=(KeySource(KeySourceKind.HEADER, "x-first"), KeySource(kind, name))),
+        fleet(key_sources=(KeySource.trusted_header("x-first"), KeySource(kind, name))),
         "fleet.key_sources[1].name",
     )
 

@@ -1,7 +1,7 @@
 //! The decision: which cell gets a request. Pure, but for the health that it asks about.
 
 use crate::address::without_port;
-use crate::key::{KeyValues, PartitionKey};
+use crate::key::{KeyValues, PartitionKey, Seals};
 use crate::problem::{Code, Refusal};
 use crate::table::{Base, CellStatus, MissingKey, Shard, Table, TenantState, UnknownTenant};
 use crate::xxh32::xxh32;
@@ -47,10 +47,12 @@ impl Subject {
     pub fn of<'a, B: AsRef<[u8]>>(
         base: &Base<B>,
         values: &KeyValues,
+        seals: Seals,
         address: impl FnOnce() -> &'a [u8],
     ) -> Result<Self, Refusal> {
-        match (values.key()?, base.policy().missing_key) {
+        match (values.key(seals)?, base.policy().missing_key) {
             (Some(key), _) => Ok(Self::Key(key)),
+            (None, MissingKey::Refused) if base.wants_token() => Err(Code::Unauthenticated.into()),
             (None, MissingKey::Refused) => Err(Code::MissingKey.into()),
             (None, MissingKey::DefaultShard) => Ok(Self::Nobody),
             (None, MissingKey::Source) => Ok(Self::Source(slot_of(xxh32(without_port(address()))))),
@@ -202,7 +204,7 @@ mod tests {
     /// The decision on a request without a key from this address.
     fn without_key(table: &Table<Vec<u8>>, address: &'static str) -> Result<Route, Refusal> {
         let values = KeyValues::new(table.base().key_sources());
-        let subject = Subject::of(table.base(), &values, || address.as_bytes())?;
+        let subject = Subject::of(table.base(), &values, Seals::NONE, || address.as_bytes())?;
         assert_eq!(subject.key(), None);
         decide(table, &subject, true, ALL_HEALTHY)
     }
@@ -313,11 +315,13 @@ mod tests {
         });
         let mut values = KeyValues::new(table.base().key_sources());
         values.add(b":authority", b"Pinned.example.com");
-        let subject = Subject::of(table.base(), &values, || unreachable!("there is a key")).unwrap();
+        let subject = Subject::of(table.base(), &values, Seals::NONE, || unreachable!("there is a key")).unwrap();
         assert_eq!(subject.key(), Some(&b"pinned"[..]));
         values.add(b":authority", b"example.com");
         values.add(b"x-org", b"/");
-        let refusal = Subject::of(table.base(), &values, || b"").map(|_| ()).unwrap_err();
+        let refusal = Subject::of(table.base(), &values, Seals::NONE, || b"")
+            .map(|_| ())
+            .unwrap_err();
         assert_eq!(refusal.code, Code::InvalidKey);
     }
 

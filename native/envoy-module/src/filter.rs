@@ -4,11 +4,11 @@
 mod tests;
 
 use crate::decide::{decide, Subject};
-use crate::key::{HeaderValues, KeyValues};
+use crate::key::{HeaderValues, KeyValues, Seals};
 use crate::problem::{Code, Refusal};
 use crate::route_config::RouteConfig;
 use crate::stream::{Headers, Reply, Stream, TooManyHeaders};
-use crate::table::{KeySource, Table};
+use crate::table::{KeySource, KeySourceKind, Table};
 
 /// The chosen cell; the route's `cluster_header`.
 pub const CELL_ID: &[u8] = b"x-cell-id";
@@ -70,20 +70,34 @@ where
     S: Stream,
     B: AsRef<[u8]>,
 {
-    let RouteConfig { table, epoch_text } = config;
+    let RouteConfig {
+        table,
+        epoch_text,
+        cookie_keys,
+    } = config;
     let base = table.base();
     let Seen {
         keys,
         tenant_ids,
         writes,
+        has_claim,
         spoofed,
     } = Seen::of(stream, base.key_sources())?;
-    let subject = Subject::of(base, &keys, || stream.client_address());
+    let now = || stream.unix_seconds();
+    let seals = Seals {
+        keys: cookie_keys.as_ref(),
+        now: &now,
+    };
+    let subject = Subject::of(base, &keys, seals, || stream.client_address());
     let tenant_id = TenantId::of(tenant_ids, subject.as_ref().ok().and_then(Subject::key));
     if spoofed {
         strip(stream, Headers::Request, is_router_header)?;
         // Envoy may have chosen a route by them, and with it the cluster that a refusal is counted for.
         stream.clear_route_cache();
+    } else if has_claim {
+        for source in claims_of(base.key_sources()) {
+            stream.remove(Headers::Request, &source.header);
+        }
     }
     let subject = subject?;
     // Whatever a client sent of these two is gone by now, so each is added once.
@@ -135,6 +149,8 @@ struct Seen<'a> {
     keys: KeyValues<'a>,
     tenant_ids: HeaderValues<'a>,
     writes: bool,
+    /// Whether the proxy has handed over a claim.
+    has_claim: bool,
     /// Whether a header is there that only routers may set.
     spoofed: bool,
 }
@@ -145,6 +161,7 @@ impl<'a> Seen<'a> {
             keys: KeyValues::new(key_sources),
             tenant_ids: HeaderValues::default(),
             writes: true,
+            has_claim: false,
             spoofed: false,
         };
         stream.scan(Headers::Request, |name, value| {
@@ -155,10 +172,18 @@ impl<'a> Seen<'a> {
             if name == b":method" {
                 seen.writes = !matches!(value, b"GET" | b"HEAD" | b"OPTIONS");
             }
-            seen.spoofed |= is_router_header(name);
+            if is_router_header(name) {
+                let is_claim = claims_of(key_sources).any(|source| source.header == name);
+                seen.has_claim |= is_claim;
+                seen.spoofed |= !is_claim;
+            }
         })?;
         Ok(seen)
     }
+}
+
+fn claims_of(key_sources: &[KeySource]) -> impl Iterator<Item = &KeySource> {
+    key_sources.iter().filter(|source| source.kind == KeySourceKind::Claim)
 }
 
 fn is_router_header(name: &[u8]) -> bool {
@@ -210,6 +235,9 @@ where
         ("content-type", "application/problem+json")
     }];
     headers.extend(retry_after.as_deref().map(|seconds| ("retry-after", seconds)));
+    if problem.status == 401 {
+        headers.push(("www-authenticate", "Bearer"));
+    }
     stream.mark_refused();
     stream.reply(&Reply {
         status: problem.status,

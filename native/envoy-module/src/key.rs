@@ -1,7 +1,11 @@
 //! The partition key: what a request says about whom it is for.
 
+use crate::cookie::Keyring;
 use crate::problem::{Code, Refusal};
 use crate::table::{KeySource, KeySourceKind, MAX_KEY_SOURCES};
+
+/// `Cookie` headers that are looked at. HTTP/2 clients may send several, which Envoy joins.
+const MAX_COOKIE_HEADERS: usize = 4;
 
 /// Longest partition key, in bytes.
 pub const MAX_KEY_BYTES: usize = 128;
@@ -72,8 +76,10 @@ impl<'a> HeaderValues<'a> {
 #[derive(Debug)]
 pub struct KeyValues<'a> {
     sources: &'a [KeySource],
-    /// Of the sources that are headers, by their place.
+    /// Of the sources that come in a header, by their place.
     headers: [HeaderValues<'a>; MAX_KEY_SOURCES],
+    cookies: [&'a [u8]; MAX_COOKIE_HEADERS],
+    cookie_count: usize,
     authority: &'a [u8],
     path: &'a [u8],
 }
@@ -84,6 +90,8 @@ impl<'a> KeyValues<'a> {
         Self {
             sources,
             headers: Default::default(),
+            cookies: Default::default(),
+            cookie_count: 0,
             authority: b"",
             path: b"",
         }
@@ -94,10 +102,16 @@ impl<'a> KeyValues<'a> {
         match name {
             b":authority" => self.authority = value,
             b":path" => self.path = value,
+            b"cookie" => {
+                if let Some(place) = self.cookies.get_mut(self.cookie_count) {
+                    *place = value;
+                    self.cookie_count += 1;
+                }
+            }
             _ => {}
         }
         for (source, values) in self.sources.iter().zip(&mut self.headers) {
-            if source.kind == KeySourceKind::Header && source.name == name {
+            if source.header == name {
                 values.add(value);
             }
         }
@@ -107,14 +121,17 @@ impl<'a> KeyValues<'a> {
     ///
     /// # Errors
     ///
-    /// The value is not a key, or the header of a source that was asked stands more than once.
-    pub fn key(&self) -> Result<Option<PartitionKey>, Refusal> {
+    /// The value is not a key, or a source that was asked has more than one.
+    pub fn key(&self, seals: Seals) -> Result<Option<PartitionKey>, Refusal> {
         for (source, header) in self.sources.iter().zip(&self.headers) {
             let value = match source.kind {
-                KeySourceKind::Header if header.count > 1 => return Err(Code::AmbiguousKey.into()),
-                KeySourceKind::Header => header.first,
+                KeySourceKind::Header | KeySourceKind::Claim if header.count > 1 => {
+                    return Err(Code::AmbiguousKey.into())
+                }
+                KeySourceKind::Header | KeySourceKind::Claim => header.first,
                 KeySourceKind::Subdomain => first_label(self.authority, &source.name),
                 KeySourceKind::Path => segment_behind(self.path, &source.name),
+                KeySourceKind::Cookie => self.cookie(&source.name, seals)?,
             };
             if !value.is_empty() {
                 let key = PartitionKey::new(value).ok_or(Code::InvalidKey)?;
@@ -124,6 +141,35 @@ impl<'a> KeyValues<'a> {
         }
         Ok(None)
     }
+
+    /// The tenant of the valid cookies of this name; nothing where there is none.
+    fn cookie(&self, name: &'a [u8], seals: Seals) -> Result<&[u8], Refusal> {
+        let headers = &self.cookies[..self.cookie_count];
+        match seals.keys {
+            Some(keys) if !headers.is_empty() => {
+                let tenant = keys.tenant(name, headers.iter().copied(), (seals.now)());
+                Ok(tenant.map_err(|_| Code::AmbiguousKey)?.unwrap_or_default())
+            }
+            _ => Ok(b""),
+        }
+    }
+}
+
+/// By what signed cookies are verified.
+#[derive(Clone, Copy)]
+pub struct Seals<'a> {
+    /// The router's keys; without any, no cookie counts.
+    pub keys: Option<&'a Keyring>,
+    /// Unix seconds.
+    pub now: &'a dyn Fn() -> u64,
+}
+
+impl Seals<'static> {
+    /// Without keys.
+    pub const NONE: Self = Self {
+        keys: None,
+        now: &|| u64::MAX,
+    };
 }
 
 /// The first label of a host that is one label, a dot and `domain`; else nothing. The host may have a port and a dot at
@@ -175,10 +221,7 @@ mod tests {
     }
 
     fn source(kind: KeySourceKind, name: &str) -> KeySource {
-        KeySource {
-            kind,
-            name: name.into(),
-        }
+        KeySource::new(kind, name, 0)
     }
 
     /// The key that these headers give, or the name of the refusal, or nothing.
@@ -187,7 +230,7 @@ mod tests {
         for (name, value) in headers {
             values.add(name.as_bytes(), value.as_bytes());
         }
-        match values.key() {
+        match values.key(Seals::NONE) {
             Ok(Some(key)) => String::from_utf8(key.as_bytes().to_vec()).unwrap(),
             Ok(None) => "none".to_owned(),
             Err(refusal) => refusal.code.problem().name.to_owned(),

@@ -14,10 +14,13 @@
 compile_error!("Envoy, the mmap declaration and the table's offsets all assume 64-bit pointers");
 
 pub mod address;
+pub mod base64url;
 pub mod bases;
+pub mod cookie;
 pub mod decide;
 pub mod filter;
 pub mod guard;
+pub mod hmac;
 pub mod key;
 pub mod mmap;
 pub mod problem;

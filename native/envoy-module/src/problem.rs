@@ -5,7 +5,9 @@
 pub enum Code {
     /// No source has a value, and the fleet refuses such requests.
     MissingKey,
-    /// The header of a source stands more than once.
+    /// No source has a value, one of them is a claim of a token, and the fleet refuses such requests.
+    Unauthenticated,
+    /// A source says the key more than once.
     AmbiguousKey,
     /// The value is not a key.
     InvalidKey,
@@ -61,11 +63,16 @@ pub struct Problem {
 
 /// All refusals, in the order of [`Code`].
 #[rustfmt::skip]
-pub const PROBLEMS: [Problem; 12] = [
+pub const PROBLEMS: [Problem; 13] = [
     Problem {
         code: Code::MissingKey, name: "missing-key", status: 400,
         title: "Partition key missing",
         detail: "The request does not say which tenant it is for.",
+    },
+    Problem {
+        code: Code::Unauthenticated, name: "unauthenticated", status: 401,
+        title: "Not authenticated",
+        detail: "The request proves no tenant: send a valid token.",
     },
     Problem {
         code: Code::AmbiguousKey, name: "ambiguous-key", status: 400,
@@ -152,6 +159,7 @@ impl Problem {
     /// (<https://grpc.github.io/grpc/core/md_doc_statuscodes.html>).
     pub fn grpc_status(&self) -> &'static str {
         match self.status {
+            401 => "16",
             403 => "7",
             404 => "5",
             500 => "13",

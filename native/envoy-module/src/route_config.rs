@@ -1,16 +1,19 @@
 //! The config of a route: which table it has, opened and checked.
 //!
-//! Its text has two or three lines, in any order. The epoch is the overlay's where there is one, else the table's:
+//! Its text has two to four lines, in any order. The epoch is the overlay's where there is one, else the table's. The
+//! cookie keys are needed where a key source of the table is a cookie, and looked at there only:
 //!
 //! ```text
 //! table=/var/lib/cellplane/table-17.cpt
 //! overlay=/var/lib/cellplane/overlay-21.cpt
+//! cookie-keys=/etc/cellplane/cookie-keys
 //! epoch=21
 //! ```
 
 use crate::bases::{Bases, BASES};
+use crate::cookie::Keyring;
 use crate::mmap::Mmap;
-use crate::table::{Table, TableError};
+use crate::table::{KeySourceKind, Table, TableError};
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
@@ -21,6 +24,8 @@ pub struct RouteConfig<B> {
     pub table: Table<B>,
     /// The table's epoch in decimal.
     pub epoch_text: String,
+    /// By what routing cookies are verified; None where no key source is a cookie.
+    pub cookie_keys: Option<Keyring>,
 }
 
 /// Why a route's config is refused.
@@ -32,6 +37,8 @@ pub enum ConfigError {
     File(PathBuf, io::Error),
     /// The file is no valid table, or no overlay on the one that it is given with.
     Table(PathBuf, TableError),
+    /// The file has no keys of cookies, or a key source needs some and none are named.
+    CookieKeys(PathBuf, String),
     /// The file has another epoch than the text says.
     Epoch {
         /// The file.
@@ -49,6 +56,7 @@ impl fmt::Display for ConfigError {
             Self::Text(reason) => write!(out, "config: {reason}"),
             Self::File(path, error) => write!(out, "{}: {error}", path.display()),
             Self::Table(path, error) => write!(out, "{}: {error}", path.display()),
+            Self::CookieKeys(path, reason) => write!(out, "{}: {reason}", path.display()),
             Self::Epoch { path, expected, found } => {
                 write!(
                     out,
@@ -64,9 +72,12 @@ impl std::error::Error for ConfigError {}
 
 impl<B: AsRef<[u8]>> RouteConfig<B> {
     /// A route's config over an open table.
-    pub fn new(table: Table<B>) -> Self {
-        let epoch_text = table.epoch().to_string();
-        Self { table, epoch_text }
+    pub fn new(table: Table<B>, cookie_keys: Option<Keyring>) -> Self {
+        Self {
+            epoch_text: table.epoch().to_string(),
+            table,
+            cookie_keys,
+        }
     }
 }
 
@@ -82,7 +93,12 @@ impl RouteConfig<Mmap> {
     }
 
     fn load_with(text: &[u8], bases: &Bases) -> Result<Self, ConfigError> {
-        let ConfigText { table, overlay, epoch } = ConfigText::parse(text).map_err(ConfigError::Text)?;
+        let ConfigText {
+            table,
+            overlay,
+            cookie_keys,
+            epoch,
+        } = ConfigText::parse(text).map_err(ConfigError::Text)?;
         let base = bases.open(&table)?;
         let (path, table) = match overlay {
             None => (table, Table::new(base)),
@@ -104,7 +120,28 @@ impl RouteConfig<Mmap> {
                 found: table.epoch(),
             });
         }
-        Ok(Self::new(table))
+        let sources = table.base().key_sources();
+        let reads_cookie = sources.iter().any(|source| source.kind == KeySourceKind::Cookie);
+        let cookie_keys = match cookie_keys {
+            Some(file) if reads_cookie => Some(read_cookie_keys(file)?),
+            None if reads_cookie => {
+                let reason = "a key source is a signed cookie, and this router has no keys of cookies";
+                return Err(ConfigError::CookieKeys(path, reason.to_owned()));
+            }
+            _ => None,
+        };
+        Ok(Self::new(table, cookie_keys))
+    }
+}
+
+fn read_cookie_keys(path: PathBuf) -> Result<Keyring, ConfigError> {
+    let text = std::fs::read_to_string(&path);
+    match text
+        .map_err(|error| error.to_string())
+        .and_then(|text| Keyring::parse(&text))
+    {
+        Ok(keys) => Ok(keys),
+        Err(reason) => Err(ConfigError::CookieKeys(path, reason)),
     }
 }
 
@@ -112,19 +149,25 @@ impl RouteConfig<Mmap> {
 struct ConfigText {
     table: PathBuf,
     overlay: Option<PathBuf>,
+    cookie_keys: Option<PathBuf>,
     epoch: u64,
 }
 
 impl ConfigText {
     fn parse(text: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(text).map_err(|error| format!("expected UTF-8, found {error}"))?;
-        let (mut table, mut overlay, mut epoch) = (None, None, None);
+        let (mut table, mut overlay, mut cookie_keys, mut epoch) = (None, None, None, None);
         for line in text.lines() {
             let is_second = match line.split_once('=') {
                 Some(("table", value)) => table.replace(parse_path("table", value)?).is_some(),
                 Some(("overlay", value)) => overlay.replace(parse_path("overlay", value)?).is_some(),
+                Some(("cookie-keys", value)) => cookie_keys.replace(parse_path("cookie-keys", value)?).is_some(),
                 Some(("epoch", value)) => epoch.replace(parse_epoch(value)?).is_some(),
-                _ => return Err(format!("expected table=…, overlay=… or epoch=…, found {line:?}")),
+                _ => {
+                    return Err(format!(
+                        "expected table=…, overlay=…, cookie-keys=… or epoch=…, found {line:?}"
+                    ))
+                }
             };
             if is_second {
                 return Err(format!("expected each setting once, found another {line:?}"));
@@ -133,6 +176,7 @@ impl ConfigText {
         Ok(Self {
             table: table.ok_or("expected a line table=…, found none")?,
             overlay,
+            cookie_keys,
             epoch: epoch.ok_or("expected a line epoch=…, found none")?,
         })
     }
@@ -156,7 +200,7 @@ fn parse_epoch(value: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::support::{OverlayWriter, TableWriter, TestFile};
+    use crate::support::{OverlayWriter, Source, TableWriter, TestFile};
 
     fn refusal(text: &str) -> String {
         RouteConfig::load(text.as_bytes()).unwrap_err().to_string()
@@ -237,6 +281,31 @@ mod tests {
             "{message}"
         );
         assert!(refusal("table=/nowhere/t.cpt\nepoch=17").starts_with("/nowhere/t.cpt: No such file"));
+    }
+
+    #[test]
+    fn a_source_that_is_a_cookie_needs_keys() {
+        let mut writer = TableWriter::sample();
+        writer.key_sources = vec![Source::cookie("route")];
+        let table = TestFile::new("cookie", &writer.encode());
+        let keys = TestFile::new("cookie-keys", b"new AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\n");
+        let short = TestFile::new("short-keys", b"new AAAA\n");
+        let plain = TestFile::new("no-cookie", &TableWriter::sample().encode());
+        let text = |table: &TestFile, rest: String| format!("table={}\nepoch=17\n{rest}", table.path().display());
+        let with = |keys: &TestFile| format!("cookie-keys={}", keys.path().display());
+        let load = |text: String| RouteConfig::load(text.as_bytes());
+
+        assert!(load(text(&table, with(&keys))).unwrap().cookie_keys.is_some());
+        assert!(load(text(&plain, with(&short))).unwrap().cookie_keys.is_none());
+        let message = refusal(&text(&table, String::new()));
+        assert!(message.ends_with("this router has no keys of cookies"), "{message}");
+        let message = refusal(&text(&table, with(&short)));
+        assert!(
+            message.contains("short-keys") && message.contains("line 1"),
+            "{message}"
+        );
+        let message = refusal(&text(&table, "cookie-keys=/nowhere".to_owned()));
+        assert!(message.starts_with("/nowhere: No such file"), "{message}");
     }
 
     #[test]

@@ -9,7 +9,8 @@ mod x86;
 /// Length of a digest in bytes.
 pub const DIGEST_BYTES: usize = 32;
 
-const BLOCK_BYTES: usize = 64;
+/// Length of a block in bytes.
+pub const BLOCK_BYTES: usize = 64;
 /// Bytes at the end of the last block that hold the message's length in bits.
 const LENGTH_BYTES: usize = 8;
 
@@ -37,7 +38,7 @@ const ROUND_CONSTANTS: [u32; 64] = [
 ];
 
 /// The SHA-256 of all `parts`, one behind the other.
-pub fn sha256(parts: &[&[u8]]) -> [u8; DIGEST_BYTES] {
+pub fn sha256<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; DIGEST_BYTES] {
     digest(parts, fastest())
 }
 
@@ -52,7 +53,7 @@ fn fastest() -> Compress {
     compress_portable
 }
 
-fn digest(parts: &[&[u8]], compress: Compress) -> [u8; DIGEST_BYTES] {
+fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>, compress: Compress) -> [u8; DIGEST_BYTES] {
     let mut state = INITIAL_STATE;
     let mut pending = [0; BLOCK_BYTES];
     let mut pending_bytes = 0;
@@ -162,7 +163,7 @@ mod tests {
         for (name, compress) in paths() {
             for (message, expected) in cases {
                 assert_eq!(
-                    hex(digest(&[message], compress)),
+                    hex(digest([message], compress)),
                     expected,
                     "{name}, {} bytes",
                     message.len()
@@ -176,12 +177,12 @@ mod tests {
         let data: Vec<u8> = (0..1_000u32).map(|n| (n * n / 8) as u8).collect();
         for length in (0..200).chain([255, 256, 257, 999]) {
             let message = &data[..length];
-            let whole = digest(&[message], compress_portable);
+            let whole = digest([message], compress_portable);
             for cut in [0, 1, 31, 63, 64, 65, 96, 128, 150] {
                 let (first, second) = message.split_at(cut.min(length));
                 let (middle, last) = second.split_at(second.len() / 3);
                 for (name, compress) in paths() {
-                    let cut_up = digest(&[first, middle, &[], last], compress);
+                    let cut_up = digest([first, middle, &[], last], compress);
                     assert_eq!(cut_up, whole, "{name}, {length} bytes cut at {cut}");
                 }
             }

@@ -32,6 +32,9 @@ pub trait Stream {
     /// Removes all values of a header.
     fn remove(&mut self, headers: Headers, name: &[u8]);
 
+    /// The time, Unix seconds.
+    fn unix_seconds(&self) -> u64;
+
     /// Makes Envoy choose the route, and with it the cluster, anew.
     fn clear_route_cache(&mut self);
 

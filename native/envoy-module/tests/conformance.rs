@@ -4,8 +4,9 @@
 mod json;
 mod support;
 
+use cellplane_envoy::cookie::Keyring;
 use cellplane_envoy::decide::{decide, Reason, Route, Subject};
-use cellplane_envoy::key::KeyValues;
+use cellplane_envoy::key::{KeyValues, Seals};
 use cellplane_envoy::problem::Refusal;
 use cellplane_envoy::table::{Base, KeySource, KeySourceKind, Table};
 use cellplane_envoy::xxh32::xxh32;
@@ -56,18 +57,31 @@ fn read_table(vectors: &Json) -> FileTable {
     }
 }
 
-fn decision(table: &FileTable, case: &Json) -> Result<Route, Refusal> {
+fn decision(file: &Json, table: &FileTable, case: &Json) -> Result<Route, Refusal> {
     let text = |name: &str, absent: &'static str| case.get(name).map_or(absent, Json::text).as_bytes();
     let sources = table.base().key_sources();
     let values: Vec<Vec<u8>> = case.member("key_values_hex").list().iter().map(Json::hex).collect();
     let mut seen = KeyValues::new(sources);
     seen.add(b":authority", text("authority", ""));
     seen.add(b":path", text("path", "/"));
-    // They are those of the first source that is a header.
+    // They are those of the first source that is a header, and of the first that is a claim.
     if let Some(header) = sources.iter().find(|source| source.kind == KeySourceKind::Header) {
         values.iter().for_each(|value| seen.add(&header.name, value));
     }
-    let subject = Subject::of(table.base(), &seen, || text("source", ""))?;
+    let claims: Vec<Vec<u8>> = case.member("claims_hex").list().iter().map(Json::hex).collect();
+    if let Some(claim) = sources.iter().find(|source| source.kind == KeySourceKind::Claim) {
+        claims.iter().for_each(|value| seen.add(&claim.header, value));
+    }
+    for header in case.member("cookies").list() {
+        seen.add(b"cookie", header.text().as_bytes());
+    }
+    let keys = Keyring::parse(file.member("cookie_keys").text()).unwrap();
+    let now = || file.member("now").number();
+    let seals = Seals {
+        keys: Some(&keys),
+        now: &now,
+    };
+    let subject = Subject::of(table.base(), &seen, seals, || text("source", ""))?;
     let down: Vec<&str> = case.member("down").list().iter().map(Json::text).collect();
     decide(table, &subject, case.member("writes").bool(), |cell| {
         !down.contains(&table.base().cell_id(cell))
@@ -135,7 +149,7 @@ fn every_decision_is_the_golden_one() {
         let cases = file.member("cases").list();
         assert!(!cases.is_empty(), "{name}: no cases");
         for case in cases {
-            let found = described(&table, decision(&table, case));
+            let found = described(&table, decision(&file, &table, case));
             let title = case.member("name").text();
             assert_eq!(found, expected(case.member("expect")), "{name}: {title}");
         }
@@ -176,6 +190,8 @@ fn source(source: &KeySource) -> (String, String) {
         KeySourceKind::Header => "header",
         KeySourceKind::Subdomain => "subdomain",
         KeySourceKind::Path => "path",
+        KeySourceKind::Claim => "jwt-claim",
+        KeySourceKind::Cookie => "cookie",
     };
     (kind.to_owned(), String::from_utf8(source.name.clone()).unwrap())
 }

@@ -3,6 +3,7 @@
 
 mod support;
 
+use cellplane_envoy::cookie::Keyring;
 use cellplane_envoy::filter::{on_request_headers, Verdict};
 use cellplane_envoy::route_config::RouteConfig;
 use cellplane_envoy::stream::{Headers, Reply, Stream, TooManyHeaders};
@@ -65,6 +66,10 @@ impl Stream for FixedStream {
         b"192.0.2.1:443"
     }
 
+    fn unix_seconds(&self) -> u64 {
+        1_999_999_999
+    }
+
     fn mark_refused(&mut self) {
         unreachable!("a routed request is not refused");
     }
@@ -106,7 +111,7 @@ fn a_routed_request_allocates_nothing() {
         Table::new(base.clone()),
         Table::with_overlay(base.clone(), overlay).unwrap(),
     ] {
-        let config = RouteConfig::new(table);
+        let config = RouteConfig::new(table, None);
         for key in ["pinned", "enterprise", "unheard-of", "arrived"] {
             let headers = vec![(":method", "GET"), (":path", "/"), ("x-org", key), ("accept", "*/*")];
             assert_eq!(cost(&config, headers), (3, 0), "{key}");
@@ -118,4 +123,18 @@ fn a_routed_request_allocates_nothing() {
             (2, 0)
         );
     }
+}
+
+#[test]
+fn neither_a_claim_nor_a_cookie_allocates_anything() {
+    let writer = TableWriter {
+        key_sources: vec![Source::claim("org.id"), Source::cookie("route")],
+        ..TableWriter::sample()
+    };
+    let table = Table::new(Arc::new(Base::new(writer.encode()).unwrap()));
+    let keys = Keyring::parse("new AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8").unwrap();
+    let config = RouteConfig::new(table, Some(keys));
+    assert_eq!(cost(&config, vec![("x-cell-claim-0", "pinned")]), (3, 0));
+    let cookie = "a=b; route=cp1.2000000000.new.UKCy6_AZwHBn5LncyL1c3R0KCstZkAyFa3tCey2yDQQ.pinned";
+    assert_eq!(cost(&config, vec![("cookie", cookie)]), (3, 0));
 }

@@ -27,6 +27,21 @@ class KeySourceSpec(Strict):
 
     kind: Literal["jwt-claim", "cookie", "header", "subdomain", "path"]
     name: str = Field(description="Of the claim, cookie or header; the domain; or what the path begins with")
+    trusted: Annotated[
+        bool, Field(description="That a header is set in front of the router, where no client can; a header needs it")
+    ] = False
+
+
+class JwtProviderSpec(Strict):
+    """Who signs tokens, and where its public keys are: at a URL, or in a file on each router."""
+
+    name: str
+    issuer: str
+    audiences: Annotated[list[str], Field(description="One of these is in a token; none: they do not count")] = []
+    jwks_url: Annotated[str, Field(description="https, or http on loopback; or `jwks_file`")] = ""
+    jwks_file: Annotated[str, Field(description="Absolute path on each router; or `jwks_url`")] = ""
+    cookie: Annotated[str, Field(description="A cookie that carries the token, beside `Authorization: Bearer`")] = ""
+    clock_skew_seconds: int = 60
 
 
 class RuleSpec(Strict):
@@ -46,15 +61,14 @@ class FleetSpec(Strict):
     """The fleet's routing policy."""
 
     name: str
-    key_sources: Annotated[list[KeySourceSpec], Field(description="The first that has a value counts")] = [
-        KeySourceSpec(kind="header", name="x-tenant-id")
-    ]
+    key_sources: Annotated[list[KeySourceSpec], Field(description="The first that has a value counts")]
     default_pool: str = "default"
     unknown_tenant: Literal["hash", "reject", "default-cell"] = "hash"
     missing_key: Literal["reject", "default-cell", "source-hash"] = "reject"
     default_cell: Annotated[str | None, Field(description="The cell that `default-cell` means")] = None
     rules: Annotated[list[RuleSpec], Field(description="The first that matches counts, then `default_pool`")] = []
     retry_after_seconds: int = 1
+    jwt: Annotated[list[JwtProviderSpec], Field(description="Who signs the tokens whose claims are keys")] = []
 
     def to_model(self) -> Fleet:
         """The fleet of this body."""

@@ -11,6 +11,7 @@ from cellplane.model import (
     CellStatus,
     Dimension,
     Fleet,
+    JwtProvider,
     KeySource,
     KeySourceKind,
     Load,
@@ -30,19 +31,23 @@ def fleet_row(fleet: Fleet) -> dict[str, Any]:
     """A fleet as a row."""
     return {
         "name": fleet.name,
-        "key_sources": [{"kind": source.kind.value, "name": source.name} for source in fleet.key_sources],
+        "key_sources": [
+            {"kind": source.kind.value, "name": source.name, "trusted": source.trusted} for source in fleet.key_sources
+        ],
         "default_pool": fleet.default_pool,
         "unknown_tenant": fleet.unknown_tenant.value,
         "missing_key": fleet.missing_key.value,
         "default_cell": fleet.default_cell,
         "rules": [_rule_row(rule) for rule in fleet.rules],
         "retry_after_seconds": fleet.retry_after_seconds,
+        "jwt": [{**asdict(provider), "audiences": list(provider.audiences)} for provider in fleet.jwt],
     }
 
 
 def fleet_of(row: Row) -> Fleet:
     """The fleet of a row."""
-    sources = tuple(KeySource(KeySourceKind(source["kind"]), source["name"]) for source in row["key_sources"])
+    sources = tuple(KeySource(**{**source, "kind": KeySourceKind(source["kind"])}) for source in row["key_sources"])
+    providers = (JwtProvider(**{**provider, "audiences": tuple(provider["audiences"])}) for provider in row["jwt"])
     return Fleet(
         **{
             **row,
@@ -50,6 +55,7 @@ def fleet_of(row: Row) -> Fleet:
             "unknown_tenant": UnknownTenant(row["unknown_tenant"]),
             "missing_key": MissingKey(row["missing_key"]),
             "rules": tuple(_rule_of(rule) for rule in row["rules"]),
+            "jwt": tuple(providers),
         }
     )
 

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import JSON, Boolean, Column, Dialect, Float, Index, Integer, MetaData, String, Table, text
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """What ``PRAGMA user_version`` of a database of these tables says; 0 is a database from before versions."""
 
 
@@ -52,6 +52,7 @@ fleet = Table(
     Column("default_cell", String, nullable=True),
     Column("rules", JSON, nullable=False),
     Column("retry_after_seconds", Integer, nullable=False),
+    Column("jwt", JSON, nullable=False),
     info={"kind": "fleet"},
 )
 

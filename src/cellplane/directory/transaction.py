@@ -15,7 +15,6 @@ from cellplane.directory.tenant_book import TenantBook
 from cellplane.errors import ConflictError, NotFoundError, ValidationError
 from cellplane.model import Cell, Fleet, Pool, Tenant
 from cellplane.model.topology import MAX_CELLS, MAX_POOLS
-from cellplane.routing.layout import KEY_SOURCE_CODES
 
 Resource = Fleet | Cell | Pool | Tenant
 
@@ -92,12 +91,6 @@ class Transaction:
             ConflictError: the directory is another fleet's.
         """
         fleet.validate("fleet")
-        for place, source in enumerate(fleet.key_sources):
-            if source.kind not in KEY_SOURCE_CODES:
-                raise ValidationError(
-                    f"fleet.key_sources[{place}].kind",
-                    f"no router can read a {source.kind.value} yet: use {_listed_kinds()}",
-                )
         known = self._outline.fleet
         if known is not None and known.name != fleet.name:
             raise ConflictError(f"this directory is fleet {known.name!r}'s, not {fleet.name!r}'s")
@@ -320,10 +313,6 @@ class Transaction:
                 row = one(self._connection, tenants, where)
                 if row is not None:
                     raise ConflictError(f"tenant {row['id']!r} is in pool {name!r}: give it another one first")
-
-
-def _listed_kinds() -> str:
-    return ", ".join(kind.value for kind in KEY_SOURCE_CODES)
 
 
 def _require_room(kind: str, count: int, limit: int) -> None:

@@ -32,6 +32,7 @@ from cellplane.model import (
     CellStatus,
     Dimension,
     Fleet,
+    JwtProvider,
     KeySource,
     KeySourceKind,
     MissingKey,
@@ -45,6 +46,13 @@ from cellplane.model import (
 from cellplane.model.capacity import MAX_AMOUNT
 from cellplane.model.cell import MAX_ADDRESS_CHARS
 from cellplane.model.fleet import MAX_RETRY_AFTER_SECONDS
+from cellplane.model.jwt import (
+    MAX_AUDIENCES,
+    MAX_CLOCK_SKEW_SECONDS,
+    MAX_COOKIE_CHARS,
+    MAX_JWT_PROVIDERS,
+    MAX_JWT_TEXT_CHARS,
+)
 from cellplane.model.key import check_key
 from cellplane.model.key_source import MAX_KEY_SOURCES, MAX_SOURCE_CHARS
 from cellplane.model.pool import MAX_SEED, MAX_SHARD_SIZE, MAX_VIRTUAL_NODES
@@ -108,6 +116,45 @@ _KEY_SOURCE = Object(
             "The header (lower case), cookie or claim; the domain above a `subdomain`; what a `path` begins with.",
             required=True,
         ),
+        Field(
+            "trusted",
+            "trusted",
+            Flag(),
+            "That something in front of the router sets this header, and no client can; a `header` needs it.",
+        ),
+    ),
+)
+_URL = Text(MAX_JWT_TEXT_CHARS, pattern="^[!-~]+$")
+_JWT = Object(
+    JwtProvider,
+    (
+        Field("name", "name", NAME, "What explanations call it; unique in the fleet.", required=True),
+        Field("issuer", "issuer", _URL, "What the claim `iss` of its tokens says.", required=True),
+        Field(
+            "audiences",
+            "audiences",
+            ListOf(_URL, 0, MAX_AUDIENCES),
+            "One of these is in the claim `aud`. Not named: the claim does not count.",
+        ),
+        Field("jwksUrl", "jwks_url", _URL, "Where its public keys are fetched: `https`, or `http` on loopback."),
+        Field(
+            "jwksFile",
+            "jwks_file",
+            _URL,
+            "Or the absolute path of its public keys on each router, looked at again when it changes.",
+        ),
+        Field(
+            "cookie",
+            "cookie",
+            Text(MAX_COOKIE_CHARS, pattern="^[A-Za-z0-9._-]+$"),
+            "A cookie that carries the token where no `Authorization: Bearer` does.",
+        ),
+        Field(
+            "clockSkewSeconds",
+            "clock_skew_seconds",
+            Whole(1, MAX_CLOCK_SKEW_SECONDS),
+            "How far its clock may be off, seconds.",
+        ),
     ),
 )
 
@@ -155,6 +202,13 @@ KINDS: Mapping[Kind, Declared] = {
                 "key_sources",
                 ListOf(_KEY_SOURCE, 1, MAX_KEY_SOURCES),
                 "Where a request's partition key stands; the first that has a value counts.",
+                required=True,
+            ),
+            Field(
+                "jwt",
+                "jwt",
+                ListOf(_JWT, 0, MAX_JWT_PROVIDERS),
+                "Who signs the tokens whose claims are keys. A token of nobody here is refused with 401.",
             ),
             Field("defaultPool", "default_pool", NAME, "Pool of the tenants that nothing else places."),
             Field(

@@ -3,6 +3,7 @@
 from cellplane.model.capacity import Capacity, Load
 from cellplane.model.cell import Cell, CellStatus, Dimension
 from cellplane.model.fleet import Fleet, MissingKey, UnknownTenant
+from cellplane.model.jwt import JwtProvider
 from cellplane.model.key import MAX_KEY_BYTES, is_key, is_name
 from cellplane.model.key_source import KeySource, KeySourceKind
 from cellplane.model.pool import Pool, StrategyName
@@ -17,6 +18,7 @@ __all__ = [
     "CellStatus",
     "Dimension",
     "Fleet",
+    "JwtProvider",
     "KeySource",
     "KeySourceKind",
     "Load",

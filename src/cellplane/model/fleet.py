@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from cellplane.errors import ValidationError
+from cellplane.model.jwt import MAX_JWT_PROVIDERS, JwtProvider
 from cellplane.model.key import check_name
 from cellplane.model.key_source import MAX_KEY_SOURCES, KeySource, KeySourceKind
 from cellplane.model.rule import MAX_RULES, Rule
@@ -40,17 +41,19 @@ class Fleet:
         missing_key: see MissingKey.
         default_cell: id of the cell that ``default-cell`` means; None where neither policy says so.
         rules: which known tenants are in which pool; the first that matches counts, then ``default_pool``.
+        jwt: who signs the tokens whose claims are keys; a token that none of them signed is refused.
         retry_after_seconds: Retry-After of every 503 that a router answers by itself, 0 to 3600.
     """
 
     name: str
-    key_sources: tuple[KeySource, ...] = (KeySource(KeySourceKind.HEADER, "x-tenant-id"),)
+    key_sources: tuple[KeySource, ...] = (KeySource.trusted_header("x-tenant-id"),)
     default_pool: str = "default"
     unknown_tenant: UnknownTenant = UnknownTenant.HASH
     retry_after_seconds: int = 1
     missing_key: MissingKey = MissingKey.REJECT
     default_cell: str | None = None
     rules: tuple[Rule, ...] = ()
+    jwt: tuple[JwtProvider, ...] = ()
 
     @property
     def has_default_cell(self) -> bool:
@@ -75,6 +78,7 @@ class Fleet:
                 raise ValidationError(
                     f"{field}.key_sources[{place}]", f"the {source.kind.value} {source.name!r} stands twice"
                 )
+        self.validate_jwt(field)
         check_name(f"{field}.default_pool", self.default_pool)
         if self.default_cell is not None:
             check_name(f"{field}.default_cell", self.default_cell)
@@ -97,3 +101,20 @@ class Fleet:
             if rule.name in names:
                 raise ValidationError(f"{field}.rules[{place}].name", f"{rule.name!r} stands twice")
             names.add(rule.name)
+
+    def validate_jwt(self, field: str) -> None:
+        """Raise ValidationError with the path of the first field about tokens that breaks a rule."""
+        if len(self.jwt) > MAX_JWT_PROVIDERS:
+            raise ValidationError(f"{field}.jwt", f"expected at most {MAX_JWT_PROVIDERS}, found {len(self.jwt)}")
+        names: set[str] = set()
+        for place, provider in enumerate(self.jwt):
+            provider.validate(f"{field}.jwt[{place}]")
+            if provider.name in names:
+                raise ValidationError(f"{field}.jwt[{place}].name", f"{provider.name!r} stands twice")
+            names.add(provider.name)
+        for place, source in enumerate(self.key_sources):
+            if source.kind is KeySourceKind.JWT_CLAIM and not self.jwt:
+                raise ValidationError(
+                    f"{field}.key_sources[{place}]",
+                    f"nothing verifies the claim {source.name!r}: name its issuer in jwt",
+                )

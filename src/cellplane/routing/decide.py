@@ -5,7 +5,7 @@ from enum import Enum
 from http import HTTPStatus
 from typing import Literal, NamedTuple
 
-from cellplane.model import CellStatus, MissingKey, TenantState, UnknownTenant, is_key
+from cellplane.model import CellStatus, KeySourceKind, MissingKey, TenantState, UnknownTenant, is_key
 from cellplane.placement import SLOT_COUNT, key_hash, slot_of
 from cellplane.routing.keys import AmbiguousKeyError, RequestKeys, key_value
 from cellplane.routing.table import RoutingTable
@@ -15,6 +15,7 @@ class RefusalCode(Enum):
     """Why a router answers by itself: the ``code`` of the problem document, and its status."""
 
     MISSING_KEY = ("missing-key", HTTPStatus.BAD_REQUEST)
+    UNAUTHENTICATED = ("unauthenticated", HTTPStatus.UNAUTHORIZED)
     AMBIGUOUS_KEY = ("ambiguous-key", HTTPStatus.BAD_REQUEST)
     INVALID_KEY = ("invalid-key", HTTPStatus.BAD_REQUEST)
     UNKNOWN_TENANT = ("unknown-tenant", HTTPStatus.NOT_FOUND)
@@ -121,7 +122,9 @@ def decide_request(
 
 def _without_key(table: RoutingTable, source: bytes, has_healthy_host: Callable[[str], bool]) -> Decision:
     if table.missing_key is MissingKey.REJECT:
-        return Refusal(RefusalCode.MISSING_KEY, table.epoch)
+        wants_token = any(source.kind is KeySourceKind.JWT_CLAIM for source in table.key_sources)
+        code = RefusalCode.UNAUTHENTICATED if wants_token else RefusalCode.MISSING_KEY
+        return Refusal(code, table.epoch)
     if table.missing_key is MissingKey.DEFAULT_CELL:
         return _default(table, None, has_healthy_host)
     return _by_slot(table, table.default_pool, slot_of(source), "source", has_healthy_host)

@@ -12,6 +12,7 @@ from cellplane.placement import SLOT_COUNT
 from cellplane.routing import layout
 from cellplane.routing.columns import TenantColumns
 from cellplane.routing.contents import OverlayContents, TableContents
+from cellplane.routing.edge import EdgePolicy, encode_edge
 from cellplane.routing.layout import Section
 from cellplane.routing.shards import ShardRows, first_bad_shard, pack_shards
 
@@ -39,6 +40,7 @@ def encode(contents: TableContents) -> bytes:
             layout.KEY_SOURCE.pack(*strings.ref(source.name), layout.KEY_SOURCE_CODES[source.kind])
             for source in contents.fleet.key_sources
         ),
+        Section.EDGE: encode_edge(EdgePolicy.of(contents.fleet)),
     }
     base = _Base(0, bytes(32))
     return _assemble(layout.KIND_BASE, contents.epoch, base, {Section.STRINGS: strings.to_bytes(), **sections})
@@ -170,7 +172,8 @@ def _assemble(kind: int, epoch: int, base: _Base, sections: Mapping[Section, byt
     for section in sorted(sections):
         data = sections[section]
         size = layout.ENTRY_SIZES[section]
-        directory += layout.SECTION.pack(section, layout.SECTION_CRITICAL, offset, len(data), size, len(data) // size)
+        flags = 0 if section in layout.OPTIONAL_SECTIONS else layout.SECTION_CRITICAL
+        directory += layout.SECTION.pack(section, flags, offset, len(data), size, len(data) // size)
         body += (data, bytes(_aligned(len(data)) - len(data)))
         offset += _aligned(len(data))
     padding = bytes(start - layout.HEADER_SIZE - len(directory))
@@ -249,14 +252,10 @@ def _check_slots(contents: TableContents) -> None:
 
 
 def _check_key_sources(contents: TableContents) -> None:
-    for place, source in enumerate(contents.fleet.key_sources):
+    fleet = contents.fleet
+    for place, source in enumerate(fleet.key_sources):
         source.validate(f"fleet.key_sources[{place}]")
-        if source.kind not in layout.KEY_SOURCE_CODES:
-            raise ValidationError(
-                f"fleet.key_sources[{place}].kind",
-                f"no router can verify a {source.kind.value} yet: use "
-                f"{', '.join(kind.value for kind in layout.KEY_SOURCE_CODES)}",
-            )
+    fleet.validate_jwt("fleet")
 
 
 def _check_default_shard(contents: TableContents) -> None:

@@ -99,7 +99,7 @@ def split_publication(data: bytes) -> tuple[bytes | None, bytes | None]:
 
 
 def read_directory(data: memoryview, section_count: int, needed: frozenset[Section]) -> dict[Section, SectionEntry]:
-    """The sections of a file.
+    """The sections of a file, of those that its kind has.
 
     Raises:
         TableError: the directory is inconsistent, lacks a section, or has one that this release must know.
@@ -129,7 +129,7 @@ def read_directory(data: memoryview, section_count: int, needed: frozenset[Secti
         if entry_size < expected or (entry_size != expected and section in layout.FIXED_STRIDE):
             raise TableError(f"{section.name}: entries of {entry_size} bytes, expected {expected}")
         sections[section] = SectionEntry(offset, length, entry_size, entry_count)
-    missing = sorted(section.name for section in needed if section not in sections)
+    missing = sorted(section.name for section in needed - layout.OPTIONAL_SECTIONS if section not in sections)
     if missing:
         raise TableError(f"sections are missing: {', '.join(missing)}")
     return sections

@@ -14,37 +14,49 @@ class RequestKeys:
         header: all values of a header, given its name in lower case, in order.
         authority: the host that was asked for, with or without port.
         path: the path with its query.
+        claim: all values of a claim, given its name, in the verified tokens of the request.
+        cookie: the different keys that the valid cookies of a name say (``signed_cookie.Keyring.tenants``).
     """
 
     header: Callable[[str], Sequence[bytes]]
     authority: bytes = b""
     path: bytes = b"/"
+    claim: Callable[[str], Sequence[bytes]] = lambda _name: ()
+    cookie: Callable[[str], Sequence[bytes]] = lambda _name: ()
 
 
 class AmbiguousKeyError(Exception):
-    """A header that says the key stands twice."""
+    """A source says the key more than once."""
 
 
 def key_value(sources: Sequence[KeySource], request: RequestKeys) -> bytes | None:
     """The value of the first source that has one, as it stands there; None where none has.
 
     Raises:
-        AmbiguousKeyError: a source's header stands twice.
+        AmbiguousKeyError: a source has more than one.
     """
     for source in sources:
-        if source.kind is KeySourceKind.HEADER:
-            value = _of_header(request.header(source.name))
-        elif source.kind is KeySourceKind.SUBDOMAIN:
-            value = _of_host(request.authority, source.name.encode())
-        else:
-            assert source.kind is KeySourceKind.PATH, "a table has no other sources"
-            value = _of_path(request.path, source.name.encode())
+        value = _value(source, request)
         if value:
             return value
     return None
 
 
-def _of_header(values: Sequence[bytes]) -> bytes:
+def _value(source: KeySource, request: RequestKeys) -> bytes:
+    match source.kind:
+        case KeySourceKind.HEADER:
+            return _only(request.header(source.name))
+        case KeySourceKind.JWT_CLAIM:
+            return _only(request.claim(source.name))
+        case KeySourceKind.COOKIE:
+            return _only(request.cookie(source.name))
+        case KeySourceKind.SUBDOMAIN:
+            return _of_host(request.authority, source.name.encode())
+        case KeySourceKind.PATH:
+            return _of_path(request.path, source.name.encode())
+
+
+def _only(values: Sequence[bytes]) -> bytes:
     if len(values) > 1:
         raise AmbiguousKeyError
     return values[0] if values else b""

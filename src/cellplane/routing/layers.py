@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellplane.errors import TableError, ValidationError
-from cellplane.model import CellStatus, KeySource, MissingKey, TenantState, UnknownTenant, is_name
+from cellplane.model import CellStatus, KeySource, KeySourceKind, MissingKey, TenantState, UnknownTenant, is_name
 from cellplane.model.key_source import MAX_KEY_SOURCES
 from cellplane.model.topology import MAX_POOLS
 from cellplane.placement import SLOT_COUNT
 from cellplane.routing import layout
+from cellplane.routing.edge import EdgePolicy, decode_edge
 from cellplane.routing.entries import Entries, read_shards
 from cellplane.routing.frame import SectionEntry, checksummed, read_directory, read_header
 from cellplane.routing.layout import Section
@@ -95,6 +96,7 @@ class Base(Layer):
             self.shards = read_shards(data, self._sections[Section.SHARDS], len(self.cells))
             self._read_pools()
             self._read_key_sources()
+            self._read_edge()
             self._read_fleet()
             self._check_slots()
             self.entries = Entries(
@@ -179,7 +181,9 @@ class Base(Layer):
             offset, length, kind = layout.KEY_SOURCE.unpack_from(row)
             if kind not in layout.KEY_SOURCE_KINDS:
                 raise TableError(f"key source {place}: kind {kind} is unknown to this release: update it")
-            source = KeySource(layout.KEY_SOURCE_KINDS[kind], self._text(f"key source {place}", offset, length))
+            name, of = self._text(f"key source {place}", offset, length), layout.KEY_SOURCE_KINDS[kind]
+            # The writer has asked whether the header may be trusted.
+            source = KeySource(of, name, trusted=of is KeySourceKind.HEADER)
             try:
                 source.validate(f"key source {place}")
             except ValidationError as error:
@@ -188,6 +192,13 @@ class Base(Layer):
         if not 1 <= len(sources) <= MAX_KEY_SOURCES:
             raise TableError(f"expected 1 to {MAX_KEY_SOURCES} key sources, found {len(sources)}")
         self.key_sources: tuple[KeySource, ...] = tuple(sources)
+
+    def _read_edge(self) -> None:
+        has_edge = Section.EDGE in self._sections
+        self.edge: EdgePolicy = decode_edge(bytes(self._blob(Section.EDGE))) if has_edge else EdgePolicy()
+        needs_token = any(source.kind is KeySourceKind.JWT_CLAIM for source in self.key_sources)
+        if needs_token and not self.edge.jwt:
+            raise TableError("a key source is a claim, but EDGE names no issuer of tokens")
 
     def _read_fleet(self) -> None:
         rows = list(self._rows(Section.FLEET))

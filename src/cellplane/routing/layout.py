@@ -74,9 +74,13 @@ class Section(IntEnum):
     TENANTS = 7
     TENANT_INDEX = 8
     KEY_SOURCES = 9
+    EDGE = 10
 
 
 BASE_SECTIONS = frozenset(Section)
+OPTIONAL_SECTIONS = frozenset({Section.EDGE})
+"""Not for the decision: a file may lack them, and a reader skip them."""
+
 OVERLAY_SECTIONS = frozenset({Section.STRINGS, Section.SHARDS, Section.TENANTS, Section.TENANT_INDEX})
 
 ENTRY_SIZES = {
@@ -89,16 +93,22 @@ ENTRY_SIZES = {
     Section.TENANTS: TENANT.size,
     Section.TENANT_INDEX: U32.size,
     Section.KEY_SOURCES: KEY_SOURCE.size,
+    Section.EDGE: 1,
 }
-FIXED_STRIDE = frozenset({Section.STRINGS, Section.SLOTS, Section.TENANT_INDEX})
+FIXED_STRIDE = frozenset({Section.STRINGS, Section.SLOTS, Section.TENANT_INDEX, Section.EDGE})
 
 CELL_STATUS_CODES = {status: code for code, status in enumerate(CellStatus)}
 TENANT_STATE_CODES = {state: code for code, state in enumerate(TenantState)}
 UNKNOWN_TENANT_CODES = {UnknownTenant.HASH: 0, UnknownTenant.REJECT: 1, UnknownTenant.DEFAULT_CELL: 2}
 MISSING_KEY_CODES = {MissingKey.REJECT: 0, MissingKey.DEFAULT_CELL: 1, MissingKey.SOURCE_HASH: 2}
 STRATEGY_CODES = {strategy: code for code, strategy in enumerate(StrategyName, 1)}
-KEY_SOURCE_CODES = {KeySourceKind.HEADER: 1, KeySourceKind.SUBDOMAIN: 2, KeySourceKind.PATH: 3}
-"""Of the sources that routers read; a claim (4) and a cookie (5) they cannot verify yet."""
+KEY_SOURCE_CODES = {
+    KeySourceKind.HEADER: 1,
+    KeySourceKind.SUBDOMAIN: 2,
+    KeySourceKind.PATH: 3,
+    KeySourceKind.JWT_CLAIM: 4,
+    KeySourceKind.COOKIE: 5,
+}
 
 CELL_STATUSES = {code: status for status, code in CELL_STATUS_CODES.items()}
 TENANT_STATES = {code: state for state, code in TENANT_STATE_CODES.items()}

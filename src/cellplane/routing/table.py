@@ -10,6 +10,7 @@ from cellplane.errors import TableError
 from cellplane.model import KeySource, MissingKey, UnknownTenant
 from cellplane.placement import key_hash
 from cellplane.routing import layout
+from cellplane.routing.edge import EdgePolicy
 from cellplane.routing.frame import split_publication
 from cellplane.routing.layers import Base, CellRow, Layer, Overlay, TenantRow
 
@@ -35,6 +36,7 @@ class RoutingTable:
         self.pools: tuple[str, ...] = base.pools
         self.fleet: str = base.fleet
         self.key_sources: tuple[KeySource, ...] = base.key_sources
+        self.edge: EdgePolicy = base.edge
         self.default_pool: int = base.default_pool
         self.default_shard: int | None = base.default_shard
         self.unknown_tenant: UnknownTenant = base.unknown_tenant

@@ -88,7 +88,7 @@ CASES: dict[str, tuple[Topology, Topology]] = {
     "CP103": (header("x-body-tenant"), header("x-nobody-tenant")),
     "CP104": (
         clean(fleet=Fleet("shop")),
-        keyed(KeySource(KeySourceKind.HEADER, "x-tenant-id")),
+        keyed(KeySource.trusted_header("x-tenant-id")),
     ),
     "CP105": (keyed(KeySource(KeySourceKind.JWT_CLAIM, "tenant_id")), keyed(KeySource(KeySourceKind.PATH, "/t/"))),
     "CP201": (replace(rejecting(SOUND), tenants=rejecting(SOUND).tenants[1:]), rejecting(SOUND)),

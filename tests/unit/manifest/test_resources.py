@@ -40,7 +40,7 @@ from cellplane.model import (
 FULL: tuple[Value, ...] = (
     Fleet(
         "shop",
-        (KeySource(KeySourceKind.SUBDOMAIN, "example.com"), KeySource(KeySourceKind.HEADER, "x-id")),
+        (KeySource(KeySourceKind.SUBDOMAIN, "example.com"), KeySource.trusted_header("x-id")),
         "gold",
         UnknownTenant.DEFAULT_CELL,
         9,

@@ -5,6 +5,7 @@ use crate::route_config::RouteConfig;
 use crate::stream::{Headers, Reply, Stream, TooManyHeaders, MAX_HEADERS};
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Bytes that the other side owns.
 #[repr(C)]
@@ -239,6 +240,13 @@ impl Stream for EnvoyStream {
             envoy_dynamic_module_callback_http_filter_get_attribute_string(self.filter, SOURCE_ADDRESS, &mut address);
             address.as_slice()
         }
+    }
+
+    fn unix_seconds(&self) -> u64 {
+        // A clock before 1970 knows no time: every cookie has expired then.
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(u64::MAX, |since| since.as_secs())
     }
 
     fn mark_refused(&mut self) {

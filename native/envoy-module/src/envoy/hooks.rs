@@ -79,7 +79,7 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_per_route_config_new(
         // SAFETY: as the caller promises.
         match RouteConfig::load(unsafe { config.as_slice() }) {
             Ok(config) => {
-                let RouteConfig { table, epoch_text } = &config;
+                let RouteConfig { table, epoch_text, .. } = &config;
                 let ((entries, overlaid), cells) = (table.entry_counts(), table.base().cell_count());
                 log(
                     Level::Info,

@@ -1,6 +1,7 @@
 //! Behaviour of the filter on a fake stream.
 
 use super::*;
+use crate::cookie::Keyring;
 use crate::stream::MAX_HEADERS;
 use crate::support::{Answer, FakeStream, OverlayWriter, Source, TableWriter};
 use crate::table::Base;
@@ -12,7 +13,21 @@ type Config = RouteConfig<Vec<u8>>;
 fn config(change: impl FnOnce(&mut TableWriter)) -> Config {
     let mut writer = TableWriter::sample();
     change(&mut writer);
-    RouteConfig::new(Table::new(Arc::new(Base::new(writer.encode()).unwrap())))
+    RouteConfig::new(Table::new(Arc::new(Base::new(writer.encode()).unwrap())), None)
+}
+
+const COOKIE_KEYS: &str = "new AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+/// As `Keyring.parse(COOKIE_KEYS).sign("route", "pinned", expires=2_000_000_000)` of `cellplane.signed_cookie` writes it.
+const COOKIE: &str = "route=cp1.2000000000.new.UKCy6_AZwHBn5LncyL1c3R0KCstZkAyFa3tCey2yDQQ.pinned";
+
+/// A config whose sources are verified: a claim, else a cookie.
+fn verifying() -> Config {
+    let writer = TableWriter {
+        key_sources: vec![Source::claim("org.id"), Source::cookie("route")],
+        ..TableWriter::sample()
+    };
+    let table = Table::new(Arc::new(Base::new(writer.encode()).unwrap()));
+    RouteConfig::new(table, Some(Keyring::parse(COOKIE_KEYS).unwrap()))
 }
 
 fn routed(config: &Config, mut stream: FakeStream) -> FakeStream {
@@ -25,6 +40,13 @@ fn routed(config: &Config, mut stream: FakeStream) -> FakeStream {
 fn refused(config: Option<&Config>, mut stream: FakeStream) -> Answer {
     assert_eq!(on_request_headers(&mut stream, config), Verdict::Stop);
     stream.answer.expect("a request that is stopped is answered")
+}
+
+fn owned(headers: &[(&str, &str)]) -> Vec<(String, String)> {
+    let pairs = headers.iter();
+    pairs
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect()
 }
 
 #[test]
@@ -67,6 +89,48 @@ fn what_only_routers_say_is_removed_from_a_request() {
     assert_eq!(stream.values("x-cell-epoch"), ["17"]);
     assert_eq!(stream.values("x-cell-anything"), [""; 0]);
     assert_eq!(stream.values("x-cellar"), ["wine"]);
+}
+
+#[test]
+fn a_claim_that_the_proxy_hands_over_is_the_key_and_goes_no_further() {
+    let stream = routed(
+        &verifying(),
+        FakeStream::new("GET", &[("x-cell-claim-0", "pinned"), ("x-tenant-id", "other")]),
+    );
+    assert_eq!(stream.values("x-tenant-id"), ["pinned"]);
+    assert_eq!(stream.values("x-cell-id"), ["cell-4"]);
+    assert_eq!(stream.values("x-cell-claim-0"), [""; 0]);
+}
+
+#[test]
+fn a_claim_that_no_source_reads_is_what_a_client_made_up() {
+    for name in ["x-cell-claim-1", "x-cell-claim-00", "x-cell-claim-"] {
+        let headers = [(name, "pinned"), ("x-tenant-id", "pinned")];
+        let answer = refused(Some(&verifying()), FakeStream::new("GET", &headers));
+        assert_eq!(answer.details, "cellplane_unauthenticated", "{name}");
+    }
+    let stream = routed(
+        &config(|_| {}),
+        FakeStream::new("GET", &[("x-cell-claim-0", "a"), ("x-tenant-id", "pinned")]),
+    );
+    assert_eq!(stream.values("x-cell-claim-0"), [""; 0]);
+}
+
+#[test]
+fn a_signed_cookie_is_the_key_until_it_expires() {
+    let mut stream = FakeStream::new("GET", &[("cookie", COOKIE)]);
+    stream.now = 1_999_999_999;
+    assert_eq!(routed(&verifying(), stream.clone()).values("x-tenant-id"), ["pinned"]);
+    stream.now += 1;
+    let answer = refused(Some(&verifying()), stream);
+    assert_eq!(answer.status, 401);
+    assert_eq!(
+        answer.headers,
+        owned(&[
+            ("content-type", "application/problem+json"),
+            ("www-authenticate", "Bearer")
+        ])
+    );
 }
 
 #[test]
@@ -143,7 +207,7 @@ fn an_overlay_changes_tenants_and_the_epoch() {
     let base = TableWriter::sample().encode();
     let overlay = OverlayWriter::sample(&base).encode();
     let base = Arc::new(Base::new(base).unwrap());
-    let config = RouteConfig::new(Table::with_overlay(base, overlay).unwrap());
+    let config = RouteConfig::new(Table::with_overlay(base, overlay).unwrap(), None);
     for (key, cell) in [("pinned", "cell-2"), ("arrived", "cell-1"), ("quarantined", "cell-2")] {
         let stream = routed(&config, FakeStream::new("GET", &[("x-tenant-id", key)]));
         assert_eq!(stream.values("x-cell-id"), [cell], "{key}");

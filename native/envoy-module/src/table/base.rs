@@ -7,7 +7,7 @@ use super::error::TableError;
 use super::fields::{cell, pool, NO_SLOTS};
 use super::header::{read_header, verify_checksum, FileKind, Header};
 use super::integers::u32_at;
-use super::key_sources::{read_key_sources, KeySource};
+use super::key_sources::{read_key_sources, KeySource, KeySourceKind};
 use super::strings::bytes_at;
 use super::tenants::{Limits, Lookup, Shard, Tenants};
 use crate::sha256::DIGEST_BYTES;
@@ -92,6 +92,13 @@ impl<B: AsRef<[u8]>> Base<B> {
     /// Where a request's partition key stands, in the order in which they are asked; 1 to 8.
     pub fn key_sources(&self) -> &[KeySource] {
         &self.key_sources
+    }
+
+    /// Whether a key may be a claim of a token.
+    pub fn wants_token(&self) -> bool {
+        self.key_sources
+            .iter()
+            .any(|source| source.kind == KeySourceKind::Claim)
     }
 
     /// Number of cells.

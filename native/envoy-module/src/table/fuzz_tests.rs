@@ -3,7 +3,7 @@
 use super::header::{read_header, FileKind};
 use super::*;
 use crate::decide::{decide, Subject};
-use crate::key::{KeyValues, PartitionKey};
+use crate::key::{KeyValues, PartitionKey, Seals};
 use crate::support::{section_offset, OverlayWriter, Random, Source, TableWriter};
 
 const FLIPS: usize = 20_000;
@@ -63,7 +63,7 @@ fn question(table: &Table<Bytes>, random: &mut Random) {
         ask(table, &subject, random);
     }
     let nothing = KeyValues::new(table.base().key_sources());
-    if let Ok(subject) = Subject::of(table.base(), &nothing, || b"192.0.2.1:443") {
+    if let Ok(subject) = Subject::of(table.base(), &nothing, Seals::NONE, || b"192.0.2.1:443") {
         ask(table, &subject, random);
     }
 }

@@ -83,7 +83,7 @@ pub(super) fn read_header(file: &[u8], kind: FileKind) -> Result<Header, TableEr
 
 /// Compares the checksum of a file with what its header says.
 pub(super) fn verify_checksum(file: &[u8], header: &Header) -> Result<(), TableError> {
-    let computed = sha256(&[&file[..CHECKSUM_AT], &file[HEADER_BYTES..]]);
+    let computed = sha256([&file[..CHECKSUM_AT], &file[HEADER_BYTES..]]);
     if computed != header.sha256 {
         return Err(TableError::new("sha256", hex(&header.sha256), hex(&computed)));
     }

@@ -14,6 +14,11 @@ const MAX_HEADER_BYTES: usize = 63;
 /// Longest domain or prefix: that of a DNS name.
 const MAX_NAME_BYTES: usize = 253;
 
+const MAX_CLAIM_BYTES: usize = 128;
+const MAX_COOKIE_BYTES: usize = 64;
+/// What a header begins with in which the proxy hands over a claim; the source's place follows.
+const CLAIM_PREFIX: &str = "x-cell-claim-";
+
 /// What a source reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeySourceKind {
@@ -23,6 +28,10 @@ pub enum KeySourceKind {
     Subdomain,
     /// A segment of the path.
     Path,
+    /// A claim of a verified token.
+    Claim,
+    /// A signed cookie.
+    Cookie,
 }
 
 /// One source.
@@ -30,8 +39,27 @@ pub enum KeySourceKind {
 pub struct KeySource {
     /// What it reads.
     pub kind: KeySourceKind,
-    /// The header's name in lower case, the domain behind the label, or what the path begins with.
+    /// The header's name in lower case, the domain behind the label, what the path begins with, or the name of the claim
+    /// or cookie.
     pub name: Vec<u8>,
+    /// Of a header, its name; of a claim, the header in which the proxy hands it over. Else empty.
+    pub header: Vec<u8>,
+}
+
+impl KeySource {
+    /// The source at a place of the table.
+    pub fn new(kind: KeySourceKind, name: &str, place: usize) -> Self {
+        let header = match kind {
+            KeySourceKind::Header => name.into(),
+            KeySourceKind::Claim => format!("{CLAIM_PREFIX}{place}").into(),
+            KeySourceKind::Subdomain | KeySourceKind::Path | KeySourceKind::Cookie => Vec::new(),
+        };
+        Self {
+            kind,
+            name: name.into(),
+            header,
+        }
+    }
 }
 
 impl KeySourceKind {
@@ -40,6 +68,8 @@ impl KeySourceKind {
             1 => Some(Self::Header),
             2 => Some(Self::Subdomain),
             3 => Some(Self::Path),
+            4 => Some(Self::Claim),
+            5 => Some(Self::Cookie),
             _ => None,
         }
     }
@@ -50,6 +80,8 @@ impl KeySourceKind {
             Self::Header => is_header(name),
             Self::Subdomain => is_short && name.split('.').all(is_label),
             Self::Path => is_short && is_path(name),
+            Self::Claim => is_claim(name),
+            Self::Cookie => is_token(name, MAX_COOKIE_BYTES, b"_-."),
         }
     }
 
@@ -58,6 +90,8 @@ impl KeySourceKind {
             Self::Header => "a header's name in lower case",
             Self::Subdomain => "a domain in lower case, such as example.com",
             Self::Path => "a path from / to /, such as /t/",
+            Self::Claim => "a claim's name",
+            Self::Cookie => "a cookie's name",
         }
     }
 }
@@ -70,17 +104,14 @@ pub(super) fn read_key_sources(file: &[u8], strings: Section, sources: Section) 
     let read = |(place, entry): (usize, &[u8])| {
         let kind = KeySourceKind::of(entry[key_source::KIND]).ok_or_else(|| {
             let found = entry[key_source::KIND];
-            TableError::new(format!("KEY_SOURCES[{place}].kind"), "1 to 3", found)
+            TableError::new(format!("KEY_SOURCES[{place}].kind"), "1 to 5", found)
         })?;
         let name_place = || format!("KEY_SOURCES[{place}].name");
         let name = text_at(strings.bytes(file), entry, key_source::NAME, name_place)?;
         if !kind.allows(name) {
             return Err(TableError::new(name_place(), kind.expected_name(), format!("{name:?}")));
         }
-        Ok(KeySource {
-            kind,
-            name: name.into(),
-        })
+        Ok(KeySource::new(kind, name, place))
     };
     sources.entries(file).enumerate().map(read).collect()
 }
@@ -90,6 +121,15 @@ fn is_header(name: &str) -> bool {
     let bytes = name.as_bytes();
     let first_is_plain = bytes.first().map_or(false, |first| plain(*first));
     first_is_plain && bytes.len() <= MAX_HEADER_BYTES && bytes.iter().all(|byte| plain(*byte) || *byte == b'-')
+}
+
+fn is_claim(name: &str) -> bool {
+    is_token(name, MAX_CLAIM_BYTES, b"_-:.") && name.split('.').all(|step| !step.is_empty())
+}
+
+fn is_token(name: &str, max_bytes: usize, marks: &[u8]) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || marks.contains(&byte);
+    (1..=max_bytes).contains(&name.len()) && name.bytes().all(allowed)
 }
 
 fn is_path(name: &str) -> bool {

@@ -67,9 +67,13 @@ fn the_default_pool_has_slots_where_they_are_needed() {
 #[test]
 fn key_sources_are_known_and_well_formed() {
     for (source, reason) in [
-        (Source(0, "x"), "kind: expected 1 to 3, found 0"),
-        (Source(4, "sub"), "kind: expected 1 to 3, found 4"),
-        (Source(5, "cell"), "kind: expected 1 to 3, found 5"),
+        (Source(0, "x"), "kind: expected 1 to 5, found 0"),
+        (Source(6, "x"), "kind: expected 1 to 5, found 6"),
+        (Source::claim(""), "name: expected a claim's name, found \"\""),
+        (Source::claim("a..b"), "name: expected a claim's name, "),
+        (Source::claim("a/b"), "name: expected a claim's name, "),
+        (Source::cookie("a b"), "name: expected a cookie's name, "),
+        (Source::cookie("a=b"), "name: expected a cookie's name, "),
         (
             Source::header(""),
             "name: expected a header's name in lower case, found \"\"",

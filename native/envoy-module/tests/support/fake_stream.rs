@@ -18,6 +18,8 @@ pub struct FakeStream {
     pub trailers: Vec<(Vec<u8>, Vec<u8>)>,
     /// The client's address, as Envoy shows it.
     pub address: &'static str,
+    /// The time, Unix seconds.
+    pub now: u64,
     /// Cells whose cluster has no healthy host.
     pub down: Vec<&'static str>,
     pub answer: Option<Answer>,
@@ -108,6 +110,10 @@ impl Stream for FakeStream {
 
     fn client_address(&self) -> &[u8] {
         self.address.as_bytes()
+    }
+
+    fn unix_seconds(&self) -> u64 {
+        self.now
     }
 
     fn mark_refused(&mut self) {

@@ -42,6 +42,14 @@ impl Source {
         Self(1, name)
     }
 
+    pub fn claim(name: &'static str) -> Self {
+        Self(4, name)
+    }
+
+    pub fn cookie(name: &'static str) -> Self {
+        Self(5, name)
+    }
+
     pub fn subdomain(name: &'static str) -> Self {
         Self(2, name)
     }
@@ -369,7 +377,7 @@ pub fn assemble(identity: &Identity, sections: &[SectionBytes]) -> Vec<u8> {
 /// Mends the checksum of a file that a test has changed.
 pub fn seal(file: &mut [u8]) {
     if file.len() >= HEADER_BYTES {
-        let checksum = sha256(&[&file[..CHECKSUM_AT], &file[HEADER_BYTES..]]);
+        let checksum = sha256([&file[..CHECKSUM_AT], &file[HEADER_BYTES..]]);
         file[CHECKSUM_AT..HEADER_BYTES].copy_from_slice(&checksum);
     }
 }

@@ -86,8 +86,8 @@ FEW_VALUES = frozenset(
 IN_BODY = frozenset(["body", "form", "graphql", "json", "payload", "xml"])
 """Words of names that say that the value is taken from a request's body."""
 
-NOT_READ_YET = frozenset({KeySourceKind.JWT_CLAIM, KeySourceKind.COOKIE})
-"""Sources that a fleet may name and that routers do not read yet."""
+VERIFIED = frozenset({KeySourceKind.JWT_CLAIM, KeySourceKind.COOKIE})
+"""Sources that prove who the tenant is."""
 
 _WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+")
 
@@ -118,17 +118,25 @@ def _in_body(topology: Topology, _settings: LintSettings) -> Iterator[Hit]:
         yield Hit(path, f"{source.name!r} looks derived from a body, which a router does not read")
 
 
-def _plain_header(topology: Topology, _settings: LintSettings) -> Iterator[Hit]:
-    first, *others = topology.fleet.key_sources
-    if first.kind is KeySourceKind.HEADER:
-        place = "first" if others else "only"
-        yield Hit("fleet.key_sources[0]", f"the {place} source is the header {first.name!r}, which anybody can write")
+def _before_verified(topology: Topology, _settings: LintSettings) -> Iterator[Hit]:
+    sources = topology.fleet.key_sources
+    for place, source in enumerate(sources):
+        later = next((other for other in sources[place:] if other.kind in VERIFIED), None)
+        if source.kind not in VERIFIED and later is not None:
+            yield Hit(
+                f"fleet.key_sources[{place}]",
+                f"the {source.kind.value} {source.name!r}, which proves nothing, counts before the {later.kind.value} "
+                f"{later.name!r}",
+            )
 
 
-def _not_read_yet(topology: Topology, _settings: LintSettings) -> Iterator[Hit]:
-    for place, source in enumerate(topology.fleet.key_sources):
-        if source.kind in NOT_READ_YET:
-            yield Hit(f"fleet.key_sources[{place}].kind", f"routers do not read a {source.kind.value} yet")
+def _any_audience(topology: Topology, _settings: LintSettings) -> Iterator[Hit]:
+    for place, provider in enumerate(topology.fleet.jwt):
+        if not provider.audiences:
+            yield Hit(
+                f"fleet.jwt[{place}].audiences",
+                f"whatever {provider.issuer} signs for any service counts as a token for this fleet",
+            )
 
 
 RULES = (
@@ -156,16 +164,15 @@ RULES = (
     LintRule(
         "CP104",
         Severity.WARNING,
-        "The first or only key source is a plain header.",
-        "Let only a gateway that verifies the caller reach the router, or check in the cell that the caller is of the "
-        "tenant.",
-        _plain_header,
+        "A header, host or path, which prove nothing, counts before a claim or cookie, which are verified.",
+        "Put the verified sources first.",
+        _before_verified,
     ),
     LintRule(
         "CP105",
-        Severity.ERROR,
-        "A key source that routers do not read yet: the control plane refuses it.",
-        "Take it out until they do.",
-        _not_read_yet,
+        Severity.WARNING,
+        "Tokens count whatever audience they are for.",
+        "Name the audience that the issuer gives to tokens for this product.",
+        _any_audience,
     ),
 )

@@ -15,7 +15,7 @@ POOL = "default"
 SEEN = frozenset({"id", "healthy", "pinned_tenants", "load"})
 """What the control plane says of a cell beside what was put."""
 
-KEY_SOURCES = [{"kind": "header", "name": "x-tenant-id"}]
+KEY_SOURCES = [{"kind": "header", "name": "x-tenant-id", "trusted": True}]
 
 
 def register(

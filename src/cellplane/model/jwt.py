@@ -1,0 +1,104 @@
+"""Who signs the tokens that prove a tenant (RFC 7519), and where their public keys are (RFC 7517)."""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from cellplane.errors import ValidationError
+from cellplane.model.key import check_name
+
+MAX_JWT_PROVIDERS = 8
+"""Most providers of a fleet: a token is tried with each until one knows its issuer."""
+
+MAX_AUDIENCES = 16
+"""Most audiences of a provider."""
+
+MAX_JWT_TEXT_CHARS = 1024
+"""Longest issuer, audience, URL or path."""
+
+MAX_COOKIE_CHARS = 64
+"""Longest name of a cookie."""
+
+MAX_CLOCK_SKEW_SECONDS = 300
+"""Most that a provider's clock may differ from a router's."""
+
+
+@dataclass(frozen=True, slots=True)
+class JwtProvider:
+    """One issuer of tokens. A router verifies signature, issuer, audience and time before it believes a claim.
+
+    Attributes:
+        name: DNS label, unique in the fleet.
+        issuer: what the claim ``iss`` says.
+        audiences: one of these is in the claim ``aud``; none: the claim does not count.
+        jwks_url: where its keys are fetched; ``https``, or ``http`` on loopback. Empty where ``jwks_file`` is given.
+        jwks_file: absolute path of its keys on each router, which looks again when the file changes. Empty where
+            ``jwks_url`` is given.
+        cookie: a cookie that carries the token where no ``Authorization: Bearer`` does; empty for none.
+        clock_skew_seconds: how far its clock may be off, 1 to 300.
+    """
+
+    name: str
+    issuer: str
+    audiences: tuple[str, ...] = ()
+    jwks_url: str = ""
+    jwks_file: str = ""
+    cookie: str = ""
+    clock_skew_seconds: int = 60
+
+    def validate(self, field: str) -> None:
+        """Raise ValidationError with the path of the first field that breaks a rule."""
+        check_name(f"{field}.name", self.name)
+        _check_text(f"{field}.issuer", self.issuer)
+        if len(self.audiences) > MAX_AUDIENCES or len(set(self.audiences)) != len(self.audiences):
+            raise ValidationError(
+                f"{field}.audiences", f"expected at most {MAX_AUDIENCES}, none twice; found {len(self.audiences)}"
+            )
+        for place, audience in enumerate(self.audiences):
+            _check_text(f"{field}.audiences[{place}]", audience)
+        if bool(self.jwks_url) == bool(self.jwks_file):
+            found = "both" if self.jwks_url else "neither"
+            raise ValidationError(f"{field}.jwks_url", f"expected a jwks_url or a jwks_file, found {found}")
+        if self.jwks_url:
+            _check_url(f"{field}.jwks_url", self.jwks_url)
+        else:
+            _check_text(f"{field}.jwks_file", self.jwks_file)
+            if not self.jwks_file.startswith("/"):
+                raise ValidationError(f"{field}.jwks_file", f"expected an absolute path, found {self.jwks_file!r}")
+        if self.cookie:
+            check_cookie_name(f"{field}.cookie", self.cookie)
+        if not 1 <= self.clock_skew_seconds <= MAX_CLOCK_SKEW_SECONDS:
+            raise ValidationError(
+                f"{field}.clock_skew_seconds",
+                f"expected 1 to {MAX_CLOCK_SKEW_SECONDS}, found {self.clock_skew_seconds}",
+            )
+
+
+def check_cookie_name(field: str, value: str) -> None:
+    """Raise ValidationError unless this can be the name of a cookie (RFC 6265, 4.1.1), of letters, digits, ``_-.``."""
+    if not 1 <= len(value) <= MAX_COOKIE_CHARS or not all(
+        char.isascii() and (char.isalnum() or char in "_-.") for char in value
+    ):
+        raise ValidationError(
+            field, f"expected the name of a cookie: 1 to {MAX_COOKIE_CHARS} letters, digits and _ - . ; found {value!r}"
+        )
+
+
+def _check_text(field: str, value: str) -> None:
+    if not 1 <= len(value) <= MAX_JWT_TEXT_CHARS or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValidationError(
+            field, f"expected 1 to {MAX_JWT_TEXT_CHARS} printable ASCII characters without spaces, found {value[:80]!r}"
+        )
+
+
+def _check_url(field: str, value: str) -> None:
+    _check_text(field, value)
+    try:
+        url = urlsplit(value)
+        host, _port = url.hostname, url.port
+    except ValueError as error:
+        raise ValidationError(field, f"expected a URL, found {value!r}: {error}") from None
+    is_loopback = host in {"localhost", "127.0.0.1", "::1"}
+    if not host or url.username is not None or url.fragment or url.scheme not in {"https", "http"}:
+        raise ValidationError(field, f"expected a URL such as https://id.example.com/jwks.json, found {value!r}")
+    if url.scheme == "http" and not is_loopback:
+        raise ValidationError(field, f"expected https: whoever answers here signs for every tenant; found {value!r}")
