@@ -17,6 +17,7 @@ from cellplane.router.envoy.names import (
     ROUTES,
     ROUTES_FILE,
     STAT_PREFIX,
+    STRIP,
     TOKENS,
     TOKENS_FILE,
 )
@@ -35,7 +36,7 @@ _ROUTES = f"{_TYPE}envoy.config.route.v3.RouteConfiguration"
 _MANAGER = f"{_TYPE}envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _FILTERS = f"{_TYPE}envoy.extensions.filters.http"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-_EARLY_MUTATION = "envoy.http.early_header_mutation.header_mutation"
+_FILTER_CONFIG = f"{_TYPE}envoy.config.route.v3.FilterConfig"
 _KEYS_MARK = "+"
 
 MAX_HTTP2_STREAMS = 100
@@ -101,9 +102,15 @@ def routes(stored: StoredTable, settings: RouterSettings, cookie_keys: Path | No
     route = {
         "match": {"prefix": "/"},
         "route": {"cluster_header": CELL_HEADER, "timeout": _seconds(settings.request_timeout_seconds)},
-        "typed_per_filter_config": {FILTER: module},
+        "typed_per_filter_config": {FILTER: module, **_without_tokens(stored.table)},
     }
     return route_configuration(routes_version(stored.table, cookie_keys), [route])
+
+
+def _without_tokens(table: RoutingTable) -> Json:
+    """Takes the filters for tokens off a route whose table believes nobody's: they would cost every request."""
+    disabled = {"@type": _FILTER_CONFIG, "disabled": True}
+    return {} if table.edge.jwt else {STRIP: disabled, TOKENS: disabled}
 
 
 def routes_version(table: RoutingTable, cookie_keys: Path | None) -> str:
@@ -249,19 +256,18 @@ def connection_manager(settings: RouterSettings) -> Json:
             "type_urls": [JWT_FILTER_TYPE],
         },
     }
-    # Before any filter, and before a route is chosen: from here on, what begins so was said by the router.
+    # What begins so is said by the filter behind it alone.
     strip = {
-        "name": _EARLY_MUTATION,
+        "name": STRIP,
         "typed_config": {
-            "@type": f"{_TYPE}envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-            "mutations": [{"remove_on_match": {"key_matcher": {"prefix": CLAIM_HEADER_PREFIX}}}],
+            "@type": f"{_FILTERS}.header_mutation.v3.HeaderMutation",
+            "mutations": {"request_mutations": [{"remove_on_match": {"key_matcher": {"prefix": CLAIM_HEADER_PREFIX}}}]},
         },
     }
     return {
         "stat_prefix": STAT_PREFIX,
         "rds": {"route_config_name": ROUTES, "config_source": _file(settings, ROUTES_FILE)},
-        "early_header_mutation_extensions": [strip],
-        "http_filters": [verifier, module, router],
+        "http_filters": [strip, verifier, module, router],
         "local_reply_config": local_replies(settings),
         "server_name": "cellplane",
         # The edge: the client's address is the peer's. Envoy appends it to X-Forwarded-For, and drops x-envoy-*.
