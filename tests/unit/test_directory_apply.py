@@ -14,7 +14,18 @@ from sqlalchemy import create_engine
 from cellplane.directory import Change, Directory, Snapshot
 from cellplane.directory.schema import SCHEMA_VERSION
 from cellplane.errors import CellplaneError, ConflictError, DirectoryError, NoCellError, NotFoundError, ValidationError
-from cellplane.model import Cell, CellStatus, Fleet, JwtProvider, KeySource, KeySourceKind, Pool, Rule, StrategyName, Tenant
+from cellplane.model import (
+    Cell,
+    CellStatus,
+    Fleet,
+    JwtProvider,
+    KeySource,
+    KeySourceKind,
+    Pool,
+    Rule,
+    StrategyName,
+    Tenant,
+)
 
 
 @pytest.fixture

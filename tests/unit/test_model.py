@@ -13,6 +13,7 @@ from cellplane.model import (
     CellStatus,
     Dimension,
     Fleet,
+    JwtProvider,
     KeySource,
     KeySourceKind,
     Load,
@@ -31,6 +32,7 @@ from cellplane.model.topology import MAX_CELLS
 
 NAN = float("nan")
 EXPLICIT, SHUFFLE = StrategyName.EXPLICIT, StrategyName.SHUFFLE
+ISSUER = JwtProvider("id", "https://id.example", ("shop",), jwks_file="/etc/jwks.json")
 REJECTING = Fleet("shop", unknown_tenant=UnknownTenant.REJECT)
 
 GOOD = Topology(
