@@ -14,7 +14,18 @@ from sqlalchemy import create_engine
 from cellplane.directory import Change, Directory, Snapshot
 from cellplane.directory.schema import SCHEMA_VERSION
 from cellplane.errors import CellplaneError, ConflictError, DirectoryError, NoCellError, NotFoundError, ValidationError
-from cellplane.model import Cell, CellStatus, Fleet, KeySource, KeySourceKind, Pool, Rule, StrategyName, Tenant
+from cellplane.model import (
+    Cell,
+    CellStatus,
+    Fleet,
+    JwtProvider,
+    KeySource,
+    KeySourceKind,
+    Pool,
+    Rule,
+    StrategyName,
+    Tenant,
+)
 
 
 @pytest.fixture
@@ -75,7 +86,9 @@ REFUSED: list[tuple[list[Any], list[tuple[str, str]], type[CellplaneError], str]
     ([Cell("cell-3", "127.0.0.1", 0)], [], ValidationError, r"^cell\.port"),
     ([Fleet("shop", default_pool="none")], [], ValidationError, r"^fleet\.default_pool"),
     ([Fleet("other")], [], ConflictError, "'shop'"),
-    ([Fleet("shop", (KeySource(KeySourceKind.COOKIE, "c"),))], [], ValidationError, r"^fleet\.key_sources\[0\]\.kind"),
+    ([Fleet("shop", (KeySource(KeySourceKind.JWT_CLAIM, "c"),))], [], ValidationError, r"^fleet\.key_sources\[0\]"),
+    ([Fleet("shop", (KeySource(KeySourceKind.HEADER, "x"),))], [], ValidationError, r"^fleet\.key_sources\[0\]\.tru"),
+    ([Fleet("shop", jwt=(JwtProvider("id", "i"),))], [], ValidationError, r"^fleet\.jwt\[0\]\.jwks_url"),
     ([Tenant("t", ("cell-1", "cell-9"))], [], ValidationError, r"^tenants\.t\.shard\[1\]"),
     ([Tenant("t", pool="none")], [], ValidationError, r"^tenants\.t\.pool: .* there are default"),
     ([Tenant("t", jurisdiction="eu")], [], ValidationError, r"^tenants\.t\.jurisdiction"),

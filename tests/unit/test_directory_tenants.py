@@ -19,6 +19,7 @@ from cellplane.model import (
     CellStatus,
     Dimension,
     Fleet,
+    JwtProvider,
     KeySource,
     KeySourceKind,
     Load,
@@ -67,13 +68,23 @@ def change(directory: Directory, tenant_id: str, *, anew: bool = False, **fields
 def test_every_field_is_read_back(directory: Directory) -> None:
     fleet = Fleet(
         "shop",
-        (KeySource(KeySourceKind.SUBDOMAIN, "example.com"), KeySource(KeySourceKind.PATH, "/t/")),
+        (
+            KeySource(KeySourceKind.JWT_CLAIM, "org.id"),
+            KeySource(KeySourceKind.COOKIE, "route"),
+            KeySource(KeySourceKind.SUBDOMAIN, "example.com"),
+            KeySource(KeySourceKind.PATH, "/t/"),
+            KeySource.trusted_header("x-tenant-id"),
+        ),
         "default",
         UnknownTenant.DEFAULT_CELL,
         7,
         MissingKey.DEFAULT_CELL,
         "cell-2",
         (GOLD, Rule("all", "eu", ("a", "b"), ("eu",), "x*", (("plan", "p 1"), ("size", "xl")))),
+        (
+            JwtProvider("id", "https://id.example", ("shop", "api"), "https://id.example/jwks", "", "session", 5),
+            JwtProvider("own", "own", jwks_file="/etc/jwks.json"),
+        ),
     )
     cell = Cell(
         "cell-6", "c.example", 443, "r", "eu", CellStatus.LOCKED, 2.5, "z", "r-7", Capacity(10, 2.5, storage_gib=1e12)

@@ -13,6 +13,7 @@ from cellplane.model import (
     CellStatus,
     Dimension,
     Fleet,
+    JwtProvider,
     KeySource,
     KeySourceKind,
     Load,
@@ -31,6 +32,7 @@ from cellplane.model.topology import MAX_CELLS
 
 NAN = float("nan")
 EXPLICIT, SHUFFLE = StrategyName.EXPLICIT, StrategyName.SHUFFLE
+ISSUER = JwtProvider("id", "https://id.example", ("shop",), jwks_file="/etc/jwks.json")
 REJECTING = Fleet("shop", unknown_tenant=UnknownTenant.REJECT)
 
 GOOD = Topology(
@@ -355,8 +357,11 @@ def test_amounts_are_numbers(name: str, amount: Any) -> None:
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
-        (KeySourceKind.JWT_CLAIM, "https://example.com/tenant_id"),
+        (KeySourceKind.JWT_CLAIM, "sub"),
+        (KeySourceKind.JWT_CLAIM, "resource_access.shop-api.tenant:id"),
+        (KeySourceKind.JWT_CLAIM, "c" * 128),
         (KeySourceKind.COOKIE, "__Host-cell"),
+        (KeySourceKind.COOKIE, "c" * 64),
         (KeySourceKind.HEADER, "x-tenant-id"),
         (KeySourceKind.SUBDOMAIN, "shop.example.com"),
         (KeySourceKind.PATH, "/"),
@@ -364,7 +369,8 @@ def test_amounts_are_numbers(name: str, amount: Any) -> None:
     ],
 )
 def test_key_sources(kind: KeySourceKind, name: str) -> None:
-    KeySource(kind, name).validate("source")
+    is_header = kind is KeySourceKind.HEADER
+    fleet(key_sources=(KeySource(kind, name, trusted=is_header),), jwt=(ISSUER,)).validate()
 
 
 @pytest.mark.parametrize(
@@ -372,6 +378,15 @@ def test_key_sources(kind: KeySourceKind, name: str) -> None:
     [
         (KeySourceKind.JWT_CLAIM, ""),
         (KeySourceKind.JWT_CLAIM, "tenant id"),
+        (KeySourceKind.JWT_CLAIM, "https://example.com/tenant_id"),
+        (KeySourceKind.JWT_CLAIM, ".sub"),
+        (KeySourceKind.JWT_CLAIM, "org."),
+        (KeySourceKind.JWT_CLAIM, "org..id"),
+        (KeySourceKind.JWT_CLAIM, "é"),
+        (KeySourceKind.JWT_CLAIM, "c" * 129),
+        (KeySourceKind.COOKIE, ""),
+        (KeySourceKind.COOKIE, "c" * 65),
+        (KeySourceKind.COOKIE, "é"),
         (KeySourceKind.COOKIE, "a=b"),
         (KeySourceKind.COOKIE, "a/b"),
         (KeySourceKind.HEADER, ""),
@@ -389,6 +404,7 @@ def test_key_sources(kind: KeySourceKind, name: str) -> None:
         (KeySourceKind.PATH, "/t//"),
         (KeySourceKind.PATH, "/../"),
         (KeySourceKind.PATH, "/a%41/"),
+        (KeySourceKind.PATH, f"/{'a' * 252}/"),
     ],
 )
 def test_what_is_no_key_source(kind: KeySourceKind, name: str) -> None:
@@ -398,8 +414,36 @@ def test_what_is_no_key_source(kind: KeySourceKind, name: str) -> None:
     )
 
 
+def test_a_header_is_a_key_source_only_where_it_is_trusted() -> None:
+    refused_at(fleet(key_sources=(KeySource(KeySourceKind.HEADER, "x-a"),)), "fleet.key_sources[0].trusted")
+    refused_at(fleet(key_sources=(KeySource(KeySourceKind.HEADER, "X"),)), "fleet.key_sources[0].name")
+    with pytest.raises(ValidationError, match="every client can write the header 'x-a'"):
+        KeySource(KeySourceKind.HEADER, "x-a").validate("source")
+    assert KeySource.trusted_header("x-a") == KeySource(KeySourceKind.HEADER, "x-a", trusted=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (KeySourceKind.JWT_CLAIM, "sub"),
+        (KeySourceKind.COOKIE, "route"),
+        (KeySourceKind.SUBDOMAIN, "example.com"),
+        (KeySourceKind.PATH, "/t/"),
+    ],
+)
+def test_nothing_but_a_header_is_trusted(kind: KeySourceKind, name: str) -> None:
+    sources = (KeySource(kind, name, trusted=True),)
+    refused_at(fleet(key_sources=sources, jwt=(ISSUER,)), "fleet.key_sources[0].trusted")
+
+
+def test_a_claim_needs_somebody_who_signs_it() -> None:
+    sources = (KeySource.trusted_header("x-a"), KeySource(KeySourceKind.JWT_CLAIM, "org.id"))
+    refused_at(fleet(key_sources=sources), "fleet.key_sources[1]")
+    fleet(key_sources=sources, jwt=(ISSUER,)).validate()
+
+
 def test_too_few_too_many_and_equal_key_sources() -> None:
-    sources = tuple(KeySource(KeySourceKind.HEADER, f"x-{number}") for number in range(9))
+    sources = tuple(KeySource.trusted_header(f"x-{number}") for number in range(9))
     refused_at(fleet(key_sources=()), "fleet.key_sources")
     refused_at(fleet(key_sources=sources), "fleet.key_sources")
     refused_at(fleet(key_sources=(*sources[:3], sources[1])), "fleet.key_sources[3]")

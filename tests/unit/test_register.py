@@ -14,7 +14,7 @@ from cellplane.provision.local.settings import LocalSettings
 from unit.control.serving import Api, serving
 
 CELLS = ["cell-1", "cell-2"]
-KEY_SOURCES = [{"kind": "subdomain", "name": "example.com"}, {"kind": "header", "name": "x-key"}]
+KEY_SOURCES = [{"kind": "subdomain", "name": "example.com"}, {"kind": "path", "name": "/t/"}]
 PORTS = {"cell-1.api": 20_001, "cell-2.api": 20_002}
 
 
@@ -91,7 +91,7 @@ def test_a_cell_that_is_elsewhere_now_changes_its_address_alone(client: Client) 
 def test_a_default_pool_of_the_users_own_is_the_only_one(client: Client) -> None:
     register(client, settings(), CELLS, PORTS, go_on)
     client.put("/v1/pools/mine", {"cells": ["cell-1"]})
-    client.put("/v1/fleet", {"name": "demo", "default_pool": "mine"})
+    client.put("/v1/fleet", {"name": "demo", "key_sources": KEY_SOURCES, "default_pool": "mine"})
     register(client, settings(), CELLS, PORTS, go_on)
     assert client.get("/v1/fleet")["default_pool"] == "mine"
     assert client.get("/v1/pools")["items"][-1]["cells"] == ["cell-1"]

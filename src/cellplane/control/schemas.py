@@ -9,6 +9,7 @@ from cellplane.directory import TenantRecord
 from cellplane.directory.rows import cell_of, fleet_of, pool_of, tenant_row
 from cellplane.errors import ValidationError
 from cellplane.model import Cell, Fleet, Load, Pool, TenantState
+from cellplane.model.jwt import CLOCK_SKEW_SECONDS
 from cellplane.model.topology import MAX_CELLS
 
 Seconds = Annotated[float, Field(ge=0)]
@@ -41,7 +42,7 @@ class JwtProviderSpec(Strict):
     jwks_url: Annotated[str, Field(description="https, or http on loopback; or `jwks_file`")] = ""
     jwks_file: Annotated[str, Field(description="Absolute path on each router; or `jwks_url`")] = ""
     cookie: Annotated[str, Field(description="A cookie that carries the token, beside `Authorization: Bearer`")] = ""
-    clock_skew_seconds: int = 60
+    clock_skew_seconds: int = CLOCK_SKEW_SECONDS
 
 
 class RuleSpec(Strict):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from cellplane.errors import ValidationError
-from cellplane.model.jwt import MAX_JWT_PROVIDERS, JwtProvider
+from cellplane.model.jwt import JwtProvider, check_providers
 from cellplane.model.key import check_name
 from cellplane.model.key_source import MAX_KEY_SOURCES, KeySource, KeySourceKind
 from cellplane.model.rule import MAX_RULES, Rule
@@ -104,14 +104,7 @@ class Fleet:
 
     def validate_jwt(self, field: str) -> None:
         """Raise ValidationError with the path of the first field about tokens that breaks a rule."""
-        if len(self.jwt) > MAX_JWT_PROVIDERS:
-            raise ValidationError(f"{field}.jwt", f"expected at most {MAX_JWT_PROVIDERS}, found {len(self.jwt)}")
-        names: set[str] = set()
-        for place, provider in enumerate(self.jwt):
-            provider.validate(f"{field}.jwt[{place}]")
-            if provider.name in names:
-                raise ValidationError(f"{field}.jwt[{place}].name", f"{provider.name!r} stands twice")
-            names.add(provider.name)
+        check_providers(f"{field}.jwt", self.jwt)
         for place, source in enumerate(self.key_sources):
             if source.kind is KeySourceKind.JWT_CLAIM and not self.jwt:
                 raise ValidationError(

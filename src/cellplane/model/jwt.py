@@ -1,5 +1,6 @@
 """Who signs the tokens that prove a tenant (RFC 7519), and where their public keys are (RFC 7517)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -17,6 +18,9 @@ MAX_JWT_TEXT_CHARS = 1024
 
 MAX_COOKIE_CHARS = 64
 """Longest name of a cookie."""
+
+CLOCK_SKEW_SECONDS = 60
+"""How far off a provider's clock may be where a fleet says nothing: what verifiers commonly allow."""
 
 MAX_CLOCK_SKEW_SECONDS = 300
 """Most that a provider's clock may differ from a router's."""
@@ -43,7 +47,7 @@ class JwtProvider:
     jwks_url: str = ""
     jwks_file: str = ""
     cookie: str = ""
-    clock_skew_seconds: int = 60
+    clock_skew_seconds: int = CLOCK_SKEW_SECONDS
 
     def validate(self, field: str) -> None:
         """Raise ValidationError with the path of the first field that breaks a rule."""
@@ -73,6 +77,18 @@ class JwtProvider:
             )
 
 
+def check_providers(field: str, providers: Sequence[JwtProvider]) -> None:
+    """Raise ValidationError with the path of the first field of a fleet's providers that breaks a rule."""
+    if len(providers) > MAX_JWT_PROVIDERS:
+        raise ValidationError(field, f"expected at most {MAX_JWT_PROVIDERS}, found {len(providers)}")
+    names: set[str] = set()
+    for place, provider in enumerate(providers):
+        provider.validate(f"{field}[{place}]")
+        if provider.name in names:
+            raise ValidationError(f"{field}[{place}].name", f"{provider.name!r} stands twice")
+        names.add(provider.name)
+
+
 def check_cookie_name(field: str, value: str) -> None:
     """Raise ValidationError unless this can be the name of a cookie (RFC 6265, 4.1.1), of letters, digits, ``_-.``."""
     if not 1 <= len(value) <= MAX_COOKIE_CHARS or not all(
@@ -94,11 +110,12 @@ def _check_url(field: str, value: str) -> None:
     _check_text(field, value)
     try:
         url = urlsplit(value)
-        host, _port = url.hostname, url.port
+        host, port = url.hostname or "", url.port
     except ValueError as error:
         raise ValidationError(field, f"expected a URL, found {value!r}: {error}") from None
     is_loopback = host in {"localhost", "127.0.0.1", "::1"}
-    if not host or url.username is not None or url.fragment or url.scheme not in {"https", "http"}:
+    is_host = bool(host) and port != 0 and all(char.isalnum() or char in ".:-_" for char in host)
+    if not is_host or url.username is not None or url.fragment or url.scheme not in {"https", "http"}:
         raise ValidationError(field, f"expected a URL such as https://id.example.com/jwks.json, found {value!r}")
     if url.scheme == "http" and not is_loopback:
         raise ValidationError(field, f"expected https: whoever answers here signs for every tenant; found {value!r}")

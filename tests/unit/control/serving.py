@@ -19,6 +19,12 @@ from cellplane.control.settings import ControlSettings
 from cellplane.routing import RoutingTable
 
 START_SECONDS = 10.0
+KEY_SOURCES: list[dict[str, Any]] = [{"kind": "header", "name": "x-tenant-id", "trusted": True}]
+"""Where the key of the tests' fleets stands: a header of a gateway in front. A fleet has to say so."""
+
+SHOP: dict[str, Any] = {"name": "shop", "key_sources": KEY_SOURCES}
+"""The least that is put as the fleet `shop`."""
+
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "code"}
 
 
@@ -80,7 +86,7 @@ class Api:
 def fill(http: httpx2.Client) -> int:
     epoch = 0
     for path, body in (
-        ("/v1/fleet", {"name": "shop"}),
+        ("/v1/fleet", SHOP),
         ("/v1/cells/cell-1", {"address": "127.0.0.1", "port": 8001}),
         ("/v1/cells/cell-2", {"address": "127.0.0.1", "port": 8002}),
         ("/v1/pools/default", {"cells": ["cell-1", "cell-2"]}),

@@ -9,11 +9,12 @@ import pytest
 from click.testing import CliRunner
 
 from cellplane.cli.apply import EXIT_UNCONFIRMED, apply
-from unit.control.serving import Api, assert_problem
+from unit.control.serving import KEY_SOURCES, SHOP, Api, assert_problem
 
 CELL = {"address": "127.0.0.1", "port": 8003}
 Named = tuple[str, str, dict[str, Any]]
-FLEET: Named = ("Fleet", "shop", {})
+POLICY: dict[str, Any] = {"keySources": KEY_SOURCES}
+FLEET: Named = ("Fleet", "shop", POLICY)
 
 
 def told(response: httpx2.Response) -> list[tuple[str, str, str]]:
@@ -26,7 +27,7 @@ def test_a_whole_fleet_comes_with_one_request(api: Api) -> None:
         ("Tenant", "acme", {"tier": "gold"}),
         ("Pool", "default", {"cells": ["cell-1"]}),
         ("Pool", "big", {"cells": ["cell-3"], "strategy": "explicit"}),
-        ("Fleet", "shop", {"rules": [{"name": "gold", "pool": "big", "match": {"tiers": ["gold"]}}]}),
+        ("Fleet", "shop", {**POLICY, "rules": [{"name": "gold", "pool": "big", "match": {"tiers": ["gold"]}}]}),
         ("Cell", "cell-1", {**CELL, "port": 8001}),
         ("Cell", "cell-3", CELL),
     )
@@ -61,7 +62,7 @@ def test_a_dry_run_tells_changes_and_moves_and_changes_nothing(shop: Api) -> Non
 def test_a_fleet_that_is_put_before_its_pools_becomes_whole_and_is_published(
     api: Api, fleet: dict[str, Any], tenants: tuple[str, ...]
 ) -> None:
-    api.put_epoch("/v1/fleet", {"name": "shop", **fleet})
+    api.put_epoch("/v1/fleet", {**SHOP, **fleet})
     epoch = api.put_epoch("/v1/cells/cell-3", CELL)
     for tenant in tenants:
         epoch = api.put_epoch(f"/v1/tenants/{tenant}", {"tier": "gold"})
@@ -107,8 +108,10 @@ def test_one_that_cannot_be_refuses_all(shop: Api) -> None:
         (("Cell", "cell-3", {"address": "a"}), "Cell/cell-3.spec.port"),
         (("Cell", "cell-3", {**CELL, "colour": "red"}), "Cell/cell-3.spec.colour"),
         (("Cell", "Cell", CELL), "Cell/Cell.metadata.name"),
-        (("Fleet", "other", {}), "fleet.name"),
-        (("Fleet", "shop", {"keySources": [{"kind": "cookie", "name": "c"}]}), "Fleet/shop.spec.keySources[0].kind"),
+        (("Fleet", "other", POLICY), "fleet.name"),
+        (("Fleet", "shop", {}), "Fleet/shop.spec.keySources"),
+        (("Fleet", "shop", {"keySources": [{"kind": "jwt-claim", "name": "c"}]}), "Fleet/shop.spec.keySources[0]"),
+        (("Fleet", "shop", {"keySources": [{"kind": "header", "name": "c"}]}), "Fleet/shop.spec.keySources[0].trusted"),
         (("Tenant", "acme", {"cells": ["cell-1", "cell-9"]}), "Tenant/acme.spec.cells[1]"),
     ],
 )
@@ -167,7 +170,7 @@ def test_tenants_that_lose_their_slots_are_told_with_where_they_go(shop: Api) ->
     plan = shop.apply(
         ("Cell", "cell-3", CELL),
         ("Pool", "big", {"cells": ["cell-3"], "strategy": "explicit"}),
-        ("Fleet", "shop", {"rules": rules}),
+        ("Fleet", "shop", {**POLICY, "rules": rules}),
         dry_run=True,
     ).json()
     assert plan["changes"][-1] == {
@@ -204,8 +207,8 @@ def test_a_file_that_names_no_cells_converges_where_the_pool_assigns(shop: Api) 
 
 
 ASKING: list[list[Named]] = [
-    [("Fleet", "shop", {"unknownTenant": "reject"})],
-    [("Fleet", "shop", {"unknownTenant": "default-cell", "defaultCell": "cell-1"})],
+    [("Fleet", "shop", {**POLICY, "unknownTenant": "reject"})],
+    [("Fleet", "shop", {**POLICY, "unknownTenant": "default-cell", "defaultCell": "cell-1"})],
     [("Tenant", f"t-{number}", {"cells": ["cell-1"]}) for number in range(20)],
 ]
 

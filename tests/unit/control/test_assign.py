@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from cellplane.cli import changes
 from cellplane.cli.commands import cli
-from unit.control.serving import Api
+from unit.control.serving import SHOP, Api
 
 REPORT: dict[str, Any] = {"sha256": "", "proxy": "envoy", "ready": True}
 
@@ -101,7 +101,7 @@ def test_pools_and_cells_say_what_they_are_for_and_what_they_hold(shop: Api) -> 
 def test_a_route_is_told_in_a_sentence(shop: Api) -> None:
     assert "The directory does not list this tenant" in assign(shop, "route", "nobody")
     assert "is refused with 400 missing-key" in assign(shop, "route", "--source", "192.0.2.1")
-    policy = {"name": "shop", "missing_key": "source-hash", "unknown_tenant": "default-cell", "default_cell": "cell-1"}
+    policy = {**SHOP, "missing_key": "source-hash", "unknown_tenant": "default-cell", "default_cell": "cell-1"}
     shop.published(shop.put_epoch("/v1/fleet", policy))
     assert "a request without a key from 192.0.2.1 hashes to slot" in assign(shop, "route", "--source", "192.0.2.1")
     assert "unknown ones go to the default cell" in assign(shop, "route", "nobody")

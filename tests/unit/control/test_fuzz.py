@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cellplane.control.publication import compile_publication
-from unit.control.serving import Api
+from unit.control.serving import KEY_SOURCES, SHOP, Api
 
 bounded = settings(
     derandomize=True,
@@ -87,7 +87,25 @@ rules = mixed(
 fleets = mixed(
     name=st.just("shop"),
     key_sources=st.lists(
-        mixed(kind=st.sampled_from(["header", "cookie", "path", "subdomain"]), name=names | text), max_size=3
+        st.just(KEY_SOURCES[0])
+        | mixed(
+            kind=st.sampled_from(["header", "cookie", "path", "subdomain", "jwt-claim"]),
+            name=names | text,
+            trusted=st.booleans(),
+        ),
+        max_size=3,
+    ),
+    jwt=st.lists(
+        mixed(
+            name=names,
+            issuer=names | text,
+            audiences=st.lists(names | text, max_size=2),
+            jwks_url=st.sampled_from(["", "https://id.example/jwks", "http://id.example/", "https://[", "ftp://a"]),
+            jwks_file=st.sampled_from(["", "/etc/jwks.json", "jwks.json"]),
+            cookie=names | text,
+            clock_skew_seconds=st.integers(-1, 400),
+        ),
+        max_size=2,
     ),
     default_pool=st.sampled_from(["default", "canary", "big", "nowhere"]),
     unknown_tenant=st.sampled_from(["hash", "reject", "default-cell"]),
@@ -131,8 +149,10 @@ def test_any_pool(steady_shop: Api, name: str, body: object) -> None:
 
 
 @bounded
-@given(body=fleets)
-def test_any_fleet(steady_shop: Api, body: object) -> None:
+@given(body=fleets, whole=st.booleans())
+def test_any_fleet(steady_shop: Api, body: object, whole: bool) -> None:
+    if whole and isinstance(body, dict):
+        body = {**SHOP, **body}
     check(steady_shop, lambda: steady_shop.put_bytes("/v1/fleet", json.dumps(body).encode()))
 
 
@@ -143,7 +163,7 @@ resources = mixed(
         mixed(address=st.just("127.0.0.1"), port=st.integers(1, 9)),
         mixed(cells=st.lists(cells, max_size=3), strategy=st.sampled_from(["ring", "explicit"])),
         mixed(tier=st.sampled_from(["gold"]), pool=st.sampled_from(["default", "big"])),
-        mixed(unknownTenant=st.sampled_from(["hash", "reject"])),
+        mixed(unknownTenant=st.sampled_from(["hash", "reject"]), keySources=st.just(KEY_SOURCES)),
     ),
 )
 

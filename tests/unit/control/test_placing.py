@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from unit.control.serving import Api, assert_problem, serving
+from unit.control.serving import KEY_SOURCES, SHOP, Api, assert_problem, serving
 
 RULES = [{"name": "gold", "pool": "big", "tiers": ["gold"]}, {"name": "eu", "pool": "eu", "jurisdictions": ["eu"]}]
+
+ISSUER = {"name": "id", "issuer": "https://id.example", "jwks_file": "/etc/jwks.json"}
 
 
 @pytest.fixture
@@ -19,7 +21,7 @@ def fleet(shop: Api) -> Api:
     shop.put_epoch("/v1/cells/cell-5", {"address": "127.0.0.1", "port": 8005, "jurisdiction": "eu"})
     shop.put_epoch("/v1/pools/big", {"cells": ["cell-3", "cell-4"], "strategy": "explicit"})
     shop.put_epoch("/v1/pools/eu", {"cells": ["cell-5"]})
-    assert shop.put_epoch("/v1/fleet", {"name": "shop", "rules": RULES}) == 10
+    assert shop.put_epoch("/v1/fleet", {**SHOP, "rules": RULES}) == 10
     return shop
 
 
@@ -66,7 +68,13 @@ def test_every_field_is_put_and_read_back(fleet: Api) -> None:
     assert {"name": "wide", **pool} in fleet.get("/v1/pools").json()["items"]
     policy = {
         "name": "shop",
-        "key_sources": [{"kind": "subdomain", "name": "example.com"}, {"kind": "path", "name": "/t/"}],
+        "key_sources": [
+            {"kind": "jwt-claim", "name": "org.id", "trusted": False},
+            {"kind": "cookie", "name": "route", "trusted": False},
+            {"kind": "subdomain", "name": "example.com", "trusted": False},
+            {"kind": "path", "name": "/t/", "trusted": False},
+            *KEY_SOURCES,
+        ],
         "default_pool": "default",
         "unknown_tenant": "default-cell",
         "missing_key": "reject",
@@ -82,6 +90,26 @@ def test_every_field_is_put_and_read_back(fleet: Api) -> None:
             }
         ],
         "retry_after_seconds": 3,
+        "jwt": [
+            {
+                "name": "id",
+                "issuer": "https://id.example/",
+                "audiences": ["shop", "api"],
+                "jwks_url": "https://id.example/jwks",
+                "jwks_file": "",
+                "cookie": "session",
+                "clock_skew_seconds": 5,
+            },
+            {
+                "name": "own",
+                "issuer": "own",
+                "audiences": [],
+                "jwks_url": "",
+                "jwks_file": "/etc/jwks.json",
+                "cookie": "",
+                "clock_skew_seconds": 60,
+            },
+        ],
     }
     fleet.put_epoch("/v1/fleet", policy)
     assert fleet.get("/v1/fleet").json() == policy
@@ -190,7 +218,7 @@ def test_a_tenant_that_cannot_be_is_refused_with_its_field(fleet: Api, body: dic
 def test_a_rule_that_none_can_be_placed_by_is_a_problem_and_no_change(fleet: Api) -> None:
     put(fleet, "a", {"tier": "silver", "load": {"rps": 101}})
     rules = [*RULES, {"name": "silver", "pool": "big", "tiers": ["silver"]}]
-    response = fleet.put("/v1/fleet", {"name": "shop", "rules": rules})
+    response = fleet.put("/v1/fleet", {**SHOP, "rules": rules})
     assert_problem(response, 409, "no-cell", members=frozenset({"cells"}))
     assert [rule["name"] for rule in fleet.get("/v1/fleet").json()["rules"]] == ["gold", "eu"]
 
@@ -198,15 +226,25 @@ def test_a_rule_that_none_can_be_placed_by_is_a_problem_and_no_change(fleet: Api
 @pytest.mark.parametrize(
     ("path", "body", "field"),
     [
-        ("/v1/fleet", {"name": "shop", "missing_key": "default-cell"}, "fleet.default_cell"),
+        ("/v1/fleet", {**SHOP, "missing_key": "default-cell"}, "fleet.default_cell"),
         (
             "/v1/fleet",
-            {"name": "shop", "rules": [{"name": "r", "pool": "none", "tiers": ["a"]}]},
+            {**SHOP, "rules": [{"name": "r", "pool": "none", "tiers": ["a"]}]},
             "fleet.rules[0].pool",
         ),
-        ("/v1/fleet", {"name": "shop", "rules": [{"name": "r", "pool": "eu"}]}, "fleet.rules[0]"),
-        ("/v1/fleet", {"name": "shop", "key_sources": [{"kind": "cookie", "name": "c"}]}, "fleet.key_sources[0].kind"),
-        ("/v1/fleet", {"name": "shop", "key_sources": []}, "fleet.key_sources"),
+        ("/v1/fleet", {**SHOP, "rules": [{"name": "r", "pool": "eu"}]}, "fleet.rules[0]"),
+        ("/v1/fleet", {**SHOP, "key_sources": [{"kind": "jwt-claim", "name": "sub"}]}, "fleet.key_sources[0]"),
+        ("/v1/fleet", {**SHOP, "key_sources": [{"kind": "header", "name": "x-a"}]}, "fleet.key_sources[0].trusted"),
+        ("/v1/fleet", {**SHOP, "key_sources": []}, "fleet.key_sources"),
+        (
+            "/v1/fleet",
+            {**SHOP, "key_sources": [{"kind": "path", "name": "/t/", "trusted": True}]},
+            "fleet.key_sources[0].trusted",
+        ),
+        ("/v1/fleet", {**SHOP, "jwt": [{**ISSUER, "jwks_file": "jwks.json"}]}, "fleet.jwt[0].jwks_file"),
+        ("/v1/fleet", {**SHOP, "jwt": [{**ISSUER, "jwks_url": "https://id.example"}]}, "fleet.jwt[0].jwks_url"),
+        ("/v1/fleet", {**SHOP, "jwt": [{**ISSUER, "audiences": ["a", "b c"]}]}, "fleet.jwt[0].audiences[1]"),
+        ("/v1/fleet", {**SHOP, "jwt": [ISSUER, ISSUER]}, "fleet.jwt[1].name"),
         ("/v1/pools/big", {"cells": ["cell-3", "cell-5"], "shard_size": 2}, "pool.cells"),
         ("/v1/pools/big", {"cells": ["cell-3"], "strategy": "explicit", "overflow": "none"}, "pool.overflow"),
         ("/v1/pools/default", {"cells": ["cell-1"], "strategy": "explicit"}, "pool.strategy"),
@@ -268,11 +306,11 @@ def test_a_route_names_what_chose_the_pool(fleet: Api) -> None:
 def test_a_route_of_a_request_without_a_key(fleet: Api) -> None:
     refused = explained(fleet, source="192.0.2.1")
     assert (refused["cell"], refused["reason"], refused["tenant"]) == (None, "missing-key", None)
-    fleet.published(fleet.put_epoch("/v1/fleet", {"name": "shop", "missing_key": "source-hash"}))
+    fleet.published(fleet.put_epoch("/v1/fleet", {**SHOP, "missing_key": "source-hash"}))
     hashed = explained(fleet, source="2001:DB8:0::1")
     assert (hashed["source"], hashed["pool"], hashed["reason"]) == ("2001:db8::1", "default", "source")
     assert hashed["text"].startswith(f"a request without a key from 2001:db8::1 hashes to slot {hashed['slot']}")
-    body = {"name": "shop", "missing_key": "default-cell", "default_cell": "cell-2", "unknown_tenant": "default-cell"}
+    body = {**SHOP, "missing_key": "default-cell", "default_cell": "cell-2", "unknown_tenant": "default-cell"}
     fleet.published(fleet.put_epoch("/v1/fleet", body))
     default = explained(fleet, source="192.0.2.1")
     assert (default["cell"], default["pool"], default["reason"]) == ("cell-2", None, "default")

@@ -10,7 +10,7 @@ from cellplane.directory import Directory
 from cellplane.errors import ConflictError, ValidationError
 from cellplane.model import Cell, Fleet, Pool
 from cellplane.model.topology import MAX_POOLS
-from unit.control.serving import Api, assert_problem, eventually, serving
+from unit.control.serving import SHOP, Api, assert_problem, eventually, serving
 
 
 def test_a_burst_of_changes_is_few_epochs_and_the_last_has_all(shop: Api) -> None:
@@ -68,7 +68,7 @@ def test_a_release_that_compiles_other_bytes_publishes_another_epoch(shop: Api) 
 
 def test_a_fleet_is_published_as_soon_as_its_default_pool_is_there(tmp_path: Path) -> None:
     with serving(tmp_path, retry_seconds=0.05) as api:
-        api.put_epoch("/v1/fleet", {"name": "shop", "default_pool": "main"})
+        api.put_epoch("/v1/fleet", {**SHOP, "default_pool": "main"})
         api.put_epoch("/v1/cells/cell-1", {"address": "127.0.0.1", "port": 8001})
         api.put_epoch("/v1/pools/canary", {"cells": ["cell-1"]})
         eventually(lambda: failures(api) >= 2, "publishing is tried again")
@@ -77,7 +77,7 @@ def test_a_fleet_is_published_as_soon_as_its_default_pool_is_there(tmp_path: Pat
 
 
 def test_a_fleet_may_not_name_a_missing_default_pool_once_a_table_is_published(shop: Api) -> None:
-    response = shop.put("/v1/fleet", {"name": "shop", "default_pool": "nope"})
+    response = shop.put("/v1/fleet", {**SHOP, "default_pool": "nope"})
     assert_problem(response, 422, "invalid-resource", field="fleet.default_pool")
 
 

@@ -24,6 +24,8 @@ BAD_IDS = [
 ]
 BAD_NAMES = ["x" * 64, "%2E%2E", "%00", "%C3%A9", "%ED%A0%80", "%FF", "UP", "-a", "a-", "a%0A"]
 CELL = {"address": "127.0.0.1", "port": 8001}
+FLEET = b'{"key_sources": [{"kind": "path", "name": "/"}], '
+"""How the body of a fleet begins."""
 
 
 @pytest.mark.parametrize("tenant_id", BAD_IDS)
@@ -105,11 +107,13 @@ def test_a_lone_surrogate_names_no_cell(shop: Api, path: str, body: bytes) -> No
 @pytest.mark.parametrize(
     ("path", "body"),
     [
-        ("/v1/fleet", b'{"name": "\\ud800"}'),
-        ("/v1/fleet", b'{"name": "shop", "key_sources": [{"kind": "header", "name": "\\ud800"}]}'),
-        ("/v1/fleet", b'{"name": "shop", "retry_after_seconds": 1e999}'),
-        ("/v1/fleet", b'{"name": "shop", "retry_after_seconds": ' + b"9" * 4000 + b"}"),
-        ("/v1/fleet", b'{"name": "shop", "key_sources": [{"kind": "header", "name": "x-cell-id"}]}'),
+        ("/v1/fleet", FLEET + b'"name": "\\ud800"}'),
+        ("/v1/fleet", b'{"name": "shop", "key_sources": [{"kind": "path", "name": "\\ud800"}]}'),
+        ("/v1/fleet", FLEET + b'"name": "shop", "retry_after_seconds": 1e999}'),
+        ("/v1/fleet", FLEET + b'"name": "shop", "retry_after_seconds": ' + b"9" * 4000 + b"}"),
+        ("/v1/fleet", b'{"name": "shop", "key_sources": [{"kind": "header", "name": "x-cell-id", "trusted": true}]}'),
+        ("/v1/fleet", FLEET + b'"name": "shop", "jwt": [{"name": "id", "issuer": "\\ud800", "jwks_file": "/k"}]}'),
+        ("/v1/fleet", FLEET + b'"name": "shop", "jwt": [{"name": "id", "issuer": "i", "clock_skew_seconds": 1e999}]}'),
         ("/v1/cells/cell-1", b'{"address": "\\ud800", "port": 1}'),
         ("/v1/cells/cell-1", b'{"address": "a", "port": ' + b"9" * 4000 + b"}"),
         ("/v1/cells/cell-1", b'{"address": "a", "port": 1, "weight": NaN}'),

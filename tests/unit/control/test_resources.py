@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from unit.control.serving import Api, assert_problem
+from cellplane.model import JwtProvider
+from unit.control.serving import KEY_SOURCES, SHOP, Api, assert_problem
 
 OTHERS: dict[str, Any] = {
     "shard_size": None,
@@ -19,21 +20,51 @@ OTHERS: dict[str, Any] = {
 
 def test_a_fleet_is_put_and_read_back(api: Api) -> None:
     assert_problem(api.get("/v1/fleet"), 404, "not-found")
-    assert api.put("/v1/fleet", {"name": "shop", "unknown_tenant": "reject"}).json() == {"epoch": 1}
+    assert api.put("/v1/fleet", {**SHOP, "unknown_tenant": "reject"}).json() == {"epoch": 1}
     assert api.get("/v1/fleet").json() == {
         "name": "shop",
-        "key_sources": [{"kind": "header", "name": "x-tenant-id"}],
+        "key_sources": KEY_SOURCES,
         "default_pool": "default",
         "unknown_tenant": "reject",
         "missing_key": "reject",
         "default_cell": None,
         "rules": [],
         "retry_after_seconds": 1,
+        "jwt": [],
     }
 
 
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"name": "shop"}, "body.key_sources"),
+        ({**SHOP, "key_sources": [{"kind": "header", "name": "x-a", "trusted": 1}]}, "body.key_sources.0.trusted"),
+        ({**SHOP, "key_sources": [{"kind": "token", "name": "a"}]}, "body.key_sources.0.kind"),
+        ({**SHOP, "jwt": [{"name": "id", "jwks_file": "/k"}]}, "body.jwt.0.issuer"),
+        ({**SHOP, "jwt": [{"name": "id", "issuer": "i", "jwks_file": "/k", "key": "x"}]}, "body.jwt.0.key"),
+        ({**SHOP, "jwt": [{"name": "id", "issuer": "i", "audiences": "shop"}]}, "body.jwt.0.audiences"),
+    ],
+)
+def test_a_body_that_is_no_fleet_is_refused(steady_shop: Api, body: dict[str, Any], field: str) -> None:
+    assert_problem(steady_shop.put("/v1/fleet", body), 422, "invalid-request", field=field)
+
+
+def test_issuers_and_sources_are_in_the_table(shop: Api) -> None:
+    issuer = {"name": "id", "issuer": "https://id.example", "audiences": ["shop"], "jwks_file": "/etc/jwks.json"}
+    sources = [{"kind": "jwt-claim", "name": "org.id"}, {"kind": "cookie", "name": "route"}]
+    table = shop.published(shop.put_epoch("/v1/fleet", {**SHOP, "key_sources": sources, "jwt": [issuer]}))
+    assert [(source.kind.value, source.name) for source in table.key_sources] == [
+        ("jwt-claim", "org.id"),
+        ("cookie", "route"),
+    ]
+    assert table.edge.jwt == (JwtProvider("id", "https://id.example", ("shop",), jwks_file="/etc/jwks.json"),)
+    refused = shop.get("/v1/route", source="192.0.2.1").json()
+    assert (refused["cell"], refused["reason"]) == (None, "unauthenticated")
+    assert shop.get("/v1/fleet").json()["jwt"][0].items() >= issuer.items()
+
+
 def test_a_directory_is_one_fleets(shop: Api) -> None:
-    problem = assert_problem(shop.put("/v1/fleet", {"name": "other"}), 409, "conflict")
+    problem = assert_problem(shop.put("/v1/fleet", {**SHOP, "name": "other"}), 409, "conflict")
     assert "'shop'" in problem["detail"]
 
 
@@ -189,8 +220,8 @@ def test_assigning_a_suspended_tenant_leaves_it_suspended(shop: Api) -> None:
 
 @pytest.mark.parametrize("header", ["host", "connection", "x-request-id", "x-forwarded-for", "x-envoy-x", "x-cell-id"])
 def test_a_header_that_proxies_write_is_no_key_header(steady_shop: Api, header: str) -> None:
-    sources = [{"kind": "header", "name": "x-key"}, {"kind": "header", "name": header}]
-    response = steady_shop.put("/v1/fleet", {"name": "shop", "key_sources": sources})
+    sources = [*KEY_SOURCES, {"kind": "header", "name": header, "trusted": True}]
+    response = steady_shop.put("/v1/fleet", {**SHOP, "key_sources": sources})
     assert_problem(response, 422, "invalid-resource", field="fleet.key_sources[1].name")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from cellplane.model import Tenant
 from cellplane.routing import RoutingTable
-from unit.control.serving import Api, assert_problem
+from unit.control.serving import SHOP, Api, assert_problem
 
 
 def test_before_there_is_a_fleet_there_is_no_table(api: Api) -> None:
@@ -26,7 +26,7 @@ def test_before_there_is_a_table_a_route_is_503(api: Api) -> None:
 
 
 def test_a_fleet_without_cells_or_pools_is_not_published(api: Api) -> None:
-    api.put_epoch("/v1/fleet", {"name": "shop"})
+    api.put_epoch("/v1/fleet", SHOP)
     api.put_epoch("/v1/cells/cell-1", {"address": "127.0.0.1", "port": 1})
     assert_problem(api.get("/v1/table", wait=0.2), 503, "no-table")
     api.published(api.put_epoch("/v1/pools/default", {"cells": ["cell-1"]}))

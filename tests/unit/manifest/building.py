@@ -1,5 +1,6 @@
 """Files and fleets for the tests of manifests."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -36,7 +37,19 @@ def said(*documents: str) -> list[str]:
     return [str(problem) for problem in (*found.problems, *check_whole(found))]
 
 
-FLEET = document("Fleet", "shop")
+def policy(**fields: Any) -> dict[str, Any]:
+    """The spec of a Fleet: the least that one has, and what a test is about."""
+    return {"keySources": [{"kind": "header", "name": "x-tenant-id", "trusted": True}], **fields}
+
+
+def fleet_document(spec: str = "{}", name: str = "shop") -> str:
+    """A Fleet's document of six lines: key sources behind its spec, so that places in the spec stay as they are."""
+    sources = json.dumps(policy()["keySources"])
+    inner = spec.removeprefix("{").removesuffix("}")
+    return document("Fleet", name, f"{{{inner}{', ' if inner else ''}keySources: {sources}}}")
+
+
+FLEET = fleet_document()
 CELLS = document("Cell", "cell-1", "{address: h, port: 1}") + document("Cell", "cell-2", "{address: h, port: 2}")
 POOL = document("Pool", "default", "{cells: [cell-1, cell-2]}")
 

@@ -12,6 +12,7 @@ from cellplane.manifest.plan import plan_change
 from cellplane.manifest.resources import Resource, parse_resource, resource_of
 from cellplane.manifest.settings import ApplySettings
 from cellplane.model import Capacity, Cell, CellStatus, Fleet, Pool, StrategyName, Tenant, TenantState, Topology
+from unit.manifest.building import policy
 
 NOW = Topology(
     Fleet("shop"),
@@ -92,7 +93,7 @@ def test_changes_stand_in_the_order_of_kinds_and_names() -> None:
         want("Tenant", "c"),
         want("Pool", "other", cells=["cell-3"]),
         want("Cell", "cell-3", address="h", port=3),
-        want("Fleet", "shop", retryAfterSeconds=2),
+        want("Fleet", "shop", **policy(retryAfterSeconds=2)),
     ]
     found = plan_change(NOW, resources, prune=False).changes
     assert [(change.kind, change.name) for change in found] == [
@@ -115,7 +116,7 @@ def test_the_first_fleet_is_all_new() -> None:
     plan = plan_change(None, everything(NOW), prune=False)
     assert plan.topology == NOW
     assert [change.action for change in plan.changes] == [Action.CREATE] * 6
-    assert plan.changes[0].fields == {}
+    assert plan.changes[0].fields == {"keySources": (None, policy()["keySources"])}
     assert plan.moves.as_json(1)["tenants_total"] == 0
 
 
@@ -123,7 +124,7 @@ def test_the_first_fleet_is_all_new() -> None:
     ("current", "resources", "field"),
     [
         (None, [want("Cell", "a", address="h", port=1)], "fleet"),
-        (NOW, [want("Fleet", "other")], "fleet.name"),
+        (NOW, [want("Fleet", "other", **policy())], "fleet.name"),
         (NOW, [want("Tenant", "a"), want("Tenant", "a", tier="gold")], "resources"),
     ],
 )
@@ -140,7 +141,7 @@ def test_a_fleet_that_would_not_be_valid_is_refused() -> None:
 
 def test_rules_are_compared_as_a_whole() -> None:
     rule = {"name": "gold", "pool": "default", "match": {"tiers": ["gold"]}}
-    (change,) = plan_change(NOW, [want("Fleet", "shop", rules=[rule])], prune=False).changes
+    (change,) = plan_change(NOW, [want("Fleet", "shop", **policy(rules=[rule]))], prune=False).changes
     assert change.fields == {"rules": ([], [rule])}
 
 

@@ -12,6 +12,7 @@ from cellplane.model import (
     Capacity,
     CellStatus,
     Dimension,
+    JwtProvider,
     KeySource,
     KeySourceKind,
     Load,
@@ -20,11 +21,13 @@ from cellplane.model import (
     StrategyName,
     TenantState,
 )
-from unit.manifest.building import CELLS, FLEET, HEAD, POOL, document, manifest, said
+from unit.manifest.building import CELLS, FLEET, HEAD, POOL, document, fleet_document, manifest, said
 
 
 def one(kind: str, spec: str, name: str = "thing") -> list[str]:
-    return [str(problem).removeprefix("fleet.yaml:") for problem in manifest(document(kind, name, spec)).problems]
+    whole = kind != "Fleet" or "keySources" in spec
+    text = document(kind, name, spec) if whole else fleet_document(spec, name)
+    return [str(problem).removeprefix("fleet.yaml:") for problem in manifest(text).problems]
 
 
 def test_every_field_of_every_kind_is_read() -> None:
@@ -32,7 +35,10 @@ def test_every_field_of_every_kind_is_read() -> None:
         document(
             "Fleet",
             "shop",
-            "{keySources: [{kind: jwt-claim, name: tenant_id}, {kind: path, name: /t/}], defaultPool: gold, "
+            "{keySources: [{kind: jwt-claim, name: org.id}, {kind: cookie, name: route}, {kind: path, name: /t/}, "
+            "{kind: header, name: x-tenant-id, trusted: true}], jwt: [{name: id, issuer: 'https://id.example', "
+            "audiences: [shop, api], jwksUrl: 'https://id.example/jwks', cookie: session, clockSkewSeconds: 5}, "
+            "{name: own, issuer: own, jwksFile: /etc/jwks.json}], defaultPool: gold, "
             "unknownTenant: reject, missingKey: default-cell, defaultCell: cell-1, retryAfterSeconds: 7, rules: "
             "[{name: big, pool: gold, match: {tiers: [gold], jurisdictions: [eu, us], idPattern: 'a*', "
             "attributes: {b: c}}}]}",
@@ -61,8 +67,21 @@ def test_every_field_of_every_kind_is_read() -> None:
     topology = found.topology()
     fleet, (cell,), (gold, own), (tenant,) = topology.fleet, topology.cells, topology.pools, topology.tenants
     assert fleet.key_sources == (
-        KeySource(KeySourceKind.JWT_CLAIM, "tenant_id"),
+        KeySource(KeySourceKind.JWT_CLAIM, "org.id"),
+        KeySource(KeySourceKind.COOKIE, "route"),
         KeySource(KeySourceKind.PATH, "/t/"),
+        KeySource.trusted_header("x-tenant-id"),
+    )
+    assert fleet.jwt == (
+        JwtProvider(
+            "id",
+            "https://id.example",
+            ("shop", "api"),
+            "https://id.example/jwks",
+            cookie="session",
+            clock_skew_seconds=5,
+        ),
+        JwtProvider("own", "own", jwks_file="/etc/jwks.json"),
     )
     assert (fleet.missing_key, fleet.default_cell, fleet.retry_after_seconds) == (MissingKey.DEFAULT_CELL, "cell-1", 7)
     assert fleet.rules == (Rule("big", "gold", ("gold",), ("eu", "us"), "a*", (("b", "c"),)),)
@@ -136,6 +155,50 @@ def test_an_error_names_file_line_column_resource_and_field() -> None:
             "{keySources: [{kind: header, name: Host}]}",
             "6:42: Fleet/thing spec.keySources[0].name: expected a",
         ),
+        ("Fleet", "{keySources: []}", "6:20: Fleet/thing spec.keySources: expected 1 to 8 in the list, found 0"),
+        (
+            "Fleet",
+            "{keySources: [{kind: header, name: x-id}]}",
+            "6:21: Fleet/thing spec.keySources[0].trusted: every client can write the header 'x-id'",
+        ),
+        (
+            "Fleet",
+            "{keySources: [{kind: header, name: x-id, trusted: false}]}",
+            "6:57: Fleet/thing spec.keySources[0].trusted: every client",
+        ),
+        (
+            "Fleet",
+            "{keySources: [{kind: path, name: /t/, trusted: true}]}",
+            "6:54: Fleet/thing spec.keySources[0].trusted: means nothing to a path",
+        ),
+        (
+            "Fleet",
+            "{keySources: [{kind: jwt-claim, name: sub}]}",
+            "6:21: Fleet/thing spec.keySources[0]: nothing verifies the claim 'sub': name its issuer in jwt",
+        ),
+        (
+            "Fleet",
+            "{keySources: [{kind: jwt-claim, name: a..b}], jwt: [{name: id, issuer: i, jwksFile: /k}]}",
+            "6:45: Fleet/thing spec.keySources[0].name: expected the name of a claim",
+        ),
+        ("Fleet", "{jwt: [{name: id, issuer: i}]}", "6:14: Fleet/thing spec.jwt[0].jwksUrl: expected a jwks_url or a"),
+        (
+            "Fleet",
+            "{jwt: [{name: id, issuer: i, jwksFile: k}]}",
+            "6:46: Fleet/thing spec.jwt[0].jwksFile: expected an absolute path, found 'k'",
+        ),
+        ("Fleet", "{jwt: [{issuer: i, jwksFile: /k}]}", "6:14: Fleet/thing spec.jwt[0].name: is missing"),
+        ("Fleet", "{jwt: [{name: id, jwksFile: /k}]}", "6:14: Fleet/thing spec.jwt[0].issuer: is missing"),
+        (
+            "Fleet",
+            "{jwt: [{name: id, issuer: i, jwksFile: /k, clockSkewSeconds: 0}]}",
+            "6:68: Fleet/thing spec.jwt[0].clockSkewSeconds: expected 1 to 300, found 0",
+        ),
+        (
+            "Fleet",
+            "{jwt: [{name: id, issuer: i, jwksUrl: 'http://id.example'}]}",
+            "6:45: Fleet/thing spec.jwt[0].jwksUrl: expected https",
+        ),
         ("Fleet", "{defaultCell: a}", "6:21: Fleet/thing spec.defaultCell: expected a cell where"),
     ],
 )
@@ -162,7 +225,7 @@ def test_long_names_are_cut_and_get_no_hint() -> None:
 
 def test_everything_that_is_wrong_is_said_at_once() -> None:
     found = said(
-        document("Fleet", "shop", "{defaultPool: defualt, retryAfterSeconds: 9999, missingKey: x}"),
+        fleet_document("{defaultPool: defualt, retryAfterSeconds: 9999, missingKey: x}"),
         document("Cell", "cell-1", "{address: h, port: 0, weight: 0}"),
         document("Pool", "default", "{cells: [cell-1, cell-9]}"),
         document("Tenant", "a b"),
@@ -301,7 +364,7 @@ def test_a_resource_stands_once_in_all_files() -> None:
 
 
 def test_there_is_one_fleet() -> None:
-    (found,) = manifest(FLEET, document("Fleet", "other")).problems
+    (found,) = manifest(FLEET, fleet_document(name="other")).problems
     assert str(found) == (
         "fleet.yaml:11:9: Fleet/other metadata.name: a file describes one fleet, and there is one at fleet.yaml:2:1"
     )
@@ -317,9 +380,7 @@ def test_empty_documents_are_nothing() -> None:
 
 def test_every_name_that_nothing_has_is_found() -> None:
     found = said(
-        document(
-            "Fleet",
-            "shop",
+        fleet_document(
             "{defaultPool: defualt, missingKey: default-cell, defaultCell: cell-3, rules: [{name: a, pool: gold, "
             "match: {tiers: [b]}}]}",
         ),
@@ -344,7 +405,7 @@ def test_every_name_that_nothing_has_is_found() -> None:
     [
         ((FLEET,), ["fleet.yaml:6:7: Fleet/shop spec.defaultPool: no pool is named 'default'"]),
         (
-            (document("Fleet", "shop", "{defaultPool: a}"), document("Pool", "a", "{cells: [b]}")),
+            (fleet_document("{defaultPool: a}"), document("Pool", "a", "{cells: [b]}")),
             ["no cell is named 'b'"],
         ),
         (
@@ -407,6 +468,6 @@ def test_without_a_fleet_there_is_no_whole() -> None:
 
 
 def test_a_fleet_with_problems_is_not_judged_as_a_whole() -> None:
-    found = manifest(document("Fleet", "shop", "{retryAfterSeconds: -1}"), CELLS, POOL)
+    found = manifest(fleet_document("{retryAfterSeconds: -1}"), CELLS, POOL)
     assert found.has_fleet
     assert check_whole(found) == ()

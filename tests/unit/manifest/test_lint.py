@@ -10,6 +10,7 @@ from cellplane.model import (
     Capacity,
     Dimension,
     Fleet,
+    JwtProvider,
     KeySource,
     KeySourceKind,
     Load,
@@ -41,7 +42,13 @@ def keyed(*sources: KeySource) -> Topology:
 
 
 def header(name: str) -> Topology:
-    return keyed(KeySource(KeySourceKind.HEADER, name))
+    return keyed(KeySource.trusted_header(name))
+
+
+def claimed(*sources: KeySource, audiences: tuple[str, ...] = ("shop",)) -> Topology:
+    """The sound fleet with these sources alone, and an issuer of tokens."""
+    issuer = JwtProvider("id", "https://id.example", audiences, jwks_file="/etc/jwks.json")
+    return clean(fleet=replace(SOUND.fleet, key_sources=sources, jwt=(issuer,)))
 
 
 def pools(*some: Pool, count: int = 6, rules: tuple[Rule, ...] = (), tenants: tuple[Tenant, ...] = ()) -> Topology:
@@ -82,15 +89,16 @@ REST = Rule("rest", "rest", tiers=("rest",))
 US = Rule("us", "us", jurisdictions=("us",))
 GOLD = Rule("gold", "default", tiers=("gold",))
 
+CLAIM = KeySource(KeySourceKind.JWT_CLAIM, "tenant_id")
+COOKIE = KeySource(KeySourceKind.COOKIE, "route")
+PATH = KeySource(KeySourceKind.PATH, "/t/")
+
 CASES: dict[str, tuple[Topology, Topology]] = {
     "CP101": (header("x-user-email"), header("x-tenant-id")),
     "CP102": (header("x-country"), header("x-county-council-id")),
     "CP103": (header("x-body-tenant"), header("x-nobody-tenant")),
-    "CP104": (
-        clean(fleet=Fleet("shop")),
-        keyed(KeySource.trusted_header("x-tenant-id")),
-    ),
-    "CP105": (keyed(KeySource(KeySourceKind.JWT_CLAIM, "tenant_id")), keyed(KeySource(KeySourceKind.PATH, "/t/"))),
+    "CP104": (claimed(PATH, CLAIM), claimed(CLAIM, PATH)),
+    "CP105": (claimed(CLAIM, audiences=()), claimed(CLAIM)),
     "CP201": (replace(rejecting(SOUND), tenants=rejecting(SOUND).tenants[1:]), rejecting(SOUND)),
     "CP202": (pools(by_slot(31), count=31), pools(by_slot(30), count=30)),
     "CP203": (pools(by_slot(1001), count=1001), pools(by_slot(6))),
@@ -174,9 +182,9 @@ def test_unstable_headers_are_found(name: str) -> None:
     assert codes(header(name)) == ["CP101"]
 
 
-@pytest.mark.parametrize("name", ["preferred_username", "userEmail", "sessionId", "https://example.com/email", "jti"])
+@pytest.mark.parametrize("name", ["preferred_username", "userEmail", "sessionId", "user.email", "https:email", "jti"])
 def test_unstable_claims_are_found(name: str) -> None:
-    assert codes(keyed(KeySource(KeySourceKind.JWT_CLAIM, name))) == ["CP101", "CP105"]
+    assert codes(claimed(KeySource(KeySourceKind.JWT_CLAIM, name))) == ["CP101"]
 
 
 @pytest.mark.parametrize("name", ["x-region", "accept-language", "x-plan", "subscription-tier", "locale"])
@@ -194,11 +202,32 @@ def test_a_path_is_judged_and_a_domain_is_not() -> None:
     assert codes(keyed(KeySource(KeySourceKind.SUBDOMAIN, "region.example.com"))) == []
 
 
-def test_a_header_is_called_first_or_only() -> None:
-    only = clean(fleet=Fleet("shop"))
-    assert message(only, "CP104").startswith("fleet.key_sources[0]: the only source is the header 'x-tenant-id'")
-    first = clean(fleet=Fleet("shop", key_sources=(*Fleet("shop").key_sources, *SOUND.fleet.key_sources)))
-    assert "the first source" in message(first, "CP104")
+def test_each_source_that_proves_nothing_before_a_verified_one_is_named_with_the_next_such() -> None:
+    some = (KeySource.trusted_header("x-tenant-id"), COOKIE, PATH, CLAIM, KeySource(KeySourceKind.PATH, "/u/"))
+    found = [f"{finding.path}: {finding.message}" for finding in lint(claimed(*some)) if finding.rule.code == "CP104"]
+    assert found == [
+        "fleet.key_sources[0]: the header 'x-tenant-id', which proves nothing, counts before the cookie 'route'",
+        "fleet.key_sources[2]: the path '/t/', which proves nothing, counts before the jwt-claim 'tenant_id'",
+    ]
+    assert "CP104" not in codes(claimed(COOKIE, CLAIM, PATH))
+    assert "CP104" not in codes(clean(fleet=Fleet("shop"))), "where nothing is verified, no order is better"
+
+
+def test_each_issuer_whose_tokens_count_for_any_audience_is_named() -> None:
+    issuers = (
+        JwtProvider("a", "https://a.example", ("shop",), jwks_file="/a"),
+        JwtProvider("b", "https://b.example", jwks_file="/b"),
+        JwtProvider("c", "https://c.example", jwks_file="/c"),
+    )
+    topology = clean(fleet=replace(SOUND.fleet, jwt=issuers))
+    assert [(finding.path, finding.rule.code) for finding in lint(topology)] == [
+        ("fleet.jwt[1].audiences", "CP105"),
+        ("fleet.jwt[2].audiences", "CP105"),
+    ]
+    one = clean(fleet=replace(SOUND.fleet, jwt=issuers[1:2]))
+    assert message(one, "CP105") == (
+        "fleet.jwt[0].audiences: whatever https://b.example signs for any service counts as a token for this fleet"
+    )
 
 
 def test_tenants_that_are_not_all_known_are_not_counted() -> None:

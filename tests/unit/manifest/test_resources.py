@@ -23,6 +23,7 @@ from cellplane.model import (
     CellStatus,
     Dimension,
     Fleet,
+    JwtProvider,
     KeySource,
     KeySourceKind,
     Load,
@@ -36,11 +37,17 @@ from cellplane.model import (
     UnknownTenant,
     is_name,
 )
+from unit.manifest.building import policy
 
 FULL: tuple[Value, ...] = (
     Fleet(
         "shop",
-        (KeySource(KeySourceKind.SUBDOMAIN, "example.com"), KeySource.trusted_header("x-id")),
+        (
+            KeySource(KeySourceKind.JWT_CLAIM, "no"),
+            KeySource(KeySourceKind.COOKIE, "1e3"),
+            KeySource(KeySourceKind.SUBDOMAIN, "example.com"),
+            KeySource.trusted_header("x-id"),
+        ),
         "gold",
         UnknownTenant.DEFAULT_CELL,
         9,
@@ -49,6 +56,10 @@ FULL: tuple[Value, ...] = (
         (
             Rule("one", "gold", tiers=("no", "on")),
             Rule("two", "gold", id_pattern="[ab]*", attributes=(("a", "1e3"), ("b", "~"))),
+        ),
+        (
+            JwtProvider("on", "https://id.example", ("yes", "0x1f"), "https://id.example/jwks", "", "null", 300),
+            JwtProvider("null", "1e3", jwks_file="/etc/jwks.json"),
         ),
     ),
     Cell("cell-1", "::1", 1, "0x1f", "no", CellStatus.LOCKED, 0.5, "1e3", "null", Capacity(1, 2.5, 3)),
@@ -145,7 +156,7 @@ def test_what_a_resource_names_is_known() -> None:
 
 def test_json_keeps_what_is_named_though_it_is_the_default() -> None:
     rule = {"name": "a", "pool": "b", "match": {"tiers": ["c"]}}
-    spec = {"defaultPool": "default", "keySources": [{"kind": "header", "name": "x-id"}], "rules": [rule]}
+    spec = {"defaultPool": "default", "keySources": policy()["keySources"], "rules": [rule]}
     assert parse_resource("Fleet", "a", spec).as_json()["spec"] == spec
 
 
@@ -239,6 +250,10 @@ def test_the_pattern_of_names_is_that_of_the_model(text: str) -> None:
         (Kind.TENANT, "load.storage_gib", "spec.load.storageGib"),
         (Kind.TENANT, "attributes.size-class", "spec.attributes.size-class"),
         (Kind.FLEET, "key_sources[0].name", "spec.keySources[0].name"),
+        (Kind.FLEET, "key_sources[2].trusted", "spec.keySources[2].trusted"),
+        (Kind.FLEET, "jwt[1].clock_skew_seconds", "spec.jwt[1].clockSkewSeconds"),
+        (Kind.FLEET, "jwt[1].audiences[0]", "spec.jwt[1].audiences[0]"),
+        (Kind.FLEET, "jwt[1]", "spec.jwt[1]"),
         (Kind.FLEET, "rules[3].id_pattern", "spec.rules[3].match.idPattern"),
         (Kind.FLEET, "rules[3].attributes.a", "spec.rules[3].match.attributes.a"),
         (Kind.FLEET, "rules[3]", "spec.rules[3]"),

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from cellplane.manifest.files import read
 from cellplane.manifest.schema import schema
-from unit.manifest.building import CELLS, FLEET, POOL, document
+from unit.manifest.building import CELLS, POOL, document, fleet_document
 
 ROOT = Path(__file__).resolve().parents[3]
 PUBLISHED = ROOT / "docs" / "fleet.schema.json"
@@ -60,8 +60,14 @@ def test_examples_keep_the_schema(path: Path) -> None:
         document("Tenant", "a", "{attributes: {A: b}}"),
         document("Tenant", "a", "{attributes: {a: 7}}"),
         document("Tenant", "a", "{state: moving}"),
-        document("Fleet", "shop", "{rules: [{name: a, match: {tiers: [b]}}]}"),
+        fleet_document("{rules: [{name: a, match: {tiers: [b]}}]}"),
+        document("Fleet", "shop"),
         document("Fleet", "shop", "{keySources: []}"),
+        document("Fleet", "shop", "{keySources: [{kind: path, name: /t/, trusted: maybe}]}"),
+        fleet_document("{jwt: [{name: id, issuer: i, jwksFile: /k, clockSkewSeconds: 301}]}"),
+        fleet_document("{jwt: [{name: id, issuer: 'a b', jwksFile: /k}]}"),
+        fleet_document("{jwt: [{name: id, issuer: i, jwksFile: /k, cookie: 'a=b'}]}"),
+        fleet_document("{jwt: [{name: ID, issuer: i, jwksFile: /k}]}"),
         document("Shop", "shop"),
         "kind: Tenant\nmetadata: {name: a}\n",
         "apiVersion: v1\nkind: Tenant\nmetadata: {name: a}\n",
@@ -75,7 +81,11 @@ def test_the_schema_refuses_what_the_code_refuses(text: str) -> None:
 
 
 def test_the_schema_takes_what_the_code_takes() -> None:
-    text = FLEET + CELLS + POOL + document("Tenant", "ACME@1", "{load: {rps: 0}, cells: [], attributes: {a: Ä}}")
+    text = fleet_document(
+        "{jwt: [{name: id, issuer: i, jwksFile: /k, cookie: __Host-a}, {name: b, issuer: i, jwksUrl: 'https://b/', "
+        "audiences: []}]}"
+    )
+    text += CELLS + POOL + document("Tenant", "ACME@1", "{load: {rps: 0}, cells: [], attributes: {a: Ä}}")
     assert not read([("f", text)]).problems
     assert wrong(text) == []
 

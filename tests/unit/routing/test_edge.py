@@ -1,0 +1,215 @@
+"""What a table says to whoever configures the proxy: section EDGE."""
+
+import hashlib
+import json
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+import pytest
+
+from cellplane.errors import TableError
+from cellplane.model import (
+    Cell,
+    Fleet,
+    JwtProvider,
+    KeySource,
+    KeySourceKind,
+    Pool,
+    Topology,
+)
+from cellplane.routing import RoutingTable, compile_table, encode, layout
+from cellplane.routing.edge import MAX_EDGE_BYTES, EdgePolicy, decode_edge, encode_edge
+from cellplane.routing.layout import Section
+
+FULL = JwtProvider("id", "https://id.example/", ("shop", "api"), "https://id.example/jwks", "", "session", 5)
+IN_FILE = JwtProvider("own", "own", jwks_file="/etc/jwks.json")
+CLAIM = KeySource(KeySourceKind.JWT_CLAIM, "org.id")
+COOKIE = KeySource(KeySourceKind.COOKIE, "route")
+HEADER = KeySource.trusted_header("x-tenant-id")
+
+
+def table_of(*sources: KeySource, jwt: tuple[JwtProvider, ...] = (), **policy: Any) -> bytes:
+    fleet = Fleet("shop", sources, jwt=jwt, **policy)
+    topology = Topology(fleet, (Cell("cell-1", "127.0.0.1", 8001),), (Pool("default", ("cell-1",)),))
+    return encode(compile_table(topology, 3))
+
+
+def place_of(data: bytes, section: Section) -> tuple[int, int, int]:
+    """Where a section's entry in the directory is, and where it is itself: offset and length."""
+    (count,) = layout.U32.unpack_from(data, 40)
+    for entry in range(layout.HEADER_SIZE, layout.HEADER_SIZE + count * layout.SECTION.size, layout.SECTION.size):
+        kind, _flags, offset, length, *_ = layout.SECTION.unpack_from(data, entry)
+        if kind == section:
+            return entry, offset, length
+    raise AssertionError(f"there is no {section.name}")
+
+
+def sealed(data: bytearray) -> bytes:
+    """A changed table, its length and checksum right again."""
+    data[32:40] = len(data).to_bytes(8, "little")
+    data[96:128] = hashlib.sha256(data[:96] + data[128:]).digest()
+    return bytes(data)
+
+
+def without_edge(data: bytes) -> bytes:
+    """The table as a release before EDGE wrote it: this section is the last, and nothing else changes."""
+    entry, offset, _length = place_of(data, Section.EDGE)
+    changed = bytearray(data[:offset])
+    changed[entry : entry + layout.SECTION.size] = bytes(layout.SECTION.size)
+    changed[40:44] = layout.U32.pack(layout.U32.unpack_from(data, 40)[0] - 1)
+    return sealed(changed)
+
+
+def with_edge(data: bytes, document: bytes) -> bytes:
+    """The table with another document."""
+    entry, offset, _length = place_of(data, Section.EDGE)
+    changed = bytearray(data[:offset] + document)
+    changed[entry : entry + layout.SECTION.size] = layout.SECTION.pack(
+        Section.EDGE, 0, offset, len(document), 1, len(document)
+    )
+    return sealed(changed)
+
+
+@pytest.mark.parametrize("jwt", [(), (FULL,), (FULL, IN_FILE)])
+def test_a_policy_is_the_same_after_its_bytes(jwt: tuple[JwtProvider, ...]) -> None:
+    policy = EdgePolicy(jwt)
+    assert decode_edge(encode_edge(policy)) == policy
+    assert encode_edge(decode_edge(encode_edge(policy))) == encode_edge(policy)
+
+
+def test_every_field_of_an_issuer_is_in_the_document() -> None:
+    # jwks_file is the one that FULL cannot have as well.
+    unlike = {field.name: getattr(FULL, field.name) for field in fields(JwtProvider) if field.name != "jwks_file"}
+    assert all(unlike.values())
+    (member,) = json.loads(encode_edge(EdgePolicy((FULL,))))["jwt"]
+    assert set(member) == {field.name for field in fields(JwtProvider)}
+
+
+def test_members_that_this_release_does_not_know_are_skipped() -> None:
+    member = {**asdict(FULL), "audiences": ["shop", "api"], "algorithms": ["ES256"]}
+    assert decode_edge(json.dumps({"jwt": [member], "cors": {"origins": []}}).encode()) == EdgePolicy((FULL,))
+
+
+def test_members_that_are_not_there_have_their_defaults() -> None:
+    assert decode_edge(b"{}") == EdgePolicy()
+    least = {"name": "own", "issuer": "own", "jwks_file": "/etc/jwks.json"}
+    assert decode_edge(json.dumps({"jwt": [least]}).encode()) == EdgePolicy((IN_FILE,))
+
+
+GOOD: dict[str, Any] = {"name": "own", "issuer": "own", "jwks_file": "/etc/jwks.json"}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "",
+        "[",
+        "[]",
+        "null",
+        "1",
+        '"jwt"',
+        '{"jwt": null}',
+        '{"jwt": {}}',
+        '{"jwt": ""}',
+        '{"jwt": [1]}',
+        '{"jwt": ["name"]}',
+        '{"jwt": [[]]}',
+        "\x00",
+        "[" * 100_000,
+        '{"jwt": [{"clock_skew_seconds": ' + "9" * 5000 + "}]}",
+        *(
+            json.dumps({"jwt": [{**GOOD, **changes}]})
+            for changes in (
+                {"name": ""},
+                {"name": None},
+                {"name": 5},
+                {"issuer": ["own"]},
+                {"jwks_file": 0, "jwks_url": "https://id.example"},
+                {"jwks_file": ""},
+                {"jwks_file": "jwks.json"},
+                {"jwks_url": "http://id.example"},
+                {"cookie": 0},
+                {"cookie": "a b"},
+                {"audiences": "shop"},
+                {"audiences": {"shop": 1}},
+                {"audiences": [1]},
+                {"audiences": None},
+                {"clock_skew_seconds": "60"},
+                {"clock_skew_seconds": True},
+                {"clock_skew_seconds": 1.5},
+                {"clock_skew_seconds": 0},
+                {"clock_skew_seconds": None},
+            )
+        ),
+        json.dumps({"jwt": [{"name": "own", "issuer": "own"}]}),
+        json.dumps({"jwt": [{"issuer": "own", "jwks_file": "/k"}]}),
+        json.dumps({"jwt": [GOOD, GOOD]}),
+        json.dumps({"jwt": [{**GOOD, "name": f"n-{number}"} for number in range(9)]}),
+    ],
+    ids=lambda document: document[:60],
+)
+def test_a_document_that_is_none_is_refused(document: str) -> None:
+    with pytest.raises(TableError, match=r"^EDGE: "):
+        decode_edge(document.encode())
+    with pytest.raises(TableError):
+        RoutingTable(with_edge(table_of(HEADER), document.encode()))
+
+
+def test_bytes_that_are_no_text_are_refused() -> None:
+    with pytest.raises(TableError, match=r"^EDGE: "):
+        decode_edge(b'{"jwt": "\xff"}')
+
+
+def test_a_document_has_a_limit() -> None:
+    document = b"{" + b" " * (MAX_EDGE_BYTES - 2) + b"}"
+    assert decode_edge(document) == EdgePolicy()
+    with pytest.raises(TableError, match=f"{MAX_EDGE_BYTES + 1} bytes, expected at most {MAX_EDGE_BYTES}"):
+        decode_edge(document + b" ")
+
+
+def test_the_largest_fleet_is_within_the_limit() -> None:
+    text = "i" * 1024
+    audiences = tuple(f"{number:02}{text[2:]}" for number in range(16))
+    url = f"https://{text}"[:1024]
+    largest = JwtProvider("id", text, audiences, url, "", "c" * 64, 300)
+    policy = EdgePolicy(tuple(replace(largest, name=f"{'i' * 62}{number}") for number in range(8)))
+    for place, provider in enumerate(policy.jwt):
+        replace(provider, jwks_url="https://id.example").validate(f"jwt[{place}]")
+    assert len(encode_edge(policy)) < MAX_EDGE_BYTES
+
+
+def test_a_table_carries_what_the_fleet_says() -> None:
+    table = RoutingTable(table_of(CLAIM, COOKIE, HEADER, jwt=(FULL, IN_FILE)))
+    assert table.key_sources == (CLAIM, COOKIE, HEADER)
+    assert table.edge == EdgePolicy((FULL, IN_FILE))
+    assert RoutingTable(table_of(HEADER, jwt=(FULL,))).edge == EdgePolicy((FULL,))
+
+
+def test_edge_is_not_critical() -> None:
+    data = table_of(CLAIM, jwt=(FULL,))
+    entry, _offset, _length = place_of(data, Section.EDGE)
+    assert layout.SECTION.unpack_from(data, entry)[1] == 0
+    for section in layout.BASE_SECTIONS - layout.OPTIONAL_SECTIONS:
+        assert layout.SECTION.unpack_from(data, place_of(data, section)[0])[1] == layout.SECTION_CRITICAL
+
+
+def test_a_table_without_edge_is_read_where_no_source_is_a_claim() -> None:
+    table = RoutingTable(without_edge(table_of(COOKIE, HEADER)))
+    assert table.key_sources == (COOKIE, HEADER)
+    assert table.edge == EdgePolicy()
+
+
+@pytest.mark.parametrize("change", [without_edge, lambda data: with_edge(data, b'{"jwt": []}')], ids=["none", "empty"])
+def test_a_claim_that_nobody_verifies_makes_no_table(change: Any) -> None:
+    with pytest.raises(TableError, match="a key source is a claim, but EDGE names no issuer of tokens"):
+        RoutingTable(change(table_of(CLAIM, jwt=(FULL,))))
+
+
+def test_a_table_lacks_no_other_section() -> None:
+    data = bytearray(table_of(HEADER))
+    entry, _offset, _length = place_of(data, Section.KEY_SOURCES)
+    edge, _offset, _length = place_of(data, Section.EDGE)
+    data[entry : entry + layout.SECTION.size] = data[edge : edge + layout.SECTION.size]
+    data[40:44] = layout.U32.pack(layout.U32.unpack_from(data, 40)[0] - 1)
+    with pytest.raises(TableError, match="sections are missing: KEY_SOURCES"):
+        RoutingTable(sealed(data))
