@@ -16,7 +16,8 @@ from cellplane.placement import SLOT_COUNT
 from cellplane.provision.local import ports as port_choice
 from cellplane.router.envoy import resources
 from cellplane.router.envoy.bootstrap import bootstrap
-from cellplane.router.envoy.names import CELL_HEADER
+from cellplane.router.envoy.identity import Identity
+from cellplane.router.envoy.names import CELL_HEADER, CLUSTERS_FILE, LISTENERS_FILE, ROUTES_FILE, TOKENS_FILE
 from cellplane.router.envoy.process import EnvoyProcess
 from cellplane.router.settings import RouterSettings
 from cellplane.router.tables import StoredTable
@@ -87,8 +88,14 @@ class EnvoyRouter:
         if not self.with_module:
             manager = listeners["resources"][0]["filter_chains"][0]["filters"][0]["typed_config"]
             manager["http_filters"] = manager["http_filters"][-1:]
-        for name, value in (("cds", self.clusters), ("lds", listeners), ("rds", self.routes)):
-            (folder / f"{name}.json").write_bytes(resources_json(value))
+        tokens = resources.tokens(Identity(), self.settings)
+        for name, value in (
+            (CLUSTERS_FILE, self.clusters),
+            (LISTENERS_FILE, listeners),
+            (TOKENS_FILE, tokens),
+            (ROUTES_FILE, self.routes),
+        ):
+            (folder / name).write_bytes(resources_json(value))
         self._process = EnvoyProcess(self.settings, folder)
         self._process.start(resources_json(bootstrap(self.settings, folder)))
         wait_until(self._live, f"{self.name}: see {folder}")
@@ -141,12 +148,12 @@ class BackendEnvoy:
         manager = listeners["resources"][0]["filter_chains"][0]["filters"][0]["typed_config"]
         manager["http_filters"] = manager["http_filters"][-1:]
         files = {
-            "cds": {"version_info": "1", "resources": []},
-            "lds": listeners,
-            "rds": resources.route_configuration("1", [answer]),
+            CLUSTERS_FILE: {"version_info": "1", "resources": []},
+            LISTENERS_FILE: listeners,
+            ROUTES_FILE: resources.route_configuration("1", [answer]),
         }
         for name, value in files.items():
-            (state / f"{name}.json").write_bytes(resources_json(value))
+            (state / name).write_bytes(resources_json(value))
         self._process = EnvoyProcess(self._settings, state)
         self._process.start(resources_json(bootstrap(self._settings, state)))
         wait_until(lambda: answers(self.url), "the backend")

@@ -11,9 +11,13 @@ import pytest
 
 from cellplane.model import KeySourceKind
 from cellplane.routing import RoutingTable
+from cellplane.routing.edge import EdgePolicy
 from conformance import generate
 from conformance.generate import VECTORS, Question
 from e2e.edge import Edge, start_edge, stored_with_stubs, stub_cells
+from e2e.tokens import jwk_set, new_key, token
+
+ISSUER_KEY = new_key("EC", "conformance")
 
 CLIENTS = [f"127.0.0.{number}" for number in range(1, 9)]
 """Addresses of loopback that clients can have."""
@@ -22,12 +26,15 @@ NORMALISED = {"/t//tenant-001": "/t/tenant-001", "/t/..": "/"}
 """Paths that Envoy rewrites before anything sees them."""
 
 
-@pytest.mark.parametrize("name", ["one-pool", "two-pools", "key-sources", "no-slots", "changed"])
+@pytest.mark.parametrize("name", ["one-pool", "two-pools", "key-sources", "verified", "no-slots", "changed"])
 def test_envoy_decides_as_the_vectors_say(name: str, tmp_path: Path) -> None:
     vectors = json.loads((VECTORS / f"{name}.json").read_text())
     path = VECTORS / vectors["table"]
     overlay_path = VECTORS / vectors["overlay"] if "overlay" in vectors else None
     table = RoutingTable(path.read_bytes(), None if overlay_path is None else overlay_path.read_bytes())
+    jwks, cookie_keys = tmp_path / "jwks.json", tmp_path / "cookie-keys"
+    jwks.write_text(jwk_set([ISSUER_KEY]))
+    cookie_keys.write_text(vectors["cookie_keys"])
     groups: dict[tuple[str, ...], list[Question]] = defaultdict(list)
     for question in questions(vectors["cases"], table):
         groups[question.down].append(question)
@@ -35,7 +42,9 @@ def test_envoy_decides_as_the_vectors_say(name: str, tmp_path: Path) -> None:
     with stub_cells([f"cell-{number}" for number in range(1, 10)]) as cells:
         for number, (down, group) in enumerate(groups.items()):
             stored = stored_with_stubs(path, cells, down=down, overlay_path=overlay_path)
-            with start_edge(tmp_path / str(number), stored) as edge:
+            issuers = (replace(issuer, jwks_file=str(jwks)) for issuer in stored.table.edge.jwt)
+            stored.table.edge = EdgePolicy(tuple(issuers))
+            with start_edge(tmp_path / str(number), stored, cookie_keys=cookie_keys) as edge:
                 for question in group:
                     asked += check(edge, question, table)
     assert asked > 80
@@ -52,6 +61,15 @@ def questions(cases: Iterable[dict[str, Any]], table: RoutingTable) -> Iterable[
             yield from (replace(question, source=client) for client in CLIENTS)
 
 
+def _proofs(question: Question) -> list[tuple[str, bytes | str]]:
+    """The headers that carry claims and cookies: of two claims, one is in a header, one in a cookie."""
+    cookies = list(question.cookies)
+    texts = [token(ISSUER_KEY, org={"id": claim.decode()}) for claim in question.claims]
+    headers: list[tuple[str, bytes | str]] = [("authorization", f"Bearer {text}") for text in texts[:1]]
+    cookies += [f"session={text}" for text in texts[1:]]
+    return [*headers, *(("cookie", cookie) for cookie in cookies)]
+
+
 def check(edge: Edge, question: Question, table: RoutingTable) -> bool:
     """Ask one question; False where HTTP cannot carry its key as it is."""
     values = question.values
@@ -61,7 +79,7 @@ def check(edge: Edge, question: Question, table: RoutingTable) -> bool:
     expected = generate.expectation(seen.decide(table))
     header = next(source.name for source in table.key_sources if source.kind is KeySourceKind.HEADER)
     answer = edge.ask(
-        [*((header, value) for value in values), ("content-length", "0")],
+        [*((header, value) for value in values), *_proofs(question), ("content-length", "0")],
         method="POST" if question.writes else "GET",
         path=question.path,
         authority=question.authority,

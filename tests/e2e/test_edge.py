@@ -48,7 +48,7 @@ def make_topology(fleet: Fleet, pinned: str = "cell-3") -> Topology:
 
 
 def make_table(epoch: int, *, header: str = "x-tenant-id", pinned: str = "cell-3") -> bytes:
-    fleet = Fleet("shop", key_sources=(KeySource(KeySourceKind.HEADER, header),))
+    fleet = Fleet("shop", key_sources=(KeySource.trusted_header(header),))
     return encode(compile_table(make_topology(fleet, pinned), epoch))
 
 

@@ -221,7 +221,7 @@ mod tests {
     }
 
     fn source(kind: KeySourceKind, name: &str) -> KeySource {
-        KeySource::new(kind, name, 0)
+        KeySource::new(kind, name)
     }
 
     /// The key that these headers give, or the name of the refusal, or nothing.

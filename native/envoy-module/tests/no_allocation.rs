@@ -134,7 +134,7 @@ fn neither_a_claim_nor_a_cookie_allocates_anything() {
     let table = Table::new(Arc::new(Base::new(writer.encode()).unwrap()));
     let keys = Keyring::parse("new AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8").unwrap();
     let config = RouteConfig::new(table, Some(keys));
-    assert_eq!(cost(&config, vec![("x-cell-claim-0", "pinned")]), (3, 0));
+    assert_eq!(cost(&config, vec![("x-cell-claim-a16404e4", "pinned")]), (3, 0));
     let cookie = "a=b; route=cp1.2000000000.new.UKCy6_AZwHBn5LncyL1c3R0KCstZkAyFa3tCey2yDQQ.pinned";
     assert_eq!(cost(&config, vec![("cookie", cookie)]), (3, 0));
 }

@@ -29,6 +29,11 @@ from cellplane.router.source import ControlPlane
     default=0,
     help="Port of the metrics, its own and Envoy's; 0: none.",
 )
+@click.option(
+    "--cookie-keys",
+    type=click.Path(path_type=Path),
+    help="File of the keys of signed routing cookies; looked at again when it changes.",
+)
 @click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Envoy's worker threads.")
 def main(metrics_port: int, state: Path, **options: object) -> None:
     """Run a router."""

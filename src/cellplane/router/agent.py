@@ -58,6 +58,7 @@ class Agent:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._follow())
                 tasks.create_task(self._watch())
+                tasks.create_task(self._refresh())
                 tasks.create_task(self._report())
         except asyncio.CancelledError:
             await self._engine.stop()
@@ -244,6 +245,22 @@ class Agent:
                     log.error("proxy_restart_failed", error=str(error))
                     self._restore_files()
             await asyncio.sleep(self._settings.restart_pause_seconds)
+
+    async def _refresh(self) -> None:
+        """Follow the files of keys on this router's disk."""
+        said = ""
+        while True:
+            await asyncio.sleep(self._settings.local_files_seconds)
+            async with self._switching:
+                try:
+                    if await self._engine.refresh():
+                        log.info("keys_live")
+                    said = ""
+                except (TableRejectedError, RouterError, OSError) as error:
+                    self._metrics.key_failures.inc()
+                    if str(error) != said:
+                        log.error("keys_not_taken", error=str(error))
+                    said = str(error)
 
     def _restore_files(self) -> None:
         """The next start must not fail since a table's file was lost meanwhile."""

@@ -56,6 +56,14 @@ class Engine(Protocol):
             RouterError: the proxy does not answer.
         """
 
+    async def refresh(self) -> bool:
+        """Take the router's own files of keys anew where they have changed; False where they have not.
+
+        Raises:
+            TableRejectedError: the proxy refused them, and goes on with those before.
+            RouterError: the proxy does not answer, or a file cannot be used and never could.
+        """
+
     def alive(self) -> bool:
         """Whether the proxy's process is there."""
 

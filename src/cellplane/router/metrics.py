@@ -34,6 +34,11 @@ class AgentMetrics:
             "Times that no table could be fetched, checked, stored or switched to; each is followed by a pause",
             registry=self.registry,
         )
+        self.key_failures = Counter(
+            "cellplane_agent_key_failures_total",
+            "Times that changed files of keys could not be taken; those before go on verifying",
+            registry=self.registry,
+        )
         self.proxy_restarts = Counter(
             "cellplane_agent_proxy_restarts_total",
             "Times that the proxy was found dead, whether or not the start that followed succeeded",

@@ -26,6 +26,9 @@ class RouterSettings:
     workers: int = 1
     """Envoy's worker threads."""
 
+    cookie_keys: Path | None = None
+    """File of the keys of signed routing cookies (``cellplane.signed_cookie``); None where there are none."""
+
     poll_wait_seconds: float = 25.0
     """How long one request for a new table waits at the control plane, seconds."""
 
@@ -82,6 +85,24 @@ class RouterSettings:
 
     restart_pause_seconds: float = 0.5
     """Pause before Envoy is started again after it died, seconds."""
+
+    local_files_seconds: float = 1.0
+    """Time between looks whether the files of keys have changed, seconds."""
+
+    token_cache_size: int = 1000
+    """Verified tokens that each worker remembers, of each issuer."""
+
+    jwks_timeout_seconds: float = 5.0
+    """How long a server of an issuer's keys may take, seconds."""
+
+    jwks_cache_seconds: float = 300.0
+    """After how long an issuer's keys are fetched again, seconds."""
+
+    jwks_retry_seconds: float = 5.0
+    """After how long they are tried again where that failed, seconds."""
+
+    ca_file: Path = Path("/etc/ssl/certs/ca-certificates.crt")
+    """The authorities that vouch for the servers of issuers' keys."""
 
     drain_seconds: float = 0.5
     """How long Envoy goes on with open requests after it was asked to stop, seconds."""

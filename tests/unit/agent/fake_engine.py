@@ -20,6 +20,8 @@ class FakeEngine:
         silent: how many more switches fail because it does not answer.
         start_failures: how many more starts fail.
         cannot_start_with: epochs with which no start succeeds.
+        keys: what comes of the next looks at the files of keys.
+        refreshes: how many looks there were.
         left_behind: version of the table that a proxy of an earlier agent runs.
     """
 
@@ -36,6 +38,8 @@ class FakeEngine:
         self.stops = 0
         self.kills = 0
         self.left_behind: str | None = None
+        self.keys: list[bool | Exception] = []
+        self.refreshes = 0
         self.epoch = 0
         self._running = False
         self._switching = False
@@ -68,6 +72,16 @@ class FakeEngine:
                 raise TableRejectedError(self.rejects[stored.epoch])
             self.applied.append(stored.epoch)
             self.epoch = stored.epoch
+
+    async def refresh(self) -> bool:
+        with self._alone():
+            self.refreshes += 1
+            if self.keys:
+                outcome = self.keys.pop(0)
+                if isinstance(outcome, Exception):
+                    raise outcome
+                return outcome
+            return False
 
     def alive(self) -> bool:
         return self._running

@@ -91,6 +91,7 @@ async def running(state: Path, url: str, engine: FakeEngine | None = None, **ove
         "report_timeout_seconds": 0.3,
         "watch_interval_seconds": 0.01,
         "restart_pause_seconds": 0.01,
+        "local_files_seconds": 0.01,
     }
     settings = RouterSettings(router_id="router-1", control_url=url, state_dir=state, port=1, **{**quick, **overrides})
     metrics = AgentMetrics()

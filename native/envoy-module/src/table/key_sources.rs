@@ -4,6 +4,7 @@ use super::directory::Section;
 use super::error::TableError;
 use super::fields::key_source;
 use super::strings::{is_label, text_at};
+use crate::xxh32::xxh32;
 use std::ops::RangeInclusive;
 
 /// Most sources of a table.
@@ -16,7 +17,8 @@ const MAX_NAME_BYTES: usize = 253;
 
 const MAX_CLAIM_BYTES: usize = 128;
 const MAX_COOKIE_BYTES: usize = 64;
-/// What a header begins with in which the proxy hands over a claim; the source's place follows.
+/// What a header begins with in which the proxy hands over a claim; the hash of its name follows, so that tables of
+/// different claims never mean different ones by the same header.
 const CLAIM_PREFIX: &str = "x-cell-claim-";
 
 /// What a source reads.
@@ -47,11 +49,11 @@ pub struct KeySource {
 }
 
 impl KeySource {
-    /// The source at a place of the table.
-    pub fn new(kind: KeySourceKind, name: &str, place: usize) -> Self {
+    /// A source of a checked name.
+    pub fn new(kind: KeySourceKind, name: &str) -> Self {
         let header = match kind {
             KeySourceKind::Header => name.into(),
-            KeySourceKind::Claim => format!("{CLAIM_PREFIX}{place}").into(),
+            KeySourceKind::Claim => format!("{CLAIM_PREFIX}{:08x}", xxh32(name.as_bytes())).into(),
             KeySourceKind::Subdomain | KeySourceKind::Path | KeySourceKind::Cookie => Vec::new(),
         };
         Self {
@@ -111,7 +113,7 @@ pub(super) fn read_key_sources(file: &[u8], strings: Section, sources: Section) 
         if !kind.allows(name) {
             return Err(TableError::new(name_place(), kind.expected_name(), format!("{name:?}")));
         }
-        Ok(KeySource::new(kind, name, place))
+        Ok(KeySource::new(kind, name))
     };
     sources.entries(file).enumerate().map(read).collect()
 }

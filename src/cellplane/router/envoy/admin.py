@@ -10,12 +10,14 @@ import httpx2
 
 from cellplane.errors import RouterError
 from cellplane.router.engine import CellHosts
-from cellplane.router.envoy.names import ROUTES, STAT_PREFIX
+from cellplane.router.envoy.names import ROUTES, STAT_PREFIX, TOKENS
 from cellplane.router.settings import RouterSettings
 
 _ROUTE_STATS = f"http.{STAT_PREFIX}.rds.{ROUTES}"
+_TOKEN_STATS = f"extension_config_discovery.http_filter.{TOKENS}"
 _FILTER = (
     rf"^(cluster_manager\.(warming_clusters|cds\.(update_rejected|version_text))"
+    rf"|extension_config_discovery\.http_filter\.{TOKENS}\.(config_fail|update_rejected|version_text)"
     rf"|listener_manager\.(total_listeners_active|lds\.version_text)"
     rf"|http\.{STAT_PREFIX}\.rds\.{ROUTES}\.(update_rejected|version_text))$"
 )
@@ -29,6 +31,8 @@ class Running:
         clusters_version: version of its clusters, empty before the first.
         clusters_rejected: cluster updates that it refused since its start.
         warming_clusters: clusters that wait for their first health check.
+        tokens_version: version of the filter that verifies tokens, empty before the first.
+        tokens_rejected: updates of it that it refused since its start.
         routes_version: version of its routes, empty before the first.
         routes_rejected: route updates that it refused since its start.
         listeners_version: version of its listener, empty before the first.
@@ -38,6 +42,8 @@ class Running:
     clusters_version: str
     clusters_rejected: int
     warming_clusters: int
+    tokens_version: str
+    tokens_rejected: int
     routes_version: str
     routes_rejected: int
     listeners_version: str
@@ -79,6 +85,10 @@ class Admin:
             clusters_version=stats.get("cluster_manager.cds.version_text", "").strip('"'),
             clusters_rejected=int(stats.get("cluster_manager.cds.update_rejected", "0")),
             warming_clusters=int(stats.get("cluster_manager.warming_clusters", "0")),
+            tokens_version=stats.get(f"{_TOKEN_STATS}.version_text", "").strip('"'),
+            tokens_rejected=sum(
+                int(stats.get(f"{_TOKEN_STATS}.{name}", "0")) for name in ("config_fail", "update_rejected")
+            ),
             routes_version=stats.get(f"{_ROUTE_STATS}.version_text", "").strip('"'),
             routes_rejected=int(stats.get(f"{_ROUTE_STATS}.update_rejected", "0")),
             listeners_version=stats.get("listener_manager.lds.version_text", "").strip('"'),

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from cellplane.router.envoy.names import ADMIN_SOCKET
+from cellplane.router.envoy.names import ADMIN_SOCKET, CLUSTERS_FILE, LISTENERS_FILE
 from cellplane.router.settings import RouterSettings
 
 _MONITORS = "type.googleapis.com/envoy.extensions.resource_monitors"
@@ -20,8 +20,8 @@ def bootstrap(settings: RouterSettings, folder: Path) -> dict[str, Any]:
         # In its working folder, and for its own user only: a TCP port would be open to every web page on this machine.
         "admin": {"address": {"pipe": {"path": ADMIN_SOCKET, "mode": 0o600}}},
         "dynamic_resources": {
-            "cds_config": _file(folder / "cds.json"),
-            "lds_config": _file(folder / "lds.json"),
+            "cds_config": _file(folder / CLUSTERS_FILE),
+            "lds_config": _file(folder / LISTENERS_FILE),
         },
         "overload_manager": {
             "refresh_interval": "0.25s",

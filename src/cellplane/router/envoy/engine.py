@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,13 @@ from cellplane.router.engine import EngineState, TableRejectedError
 from cellplane.router.envoy import resources
 from cellplane.router.envoy.admin import Admin, Running, rejection_reason
 from cellplane.router.envoy.bootstrap import bootstrap
+from cellplane.router.envoy.identity import Identity
+from cellplane.router.envoy.names import CLUSTERS_FILE, LISTENERS_FILE, ROUTES_FILE, TOKENS_FILE
 from cellplane.router.envoy.process import EnvoyProcess
+from cellplane.router.local_files import LocalFiles, LocalFolder
 from cellplane.router.settings import RouterSettings
-from cellplane.router.tables import StoredTable, version_of
+from cellplane.router.tables import StoredTable
 
-_CLUSTERS_FILE = "cds.json"
-_LISTENERS_FILE = "lds.json"
-_ROUTES_FILE = "rds.json"
 _LOG_TAIL_BYTES = 2000
 
 
@@ -30,6 +30,8 @@ class EnvoyEngine:
         self._folder = settings.state_dir.absolute() / "envoy"
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._process = EnvoyProcess(settings, self._folder)
+        self._local = LocalFolder(settings.state_dir.absolute() / "keys", settings.cookie_keys)
+        self._files = LocalFiles()
         self._admin_client: Admin | None = None
         self._live: StoredTable | None = None
         self._has_clusters_of_live = False
@@ -44,54 +46,75 @@ class EnvoyEngine:
         """See Engine. What a running Envoy says counts; without one, its files do."""
         if await self._adopt():
             try:
-                return (await self._admin.running()).routes_version or None
+                return resources.table_version((await self._admin.running()).routes_version) or None
             except RouterError:
                 # It may be about to end; its files say what it was given last.
                 pass
         try:
-            return str(json.loads((self._folder / _ROUTES_FILE).read_bytes())["version_info"])
+            return resources.table_version(json.loads((self._folder / ROUTES_FILE).read_bytes())["version_info"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     async def start(self, stored: StoredTable) -> None:
         """See Engine. The files are written before Envoy is looked for: one that runs takes them as a change."""
         adopted = await self._adopt()
+        files = self._local.read(stored.table)
         clusters = resources.clusters(stored.table, self._settings)
         listeners = resources.listeners(self._settings)
-        self._write(_LISTENERS_FILE, listeners)
-        self._write_table(stored)
+        tokens = resources.tokens(Identity.of(stored.table, files), self._settings)
+        self._write(LISTENERS_FILE, listeners)
+        self._write_table(stored, files)
         if not adopted:
             await self._process.end_strangers()
             self._process.start(self._bootstrap())
             await self._connect()
         try:
-            wanted = (str(clusters["version_info"]), version_of(stored.table), str(listeners["version_info"]))
-            await self._wait_until_live(wanted)
+            await self._wait_until_live(
+                {
+                    "clusters_version": clusters["version_info"],
+                    "listeners_version": listeners["version_info"],
+                    "tokens_version": tokens["version_info"],
+                    "routes_version": resources.routes_version(stored.table, files.cookie_keys),
+                }
+            )
         except RouterError:
             if not adopted:
                 await self._process.stop()
             raise
-        self._live = stored
+        self._now_live(stored, files)
         self._has_clusters_of_live = True
 
-    async def apply(self, stored: StoredTable) -> None:
-        """See Engine. Cells come before the routes that name them, and go after."""
+    async def refresh(self) -> bool:
+        """See Engine."""
         assert self._live is not None
-        same_cells = self._has_clusters_of_live and stored.table.cells == self._live.table.cells
+        if self._local.read(self._live.table) == self._files:
+            return False
+        await self.apply(self._live)
+        return True
+
+    async def apply(self, stored: StoredTable) -> None:
+        """See Engine. Cells and claims come before the routes that name them, and go after."""
+        assert self._live is not None
+        try:
+            files = self._local.read(stored.table)
+        except RouterError as error:
+            raise TableRejectedError(str(error)) from error
+        before, after = Identity.of(self._live.table, self._files), Identity.of(stored.table, files)
+        same_cells = (
+            self._has_clusters_of_live
+            and stored.table.cells == self._live.table.cells
+            and stored.table.edge == self._live.table.edge
+        )
         if not same_cells:
             # Whatever goes wrong from here on, the next table begins with its clusters.
             self._has_clusters_of_live = False
             await self._give_clusters(resources.clusters(stored.table, self._settings, leaving=self._live.table))
-        before = await self._admin.running()
-        log_start = self._log_size()
-        version = version_of(stored.table)
-        self._write(_ROUTES_FILE, resources.routes(stored, self._settings))
-        await self._settle(
-            log_start,
-            taken=lambda running: running.routes_version == version,
-            refused=lambda running: running.routes_rejected > before.routes_rejected,
-        )
-        self._live = stored
+        if after != before:
+            await self._give_tokens(after.joined(before))
+        await self._give_routes(resources.routes(stored, self._settings, files.cookie_keys))
+        self._now_live(stored, files)
+        if after != before:
+            await self._give_tokens(after)
         if not same_cells:
             await self._give_clusters(resources.clusters(stored.table, self._settings))
             self._has_clusters_of_live = True
@@ -149,7 +172,7 @@ class EnvoyEngine:
     async def _give_clusters(self, clusters: dict[str, Any]) -> None:
         before = await self._admin.running()
         log_start = self._log_size()
-        self._write(_CLUSTERS_FILE, clusters)
+        self._write(CLUSTERS_FILE, clusters)
         await self._settle(
             log_start,
             taken=lambda running: (
@@ -157,6 +180,34 @@ class EnvoyEngine:
             ),
             refused=lambda running: running.clusters_rejected > before.clusters_rejected,
         )
+
+    async def _give_tokens(self, identity: Identity) -> None:
+        tokens = resources.tokens(identity, self._settings)
+        before = await self._admin.running()
+        if before.tokens_version == tokens["version_info"]:
+            return
+        log_start = self._log_size()
+        self._write(TOKENS_FILE, tokens)
+        await self._settle(
+            log_start,
+            taken=lambda running: running.tokens_version == tokens["version_info"],
+            refused=lambda running: running.tokens_rejected > before.tokens_rejected,
+        )
+
+    async def _give_routes(self, routes: dict[str, Any]) -> None:
+        before = await self._admin.running()
+        log_start = self._log_size()
+        self._write(ROUTES_FILE, routes)
+        await self._settle(
+            log_start,
+            taken=lambda running: running.routes_version == routes["version_info"],
+            refused=lambda running: running.routes_rejected > before.routes_rejected,
+        )
+
+    def _now_live(self, stored: StoredTable, files: LocalFiles) -> None:
+        self._live = stored
+        self._files = files
+        self._local.forget_others(files)
 
     async def _settle(
         self, log_start: int, *, taken: Callable[[Running], bool], refused: Callable[[Running], bool]
@@ -180,10 +231,10 @@ class EnvoyEngine:
     def _restore(self) -> None:
         """Make the files say what Envoy runs, so that its restart does not read what it refused."""
         assert self._live is not None
-        self._write_table(self._live)
+        self._write_table(self._live, self._files)
 
-    async def _wait_until_live(self, wanted: tuple[str, str, str]) -> None:
-        """Wait until Envoy runs these versions of clusters, routes and listeners."""
+    async def _wait_until_live(self, wanted: Mapping[str, str]) -> None:
+        """Wait until Envoy runs these versions, named as in Running."""
         problem = "it did not answer"
         try:
             async with asyncio.timeout(self._settings.start_timeout_seconds):
@@ -193,8 +244,8 @@ class EnvoyEngine:
                     try:
                         info = await self._admin.server_info()
                         running = await self._admin.running()
-                        versions = (running.clusters_version, running.routes_version, running.listeners_version)
-                        if info.get("state") == "LIVE" and versions == wanted and running.listeners_active:
+                        runs_all = all(getattr(running, name) == version for name, version in wanted.items())
+                        if info.get("state") == "LIVE" and runs_all and running.listeners_active:
                             return
                         problem = f"it is {info.get('state')} with {running}"
                     except RouterError as error:
@@ -204,9 +255,10 @@ class EnvoyEngine:
             limit = self._settings.start_timeout_seconds
             raise RouterError(f"Envoy was not live in {limit} s ({problem}): see {self._process.log_path}") from None
 
-    def _write_table(self, stored: StoredTable) -> None:
-        self._write(_CLUSTERS_FILE, resources.clusters(stored.table, self._settings))
-        self._write(_ROUTES_FILE, resources.routes(stored, self._settings))
+    def _write_table(self, stored: StoredTable, files: LocalFiles) -> None:
+        self._write(CLUSTERS_FILE, resources.clusters(stored.table, self._settings))
+        self._write(TOKENS_FILE, resources.tokens(Identity.of(stored.table, files), self._settings))
+        self._write(ROUTES_FILE, resources.routes(stored, self._settings, files.cookie_keys))
 
     def _write(self, name: str, value: dict[str, Any]) -> None:
         data = _json(value)

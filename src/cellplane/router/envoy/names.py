@@ -6,6 +6,9 @@ CELL_HEADER = "x-cell-id"
 CELL_HEADER_PREFIX = "x-cell-"
 """What clients send with this prefix never reaches a cell."""
 
+CLAIM_HEADER_PREFIX = "x-cell-claim-"
+"""What a header begins with in which a verified claim is handed to the module; the hash of the claim's name follows."""
+
 METADATA = "cellplane"
 """Namespace of the dynamic metadata that the module writes."""
 
@@ -18,4 +21,12 @@ ADMIN_SOCKET = "admin.sock"
 FILTER = "cellplane"
 MODULE = "cellplane_envoy"
 ROUTES = "cellplane"
+TOKENS = "cellplane-tokens"
+STRIP = "cellplane-strip"
+
+CLUSTERS_FILE = "cds.json"
+LISTENERS_FILE = "lds.json"
+ROUTES_FILE = "rds.json"
+TOKENS_FILE = "tokens.json"
+"""Files that Envoy watches, in its working folder."""
 STAT_PREFIX = "ingress"

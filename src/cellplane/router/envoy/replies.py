@@ -4,6 +4,7 @@ The module marks the requests that it refuses in their dynamic metadata, which n
 answered stays as it is. To a gRPC client Envoy says the same as a gRPC status.
 """
 
+from http import HTTPStatus
 from typing import Any
 
 from cellplane.router.envoy.names import METADATA, METADATA_REFUSED
@@ -18,6 +19,19 @@ _FLAGGED = (
     (("UT", "SI", "DT", "UMSDR"), 504, "cell-timeout", "The tenant's cell did not answer in time."),
     (("NC", "NR"), 503, "cell-unknown", "The router has no connection to the tenant's cell yet."),
     (("OM",), 503, "router-overloaded", "The router is short of memory or connections."),
+)
+
+_CEL_FILTER = "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
+_DENIED = "response.code_details.startsWith('jwt_authn_access_denied')"
+_BY_TOKEN = (
+    # condition, status, code, detail; the filter for tokens itself answers 401 or 403 to all of them
+    (
+        f"{_DENIED} && response.code_details.contains('fetch')",
+        503,
+        "token-keys-unavailable",
+        "The keys of the token's issuer cannot be fetched now.",
+    ),
+    (_DENIED, 401, "invalid-token", "The token is not valid for this service, or is no longer."),
 )
 
 _BY_STATUS = (
@@ -35,6 +49,7 @@ _OTHER = "request-refused"
 
 _TITLES = {
     400: "Bad Request",
+    401: "Unauthorized",
     403: "Forbidden",
     404: "Not Found",
     408: "Request Timeout",
@@ -58,12 +73,20 @@ def local_replies(settings: RouterSettings) -> dict[str, Any]:
         }
         for flags, status, code, detail in _FLAGGED
     ]
+    by_token = [
+        {
+            **_mapper(_details(condition), code, _TITLES[status], detail, status),
+            "status_code": status,
+            **({"headers_to_add": later} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}),
+        }
+        for condition, status, code, detail in _BY_TOKEN
+    ]
     by_status = [
         _mapper(_status("EQ", status), code, _TITLES[status], detail, status) for status, code, detail in _BY_STATUS
     ]
     detail = "The router does not take this request."
     other = _mapper(_status("GE", 400), _OTHER, "Request refused", detail, "%RESPONSE_CODE%")
-    return {"mappers": [*flagged, *by_status, other]}
+    return {"mappers": [*flagged, *by_token, *by_status, other]}
 
 
 def _mapper(matches: dict[str, Any], code: str, title: str, detail: str, status: int | str) -> dict[str, Any]:
@@ -85,6 +108,12 @@ def _mapper(matches: dict[str, Any], code: str, title: str, detail: str, status:
 def _status(operator: str, status: int) -> dict[str, Any]:
     value = {"default_value": status, "runtime_key": f"cellplane.reply.{operator.lower()}_{status}"}
     return {"status_code_filter": {"comparison": {"op": operator, "value": value}}}
+
+
+def _details(expression: str) -> dict[str, Any]:
+    """A condition on Envoy's response code details, in CEL."""
+    typed = {"@type": _CEL_FILTER, "expression": expression}
+    return {"extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": typed}}
 
 
 # True where the module said nothing: what it says is never "not refused".

@@ -3,9 +3,24 @@
 import hashlib
 import ipaddress
 import json
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from cellplane.router.envoy.names import CELL_HEADER, FILTER, MODULE, ROUTES, STAT_PREFIX
+from cellplane.model import JwtProvider
+from cellplane.router.envoy.identity import JWT_FILTER_TYPE, Identity, jwks_cluster, jwks_providers, jwt_filter
+from cellplane.router.envoy.names import (
+    CELL_HEADER,
+    CLAIM_HEADER_PREFIX,
+    FILTER,
+    MODULE,
+    ROUTES,
+    ROUTES_FILE,
+    STAT_PREFIX,
+    STRIP,
+    TOKENS,
+    TOKENS_FILE,
+)
 from cellplane.router.envoy.replies import local_replies
 from cellplane.router.settings import RouterSettings
 from cellplane.router.tables import StoredTable, version_of
@@ -21,6 +36,8 @@ _ROUTES = f"{_TYPE}envoy.config.route.v3.RouteConfiguration"
 _MANAGER = f"{_TYPE}envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _FILTERS = f"{_TYPE}envoy.extensions.filters.http"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_FILTER_CONFIG = f"{_TYPE}envoy.config.route.v3.FilterConfig"
+_KEYS_MARK = "+"
 
 MAX_HTTP2_STREAMS = 100
 """Concurrent HTTP/2 streams of one client connection (Envoy's edge best practices)."""
@@ -30,13 +47,21 @@ HTTP2_CONNECTION_WINDOW_BYTES = 1024 * 1024
 
 
 def clusters(table: RoutingTable, settings: RouterSettings, leaving: RoutingTable | None = None) -> Json:
-    """CDS: one cluster a cell, named by the cell's id. Equal cells are the same version, whatever the table's epoch.
+    """CDS: one cluster a cell, named by the cell's id, and one a server of issuers' keys. Equal ones are the same
+    version, whatever the table's epoch.
 
     Args:
-        leaving: the table that is still live; its cells stay until no route names them.
+        leaving: the table that is still live; its clusters stay until nothing names them.
     """
-    cells = {cell.id: cell for cell in (*(leaving.cells if leaving else ()), *table.cells)}
-    return _by_content([{"@type": _CLUSTER, **_cluster(cells[cell_id], settings)} for cell_id in sorted(cells)])
+    tables = (table,) if leaving is None else (leaving, table)
+    cells = {cell.id: cell for known in tables for cell in known.cells}
+    issuers = jwks_providers(provider for known in tables for provider in known.edge.jwt)
+    return _by_content(
+        [
+            *({"@type": _CLUSTER, **_cluster(cells[cell_id], settings)} for cell_id in sorted(cells)),
+            *({"@type": _CLUSTER, **_jwks_cluster(issuers[name], settings)} for name in sorted(issuers)),
+        ]
+    )
 
 
 def listeners(settings: RouterSettings) -> Json:
@@ -44,11 +69,27 @@ def listeners(settings: RouterSettings) -> Json:
     return _by_content([{"@type": _LISTENER, **_listener(settings)}])
 
 
-def routes(stored: StoredTable, settings: RouterSettings) -> Json:
-    """RDS: every request passes the module, which maps the table's files."""
+def tokens(identity: Identity, settings: RouterSettings) -> Json:
+    """ECDS: the filter that verifies tokens. Like a table, a new one closes no connection."""
+    extension = {
+        "@type": f"{_TYPE}envoy.config.core.v3.TypedExtensionConfig",
+        "name": TOKENS,
+        "typed_config": jwt_filter(identity, settings),
+    }
+    return _by_content([extension])
+
+
+def routes(stored: StoredTable, settings: RouterSettings, cookie_keys: Path | None = None) -> Json:
+    """RDS: every request passes the module, which maps the table's files.
+
+    Args:
+        cookie_keys: file of the keys of routing cookies, another one for other keys.
+    """
     files = f"table={stored.path}\n"
     if stored.overlay_path is not None:
         files += f"overlay={stored.overlay_path}\n"
+    if cookie_keys is not None:
+        files += f"cookie-keys={cookie_keys}\n"
     module = {
         "@type": f"{_FILTERS}.dynamic_modules.v3.DynamicModuleFilterPerRoute",
         "dynamic_module_config": {"name": MODULE},
@@ -61,9 +102,26 @@ def routes(stored: StoredTable, settings: RouterSettings) -> Json:
     route = {
         "match": {"prefix": "/"},
         "route": {"cluster_header": CELL_HEADER, "timeout": _seconds(settings.request_timeout_seconds)},
-        "typed_per_filter_config": {FILTER: module},
+        "typed_per_filter_config": {FILTER: module, **_without_tokens(stored.table)},
     }
-    return route_configuration(version_of(stored.table), [route])
+    return route_configuration(routes_version(stored.table, cookie_keys), [route])
+
+
+def _without_tokens(table: RoutingTable) -> Json:
+    """Takes the filters for tokens off a route whose table believes nobody's: they would cost every request."""
+    disabled = {"@type": _FILTER_CONFIG, "disabled": True}
+    return {} if table.edge.jwt else {STRIP: disabled, TOKENS: disabled}
+
+
+def routes_version(table: RoutingTable, cookie_keys: Path | None) -> str:
+    """The version of the table, and what names the keys of cookies behind it."""
+    keys = "" if cookie_keys is None else f"{_KEYS_MARK}{cookie_keys.name}"
+    return version_of(table) + keys
+
+
+def table_version(version: str) -> str:
+    """The version of the table of a version of routes."""
+    return version.partition(_KEYS_MARK)[0]
 
 
 def route_configuration(version: str, routes: list[Json]) -> Json:
@@ -123,6 +181,45 @@ def _cluster(cell: CellRow, settings: RouterSettings) -> Json:
     }
 
 
+def _jwks_cluster(provider: JwtProvider, settings: RouterSettings) -> Json:
+    url = urlsplit(provider.jwks_url)
+    assert url.hostname is not None, "a checked URL has a host"
+    is_tls = url.scheme == "https"
+    port = url.port or (443 if is_tls else 80)
+    endpoint = {"address": {"socket_address": {"address": url.hostname, "port_value": port}}}
+    cluster: Json = {
+        "name": jwks_cluster(provider),
+        "type": "STATIC" if _is_ip(url.hostname) else "STRICT_DNS",
+        "connect_timeout": _seconds(settings.jwks_timeout_seconds),
+        "load_assignment": {
+            "cluster_name": jwks_cluster(provider),
+            "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}],
+        },
+    }
+    if is_tls:
+        # Whoever can pretend to be this server signs for every tenant.
+        cluster["transport_socket"] = {
+            "name": "envoy.transport_sockets.tls",
+            "typed_config": {
+                "@type": f"{_TYPE}envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+                "sni": url.hostname,
+                "common_tls_context": {
+                    "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+                    "validation_context": {
+                        "trusted_ca": {"filename": str(settings.ca_file)},
+                        "match_typed_subject_alt_names": [
+                            {
+                                "san_type": "IP_ADDRESS" if _is_ip(url.hostname) else "DNS",
+                                "matcher": {"exact": url.hostname},
+                            }
+                        ],
+                    },
+                },
+            },
+        }
+    return cluster
+
+
 def _listener(settings: RouterSettings) -> Json:
     return {
         "name": "clients",
@@ -152,18 +249,25 @@ def connection_manager(settings: RouterSettings) -> Json:
         },
     }
     router = {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{_FILTERS}.router.v3.Router"}}
-    path = settings.state_dir.absolute() / "envoy" / "rds.json"
+    verifier = {
+        "name": TOKENS,
+        "config_discovery": {
+            "config_source": _file(settings, TOKENS_FILE),
+            "type_urls": [JWT_FILTER_TYPE],
+        },
+    }
+    # What begins so is said by the filter behind it alone.
+    strip = {
+        "name": STRIP,
+        "typed_config": {
+            "@type": f"{_FILTERS}.header_mutation.v3.HeaderMutation",
+            "mutations": {"request_mutations": [{"remove_on_match": {"key_matcher": {"prefix": CLAIM_HEADER_PREFIX}}}]},
+        },
+    }
     return {
         "stat_prefix": STAT_PREFIX,
-        "rds": {
-            "route_config_name": ROUTES,
-            "config_source": {
-                "resource_api_version": "V3",
-                "path_config_source": {"path": str(path)},
-                "initial_fetch_timeout": _seconds(settings.start_timeout_seconds),
-            },
-        },
-        "http_filters": [module, router],
+        "rds": {"route_config_name": ROUTES, "config_source": _file(settings, ROUTES_FILE)},
+        "http_filters": [strip, verifier, module, router],
         "local_reply_config": local_replies(settings),
         "server_name": "cellplane",
         # The edge: the client's address is the peer's. Envoy appends it to X-Forwarded-For, and drops x-envoy-*.
@@ -185,6 +289,14 @@ def connection_manager(settings: RouterSettings) -> Json:
         "stream_idle_timeout": _seconds(settings.idle_timeout_seconds),
         "request_headers_timeout": _seconds(settings.header_timeout_seconds),
         "request_timeout": _seconds(settings.client_timeout_seconds),
+    }
+
+
+def _file(settings: RouterSettings, name: str) -> Json:
+    return {
+        "resource_api_version": "V3",
+        "path_config_source": {"path": str(settings.state_dir.absolute() / "envoy" / name)},
+        "initial_fetch_timeout": _seconds(settings.start_timeout_seconds),
     }
 
 
