@@ -1,46 +1,72 @@
-//! The filter's work on one request: read the key, name the cell, or answer.
+//! The filter's work on one request: read the key, name the cell, or answer; then count how it went.
 
+mod asking;
+mod reply;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod traffic_tests;
 
-use crate::decide::{decide, Subject};
-use crate::key::{HeaderValues, KeyValues, Seals};
+use crate::board::{Count, Counts};
+use crate::decide::{decide, Reason, Route, Subject};
+use crate::flow::{Flow, Sent};
+use crate::key::{HeaderValues, KeyValues, PartitionKey, Seals};
+use crate::limits::take_of_cell;
 use crate::problem::{Code, Refusal};
 use crate::route_config::RouteConfig;
-use crate::stream::{Headers, Reply, Stream, TooManyHeaders};
-use crate::table::{KeySource, KeySourceKind, Table};
+use crate::stream::{Headers, Stream, TooManyHeaders};
+use crate::table::{Base, KeySource, KeySourceKind, Reads};
+use asking::{Asking, CellName};
+use reply::{redirect, refuse};
 
 /// The chosen cell; the route's `cluster_header`.
 pub const CELL_ID: &[u8] = b"x-cell-id";
 /// The epoch of the table that chose it.
 pub const CELL_EPOCH: &[u8] = b"x-cell-epoch";
+/// The tenant's pool.
+pub const CELL_POOL: &[u8] = b"x-cell-pool";
+/// What named the shard.
+pub const CELL_REASON: &[u8] = b"x-cell-reason";
+/// Chooses the route of requests that are shed last.
+pub const CELL_PRIORITY: &[u8] = b"x-cell-priority";
+/// The cell that gets a copy.
+pub const CELL_SHADOW: &[u8] = b"x-cell-shadow";
 /// The partition key.
 pub const TENANT_ID: &[u8] = b"x-tenant-id";
 /// What begins so is said by routers only.
 const ROUTER_PREFIX: &[u8] = b"x-cell-";
 
-/// What becomes of the request.
+/// What becomes of the request, or of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It goes on through Envoy.
     Continue,
-    /// It has been answered.
+    /// It has been answered, or begun anew.
     Stop,
 }
 
 /// Routes a request by its headers, or answers it. Without a config, and so without a table, nothing passes.
-pub fn on_request_headers<S, B>(stream: &mut S, config: Option<&RouteConfig<B>>) -> Verdict
+pub fn on_request_headers<S, B>(
+    stream: &mut S,
+    flow: &mut Flow,
+    config: Option<&RouteConfig<B>>,
+    is_whole: bool,
+) -> Verdict
 where
     S: Stream,
     B: AsRef<[u8]>,
 {
-    let table = config.map(|config| &config.table);
-    let routed = config
-        .ok_or_else(|| Code::NoRoute.into())
-        .and_then(|config| route(stream, config));
-    match routed {
-        Ok(()) => Verdict::Continue,
-        Err(refusal) => refuse(stream, refusal, table),
+    let config = match config {
+        Some(config) => config,
+        None => return refuse::<S, &[u8]>(stream, Code::NoRoute.into(), None),
+    };
+    match route(stream, flow, config, is_whole) {
+        Ok(Outcome::Sent) => Verdict::Continue,
+        Ok(Outcome::Redirected(cell)) => redirect(stream, config, cell),
+        Err(refusal) => {
+            count_refusal(stream, config, &refusal);
+            refuse(stream, refusal, Some(config))
+        }
     }
 }
 
@@ -54,6 +80,39 @@ pub fn on_request_trailers<S: Stream>(stream: &mut S) -> Verdict {
     }
 }
 
+/// Says in an answer who gave it; or tries the request on the shard's next cell, where this one could not be reached.
+pub fn on_response_headers<S, B>(stream: &mut S, flow: &mut Flow, config: &RouteConfig<B>) -> Verdict
+where
+    S: Stream,
+    B: AsRef<[u8]>,
+{
+    let sent = match &flow.sent {
+        Some(sent) => sent,
+        None => return Verdict::Continue,
+    };
+    let cell = sent.cell;
+    if sent.may_retry && stream.response().is_unreachable() {
+        // What this pass has counted is counted before the next one begins, which is inside of `begin_anew`.
+        end(stream, flow, config, true);
+        stream.remember(config.table.base().cell_id(cell).as_bytes());
+        if stream.begin_anew() {
+            return Verdict::Stop;
+        }
+    }
+    stream.set_response(CELL_ID, config.table.base().cell_id(cell).as_bytes());
+    stream.set_response(CELL_EPOCH, config.epoch_text.as_bytes());
+    Verdict::Continue
+}
+
+/// Counts a request that has ended, or whose client has gone.
+pub fn on_complete<S, B>(stream: &S, flow: &mut Flow, config: &RouteConfig<B>)
+where
+    S: Stream,
+    B: AsRef<[u8]>,
+{
+    end(stream, flow, config, false);
+}
+
 /// Answers a request that a fault of this module left undecided.
 pub fn fail<S: Stream>(stream: &mut S) -> Verdict {
     refuse::<S, &[u8]>(stream, Code::InternalError.into(), None)
@@ -65,7 +124,14 @@ impl From<TooManyHeaders> for Refusal {
     }
 }
 
-fn route<S, B>(stream: &mut S, config: &RouteConfig<B>) -> Result<(), Refusal>
+/// What a decision has come to.
+enum Outcome {
+    Sent,
+    /// The client is to ask the cell itself.
+    Redirected(u16),
+}
+
+fn route<S, B>(stream: &mut S, flow: &mut Flow, config: &RouteConfig<B>, is_whole: bool) -> Result<Outcome, Refusal>
 where
     S: Stream,
     B: AsRef<[u8]>,
@@ -74,6 +140,8 @@ where
         table,
         epoch_text,
         cookie_keys,
+        board,
+        tenant_limits,
     } = config;
     let base = table.base();
     let Seen {
@@ -88,8 +156,14 @@ where
         keys: cookie_keys.as_ref(),
         now: &now,
     };
-    let subject = Subject::of(base, &keys, seals, || stream.client_address());
+    let subject = Subject::of(base, &keys, writes, seals, || stream.client_address());
     let tenant_id = TenantId::of(tenant_ids, subject.as_ref().ok().and_then(Subject::key));
+    // Another pass of a request has the headers that the first one set; it is rare, and so is a client that says so.
+    let failed = if spoofed {
+        stream.remembered().and_then(CellName::new)
+    } else {
+        None
+    };
     if spoofed {
         strip(stream, Headers::Request, is_router_header)?;
         // Envoy may have chosen a route by them, and with it the cluster that a refusal is counted for.
@@ -100,28 +174,157 @@ where
         }
     }
     let subject = subject?;
-    // Whatever a client sent of these two is gone by now, so each is added once.
-    let mut names_cell = false;
-    // The cell that is asked about last is the chosen one, so its header and its route are already in place.
-    decide(table, &subject, writes, |cell| {
-        let cell_id = base.cell_id(cell).as_bytes();
-        if names_cell {
-            stream.set(CELL_ID, cell_id);
-        } else {
-            stream.add(CELL_ID, cell_id);
+    let mut asking = Asking::new(stream, base, board.as_ref(), failed);
+    let route = decide(table, &subject, writes, &mut asking)?;
+    let is_probe = asking.is_probe(route.cell);
+    let worker = stream.worker();
+    let refused = |code| Refusal {
+        cell: Some(route.cell),
+        ..Refusal::from(code)
+    };
+    let counts = board.as_ref().map(|board| board.counts(worker, route.cell));
+    if route.redirects {
+        if let Some(counts) = counts {
+            counts.count(Count::Redirected);
         }
-        names_cell = true;
-        stream.clear_route_cache();
-        stream.healthy_hosts() > 0
-    })?;
-    stream.add(CELL_EPOCH, epoch_text.as_bytes());
+        return Ok(Outcome::Redirected(route.cell));
+    }
+    if route.is_stale {
+        return Err(refused(Code::CellUnavailable));
+    }
+    let policy = base.policy_at(route.policy);
+    let now_ns = stream.clock_ns();
+    // Whoever is over a limit of its own takes nothing of the cell's.
+    let rps_milli = match policy.rps_milli {
+        0 => share_of(base.cell_rps_milli(route.cell), route.shard_size),
+        own => own,
+    };
+    tenant_limits
+        .take(subject.key().unwrap_or(b""), rps_milli, policy.burst_ms, now_ns)
+        .map_err(|over| refused(Code::TenantLimited).over(over))?;
+    if let Some(board) = board {
+        let limit = board.cell_limit(route.cell);
+        take_of_cell(limit, base.cell_rps_milli(route.cell), policy.high_priority, now_ns)
+            .map_err(|over| refused(Code::CellOverloaded).over(over))?;
+    }
+    describe(stream, base, &route, epoch_text);
     match (tenant_id, subject.key()) {
         (TenantId::Absent, Some(key)) => stream.add(TENANT_ID, key),
         (TenantId::Other, Some(key)) => stream.set(TENANT_ID, key),
         (TenantId::Other, None) => stream.remove(Headers::Request, TENANT_ID),
         (TenantId::Key, _) | (TenantId::Absent, None) => {}
     }
-    Ok(())
+    if let Some(counts) = counts {
+        count_sent(&counts, &route, is_probe);
+    }
+    let has_other = route.shard_size > 1 || route.is_canary || matches!(policy.reads, Reads::Standby(_));
+    flow.sent = Some(Sent {
+        cell: route.cell,
+        tenant: subject.key().and_then(PartitionKey::new),
+        since_ns: now_ns,
+        may_retry: failed.is_none() && !writes && is_whole && has_other,
+    });
+    Ok(Outcome::Sent)
+}
+
+/// Says to the cell, and to Envoy's log, what was decided. The cell's id is already there.
+fn describe<S, B>(stream: &mut S, base: &Base<B>, route: &Route, epoch_text: &str)
+where
+    S: Stream,
+    B: AsRef<[u8]>,
+{
+    stream.add(CELL_EPOCH, epoch_text.as_bytes());
+    if let Some(pool) = route.pool {
+        stream.add(CELL_POOL, base.pool_name(pool).as_bytes());
+    }
+    stream.add(CELL_REASON, reason_text(route).as_bytes());
+    if let Some(shadow) = route.shadow {
+        stream.add(CELL_SHADOW, base.cell_id(shadow).as_bytes());
+    }
+    if base.policy_at(route.policy).high_priority {
+        stream.add(CELL_PRIORITY, b"high");
+        stream.clear_route_cache();
+    }
+}
+
+fn reason_text(route: &Route) -> &'static str {
+    match route.reason {
+        _ if route.is_canary => "canary",
+        Reason::Assignment => "assignment",
+        Reason::Slot => "slot",
+        Reason::Default => "default",
+        Reason::Source => "source",
+    }
+}
+
+/// A tenant's part of a cell's limit, where its shard has so many cells; at least the smallest that there is.
+fn share_of(rps_milli: u32, shard_size: usize) -> u32 {
+    match rps_milli {
+        0 => 0,
+        limit => (limit / shard_size as u32).max(1),
+    }
+}
+
+fn count_sent(counts: &Counts, route: &Route, is_probe: bool) {
+    counts.begin();
+    counts.count_nth(Count::Reasons, route.reason as usize);
+    for (count, what) in [
+        (Count::Canary, route.is_canary),
+        (Count::Probes, is_probe),
+        (Count::Shadowed, route.shadow.is_some()),
+    ] {
+        if what {
+            counts.count(count);
+        }
+    }
+}
+
+fn count_refusal<S, B>(stream: &S, config: &RouteConfig<B>, refusal: &Refusal)
+where
+    S: Stream,
+{
+    let what = match refusal.code {
+        Code::TenantLimited => Count::Limited,
+        Code::CellOverloaded => Count::Shed,
+        Code::CellUnavailable | Code::CellMaintenance => Count::Unavailable,
+        _ => return,
+    };
+    if let (Some(board), Some(cell)) = (&config.board, refusal.cell) {
+        board.counts(stream.worker(), cell).count(what);
+    }
+}
+
+/// Counts the end of what was let through, once.
+fn end<S, B>(stream: &S, flow: &mut Flow, config: &RouteConfig<B>, is_retried: bool)
+where
+    S: Stream,
+{
+    let (sent, board) = match (flow.sent.take(), &config.board) {
+        (Some(sent), Some(board)) => (sent, board),
+        _ => return,
+    };
+    let worker = stream.worker();
+    let response = stream.response();
+    let duration_us = stream.clock_ns().saturating_sub(sent.since_ns) / 1_000;
+    let counts = board.counts(worker, sent.cell);
+    counts.end(duration_us);
+    for (count, what) in [
+        (Count::Errors, response.is_error()),
+        (Count::Unreachable, response.is_unreachable()),
+        (Count::Misrouted, response.status == Some(421)),
+        (Count::Retried, is_retried),
+    ] {
+        if what {
+            counts.count(count);
+        }
+    }
+    if let Some(tenant) = &sent.tenant {
+        if !is_retried {
+            board
+                .tenants(worker, sent.cell)
+                .note(tenant.as_bytes(), response.is_error(), duration_us);
+        }
+    }
 }
 
 /// What the client's own `x-tenant-id` is.
@@ -207,43 +410,4 @@ fn strip<S: Stream>(
         stream.remove(headers, name);
     }
     Ok(())
-}
-
-fn is_grpc<S: Stream>(stream: &S) -> bool {
-    let mut found = false;
-    let all_seen = stream.scan(Headers::Request, |name, value| {
-        found |= name == b"content-type" && value.starts_with(b"application/grpc");
-    });
-    all_seen.is_ok() && found
-}
-
-fn refuse<S, B>(stream: &mut S, refusal: Refusal, table: Option<&Table<B>>) -> Verdict
-where
-    S: Stream,
-    B: AsRef<[u8]>,
-{
-    let problem = refusal.code.problem();
-    let cell = table.zip(refusal.cell).map(|(table, cell)| table.base().cell_id(cell));
-    // What may succeed later was refused by a table.
-    let retry_after = table
-        .filter(|_| problem.status == 503)
-        .map(|table| table.base().policy().retry_after_s.to_string());
-    let mut headers = vec![if is_grpc(stream) {
-        // Envoy makes a gRPC answer of it, and would call it a success.
-        ("grpc-status", problem.grpc_status())
-    } else {
-        ("content-type", "application/problem+json")
-    }];
-    headers.extend(retry_after.as_deref().map(|seconds| ("retry-after", seconds)));
-    if problem.status == 401 {
-        headers.push(("www-authenticate", "Bearer"));
-    }
-    stream.mark_refused();
-    stream.reply(&Reply {
-        status: problem.status,
-        headers: &headers,
-        body: &problem.document(cell),
-        details: &problem.response_details(),
-    });
-    Verdict::Stop
 }

@@ -16,12 +16,15 @@ compile_error!("Envoy, the mmap declaration and the table's offsets all assume 6
 pub mod address;
 pub mod base64url;
 pub mod bases;
+pub mod board;
 pub mod cookie;
 pub mod decide;
 pub mod filter;
+pub mod flow;
 pub mod guard;
 pub mod hmac;
 pub mod key;
+pub mod limits;
 pub mod mmap;
 pub mod problem;
 pub mod route_config;

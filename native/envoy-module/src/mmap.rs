@@ -1,15 +1,19 @@
 //! A file, mapped into memory for reading: shared by all workers, paged in by the system, copied nowhere.
 
 use std::ffi::c_void;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind};
+use std::mem::size_of;
 use std::os::raw::c_int;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::io::AsRawFd;
 use std::path::Path;
 use std::ptr::{null_mut, NonNull};
+use std::sync::atomic::AtomicU64;
 
 const PROT_READ: c_int = 1;
+const PROT_WRITE: c_int = 2;
+const MAP_SHARED: c_int = 1;
 const MAP_PRIVATE: c_int = 2;
 /// What mmap returns where it fails.
 const MAP_FAILED: isize = -1;
@@ -110,14 +114,69 @@ impl RegularFile {
                 "expected a table, found an empty file",
             ));
         }
-        // SAFETY: the system chooses a free address; the length is above 0, and the descriptor is open until the
-        // end of this function, which the mapping outlives as POSIX says.
-        let address = unsafe { mmap(null_mut(), length, PROT_READ, MAP_PRIVATE, self.file.as_raw_fd(), 0) };
-        if address as isize == MAP_FAILED {
-            return Err(Error::last_os_error());
-        }
-        let start = NonNull::new(address.cast()).ok_or_else(|| Error::new(ErrorKind::Other, "mapped at address 0"))?;
+        let start = map_whole(&self.file, length, PROT_READ, MAP_PRIVATE)?;
         Ok(Mmap { start, length })
+    }
+}
+
+fn map_whole(file: &File, length: usize, protection: c_int, flags: c_int) -> Result<NonNull<u8>, Error> {
+    // SAFETY: the system chooses a free address; the length is above 0, and the descriptor is open until the end of
+    // this function, which the mapping outlives as POSIX says.
+    let address = unsafe { mmap(null_mut(), length, protection, flags, file.as_raw_fd(), 0) };
+    if address as isize == MAP_FAILED {
+        return Err(Error::last_os_error());
+    }
+    NonNull::new(address.cast()).ok_or_else(|| Error::new(ErrorKind::Other, "mapped at address 0"))
+}
+
+/// A file of words that several processes read and write while it is mapped. Nobody makes it shorter.
+#[derive(Debug)]
+pub struct SharedMap {
+    start: NonNull<u8>,
+    words: usize,
+}
+
+// SAFETY: the mapping belongs to this value alone, and may be unmapped from any thread.
+unsafe impl Send for SharedMap {}
+// SAFETY: shared access is by atomic words alone.
+unsafe impl Sync for SharedMap {}
+
+impl SharedMap {
+    /// Maps the whole file at `path`, which is some words long.
+    ///
+    /// # Errors
+    ///
+    /// It is no regular file, not of whole words, empty, or cannot be opened or mapped for writing.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(Error::new(ErrorKind::InvalidInput, "expected a regular file"));
+        }
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        let bytes =
+            usize::try_from(file.metadata()?.len()).map_err(|error| Error::new(ErrorKind::InvalidData, error))?;
+        if bytes == 0 || bytes % size_of::<AtomicU64>() != 0 {
+            return Err(Error::new(ErrorKind::InvalidData, "expected a file of whole words"));
+        }
+        let start = map_whole(&file, bytes, PROT_READ | PROT_WRITE, MAP_SHARED)?;
+        Ok(Self {
+            start,
+            words: bytes / size_of::<AtomicU64>(),
+        })
+    }
+
+    /// All its words.
+    pub fn words(&self) -> &[AtomicU64] {
+        // SAFETY: so many bytes are mapped for reading and writing at a page's start until this value is dropped, which
+        // the borrow of `self` forbids meanwhile; whoever else writes there does so by atomic stores of whole words.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast(), self.words) }
+    }
+}
+
+impl Drop for SharedMap {
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made with this address and length, is unmapped once, and no borrow of it is left.
+        let result = unsafe { munmap(self.start.as_ptr().cast(), self.words * size_of::<AtomicU64>()) };
+        debug_assert_eq!(result, 0, "{}", Error::last_os_error());
     }
 }
 

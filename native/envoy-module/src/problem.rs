@@ -1,5 +1,7 @@
 //! What the router answers by itself: problem documents (RFC 9457).
 
+use crate::limits::OverLimit;
+
 /// Why a request goes to no cell. The order is that of [`PROBLEMS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
@@ -29,6 +31,10 @@ pub enum Code {
     TooManyHeaders,
     /// A fault of this module.
     InternalError,
+    /// The tenant's limit is used up.
+    TenantLimited,
+    /// The cell's limit is used up.
+    CellOverloaded,
 }
 
 /// A request's refusal.
@@ -36,13 +42,29 @@ pub enum Code {
 pub struct Refusal {
     /// Why.
     pub code: Code,
-    /// Index of the shard's first cell, where a shard was found.
+    /// Index of the shard's first cell, where a shard was found, or of the chosen one.
     pub cell: Option<u16>,
+    /// The limit that is used up.
+    pub limit: Option<OverLimit>,
+}
+
+impl Refusal {
+    /// This refusal, for a limit.
+    pub fn over(self, limit: OverLimit) -> Self {
+        Self {
+            limit: Some(limit),
+            ..self
+        }
+    }
 }
 
 impl From<Code> for Refusal {
     fn from(code: Code) -> Self {
-        Self { code, cell: None }
+        Self {
+            code,
+            cell: None,
+            limit: None,
+        }
     }
 }
 
@@ -63,7 +85,7 @@ pub struct Problem {
 
 /// All refusals, in the order of [`Code`].
 #[rustfmt::skip]
-pub const PROBLEMS: [Problem; 13] = [
+pub const PROBLEMS: [Problem; 15] = [
     Problem {
         code: Code::MissingKey, name: "missing-key", status: 400,
         title: "Partition key missing",
@@ -129,6 +151,16 @@ pub const PROBLEMS: [Problem; 13] = [
         title: "Router error",
         detail: "The router failed while it routed this request.",
     },
+    Problem {
+        code: Code::TenantLimited, name: "tenant-limited", status: 429,
+        title: "Too many requests",
+        detail: "This tenant sends more requests than it may.",
+    },
+    Problem {
+        code: Code::CellOverloaded, name: "cell-overloaded", status: 503,
+        title: "Cell overloaded",
+        detail: "The cell of this tenant has as many requests as it can take.",
+    },
 ];
 
 impl Code {
@@ -139,16 +171,22 @@ impl Code {
 }
 
 impl Problem {
-    /// The document, as JSON. Neither the fixed members nor a cell id, which the table's check has seen, hold a
-    /// character that JSON would have escaped.
-    pub fn document(&self, cell: Option<&str>) -> String {
+    /// The document, as JSON; `detail` is another than the usual where it is not empty. Neither the fixed members nor a
+    /// cell id, which the table's check has seen, hold a character that JSON would have escaped.
+    pub fn document(&self, cell: Option<&str>, detail: &str) -> String {
+        let own_detail = escaped(detail);
         let Self {
             name,
             status,
             title,
-            detail,
+            detail: usual_detail,
             ..
         } = self;
+        let detail = if detail.is_empty() {
+            usual_detail
+        } else {
+            own_detail.as_str()
+        };
         let cell = cell.map_or_else(String::new, |id| format!(r#","cell":"{id}""#));
         format!(
             r#"{{"type":"urn:cellplane:problem:{name}","title":"{title}","status":{status},"detail":"{detail}","code":"{name}"{cell}}}"#
@@ -161,6 +199,7 @@ impl Problem {
         match self.status {
             401 => "16",
             403 => "7",
+            429 => "8",
             404 => "5",
             500 => "13",
             503 => "14",
@@ -172,6 +211,20 @@ impl Problem {
     pub fn response_details(&self) -> String {
         format!("cellplane_{}", self.name.replace('-', "_"))
     }
+}
+
+/// A text of a table, inside of quotes: it has no control characters but line ends.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '"' => escaped.push_str("\\\""),
+            '\\' => escaped.push_str("\\\\"),
+            '\n' => escaped.push_str("\\n"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
 }
 
 #[cfg(test)]
@@ -201,11 +254,11 @@ mod tests {
     #[test]
     fn a_document_has_exactly_the_members_of_the_specification() {
         assert_eq!(
-            Code::UnknownTenant.problem().document(None),
+            Code::UnknownTenant.problem().document(None, ""),
             "{\"type\":\"urn:cellplane:problem:unknown-tenant\",\"title\":\"Unknown tenant\",\"status\":404,\
              \"detail\":\"No tenant of this fleet has this key.\",\"code\":\"unknown-tenant\"}"
         );
-        let with_cell = Code::CellMaintenance.problem().document(Some("cell-2"));
+        let with_cell = Code::CellMaintenance.problem().document(Some("cell-2"), "");
         assert!(
             with_cell.ends_with(",\"code\":\"cell-maintenance\",\"cell\":\"cell-2\"}"),
             "{with_cell}"

@@ -1,20 +1,24 @@
 //! The config of a route: which table it has, opened and checked.
 //!
-//! Its text has two to four lines, in any order. The epoch is the overlay's where there is one, else the table's. The
+//! Its text has two to five lines, in any order. The epoch is the overlay's where there is one, else the table's. The
 //! cookie keys are needed where a key source of the table is a cookie, and looked at there only:
 //!
 //! ```text
 //! table=/var/lib/cellplane/table-17.cpt
 //! overlay=/var/lib/cellplane/overlay-21.cpt
 //! cookie-keys=/etc/cellplane/cookie-keys
+//! board=/var/lib/cellplane/board-17
 //! epoch=21
 //! ```
 
 use crate::bases::{Bases, BASES};
+use crate::board::Board;
 use crate::cookie::Keyring;
+use crate::limits::TenantLimits;
 use crate::mmap::Mmap;
 use crate::table::{KeySourceKind, Table, TableError};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::{fmt, io};
 
 /// A route's table, and the texts that its requests need of it.
@@ -26,6 +30,23 @@ pub struct RouteConfig<B> {
     pub epoch_text: String,
     /// By what routing cookies are verified; None where no key source is a cookie.
     pub cookie_keys: Option<Keyring>,
+    /// What is shared with the router's agent.
+    pub board: Option<Board>,
+    /// Of this process, whatever its tables.
+    pub tenant_limits: Arc<TenantLimits>,
+}
+
+/// The limits of this process, while a route uses them.
+static TENANT_LIMITS: Mutex<Option<Weak<TenantLimits>>> = Mutex::new(None);
+
+fn shared_limits() -> Arc<TenantLimits> {
+    // What a panic leaves behind is a reference.
+    let mut known = TENANT_LIMITS.lock().unwrap_or_else(PoisonError::into_inner);
+    known.as_ref().and_then(Weak::upgrade).unwrap_or_else(|| {
+        let limits = Arc::new(TenantLimits::new());
+        *known = Some(Arc::downgrade(&limits));
+        limits
+    })
 }
 
 /// Why a route's config is refused.
@@ -39,6 +60,8 @@ pub enum ConfigError {
     Table(PathBuf, TableError),
     /// The file has no keys of cookies, or a key source needs some and none are named.
     CookieKeys(PathBuf, String),
+    /// The board cannot be used.
+    Board(PathBuf, String),
     /// The file has another epoch than the text says.
     Epoch {
         /// The file.
@@ -56,7 +79,7 @@ impl fmt::Display for ConfigError {
             Self::Text(reason) => write!(out, "config: {reason}"),
             Self::File(path, error) => write!(out, "{}: {error}", path.display()),
             Self::Table(path, error) => write!(out, "{}: {error}", path.display()),
-            Self::CookieKeys(path, reason) => write!(out, "{}: {reason}", path.display()),
+            Self::CookieKeys(path, reason) | Self::Board(path, reason) => write!(out, "{}: {reason}", path.display()),
             Self::Epoch { path, expected, found } => {
                 write!(
                     out,
@@ -77,6 +100,8 @@ impl<B: AsRef<[u8]>> RouteConfig<B> {
             epoch_text: table.epoch().to_string(),
             table,
             cookie_keys,
+            board: None,
+            tenant_limits: shared_limits(),
         }
     }
 }
@@ -97,6 +122,7 @@ impl RouteConfig<Mmap> {
             table,
             overlay,
             cookie_keys,
+            board,
             epoch,
         } = ConfigText::parse(text).map_err(ConfigError::Text)?;
         let base = bases.open(&table)?;
@@ -130,8 +156,17 @@ impl RouteConfig<Mmap> {
             }
             _ => None,
         };
-        Ok(Self::new(table, cookie_keys))
+        let board = board.map(|path| open_board(path, &table)).transpose()?;
+        Ok(Self {
+            board,
+            ..Self::new(table, cookie_keys)
+        })
     }
+}
+
+fn open_board(path: PathBuf, table: &Table<Mmap>) -> Result<Board, ConfigError> {
+    let base = table.base();
+    Board::open(&path, base.sha256(), base.cell_count()).map_err(|reason| ConfigError::Board(path, reason))
 }
 
 fn read_cookie_keys(path: PathBuf) -> Result<Keyring, ConfigError> {
@@ -150,22 +185,24 @@ struct ConfigText {
     table: PathBuf,
     overlay: Option<PathBuf>,
     cookie_keys: Option<PathBuf>,
+    board: Option<PathBuf>,
     epoch: u64,
 }
 
 impl ConfigText {
     fn parse(text: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(text).map_err(|error| format!("expected UTF-8, found {error}"))?;
-        let (mut table, mut overlay, mut cookie_keys, mut epoch) = (None, None, None, None);
+        let (mut table, mut overlay, mut cookie_keys, mut board, mut epoch) = (None, None, None, None, None);
         for line in text.lines() {
             let is_second = match line.split_once('=') {
                 Some(("table", value)) => table.replace(parse_path("table", value)?).is_some(),
                 Some(("overlay", value)) => overlay.replace(parse_path("overlay", value)?).is_some(),
                 Some(("cookie-keys", value)) => cookie_keys.replace(parse_path("cookie-keys", value)?).is_some(),
+                Some(("board", value)) => board.replace(parse_path("board", value)?).is_some(),
                 Some(("epoch", value)) => epoch.replace(parse_epoch(value)?).is_some(),
                 _ => {
                     return Err(format!(
-                        "expected table=…, overlay=…, cookie-keys=… or epoch=…, found {line:?}"
+                        "expected table=…, overlay=…, cookie-keys=…, board=… or epoch=…, found {line:?}"
                     ))
                 }
             };
@@ -177,6 +214,7 @@ impl ConfigText {
             table: table.ok_or("expected a line table=…, found none")?,
             overlay,
             cookie_keys,
+            board,
             epoch: epoch.ok_or("expected a line epoch=…, found none")?,
         })
     }

@@ -35,6 +35,37 @@ pub trait Stream {
     /// The time, Unix seconds.
     fn unix_seconds(&self) -> u64;
 
+    /// The time since any fixed moment, nanoseconds. It never goes back.
+    fn clock_ns(&self) -> u64;
+
+    /// Index of the worker thread that this stream is on.
+    fn worker(&self) -> usize;
+
+    /// A random number.
+    fn random(&self) -> u32;
+
+    /// A number that goes up by one from request to request of this worker.
+    fn turn(&self) -> u32;
+
+    /// What the answer is so far, or was: Envoy's or a cell's.
+    fn response(&self) -> Response;
+
+    /// The first value of a response header; empty where there is none.
+    fn response_header(&self, name: &[u8]) -> &[u8];
+
+    /// Sets a response header; all values that it had are gone.
+    fn set_response(&mut self, name: &[u8], value: &[u8]);
+
+    /// Remembers something for another pass of this request, and for no other request.
+    fn remember(&mut self, value: &[u8]);
+
+    /// What an earlier pass of this request remembers.
+    fn remembered(&self) -> Option<&[u8]>;
+
+    /// Begins the request anew, all of its filters. Nothing of this pass may be touched behind it.
+    #[must_use]
+    fn begin_anew(&mut self) -> bool;
+
     /// Makes Envoy choose the route, and with it the cluster, anew.
     fn clear_route_cache(&mut self);
 
@@ -50,6 +81,37 @@ pub trait Stream {
 
     /// Answers the request here. The filter must then stop it.
     fn reply(&mut self, reply: &Reply);
+}
+
+/// An answer, as Envoy describes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Response {
+    /// HTTP status; None where the client went away before there was one.
+    pub status: Option<u16>,
+    /// Envoy's response flags.
+    pub flags: u64,
+}
+
+impl Response {
+    /// The cell did not take the connection.
+    pub const CONNECTION_FAILURE: u64 = 0x20;
+    /// The cell closed the connection before it answered.
+    pub const CONNECTION_TERMINATION: u64 = 0x40;
+    /// The client went away.
+    pub const CLIENT_GONE: u64 = 0x4000;
+
+    /// Whether the cell never took the request, or broke off before it answered.
+    pub fn is_unreachable(&self) -> bool {
+        self.flags & (Self::CONNECTION_FAILURE | Self::CONNECTION_TERMINATION) != 0
+    }
+
+    /// Whether the cell is to blame for how this ended.
+    pub fn is_error(&self) -> bool {
+        match self.status {
+            Some(status) => status >= 500,
+            None => self.flags & Self::CLIENT_GONE == 0,
+        }
+    }
 }
 
 /// An answer of the router itself.

@@ -14,6 +14,7 @@ mod header;
 mod integers;
 mod key_sources;
 mod overlay;
+mod policies;
 mod strings;
 mod tenants;
 
@@ -26,10 +27,11 @@ mod policy_tests;
 #[cfg(test)]
 mod tests;
 
-pub use base::{Base, Policy};
+pub use base::{Base, FleetPolicy, PoolPolicy};
 pub use codes::{CellStatus, MissingKey, TenantState, UnknownTenant};
 pub use error::TableError;
 pub use key_sources::{KeySource, KeySourceKind, MAX_KEY_SOURCES};
+pub use policies::{Balance, Canary, CanaryBy, Policy, Reads, Writes};
 pub use tenants::{Shard, Tenant};
 
 use overlay::Overlay;

@@ -1,4 +1,4 @@
-//! xxHash, 32 bits, seed 0: the hash of partition keys.
+//! xxHash, 32 bits: with seed 0, the hash of partition keys.
 //!
 //! Source: <https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md>, *XXH32 algorithm description*.
 
@@ -13,12 +13,18 @@ const LANE_BYTES: usize = 4;
 
 /// The xxh32 of `data` with seed 0.
 pub fn xxh32(data: &[u8]) -> u32 {
+    xxh32_seeded(data, 0)
+}
+
+/// The xxh32 of `data` with a seed.
+pub fn xxh32_seeded(data: &[u8], seed: u32) -> u32 {
     let stripes = data.chunks_exact(STRIPE_BYTES);
     let tail = stripes.remainder();
     let mut hash = if data.len() < STRIPE_BYTES {
-        PRIME_5
+        seed.wrapping_add(PRIME_5)
     } else {
-        let mut lanes = [PRIME_1.wrapping_add(PRIME_2), PRIME_2, 0, 0u32.wrapping_sub(PRIME_1)];
+        let mut lanes = [PRIME_1.wrapping_add(PRIME_2), PRIME_2, 0, 0u32.wrapping_sub(PRIME_1)]
+            .map(|start| seed.wrapping_add(start));
         for stripe in stripes {
             for (lane, input) in lanes.iter_mut().zip(stripe.chunks_exact(LANE_BYTES)) {
                 *lane = lane

@@ -81,7 +81,8 @@ fn decision(file: &Json, table: &FileTable, case: &Json) -> Result<Route, Refusa
         keys: Some(&keys),
         now: &now,
     };
-    let subject = Subject::of(table.base(), &seen, seals, || text("source", ""))?;
+    let writes = case.member("writes").bool();
+    let subject = Subject::of(table.base(), &seen, writes, seals, || text("source", ""))?;
     let down: Vec<&str> = case.member("down").list().iter().map(Json::text).collect();
     decide(table, &subject, case.member("writes").bool(), |cell| {
         !down.contains(&table.base().cell_id(cell))

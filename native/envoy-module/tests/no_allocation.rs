@@ -5,8 +5,9 @@ mod support;
 
 use cellplane_envoy::cookie::Keyring;
 use cellplane_envoy::filter::{on_request_headers, Verdict};
+use cellplane_envoy::flow::Flow;
 use cellplane_envoy::route_config::RouteConfig;
-use cellplane_envoy::stream::{Headers, Reply, Stream, TooManyHeaders};
+use cellplane_envoy::stream::{Headers, Reply, Response, Stream, TooManyHeaders};
 use cellplane_envoy::table::{Base, Table};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -70,6 +71,42 @@ impl Stream for FixedStream {
         1_999_999_999
     }
 
+    fn clock_ns(&self) -> u64 {
+        1
+    }
+
+    fn worker(&self) -> usize {
+        0
+    }
+
+    fn random(&self) -> u32 {
+        0
+    }
+
+    fn turn(&self) -> u32 {
+        0
+    }
+
+    fn response(&self) -> Response {
+        Response::default()
+    }
+
+    fn response_header(&self, _: &[u8]) -> &[u8] {
+        b""
+    }
+
+    fn set_response(&mut self, _: &[u8], _: &[u8]) {}
+
+    fn remember(&mut self, _: &[u8]) {}
+
+    fn remembered(&self) -> Option<&[u8]> {
+        None
+    }
+
+    fn begin_anew(&mut self) -> bool {
+        false
+    }
+
     fn mark_refused(&mut self) {
         unreachable!("a routed request is not refused");
     }
@@ -86,8 +123,9 @@ impl Stream for FixedStream {
 /// Routes a request and gives the headers that were set and the allocations that it cost.
 fn cost(config: &RouteConfig<Vec<u8>>, headers: Vec<(&'static str, &'static str)>) -> (usize, usize) {
     let mut stream = FixedStream { headers, sets: 0 };
+    let mut flow = Flow::default();
     let before = ALLOCATIONS.with(Cell::get);
-    let verdict = on_request_headers(&mut stream, Some(config));
+    let verdict = on_request_headers(&mut stream, &mut flow, Some(config), true);
     let allocations = ALLOCATIONS.with(Cell::get) - before;
     assert_eq!(verdict, Verdict::Continue);
     (stream.sets, allocations)

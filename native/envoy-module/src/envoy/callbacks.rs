@@ -2,9 +2,12 @@
 
 use crate::mmap::Mmap;
 use crate::route_config::RouteConfig;
-use crate::stream::{Headers, Reply, Stream, TooManyHeaders, MAX_HEADERS};
+use crate::stream::{Headers, Reply, Response, Stream, TooManyHeaders, MAX_HEADERS};
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
+use std::os::raw::c_int;
+use std::ptr::null_mut;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Bytes that the other side owns.
@@ -56,6 +59,19 @@ struct RawHeader {
 const METADATA: &[u8] = b"cellplane";
 const REFUSED: &[u8] = b"refused";
 
+/// Key of the filter state that another pass of a request finds.
+const REMEMBERED: &[u8] = b"cellplane.pass";
+/// Envoy's number for a filter state that lives as long as the request, over all of its passes; shared with no upstream.
+const LIFE_OF_REQUEST: u32 = 1;
+const NOT_SHARED: u32 = 0;
+
+/// Envoy's numbers for attributes.
+const RESPONSE_CODE: u32 = 15;
+const RESPONSE_FLAGS: u32 = 17;
+
+/// Envoy's number for the response's headers.
+const RESPONSE_HEADERS: u32 = 2;
+
 /// Envoy's number for `source.address`: the downstream remote address, which is the one that it trusts of
 /// X-Forwarded-For where it was told to.
 const SOURCE_ADDRESS: u32 = 24;
@@ -89,6 +105,34 @@ extern "C" {
         attribute: u32,
         result: *mut Buf,
     ) -> bool;
+    fn envoy_dynamic_module_callback_http_filter_get_attribute_int(
+        filter: FilterPtr,
+        attribute: u32,
+        result: *mut u64,
+    ) -> bool;
+    fn envoy_dynamic_module_callback_http_filter_get_worker_index(filter: FilterPtr) -> u32;
+    fn envoy_dynamic_module_callback_http_get_header(
+        filter: FilterPtr,
+        kind: u32,
+        name: Buf,
+        result: *mut Buf,
+        index: usize,
+        count: *mut usize,
+    ) -> bool;
+    fn envoy_dynamic_module_callback_http_set_filter_state_value(
+        filter: FilterPtr,
+        key: Buf,
+        value: Buf,
+        life_span: u32,
+        sharing: u32,
+    ) -> bool;
+    fn envoy_dynamic_module_callback_http_get_filter_state_bytes(filter: FilterPtr, key: Buf, result: *mut Buf)
+        -> bool;
+    fn envoy_dynamic_module_callback_http_filter_recreate_stream(
+        filter: FilterPtr,
+        headers: *mut RawHeader,
+        header_count: usize,
+    ) -> bool;
     fn envoy_dynamic_module_callback_http_send_response(
         filter: FilterPtr,
         status: u32,
@@ -97,6 +141,28 @@ extern "C" {
         body: Buf,
         details: Buf,
     );
+}
+
+/// The time of a clock of the system.
+#[repr(C)]
+struct Timespec {
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+const CLOCK_MONOTONIC: c_int = 1;
+
+extern "C" {
+    fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int;
+}
+
+thread_local! {
+    static TURN: Cell<u32> = const { Cell::new(0) };
+    /// Another one on each worker: an address of its own makes it so.
+    static RANDOM: Cell<u64> = {
+        let place = 0u8;
+        Cell::new((&place as *const u8 as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    };
 }
 
 /// Levels of Envoy's log.
@@ -247,6 +313,108 @@ impl Stream for EnvoyStream {
         SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(u64::MAX, |since| since.as_secs())
+    }
+
+    fn clock_ns(&self) -> u64 {
+        let mut time = Timespec {
+            seconds: 0,
+            nanoseconds: 0,
+        };
+        // SAFETY: the system writes the time of a clock that every Linux has.
+        unsafe { clock_gettime(CLOCK_MONOTONIC, &mut time) };
+        time.seconds as u64 * 1_000_000_000 + time.nanoseconds as u64
+    }
+
+    fn worker(&self) -> usize {
+        // SAFETY: see `new`.
+        unsafe { envoy_dynamic_module_callback_http_filter_get_worker_index(self.filter) as usize }
+    }
+
+    fn random(&self) -> u32 {
+        RANDOM.with(|state| {
+            // Xorshift (Marsaglia, 2003): for shares of requests, not for secrets.
+            let mut x = state.get();
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            state.set(x);
+            (x >> 32) as u32
+        })
+    }
+
+    fn turn(&self) -> u32 {
+        TURN.with(|turn| turn.replace(turn.get().wrapping_add(1)))
+    }
+
+    fn response(&self) -> Response {
+        let number = |attribute| {
+            let mut value = 0;
+            // SAFETY: see `new`. Envoy writes a number, or nothing.
+            let is_there = unsafe {
+                envoy_dynamic_module_callback_http_filter_get_attribute_int(self.filter, attribute, &mut value)
+            };
+            is_there.then_some(value)
+        };
+        Response {
+            status: number(RESPONSE_CODE).and_then(|status| u16::try_from(status).ok()),
+            flags: number(RESPONSE_FLAGS).unwrap_or(0),
+        }
+    }
+
+    fn response_header(&self, name: &[u8]) -> &[u8] {
+        let (mut value, mut count) = (Buf::none(), 0);
+        // SAFETY: see `new`. Envoy writes where the value is, which stays until a header is changed, and all that
+        // changes one borrows `self` mutably.
+        unsafe {
+            let is_there = envoy_dynamic_module_callback_http_get_header(
+                self.filter,
+                RESPONSE_HEADERS,
+                Buf::of(name),
+                &mut value,
+                0,
+                &mut count,
+            );
+            if is_there {
+                value.as_slice()
+            } else {
+                &[]
+            }
+        }
+    }
+
+    fn set_response(&mut self, name: &[u8], value: &[u8]) {
+        // SAFETY: see `new`. Envoy copies the name and the value before it returns. Where it cannot, the client does not
+        // learn something that it does not need.
+        unsafe {
+            envoy_dynamic_module_callback_http_set_header(self.filter, RESPONSE_HEADERS, Buf::of(name), Buf::of(value));
+        }
+    }
+
+    fn remember(&mut self, value: &[u8]) {
+        // SAFETY: see `new`. Envoy copies the key and the value before it returns.
+        unsafe {
+            envoy_dynamic_module_callback_http_set_filter_state_value(
+                self.filter,
+                Buf::of(REMEMBERED),
+                Buf::of(value),
+                LIFE_OF_REQUEST,
+                NOT_SHARED,
+            );
+        }
+    }
+
+    fn remembered(&self) -> Option<&[u8]> {
+        let mut value = Buf::none();
+        // SAFETY: see `new`. Envoy writes where the value is, which nobody changes while this hook runs.
+        unsafe {
+            envoy_dynamic_module_callback_http_get_filter_state_bytes(self.filter, Buf::of(REMEMBERED), &mut value)
+                .then(|| value.as_slice())
+        }
+    }
+
+    fn begin_anew(&mut self) -> bool {
+        // SAFETY: see `new`. Another pass of the filter runs inside of this call; the caller holds nothing of this one.
+        unsafe { envoy_dynamic_module_callback_http_filter_recreate_stream(self.filter, null_mut(), 0) }
     }
 
     fn mark_refused(&mut self) {

@@ -4,10 +4,12 @@
 //! others run inside of the guard.
 
 use super::callbacks::{log, Buf, EnvoyStream, FilterPtr, Level};
-use crate::filter::{fail, on_request_headers, on_request_trailers, Verdict};
+use crate::filter::{fail, on_complete, on_request_headers, on_request_trailers, on_response_headers, Verdict};
+use crate::flow::Flow;
 use crate::guard::guard;
 use crate::mmap::Mmap;
 use crate::route_config::RouteConfig;
+use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
 use std::os::raw::c_char;
 use std::ptr::{null, NonNull};
@@ -18,7 +20,7 @@ static ABI_VERSION: &[u8] = b"v0.2.0\0";
 const CONTINUE: u32 = 0;
 const STOP_ITERATION: u32 = 1;
 
-/// The filter keeps nothing of its own, neither for a chain nor for a stream; Envoy wants pointers that are not null.
+/// The filter keeps nothing of its own for a chain; Envoy wants a pointer that is not null.
 fn nothing() -> *const c_void {
     NonNull::<c_void>::dangling().as_ptr()
 }
@@ -113,28 +115,63 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_per_route_config_destro
     });
 }
 
-#[no_mangle]
-extern "C" fn envoy_dynamic_module_on_http_filter_new(_config: *const c_void, _filter: FilterPtr) -> *const c_void {
-    nothing()
+/// What is kept of a stream. Envoy calls its hooks one after the other on one thread, so cells do; a second pass of a
+/// request, which runs inside of a hook of the first, is another stream.
+struct StreamState {
+    flow: RefCell<Box<Flow>>,
+    /// By which the request was routed. Envoy keeps every route that a stream has had until the stream ends.
+    config: Cell<Option<&'static RouteConfig<Mmap>>>,
+}
+
+/// The state that `filter_new` made.
+///
+/// # Safety
+///
+/// `module` is what `filter_new` gave, and `filter_destroy` was not called with it yet.
+unsafe fn state_of<'a>(module: *const c_void) -> &'a StreamState {
+    // SAFETY: as the caller promises.
+    unsafe { &*module.cast::<StreamState>() }
 }
 
 #[no_mangle]
-extern "C" fn envoy_dynamic_module_on_http_filter_destroy(_module: *const c_void) {}
+extern "C" fn envoy_dynamic_module_on_http_filter_new(_config: *const c_void, _filter: FilterPtr) -> *const c_void {
+    let made = guard("filter_new", log_panic, || {
+        Box::into_raw(Box::new(StreamState {
+            flow: RefCell::new(Flow::begin()),
+            config: Cell::new(None),
+        }))
+    });
+    made.map_or(null(), |state| state as *const c_void)
+}
 
 /// # Safety
 ///
-/// `filter` is Envoy's filter object, used by this thread only until the hook returns.
+/// `module` is of `filter_new`, and no hook is called with it any more.
+#[no_mangle]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_destroy(module: *const c_void) {
+    guard("filter_destroy", log_panic, || {
+        // SAFETY: as the caller promises, it is the pointer of a box that nobody else will free.
+        let state = unsafe { Box::from_raw(module as *mut StreamState) };
+        state.flow.into_inner().recycle();
+    });
+}
+
+/// # Safety
+///
+/// `filter` is Envoy's filter object, used by this thread only until the hook returns; `module` is of `filter_new`.
 #[no_mangle]
 unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_headers(
     filter: FilterPtr,
-    _module: *const c_void,
-    _end_of_stream: bool,
+    module: *const c_void,
+    end_of_stream: bool,
 ) -> u32 {
     // SAFETY: as the caller promises.
     unsafe {
         on_stream("request_headers", filter, |stream| {
+            let state = state_of(module);
             let config = stream.route_config();
-            on_request_headers(stream, config)
+            state.config.set(config);
+            on_request_headers(stream, &mut state.flow.borrow_mut(), config, end_of_stream)
         })
     }
 }
@@ -176,13 +213,26 @@ unsafe fn on_stream(hook: &str, filter: FilterPtr, body: impl FnOnce(&mut EnvoyS
     }
 }
 
+/// # Safety
+///
+/// As `request_headers`.
 #[no_mangle]
-extern "C" fn envoy_dynamic_module_on_http_filter_response_headers(
-    _filter: FilterPtr,
-    _module: *const c_void,
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_response_headers(
+    filter: FilterPtr,
+    module: *const c_void,
     _end_of_stream: bool,
 ) -> u32 {
-    CONTINUE
+    // SAFETY: as the caller promises.
+    let (mut stream, state) = unsafe { (EnvoyStream::new(filter), state_of(module)) };
+    // After a panic the answer goes on as it is.
+    let verdict = guard("response_headers", log_panic, || match state.config.get() {
+        Some(config) => on_response_headers(&mut stream, &mut state.flow.borrow_mut(), config),
+        None => Verdict::Continue,
+    });
+    match verdict {
+        Some(Verdict::Stop) => STOP_ITERATION,
+        Some(Verdict::Continue) | None => CONTINUE,
+    }
 }
 
 #[no_mangle]
@@ -199,8 +249,20 @@ extern "C" fn envoy_dynamic_module_on_http_filter_response_trailers(_filter: Fil
     CONTINUE
 }
 
+/// # Safety
+///
+/// As `request_headers`.
 #[no_mangle]
-extern "C" fn envoy_dynamic_module_on_http_filter_stream_complete(_filter: FilterPtr, _module: *const c_void) {}
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_stream_complete(filter: FilterPtr, module: *const c_void) {
+    // SAFETY: as the caller promises.
+    let (stream, state) = unsafe { (EnvoyStream::new(filter), state_of(module)) };
+    guard("stream_complete", log_panic, || {
+        // Where the request was begun anew, this hook runs inside of the one that did so, which has counted it.
+        if let (Some(config), Ok(mut flow)) = (state.config.get(), state.flow.try_borrow_mut()) {
+            on_complete(&stream, &mut flow, config);
+        }
+    });
+}
 
 /// Hooks for what this filter never starts: callouts, streams of its own, events, flow control. Envoy passes
 /// arguments, which the C calling convention lets a function ignore.

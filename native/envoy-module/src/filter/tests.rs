@@ -4,7 +4,7 @@ use super::*;
 use crate::cookie::Keyring;
 use crate::stream::MAX_HEADERS;
 use crate::support::{Answer, FakeStream, OverlayWriter, Source, TableWriter};
-use crate::table::Base;
+use crate::table::{Base, Table};
 use crate::xxh32::xxh32;
 use std::sync::Arc;
 
@@ -31,14 +31,17 @@ fn verifying() -> Config {
 }
 
 fn routed(config: &Config, mut stream: FakeStream) -> FakeStream {
-    let verdict = on_request_headers(&mut stream, Some(config));
+    let verdict = on_request_headers(&mut stream, &mut Flow::default(), Some(config), true);
     assert_eq!(verdict, Verdict::Continue, "{:?}", stream.answer);
     assert_eq!(stream.answer, None);
     stream
 }
 
 fn refused(config: Option<&Config>, mut stream: FakeStream) -> Answer {
-    assert_eq!(on_request_headers(&mut stream, config), Verdict::Stop);
+    assert_eq!(
+        on_request_headers(&mut stream, &mut Flow::default(), config, true),
+        Verdict::Stop
+    );
     stream.answer.expect("a request that is stopped is answered")
 }
 
@@ -128,7 +131,8 @@ fn a_signed_cookie_is_the_key_until_it_expires() {
         answer.headers,
         owned(&[
             ("content-type", "application/problem+json"),
-            ("www-authenticate", "Bearer")
+            ("www-authenticate", "Bearer"),
+            ("x-cell-epoch", "17")
         ])
     );
 }
@@ -136,7 +140,10 @@ fn a_signed_cookie_is_the_key_until_it_expires() {
 #[test]
 fn a_refused_request_has_no_route_by_what_it_spoofed() {
     let mut stream = FakeStream::new("GET", &[("x-tenant-id", "suspended"), ("x-cell-id", "cell-1")]);
-    assert_eq!(on_request_headers(&mut stream, Some(&config(|_| {}))), Verdict::Stop);
+    assert_eq!(
+        on_request_headers(&mut stream, &mut Flow::default(), Some(&config(|_| {})), true),
+        Verdict::Stop
+    );
     assert_eq!(stream.values("x-cell-id"), [""; 0]);
     assert_eq!(stream.cluster, None);
 }
@@ -144,7 +151,10 @@ fn a_refused_request_has_no_route_by_what_it_spoofed() {
 #[test]
 fn only_a_refused_request_is_marked_as_refused() {
     let mut stream = FakeStream::new("GET", &[("x-tenant-id", "suspended")]);
-    assert_eq!(on_request_headers(&mut stream, Some(&config(|_| {}))), Verdict::Stop);
+    assert_eq!(
+        on_request_headers(&mut stream, &mut Flow::default(), Some(&config(|_| {})), true),
+        Verdict::Stop
+    );
     assert!(stream.marked);
     assert!(!routed(&config(|_| {}), FakeStream::new("GET", &[("x-tenant-id", "pinned")])).marked);
 }
@@ -193,7 +203,7 @@ fn a_request_without_a_key_names_its_cell_and_epoch_only() {
             writer.missing_key = code;
             writer.default_shard = Some(1).filter(|_| code == 1);
         });
-        let mut stream = FakeStream::new("POST", &[("x-tenant-id", ""), ("x-cell-id", "cell-4")]);
+        let mut stream = FakeStream::new("GET", &[("x-tenant-id", ""), ("x-cell-id", "cell-4")]);
         stream.address = "192.0.2.1:50000";
         let stream = routed(&config, stream);
         assert_eq!(stream.values("x-cell-id"), [cell]);
@@ -237,12 +247,17 @@ fn a_refusal_is_a_problem_document() {
     assert_eq!(answer.status, 503);
     assert_eq!(
         answer.headers,
-        [
-            ("content-type".to_owned(), "application/problem+json".to_owned()),
-            ("retry-after".to_owned(), "3".to_owned()),
-        ]
+        owned(&[
+            ("content-type", "application/problem+json"),
+            ("retry-after", "3"),
+            ("x-cell-id", "cell-3"),
+            ("x-cell-epoch", "17"),
+        ])
     );
-    assert_eq!(answer.body, Code::CellMaintenance.problem().document(Some("cell-3")));
+    assert_eq!(
+        answer.body,
+        Code::CellMaintenance.problem().document(Some("cell-3"), "")
+    );
     assert_eq!(answer.details, "cellplane_cell_maintenance");
 }
 
@@ -264,7 +279,7 @@ fn only_a_503_says_when_to_retry() {
     assert_eq!(answer.status, 403);
     assert_eq!(
         answer.headers,
-        [("content-type".to_owned(), "application/problem+json".to_owned())]
+        owned(&[("content-type", "application/problem+json"), ("x-cell-epoch", "17")])
     );
 }
 
@@ -282,7 +297,10 @@ fn a_request_whose_cells_are_all_down_is_refused() {
     let mut stream = FakeStream::new("GET", &[("x-tenant-id", "pinned")]);
     stream.down = vec!["cell-1", "cell-2", "cell-4"];
     let answer = refused(Some(&config(|_| {})), stream);
-    assert_eq!(answer.body, Code::CellUnavailable.problem().document(Some("cell-4")));
+    assert_eq!(
+        answer.body,
+        Code::CellUnavailable.problem().document(Some("cell-4"), "")
+    );
 }
 
 #[test]
@@ -338,6 +356,6 @@ fn a_fault_is_answered_with_500() {
     assert_eq!(fail(&mut stream), Verdict::Stop);
     assert_eq!(
         stream.answer.unwrap().body,
-        Code::InternalError.problem().document(None)
+        Code::InternalError.problem().document(None, "")
     );
 }

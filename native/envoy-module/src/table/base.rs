@@ -6,15 +6,16 @@ use super::directory::{code, read_directory};
 use super::error::TableError;
 use super::fields::{cell, pool, NO_SLOTS};
 use super::header::{read_header, verify_checksum, FileKind, Header};
-use super::integers::u32_at;
+use super::integers::{u16_at, u32_at};
 use super::key_sources::{read_key_sources, KeySource, KeySourceKind};
+use super::policies::{canary_of, read_policies, Canary, Policy};
 use super::strings::bytes_at;
 use super::tenants::{Limits, Lookup, Shard, Tenants};
 use crate::sha256::DIGEST_BYTES;
 
 /// What a fleet says about all requests.
 #[derive(Clone, Copy, Debug)]
-pub struct Policy {
+pub struct FleetPolicy {
     /// Pool of the tenants without an entry.
     pub default_pool: u8,
     /// What a key without an entry gets.
@@ -25,6 +26,19 @@ pub struct Policy {
     pub default_shard: Option<Shard>,
     /// The `Retry-After` of every 503.
     pub retry_after_s: u32,
+    /// Index of the policy of the default shard.
+    pub policy: u16,
+    /// Whether a request without a key is let through also where it writes.
+    pub fail_open: bool,
+}
+
+/// What a pool says about its requests.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolPolicy {
+    /// Index of its policy.
+    pub policy: u16,
+    /// Its canary.
+    pub canary: Option<Canary>,
 }
 
 /// A checked base over the bytes of a file.
@@ -37,8 +51,9 @@ pub struct Base<B> {
     sha256: [u8; DIGEST_BYTES],
     sections: BaseSections,
     tenants: Tenants,
-    policy: Policy,
+    policy: FleetPolicy,
     key_sources: Vec<KeySource>,
+    policies: Vec<Policy>,
 }
 
 impl<B: AsRef<[u8]>> Base<B> {
@@ -64,9 +79,11 @@ impl<B: AsRef<[u8]>> Base<B> {
             pools: directory.get(code::POOLS)?,
             slots: directory.get(code::SLOTS)?,
             shards: directory.get(code::SHARDS)?,
+            policies: directory.get(code::POLICIES)?,
         };
         let key_sources = read_key_sources(bytes, sections.strings, directory.get(code::KEY_SOURCES)?)?;
         let policy = check_base(bytes, &sections)?;
+        let policies = read_policies(bytes, sections.policies, sections.cells.count)?;
         let tenants = Tenants::new(bytes, &directory, FileKind::Base, sections.limits())?;
         Ok(Self {
             file,
@@ -76,6 +93,7 @@ impl<B: AsRef<[u8]>> Base<B> {
             tenants,
             policy,
             key_sources,
+            policies,
         })
     }
 
@@ -85,7 +103,7 @@ impl<B: AsRef<[u8]>> Base<B> {
     }
 
     /// What the fleet says about all requests.
-    pub fn policy(&self) -> &Policy {
+    pub fn policy(&self) -> &FleetPolicy {
         &self.policy
     }
 
@@ -122,6 +140,44 @@ impl<B: AsRef<[u8]>> Base<B> {
         self.text(self.sections.pools.entry(self.file(), pool.into()), pool::NAME)
     }
 
+    /// What routers do with the requests of whoever names this index.
+    pub fn policy_at(&self, index: u16) -> &Policy {
+        &self.policies[usize::from(index)]
+    }
+
+    /// What a pool says about its requests.
+    pub fn pool_policy(&self, pool: u8) -> PoolPolicy {
+        let entry = self.sections.pools.entry(self.file(), pool.into());
+        PoolPolicy {
+            policy: u16_at(entry, pool::POLICY),
+            canary: canary_of(entry),
+        }
+    }
+
+    /// Whose law a cell is under.
+    pub fn jurisdiction(&self, cell: u16) -> &str {
+        self.text(self.cell_entry(cell), cell::JURISDICTION)
+    }
+
+    /// Where clients reach a cell; empty where they cannot.
+    pub fn public_url(&self, cell: u16) -> &str {
+        self.text(self.cell_entry(cell), cell::PUBLIC_URL)
+    }
+
+    /// What is said of a cell in maintenance; empty for the usual.
+    pub fn maintenance_page(&self, cell: u16) -> &str {
+        self.text(self.cell_entry(cell), cell::MAINTENANCE_PAGE)
+    }
+
+    /// Requests that this router may send a cell, in 1,000 seconds; 0 for no limit.
+    pub fn cell_rps_milli(&self, cell: u16) -> u32 {
+        u32_at(self.cell_entry(cell), cell::RPS_MILLI)
+    }
+
+    fn cell_entry(&self, cell: u16) -> &[u8] {
+        self.sections.cells.entry(self.file(), cell.into())
+    }
+
     /// The shard of a pool's slot, or None where the pool has no slots.
     pub fn shard_of_slot(&self, pool: u8, slot: u16) -> Option<Shard> {
         let pool = self.sections.pools.entry(self.file(), pool.into());
@@ -136,7 +192,7 @@ impl<B: AsRef<[u8]>> Base<B> {
     }
 
     /// The checksum that names this base in its overlays.
-    pub(super) fn sha256(&self) -> &[u8; DIGEST_BYTES] {
+    pub fn sha256(&self) -> &[u8; DIGEST_BYTES] {
         &self.sha256
     }
 

@@ -1,12 +1,13 @@
 //! Checks the sections that only bases have, so that look-ups need not.
 
-use super::base::Policy;
+use super::base::FleetPolicy;
 use super::codes::{CellStatus, MissingKey, UnknownTenant};
 use super::directory::Section;
 use super::error::{below, TableError};
 use super::fields::{cell, fleet, pool, NO_SHARD, NO_SLOTS};
 use super::integers::{u16_at, u32_at};
-use super::strings::{is_label, text_at};
+use super::policies::check_canary;
+use super::strings::{is_label, is_page, is_public_url, text_at};
 use super::tenants::{shard_of, Limits};
 use super::SLOTS_PER_POOL;
 use std::ops::RangeInclusive;
@@ -23,6 +24,7 @@ pub(super) struct BaseSections {
     pub(super) pools: Section,
     pub(super) slots: Section,
     pub(super) shards: Section,
+    pub(super) policies: Section,
 }
 
 impl BaseSections {
@@ -31,12 +33,13 @@ impl BaseSections {
         Limits {
             cells: self.cells.count,
             pools: self.pools.count,
+            policies: self.policies.count,
         }
     }
 }
 
 /// Checks them, but for the shards. Gives what the fleet says.
-pub(super) fn check_base(file: &[u8], sections: &BaseSections) -> Result<Policy, TableError> {
+pub(super) fn check_base(file: &[u8], sections: &BaseSections) -> Result<FleetPolicy, TableError> {
     let checker = Checker { file, sections };
     checker.pools()?;
     checker.cells()?;
@@ -67,6 +70,12 @@ impl<'a> Checker<'a> {
                 let field = format!("POOLS[{place}].first_slot");
                 return Err(TableError::new(field, expected, first_slot));
             }
+            let policy = u16_at(entry, pool::POLICY);
+            if usize::from(policy) >= self.sections.policies.count {
+                let expected = below(self.sections.policies.count);
+                return Err(TableError::new(format!("POOLS[{place}].policy"), expected, policy));
+            }
+            check_canary(entry, place, self.sections.cells.count)?;
         }
         Ok(())
     }
@@ -103,6 +112,17 @@ impl<'a> Checker<'a> {
             if CellStatus::of(entry[cell::STATUS]).is_none() {
                 return error("status", &below(6), entry[cell::STATUS].to_string());
             }
+            let url = self.text(entry, cell::PUBLIC_URL, || format!("CELLS[{place}].public_url"))?;
+            if !url.is_empty() && !is_public_url(url) {
+                return error("public_url", "https:// or http://, and a host", format!("{url:?}"));
+            }
+            let page = self.text(entry, cell::MAINTENANCE_PAGE, || {
+                format!("CELLS[{place}].maintenance_page")
+            })?;
+            if !is_page(page) {
+                let expected = "at most 8000 bytes without control characters";
+                return error("maintenance_page", expected, format!("{} bytes", page.len()));
+            }
         }
         Ok(())
     }
@@ -118,7 +138,7 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    fn fleet(&self) -> Result<Policy, TableError> {
+    fn fleet(&self) -> Result<FleetPolicy, TableError> {
         let BaseSections { fleet, pools, .. } = self.sections;
         if fleet.count != 1 {
             return Err(TableError::new("FLEET", "1 entry", fleet.count));
@@ -152,13 +172,28 @@ impl<'a> Checker<'a> {
                 return Err(TableError::new("FLEET.default_shard", expected, shard));
             }
         };
-        Ok(Policy {
+        let policy = u16_at(entry, fleet::POLICY);
+        if usize::from(policy) >= self.sections.policies.count {
+            return Err(TableError::new(
+                "FLEET.policy",
+                below(self.sections.policies.count),
+                policy,
+            ));
+        }
+        let fail_open = match entry[fleet::FAIL_OPEN] {
+            0 => false,
+            1 => true,
+            code => return Err(TableError::new("FLEET.fail_open", "0 or 1", code)),
+        };
+        Ok(FleetPolicy {
             // Less than the number of pools, which is at most 255.
             default_pool: default_pool as u8,
             unknown_tenant,
             missing_key,
             default_shard,
             retry_after_s: u32_at(entry, fleet::RETRY_AFTER_S),
+            policy,
+            fail_open,
         })
     }
 }

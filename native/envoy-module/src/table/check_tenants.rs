@@ -110,12 +110,18 @@ impl<'a> TenantsCheck<'a> {
         if usize::from(pool) >= self.limits.pools {
             return error("pool", below(self.limits.pools), pool.into());
         }
+        let policy = entry[tenant::POLICY];
+        if usize::from(policy) >= self.limits.policies {
+            return error("policy", below(self.limits.policies), policy.into());
+        }
         if self.kind == FileKind::Overlay && state == GONE {
             if shard != NO_SHARD {
                 return error("shard", "FFFFFFFF of a key without an entry".to_owned(), shard);
             }
-            if pool != 0 {
-                return error("pool", "0 of a key without an entry".to_owned(), pool.into());
+            for (field, value) in [("pool", pool), ("policy", policy)] {
+                if value != 0 {
+                    return error(field, "0 of a key without an entry".to_owned(), value.into());
+                }
             }
         } else if TenantState::of(state).is_none() {
             return error("state", below(4), state.into());

@@ -20,7 +20,7 @@ struct SectionType {
 }
 
 #[rustfmt::skip]
-const SECTION_TYPES: [SectionType; 9] = [
+const SECTION_TYPES: [SectionType; 10] = [
     SectionType { code: code::STRINGS, name: "STRINGS", entry_bytes: 1, fixed: true, in_overlay: true },
     SectionType { code: code::FLEET, name: "FLEET", entry_bytes: 64, fixed: false, in_overlay: false },
     SectionType { code: code::CELLS, name: "CELLS", entry_bytes: 64, fixed: false, in_overlay: false },
@@ -30,6 +30,7 @@ const SECTION_TYPES: [SectionType; 9] = [
     SectionType { code: code::TENANTS, name: "TENANTS", entry_bytes: 16, fixed: false, in_overlay: true },
     SectionType { code: code::TENANT_INDEX, name: "TENANT_INDEX", entry_bytes: 4, fixed: true, in_overlay: true },
     SectionType { code: code::KEY_SOURCES, name: "KEY_SOURCES", entry_bytes: 16, fixed: false, in_overlay: false },
+    SectionType { code: code::POLICIES, name: "POLICIES", entry_bytes: 32, fixed: false, in_overlay: false },
 ];
 
 /// The numbers of the section types.
@@ -43,6 +44,7 @@ pub(super) mod code {
     pub(crate) const TENANTS: u32 = 7;
     pub(crate) const TENANT_INDEX: u32 = 8;
     pub(crate) const KEY_SOURCES: u32 = 9;
+    pub(crate) const POLICIES: u32 = 11;
 }
 
 /// A section: `count` entries of `stride` bytes, all inside of the file.

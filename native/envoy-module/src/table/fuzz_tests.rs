@@ -4,7 +4,7 @@ use super::header::{read_header, FileKind};
 use super::*;
 use crate::decide::{decide, Subject};
 use crate::key::{KeyValues, PartitionKey, Seals};
-use crate::support::{section_offset, OverlayWriter, Random, Source, TableWriter};
+use crate::support::{section_offset, OverlayWriter, Random, Source, TableWriter, Town};
 
 const FLIPS: usize = 20_000;
 const TRUNCATIONS: usize = 2_000;
@@ -63,16 +63,23 @@ fn question(table: &Table<Bytes>, random: &mut Random) {
         ask(table, &subject, random);
     }
     let nothing = KeyValues::new(table.base().key_sources());
-    if let Ok(subject) = Subject::of(table.base(), &nothing, Seals::NONE, || b"192.0.2.1:443") {
+    if let Ok(subject) = Subject::of(table.base(), &nothing, false, Seals::NONE, || b"192.0.2.1:443") {
         ask(table, &subject, random);
     }
 }
 
 fn ask(table: &Table<Bytes>, subject: &Subject, random: &mut Random) {
     let health = random.next();
-    let decision = decide(table, subject, random.below(2) == 0, |cell| {
-        health >> (cell % 64) & 1 == 0
-    });
+    let mut town = Town {
+        down: (0..u16::MAX)
+            .filter(|cell| health >> (cell % 64) & 1 == 1)
+            .take(256)
+            .collect(),
+        turn: random.next() as u32,
+        chance: random.below(10_000) as u16,
+        ..Town::default()
+    };
+    let decision = decide(table, subject, random.below(2) == 0, &mut town);
     let base = table.base();
     let cell = match decision {
         Ok(route) => {

@@ -45,3 +45,17 @@ pub(super) fn is_label(text: &str) -> bool {
         _ => false,
     }
 }
+
+/// Whether clients can be sent to this address: a scheme, a host, and nothing that would end a header.
+pub(super) fn is_public_url(text: &str) -> bool {
+    const MAX_BYTES: usize = 1_024;
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let has_host = rest.map_or(false, |rest| !rest.is_empty() && !rest.starts_with('/'));
+    has_host && text.len() <= MAX_BYTES && !text.ends_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Whether this text can be shown of a cell in maintenance.
+pub(super) fn is_page(text: &str) -> bool {
+    const MAX_BYTES: usize = 8_000;
+    text.len() <= MAX_BYTES && text.bytes().all(|byte| byte == b'\n' || (byte >= b' ' && byte != 0x7F))
+}

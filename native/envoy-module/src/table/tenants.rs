@@ -39,6 +39,8 @@ pub struct Tenant {
     pub pool: u8,
     /// Its state.
     pub state: TenantState,
+    /// Index of its policy; 0 for its pool's.
+    pub policy: u8,
 }
 
 /// What a file says about a key.
@@ -56,6 +58,7 @@ pub(super) enum Lookup {
 pub(super) struct Limits {
     pub(super) cells: usize,
     pub(super) pools: usize,
+    pub(super) policies: usize,
 }
 
 /// The four sections of a file that place tenants, checked.
@@ -117,6 +120,7 @@ impl Tenants {
         Tenant {
             shard: (shard != NO_SHARD).then(|| self.shard(file, shard)),
             pool: row[tenant::POOL],
+            policy: row[tenant::POLICY],
             state: TenantState::of(row[tenant::STATE]).expect("a state was in its range when the table was checked"),
         }
     }

@@ -58,14 +58,17 @@ fn a_table_gives_what_was_written() {
     let table = open(writer.encode());
     assert_eq!((table.epoch(), table.entry_counts()), (17, (6, 0)));
     let base = table.base();
-    let Policy {
+    let FleetPolicy {
         default_pool,
         unknown_tenant,
         missing_key,
         default_shard,
         retry_after_s,
+        policy,
+        fail_open,
     } = *base.policy();
     assert_eq!((default_pool, retry_after_s, default_shard), (1, 3, None));
+    assert_eq!((policy, fail_open), (0, false));
     assert_eq!(
         (unknown_tenant, missing_key),
         (UnknownTenant::Slot, MissingKey::Refused)
@@ -179,7 +182,7 @@ fn the_directory_is_sorted_inside_the_file_and_consistent() {
     let twice = refusal_of_sections(|sections| sections[FLEET].bytes.extend([0; 64]));
     assert_eq!(twice, "FLEET: expected 1 entry, found 2");
     assert!(patch(TENANT_INDEX, 23, &[255]).starts_with("TENANT_INDEX: expected a length of "));
-    assert!(refusal_of_sections(|sections| sections.truncate(8)).contains("expected KEY_SOURCES, found no such"));
+    assert!(refusal_of_sections(|sections| sections.truncate(9)).contains("expected POLICIES, found no such"));
     assert!(refusal_of_sections(|sections| {
         sections.push(SectionBytes {
             code: 99,
@@ -197,7 +200,7 @@ fn the_directory_is_sorted_inside_the_file_and_consistent() {
     file.truncate(256);
     file[32..40].copy_from_slice(&256u64.to_le_bytes());
     seal(&mut file);
-    assert!(refusal(file).starts_with("directory: expected 9 sections in 416 bytes"));
+    assert!(refusal(file).starts_with("directory: expected 10 sections in 448 bytes"));
 }
 
 #[test]

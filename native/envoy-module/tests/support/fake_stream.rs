@@ -1,6 +1,6 @@
 //! A stream that behaves as Envoy's: its route follows `x-cell-id` once the route cache is cleared.
 
-use cellplane_envoy::stream::{Headers, Reply, Stream, TooManyHeaders, MAX_HEADERS};
+use cellplane_envoy::stream::{Headers, Reply, Response, Stream, TooManyHeaders, MAX_HEADERS};
 
 /// What the filter answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,18 @@ pub struct FakeStream {
     pub address: &'static str,
     /// The time, Unix seconds.
     pub now: u64,
+    /// The time, nanoseconds.
+    pub clock_ns: u64,
+    pub worker: usize,
+    pub random: u32,
+    pub turn: u32,
+    pub response: Response,
+    pub response_headers: Vec<(Vec<u8>, Vec<u8>)>,
+    pub remembered: Option<Vec<u8>>,
+    /// How often the request was begun anew.
+    pub begun_anew: usize,
+    /// Whether it cannot be: it has not come whole yet.
+    pub is_incomplete: bool,
     /// Cells whose cluster has no healthy host.
     pub down: Vec<&'static str>,
     pub answer: Option<Answer>,
@@ -114,6 +126,49 @@ impl Stream for FakeStream {
 
     fn unix_seconds(&self) -> u64 {
         self.now
+    }
+
+    fn clock_ns(&self) -> u64 {
+        self.clock_ns
+    }
+
+    fn worker(&self) -> usize {
+        self.worker
+    }
+
+    fn random(&self) -> u32 {
+        self.random
+    }
+
+    fn turn(&self) -> u32 {
+        self.turn
+    }
+
+    fn response(&self) -> Response {
+        self.response
+    }
+
+    fn response_header(&self, name: &[u8]) -> &[u8] {
+        let found = self.response_headers.iter().find(|(found, _)| found == name);
+        found.map_or(b"", |(_, value)| value)
+    }
+
+    fn set_response(&mut self, name: &[u8], value: &[u8]) {
+        self.response_headers.retain(|(found, _)| found != name);
+        self.response_headers.push((name.to_vec(), value.to_vec()));
+    }
+
+    fn remember(&mut self, value: &[u8]) {
+        self.remembered = Some(value.to_vec());
+    }
+
+    fn remembered(&self) -> Option<&[u8]> {
+        self.remembered.as_deref()
+    }
+
+    fn begin_anew(&mut self) -> bool {
+        self.begun_anew += usize::from(!self.is_incomplete);
+        !self.is_incomplete
     }
 
     fn mark_refused(&mut self) {

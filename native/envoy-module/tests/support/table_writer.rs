@@ -17,6 +17,7 @@ pub struct TenantRow {
     pub shard: Option<u32>,
     pub pool: u8,
     pub state: u8,
+    pub policy: u8,
 }
 
 impl TenantRow {
@@ -26,6 +27,82 @@ impl TenantRow {
             shard,
             pool,
             state,
+            policy: 0,
+        }
+    }
+
+    /// The same with a policy of its own.
+    pub fn with_policy(self, policy: u8) -> Self {
+        Self { policy, ..self }
+    }
+}
+
+/// What routers do with requests, in the codes of the format.
+#[derive(Clone)]
+pub struct PolicyRow {
+    pub writes: u8,
+    pub reads: u8,
+    pub balance: u8,
+    pub mode: u8,
+    pub priority: u8,
+    pub standby: u16,
+    pub shadow: u16,
+    pub rps_milli: u32,
+    pub burst_ms: u32,
+}
+
+impl Default for PolicyRow {
+    fn default() -> Self {
+        Self {
+            writes: 0,
+            reads: 0,
+            balance: 0,
+            mode: 0,
+            priority: 0,
+            standby: 0xFFFF,
+            shadow: 0xFFFF,
+            rps_milli: 0,
+            burst_ms: 1_000,
+        }
+    }
+}
+
+/// What a pool says about its requests: index of a policy, and its canary.
+#[derive(Clone)]
+pub struct PoolRow {
+    pub policy: u16,
+    pub canary_cell: u16,
+    pub canary_bp: u16,
+    pub canary_by: u8,
+}
+
+impl Default for PoolRow {
+    fn default() -> Self {
+        Self {
+            policy: 0,
+            canary_cell: 0xFFFF,
+            canary_bp: 0,
+            canary_by: 0,
+        }
+    }
+}
+
+/// What a cell says about its requests.
+#[derive(Clone)]
+pub struct CellRow {
+    pub jurisdiction: &'static str,
+    pub rps_milli: u32,
+    pub public_url: &'static str,
+    pub maintenance_page: &'static str,
+}
+
+impl Default for CellRow {
+    fn default() -> Self {
+        Self {
+            jurisdiction: "eu",
+            rps_milli: 0,
+            public_url: "",
+            maintenance_page: "",
         }
     }
 }
@@ -69,9 +146,16 @@ pub struct TableWriter {
     pub missing_key: u8,
     pub default_shard: Option<u32>,
     pub retry_after_s: u32,
+    pub fleet_policy: u16,
+    pub fail_open: u8,
     /// Id and status.
     pub cells: Vec<(&'static str, u8)>,
+    /// Of the first cells; the others say nothing.
+    pub cell_rows: Vec<CellRow>,
     pub pools: Vec<Pool>,
+    /// Of the first pools; the others have the first policy.
+    pub pool_rows: Vec<PoolRow>,
+    pub policies: Vec<PolicyRow>,
     pub shards: Vec<Vec<u16>>,
     pub tenants: Vec<TenantRow>,
     pub index_bits: u32,
@@ -99,6 +183,11 @@ impl TableWriter {
             missing_key: 0,
             default_shard: None,
             retry_after_s: 3,
+            fleet_policy: 0,
+            fail_open: 0,
+            cell_rows: vec![],
+            pool_rows: vec![],
+            policies: vec![PolicyRow::default()],
             cells: vec![("cell-1", 1), ("cell-2", 2), ("cell-3", 4), ("cell-4", 3)],
             pools: vec![("enterprise", Some(|_| 3)), ("shared", Some(|slot| slot % 3))],
             shards: vec![vec![0], vec![1], vec![2, 0], vec![3, 1, 0], vec![2]],
@@ -120,7 +209,7 @@ impl TableWriter {
         assemble(&Identity::base(self.epoch), &self.sections())
     }
 
-    /// All nine sections, in their order.
+    /// All ten sections, in their order.
     pub fn sections(&self) -> Vec<SectionBytes> {
         let TenantSections {
             mut strings,
@@ -140,22 +229,35 @@ impl TableWriter {
             row.extend([self.unknown_tenant, self.missing_key]);
             put_u32(row, self.retry_after_s);
             put_u32(row, self.default_shard.unwrap_or(u32::MAX));
+            row.extend(self.fleet_policy.to_le_bytes());
+            row.push(self.fail_open);
             row.resize(64, 0);
         });
+        let mut cell_rows = self.cell_rows.iter().cloned();
         let cells = self.rows(&self.cells, |row, (id, status)| {
-            for value in [id, "127.0.0.1", "eu-central", "eu"] {
+            let cell = cell_rows.next().unwrap_or_default();
+            for value in [id, "127.0.0.1", "eu-central", cell.jurisdiction] {
                 text(row, value);
             }
             row.extend(8001u16.to_le_bytes());
             row.extend([*status, 0]);
             put_u32(row, 1000);
-            row.resize(64, 0);
+            put_u32(row, cell.rps_milli);
+            put_u32(row, 0);
+            text(row, cell.public_url);
+            text(row, cell.maintenance_page);
         });
         let mut slots = Vec::new();
+        let mut pool_rows = self.pool_rows.iter().cloned();
         let pools = self.rows(&self.pools, |row, (name, shard_of_slot)| {
+            let pool = pool_rows.next().unwrap_or_default();
             text(row, name);
             put_u32(row, shard_of_slot.map_or(u32::MAX, |_| (slots.len() / 4) as u32));
-            row.push(1);
+            row.extend([1, 0]);
+            for value in [pool.policy, pool.canary_cell, pool.canary_bp] {
+                row.extend(value.to_le_bytes());
+            }
+            row.push(pool.canary_by);
             row.resize(32, 0);
             if let Some(shard_of_slot) = shard_of_slot {
                 (0..SLOTS_PER_POOL).for_each(|slot| put_u32(&mut slots, shard_of_slot(slot)));
@@ -166,21 +268,37 @@ impl TableWriter {
             row.push(*kind);
             row.resize(16, 0);
         });
+        let policies = self.rows(&self.policies, |row, policy| {
+            row.extend([
+                policy.writes,
+                policy.reads,
+                policy.balance,
+                policy.mode,
+                policy.priority,
+                0,
+            ]);
+            row.extend(policy.standby.to_le_bytes());
+            row.extend(policy.shadow.to_le_bytes());
+            row.extend([0, 0]);
+            put_u32(row, policy.rps_milli);
+            put_u32(row, policy.burst_ms);
+            row.resize(32, 0);
+        });
         let sections = [
-            (1, 0, strings),
-            (64, self.appended_bytes, fleet),
-            (64, self.appended_bytes, cells),
-            (32, self.appended_bytes, pools),
-            (4, 0, slots),
-            (16, self.appended_bytes, shards),
-            (16, self.appended_bytes, tenants),
-            (4, 0, index),
-            (16, self.appended_bytes, key_sources),
+            (1, 1, 0, strings),
+            (2, 64, self.appended_bytes, fleet),
+            (3, 64, self.appended_bytes, cells),
+            (4, 32, self.appended_bytes, pools),
+            (5, 4, 0, slots),
+            (6, 16, self.appended_bytes, shards),
+            (7, 16, self.appended_bytes, tenants),
+            (8, 4, 0, index),
+            (9, 16, self.appended_bytes, key_sources),
+            (11, 32, self.appended_bytes, policies),
         ];
         sections
             .into_iter()
-            .zip(1..)
-            .map(|((entry_bytes, appended, bytes), code)| critical(code, entry_bytes + appended, bytes))
+            .map(|(code, entry_bytes, appended, bytes)| critical(code, entry_bytes + appended, bytes))
             .collect()
     }
 
@@ -281,7 +399,7 @@ impl TenantSections {
             put_u32(row, xxh32(&tenant.key));
             put_u32(row, strings.len() as u32);
             put_u32(row, tenant.shard.unwrap_or(u32::MAX));
-            row.extend([tenant.key.len() as u8, tenant.pool, tenant.state, 0]);
+            row.extend([tenant.key.len() as u8, tenant.pool, tenant.state, tenant.policy]);
             strings.extend(&tenant.key);
         });
         let shards = rows(appended_bytes, shards, |row, shard| {

@@ -1,0 +1,332 @@
+//! Limits, retries and counts, on a fake stream.
+
+use super::*;
+use crate::board::{Board, Breaker};
+use crate::stream::Response;
+use crate::support::{board_bytes, CellRow, FakeStream, PolicyRow, TableWriter, TestFile};
+use crate::table::Table;
+use std::sync::Arc;
+
+type Config = RouteConfig<Vec<u8>>;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// A config with a board, and the board's file.
+fn config(name: &str, change: impl FnOnce(&mut TableWriter)) -> (TestFile, Config) {
+    let mut writer = TableWriter::sample();
+    change(&mut writer);
+    let base = Base::new(writer.encode()).unwrap();
+    let cells = base.cell_count();
+    let file = TestFile::new(name, &board_bytes(2, cells as u64, base.sha256()));
+    let board = Board::open(file.path(), base.sha256(), cells).unwrap();
+    let config = RouteConfig {
+        board: Some(board),
+        tenant_limits: Arc::default(),
+        ..RouteConfig::new(Table::new(Arc::new(base)), None)
+    };
+    (file, config)
+}
+
+fn get(tenant: &str) -> FakeStream {
+    let mut stream = FakeStream::new("GET", &[("x-tenant-id", tenant)]);
+    stream.clock_ns = SECOND;
+    stream
+}
+
+fn ask(config: &Config, stream: &mut FakeStream) -> (Verdict, Flow) {
+    let mut flow = Flow::default();
+    let verdict = on_request_headers(stream, &mut flow, Some(config), true);
+    (verdict, flow)
+}
+
+/// A cell's count of worker 0, as the agent would read it.
+fn count(file: &TestFile, cell: usize, what: Count) -> u64 {
+    let bytes = std::fs::read(file.path()).unwrap();
+    let word = 16 + 4 * 2 + cell * 64 + what as usize;
+    u64::from_le_bytes(bytes[word * 8..word * 8 + 8].try_into().unwrap())
+}
+
+fn answered(stream: &mut FakeStream, status: u16, flags: u64) {
+    stream.response = Response {
+        status: Some(status),
+        flags,
+    };
+}
+
+#[test]
+fn a_request_is_counted_from_its_start_to_its_end_once() {
+    let (file, config) = config("counted", |_| {});
+    let mut stream = get("pinned");
+    let (verdict, mut flow) = ask(&config, &mut stream);
+    assert_eq!(verdict, Verdict::Continue);
+    assert_eq!(config.board.as_ref().unwrap().load(3), 1);
+    assert_eq!(stream.values("x-cell-pool"), ["shared"]);
+    assert_eq!(stream.values("x-cell-reason"), ["assignment"]);
+    answered(&mut stream, 500, 0);
+    assert_eq!(on_response_headers(&mut stream, &mut flow, &config), Verdict::Continue);
+    assert_eq!(stream.response_header(b"x-cell-id"), b"cell-4");
+    assert_eq!(stream.response_header(b"x-cell-epoch"), b"17");
+    stream.clock_ns += 3_000_000;
+    for _ in 0..2 {
+        on_complete(&stream, &mut flow, &config);
+    }
+    assert_eq!(config.board.as_ref().unwrap().load(3), 0);
+    let counts = [
+        Count::Requests,
+        Count::Errors,
+        Count::BusyUs,
+        Count::Unreachable,
+        Count::InFlight,
+    ];
+    assert_eq!(counts.map(|what| count(&file, 3, what)), [1, 1, 3_000, 0, 0]);
+}
+
+#[test]
+fn a_client_that_goes_away_is_no_error_of_the_cell() {
+    let (file, config) = config("gone", |_| {});
+    let mut stream = get("pinned");
+    let (_, mut flow) = ask(&config, &mut stream);
+    stream.response = Response {
+        status: None,
+        flags: Response::CLIENT_GONE,
+    };
+    on_complete(&stream, &mut flow, &config);
+    assert_eq!(
+        [Count::Requests, Count::Errors].map(|what| count(&file, 3, what)),
+        [1, 0]
+    );
+}
+
+#[test]
+fn a_read_that_no_cell_took_is_tried_once_on_the_next_cell() {
+    let (file, config) = config("retried", |_| {});
+    let mut stream = get("pinned");
+    let (_, mut flow) = ask(&config, &mut stream);
+    answered(&mut stream, 503, Response::CONNECTION_FAILURE);
+    assert_eq!(on_response_headers(&mut stream, &mut flow, &config), Verdict::Stop);
+    assert_eq!(stream.begun_anew, 1);
+    assert_eq!(stream.remembered.as_deref(), Some(&b"cell-4"[..]));
+    // The second pass begins with the headers that the first one has set.
+    let (verdict, mut flow) = ask(&config, &mut stream);
+    assert_eq!(verdict, Verdict::Continue);
+    assert_eq!(stream.values("x-cell-id"), ["cell-2"]);
+    answered(&mut stream, 503, Response::CONNECTION_FAILURE);
+    assert_eq!(on_response_headers(&mut stream, &mut flow, &config), Verdict::Continue);
+    on_complete(&stream, &mut flow, &config);
+    assert_eq!(stream.begun_anew, 1);
+    assert_eq!([1, 3].map(|cell| count(&file, cell, Count::Unreachable)), [1, 1]);
+    assert_eq!([1, 3].map(|cell| count(&file, cell, Count::Retried)), [0, 1]);
+    assert_eq!([1, 3].map(|cell| count(&file, cell, Count::InFlight)), [0, 0]);
+}
+
+#[test]
+fn nothing_is_tried_again_that_might_have_been_done_or_has_nowhere_to_go() {
+    let (_file, config) = config("not-retried", |writer| writer.tenants[3].shard = Some(1));
+    let flags = Response::CONNECTION_FAILURE;
+    let tries = |tenant: &str, method: &str, is_whole: bool, flags: u64| {
+        let mut stream = FakeStream::new(method, &[("x-tenant-id", tenant)]);
+        let mut flow = Flow::default();
+        on_request_headers(&mut stream, &mut flow, Some(&config), is_whole);
+        answered(&mut stream, 503, flags);
+        on_response_headers(&mut stream, &mut flow, &config);
+        stream.begun_anew
+    };
+    assert_eq!(tries("pinned", "GET", true, flags), 1);
+    assert_eq!(tries("pinned", "POST", true, flags), 0);
+    assert_eq!(tries("pinned", "GET", false, flags), 0);
+    assert_eq!(tries("pinned", "GET", true, 0), 0);
+    assert_eq!(tries("quarantined", "GET", true, flags), 0);
+}
+
+#[test]
+fn a_client_cannot_pretend_to_be_a_second_pass() {
+    let (_file, config) = config("pretended", |_| {});
+    let mut stream = FakeStream::new("GET", &[("x-tenant-id", "pinned"), ("x-cell-id", "cell-4")]);
+    ask(&config, &mut stream);
+    assert_eq!(stream.values("x-cell-id"), ["cell-4"]);
+}
+
+#[test]
+fn a_tenant_over_its_limit_is_told_so_and_others_are_not() {
+    let (file, config) = config("limited", |writer| {
+        writer.policies[0] = PolicyRow {
+            rps_milli: 2_000,
+            burst_ms: 1_500,
+            ..PolicyRow::default()
+        };
+    });
+    for _ in 0..3 {
+        assert_eq!(ask(&config, &mut get("pinned")).0, Verdict::Continue);
+    }
+    let mut stream = get("pinned");
+    assert_eq!(ask(&config, &mut stream).0, Verdict::Stop);
+    let answer = stream.answer.unwrap();
+    assert_eq!(
+        (answer.status, answer.details.as_str()),
+        (429, "cellplane_tenant_limited")
+    );
+    let header = |name: &str| {
+        let found = answer.headers.iter().find(|(found, _)| found == name);
+        found.map(|(_, value)| value.as_str())
+    };
+    assert_eq!(header("retry-after"), Some("1"));
+    assert_eq!(header("ratelimit"), Some("\"tenant\";r=0;t=1"));
+    assert_eq!(header("ratelimit-policy"), Some("\"tenant\";q=3;w=2"));
+    assert_eq!(header("x-cell-id"), Some("cell-4"));
+    assert_eq!(ask(&config, &mut get("quarantined")).0, Verdict::Continue);
+    assert_eq!(count(&file, 3, Count::Limited), 1);
+    assert_eq!(count(&file, 3, Count::InFlight), 3);
+}
+
+#[test]
+fn without_a_limit_of_its_own_a_tenant_has_its_part_of_the_cell() {
+    let (_file, config) = config("part", |writer| {
+        let row = CellRow {
+            rps_milli: 30_000,
+            ..CellRow::default()
+        };
+        writer.cell_rows = vec![row; 4];
+        writer.policies[0].burst_ms = 1;
+    });
+    // A shard of three cells: a third of 30 a second, for 0.3 seconds.
+    let mut passed = 0;
+    for number in 0..30 {
+        let mut stream = get("pinned");
+        stream.clock_ns = SECOND + number * 10 * SECOND / 1_000;
+        passed += u32::from(ask(&config, &mut stream).0 == Verdict::Continue);
+    }
+    assert_eq!(passed, 3);
+}
+
+#[test]
+fn a_cell_over_its_limit_sheds_and_high_priority_last() {
+    let (file, config) = config("shed", |writer| {
+        let row = CellRow {
+            rps_milli: 100_000,
+            ..CellRow::default()
+        };
+        writer.cell_rows = vec![row; 4];
+        let high = PolicyRow {
+            priority: 1,
+            rps_milli: 1_000_000,
+            ..PolicyRow::default()
+        };
+        writer.policies[0].rps_milli = 1_000_000;
+        writer.policies.push(high);
+        writer
+            .tenants
+            .push(crate::support::TenantRow::new("vip", Some(3), 1, 0).with_policy(1));
+    });
+    let passed = |tenant: &str| {
+        (0..20)
+            .filter(|_| ask(&config, &mut get(tenant)).0 == Verdict::Continue)
+            .count()
+    };
+    assert_eq!(passed("pinned"), 10);
+    assert_eq!(passed("vip"), 5);
+    let mut stream = get("vip");
+    assert_eq!(ask(&config, &mut stream).0, Verdict::Stop);
+    let answer = stream.answer.unwrap();
+    assert_eq!(
+        (answer.status, answer.details.as_str()),
+        (503, "cellplane_cell_overloaded")
+    );
+    for header in [("retry-after", "1"), ("x-cell-shed", "cell-4")] {
+        let header = (header.0.to_owned(), header.1.to_owned());
+        assert!(answer.headers.contains(&header), "{:?}", answer.headers);
+    }
+    assert_eq!(count(&file, 3, Count::Shed), 10 + 15 + 1);
+}
+
+#[test]
+fn high_priority_is_said_to_envoy_before_it_chooses_the_route() {
+    let (_file, config) = config("priority", |writer| writer.policies[0].priority = 1);
+    let mut stream = get("pinned");
+    ask(&config, &mut stream);
+    assert_eq!(stream.values("x-cell-priority"), ["high"]);
+    assert_eq!(stream.cluster.as_deref(), Some("cell-4"));
+}
+
+#[test]
+fn an_open_breaker_is_like_a_cell_that_is_down_and_a_half_open_one_lets_probes_through() {
+    let (file, config) = config("breaker", |_| {});
+    let write = |cell: usize, word: u64| {
+        let mut bytes = std::fs::read(file.path()).unwrap();
+        bytes[(16 + cell * 2) * 8..][..8].copy_from_slice(&word.to_le_bytes());
+        // In place: the board is mapped.
+        use std::io::Write;
+        let mut shared = std::fs::OpenOptions::new().write(true).open(file.path()).unwrap();
+        shared.write_all(&bytes).unwrap();
+    };
+    let cell = |random: u32| {
+        let mut stream = get("pinned");
+        stream.random = random;
+        ask(&config, &mut stream);
+        stream.values("x-cell-id").concat()
+    };
+    assert_eq!(cell(0), "cell-4");
+    write(3, 1);
+    assert_eq!(cell(0), "cell-2");
+    write(3, 2 | 1_000 << 16);
+    assert_eq!(config.board.as_ref().unwrap().breaker(3), Breaker::HalfOpen(1_000));
+    assert_eq!(cell(999), "cell-4");
+    assert_eq!(cell(1_000), "cell-2");
+    assert_eq!(count(&file, 3, Count::Probes), 1);
+    write(3, 0);
+    assert_eq!(cell(5_000), "cell-4");
+}
+
+#[test]
+fn a_redirect_names_the_cells_own_address_with_the_path() {
+    let (file, config) = config("redirected", |writer| {
+        writer.policies[0].mode = 1;
+        let row = CellRow {
+            public_url: "https://cell-4.shop.example",
+            ..CellRow::default()
+        };
+        writer.cell_rows = vec![row; 4];
+    });
+    let mut stream = get("pinned");
+    assert_eq!(ask(&config, &mut stream).0, Verdict::Stop);
+    let answer = stream.answer.unwrap();
+    assert_eq!(answer.status, 307);
+    for header in [
+        ("location", "https://cell-4.shop.example/"),
+        ("strict-transport-security", "max-age=31536000"),
+    ] {
+        let header = (header.0.to_owned(), header.1.to_owned());
+        assert!(answer.headers.contains(&header), "{:?}", answer.headers);
+    }
+    assert_eq!(count(&file, 3, Count::Redirected), 1);
+}
+
+#[test]
+fn a_cell_in_maintenance_shows_its_page_as_the_client_wants_it() {
+    let (_file, config) = config("maintained", |writer| {
+        let row = CellRow {
+            maintenance_page: "Back at \"noon\" <UTC>\n& rested \\o/",
+            ..CellRow::default()
+        };
+        writer.cell_rows = vec![row; 4];
+    });
+    let answer = |accept: &'static str| {
+        let mut stream = FakeStream::new("GET", &[("x-tenant-id", "maintained"), ("accept", accept)]);
+        ask(&config, &mut stream);
+        stream.answer.unwrap()
+    };
+    let page = answer("text/html,application/xhtml+xml,*/*;q=0.8");
+    assert_eq!(page.status, 503);
+    assert_eq!(page.headers[0].1, "text/html; charset=utf-8");
+    assert!(
+        page.body
+            .contains("Back at \"noon\" &lt;UTC&gt;<br>\n&amp; rested \\o/"),
+        "{}",
+        page.body
+    );
+    for accept in ["*/*", "application/json", "application/json, text/html"] {
+        let problem = answer(accept);
+        assert_eq!(problem.headers[0].1, "application/problem+json");
+        let detail = r#""detail":"Back at \"noon\" <UTC>\n& rested \\o/","#;
+        assert!(problem.body.contains(detail), "{}", problem.body);
+    }
+}
