@@ -74,9 +74,7 @@ def cost(cells: int, seed: int) -> None:
             bucket = rng.randrange(10, 20)
             before = totals[name]
             counts = tuple(count + 20 * (place == bucket) for place, count in enumerate(before.latency_counts))
-            totals[name] = Counters(
-                before.requests + 20, 0, counts, before.latency_seconds + 1, in_flight=1
-            )
+            totals[name] = Counters(before.requests + 20, 0, counts, before.latency_seconds + 1, in_flight=1)
         began = time.process_time()
         for name in names:
             windows[name] = windows[name].observe(totals[name], now)

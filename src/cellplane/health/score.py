@@ -24,8 +24,8 @@ class HealthThresholds:
     error_rate_good: float = 0.005
     """Error rate up to which nothing is wrong, 0 to 1: what deployments and bad input make on an ordinary day."""
 
-    error_rate_bad: float = 0.10
-    """Error rate at which the score is 0, 0 to 1: one request in ten."""
+    error_rate_bad: float = 0.25
+    """Error rate at which the score is 0, 0 to 1: one request in four. A breaker that opens refuses the other three."""
 
     p99_objective_seconds: float = 1.0
     """What the p99 is to be at most, seconds: the service level of the pool's tenants."""

@@ -19,7 +19,7 @@ def test_a_good_cell_has_100() -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        replace(GOOD, error_rate=0.10),
+        replace(GOOD, error_rate=0.25),
         replace(GOOD, p99_seconds=5.0),
         replace(GOOD, saturation=1.2),
         replace(GOOD, queue_lag_seconds=300.0),
