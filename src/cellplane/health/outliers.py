@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from math import pi, sqrt
 
 from cellplane.health.checks import MAX_COUNT, MAX_SECONDS, check_between
@@ -45,10 +46,11 @@ class PeerSettings:
     """Robust z-score from which a cell is worse. One window at 3 is no rarity; fifteen of 22 are."""
 
     min_cells: int = 3
-    """Cells with enough requests that a comparison takes: of two, nobody knows which is wrong."""
+    """Cells with enough requests that a comparison takes, > 2: of two, nobody knows which is wrong."""
 
     min_requests: int = 100
-    """Requests, and answers, in the window under which a cell is neither compared nor a peer."""
+    """Requests in the window under which a cell's error rate, and answers under which its latencies, are neither
+    compared nor those of a peer."""
 
     error_rate_floor: float = 0.003
     """Least spread of error rates, 0 to 1: what peers without any error are taken to differ by."""
@@ -120,22 +122,20 @@ def compare(rates: Mapping[str, Rates], settings: PeerSettings) -> dict[str, tup
     Returns:
         Outliers by cell; cells without any are left out.
     """
-    judged = {
-        cell: rate
-        for cell, rate in sorted(rates.items())
-        if min(rate.requests, rate.answers) >= settings.min_requests and rate.seconds * 2 >= settings.window_seconds
-    }
-    if len(judged) < settings.min_cells:
-        return {}
-    cells = tuple(judged.values())
-    outliers: dict[str, list[Outlier]] = {cell: [] for cell in judged}
-    for measure, compared in (
-        (PeerMeasure.ERROR_RATE, _by_error_rate(cells, settings)),
-        (PeerMeasure.MEAN, _by_mean(cells, settings)),
-        (PeerMeasure.P90, _by_percentile(cells, 0.90, settings)),
-        (PeerMeasure.P99, _by_percentile(cells, 0.99, settings)),
+    timely = {cell: each for cell, each in sorted(rates.items()) if each.seconds * 2 >= settings.window_seconds}
+    # A cell that answers nothing has no latency to compare, and an error rate all the same.
+    asked = {cell: each for cell, each in timely.items() if each.requests >= settings.min_requests}
+    answered = {cell: each for cell, each in timely.items() if each.answers >= settings.min_requests}
+    outliers: dict[str, list[Outlier]] = {cell: [] for cell in timely}
+    for measure, judged, compared in (
+        (PeerMeasure.ERROR_RATE, asked, _by_error_rate),
+        (PeerMeasure.MEAN, answered, _by_mean),
+        (PeerMeasure.P90, answered, partial(_by_percentile, 0.90)),
+        (PeerMeasure.P99, answered, partial(_by_percentile, 0.99)),
     ):
-        for cell, (value, usual, spread) in zip(judged, compared, strict=True):
+        if len(judged) < settings.min_cells:
+            continue
+        for cell, (value, usual, spread) in zip(judged, compared(tuple(judged.values()), settings), strict=True):
             z = (value - usual) / spread
             if z >= settings.z:
                 outliers[cell].append(Outlier(measure, value, usual, z))
@@ -163,7 +163,7 @@ def _by_mean(cells: Sequence[Rates], settings: PeerSettings) -> _Compared:
         yield value, usual, max(_least(deviation, usual, settings), chance)
 
 
-def _by_percentile(cells: Sequence[Rates], share: float, settings: PeerSettings) -> _Compared:
+def _by_percentile(share: float, cells: Sequence[Rates], settings: PeerSettings) -> _Compared:
     lows, highs = zip(*(_interval(rates, share, settings.percentile_deviations) for rates in cells), strict=True)
     for low, (usual, deviation) in zip(lows, without_each(highs), strict=True):
         yield low, usual, _least(deviation, usual, settings)

@@ -70,6 +70,14 @@ def test_a_cell_with_little_traffic_or_a_short_window_is_neither_judged_nor_a_pe
     assert list(compare({"cell-1": bad, "cell-2": rates(), "cell-3": rates(), "cell-4": few}, SETTINGS)) == ["cell-1"]
 
 
+def test_a_cell_that_answers_nothing_has_an_error_rate() -> None:
+    silent = Rates(25.0, 500, 500, (0,) * (len(LATENCY_BOUNDS_SECONDS) + 1))
+    cells = {"cell-1": silent, "cell-2": rates(), "cell-3": rates(), "cell-4": rates()}
+    found = compare(cells, SETTINGS)
+    assert list(found) == ["cell-1"]
+    assert measures(found["cell-1"]) == [PeerMeasure.ERROR_RATE]
+
+
 def test_differences_under_the_floors_are_none() -> None:
     peers = {"cell-2": rates(), "cell-3": rates()}
     assert compare({"cell-1": rates(errors=4), **peers}, SETTINGS) == {}
