@@ -31,12 +31,25 @@ def cells(control_url: str, *, as_json: bool) -> None:
         print_json(answer)
         return
     print_table(
-        ("CELL", "STATUS", "HEALTH", "ENDPOINT", "REGION", "ZONE", "JURISDICTION", "RELEASE", "PINNED", "LOAD"),
+        (
+            "CELL",
+            "STATUS",
+            "HEALTH",
+            "SCORE",
+            "ENDPOINT",
+            "REGION",
+            "ZONE",
+            "JURISDICTION",
+            "RELEASE",
+            "PINNED",
+            "LOAD",
+        ),
         (
             (
                 cell["id"],
                 cell["status"],
                 _HEALTH[cell["healthy"]],
+                _score(cell),
                 f"{cell['address']}:{cell['port']}",
                 cell["region"],
                 cell["zone"] or "-",
@@ -49,6 +62,15 @@ def cells(control_url: str, *, as_json: bool) -> None:
         ),
         empty="There are no cells yet.",
     )
+
+
+def _score(cell: Mapping[str, Any]) -> str:
+    """What routers think of a cell's answers, and what they do about it."""
+    if cell["score"] is None:
+        return "-"
+    notes = [cell["breaker"]] if cell["breaker"] != "closed" else []
+    notes += ["gray"] if cell["gray"] else []
+    return " ".join([f"{cell['score']:.0f}", *notes])
 
 
 @click.command()

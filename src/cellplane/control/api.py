@@ -107,6 +107,7 @@ def put_fleet(spec: schemas.FleetSpec, service: CurrentService, actor: Actor) ->
 def list_cells(service: CurrentService) -> schemas.CellList:
     """All cells, with what routers see of them."""
     healthy = service.routers.cell_health()
+    judged = service.routers.cell_judgements()
     with service.directory.snapshot() as snapshot:
         assigned, loads = snapshot.assigned_tenants(), snapshot.loads()
         cells = snapshot.outline.cells.values()
@@ -115,6 +116,9 @@ def list_cells(service: CurrentService) -> schemas.CellList:
             schemas.CellView(
                 **cell_row(cell),
                 healthy=healthy.get(cell.id),
+                score=judged[cell.id].score if cell.id in judged else None,
+                breaker=judged[cell.id].breaker if cell.id in judged else None,
+                gray=cell.id in judged and judged[cell.id].gray,
                 pinned_tenants=assigned[cell.id],
                 load=schemas.LoadSpec(**asdict(loads[cell.id])),
             )

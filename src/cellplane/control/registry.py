@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cellplane.control.schemas import RouterReport
+from cellplane.control.schemas import CellHealth, RouterReport
 from cellplane.control.settings import ControlSettings
 from cellplane.errors import ConflictError
 
@@ -61,6 +61,18 @@ class RouterRegistry:
                     healthy[cell_id] = healthy.get(cell_id, False) or health.healthy_hosts > 0
         return healthy
 
+    def cell_judgements(self) -> dict[str, CellHealth]:
+        """What the fresh router that thinks worst of a cell says of it, for each cell that one has said anything of."""
+        worst: dict[str, CellHealth] = {}
+        for known, age in self.routers():
+            if age > self._settings.router_stale_seconds:
+                continue
+            for cell_id, health in known.report.cells.items():
+                before = worst.get(cell_id)
+                if before is None or _badness(health) > _badness(before):
+                    worst[cell_id] = health
+        return worst
+
     def unhealthy_cells(self) -> frozenset[str]:
         """Ids of the cells that fresh routers speak of and none can reach."""
         return frozenset(cell_id for cell_id, is_healthy in self.cell_health().items() if not is_healthy)
@@ -68,3 +80,11 @@ class RouterRegistry:
     def _forget(self, now: float) -> None:
         oldest = now - self._settings.router_forget_seconds
         self._routers = {key: known for key, known in self._routers.items() if known.at >= oldest}
+
+
+def _badness(health: CellHealth) -> tuple[int, float]:
+    return _BREAKERS.index(health.breaker), -health.score
+
+
+_BREAKERS = ("closed", "half-open", "open")
+"""States of a breaker, the fewest refusals first."""

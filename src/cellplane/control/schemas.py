@@ -213,6 +213,11 @@ class CellView(BaseModel):
     release: str
     capacity: CapacitySpec
     healthy: bool | None = Field(description="Whether a router can reach it; null when no router has said")
+    score: float | None = Field(description="The lowest that a router gives it, 0 to 100; null when none has said")
+    breaker: Literal["closed", "open", "half-open"] | None = Field(
+        description="Of the router that lets the fewest requests through; null when none has said"
+    )
+    gray: bool = Field(description="Whether a router finds it worse than its peers")
     pinned_tenants: int = Field(description="Tenants that are assigned to it, alone or among others")
     load: LoadSpec = Field(description="The sum of what those declare")
 
@@ -311,6 +316,16 @@ class CellHealth(Strict):
 
     hosts: Count
     healthy_hosts: Count
+    score: Annotated[float, Field(ge=0, le=100, description="What its answers are worth, as this router sees them")] = (
+        100.0
+    )
+    breaker: Annotated[
+        Literal["closed", "open", "half-open"],
+        Field(description="The circuit breaker; an open one lets nothing through"),
+    ] = "closed"
+    gray: Annotated[bool, Field(description="Whether it is worse than its peers, though its checks may be good")] = (
+        False
+    )
 
 
 class Rejection(Strict):

@@ -11,7 +11,9 @@ import structlog
 from cellplane.errors import CellplaneError, ControlPlaneError, RouterError, TableError
 from cellplane.faults import fault_point
 from cellplane.router.backoff import pause_seconds
+from cellplane.router.board_metrics import BoardMetrics
 from cellplane.router.engine import Engine, TableRejectedError
+from cellplane.router.judge import Judge, JudgeSettings
 from cellplane.router.jwks import JwksFetcher
 from cellplane.router.local_files import LocalFolder
 from cellplane.router.metrics import AgentMetrics
@@ -45,6 +47,8 @@ class Agent:
         self._rng = rng
         self._folder = TableFolder(settings.state_dir / "tables", settings.kept_tables)
         self._jwks = JwksFetcher(settings, LocalFolder.of(settings), self._clock)
+        self._judge = Judge(JudgeSettings(), rng)
+        metrics.registry.register(BoardMetrics(lambda: engine.board, self._judge.health))
         self._live: StoredTable | None = None
         self._rejected: dict[str, Any] | None = None
         self._refused_tag: str | None = None
@@ -62,6 +66,7 @@ class Agent:
                 tasks.create_task(self._follow())
                 tasks.create_task(self._watch())
                 tasks.create_task(self._refresh())
+                tasks.create_task(self._judge_cells())
                 tasks.create_task(self._report())
         except asyncio.CancelledError:
             await self._engine.stop()
@@ -268,6 +273,16 @@ class Agent:
                         log.error("keys_not_taken", error=str(error))
                     said = str(error)
 
+    async def _judge_cells(self) -> None:
+        """Judge the cells by what the proxy counts of them."""
+        while True:
+            await asyncio.sleep(self._settings.judge_interval_seconds)
+            board, live = self._engine.board, self._live
+            if board is None or live is None:
+                continue
+            if self._judge.tick(board, live.table, self._clock()):
+                self._news.set()
+
     def _restore_files(self) -> None:
         """The next start must not fail since a table's file was lost meanwhile."""
         assert self._live is not None
@@ -310,6 +325,9 @@ class Agent:
             return report
         self._answered_at = self._clock()
         cells = {cell_id: asdict(hosts) for cell_id, hosts in state.cells.items()}
+        for cell_id, health in self._judge.health().items():
+            if cell_id in cells:
+                cells[cell_id] |= {"score": health.score, "breaker": health.breaker, "gray": health.is_gray}
         return {**report, "proxy": state.proxy, "ready": state.ready, "cells": cells}
 
     def _clock(self) -> float:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from cellplane.router.board import Board
 from cellplane.router.tables import StoredTable
 
 
@@ -36,6 +37,10 @@ class TableRejectedError(Exception):
 
 class Engine(Protocol):
     """A proxy that routes by a table."""
+
+    @property
+    def board(self) -> Board | None:
+        """What it shares with the agent while it runs; None before the first table."""
 
     async def last_version(self) -> str | None:
         """Version of the table that a proxy of an earlier agent runs, or that its configuration names; or None."""

@@ -86,6 +86,9 @@ class RouterSettings:
     restart_pause_seconds: float = 0.5
     """Pause before Envoy is started again after it died, seconds."""
 
+    judge_interval_seconds: float = 1.0
+    """Time between looks at what the proxy counts of each cell, seconds."""
+
     local_files_seconds: float = 1.0
     """Time between looks whether the files of keys have changed, seconds."""
 

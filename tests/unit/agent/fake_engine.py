@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cellplane.errors import RouterError
+from cellplane.router.board import Board
 from cellplane.router.engine import CellHosts, EngineState, TableRejectedError
 from cellplane.router.tables import StoredTable
 from cellplane.routing import RoutingTable
@@ -43,6 +44,10 @@ class FakeEngine:
         self.epoch = 0
         self._running = False
         self._switching = False
+
+    @property
+    def board(self) -> Board | None:
+        return None
 
     async def last_version(self) -> str | None:
         return self.left_behind

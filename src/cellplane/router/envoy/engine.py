@@ -8,6 +8,7 @@ from typing import Any
 
 from cellplane.durable import write_durably
 from cellplane.errors import RouterError
+from cellplane.router.board import Board
 from cellplane.router.engine import EngineState, TableRejectedError
 from cellplane.router.envoy import resources
 from cellplane.router.envoy.admin import Admin, Running, rejection_reason
@@ -32,6 +33,8 @@ class EnvoyEngine:
         self._process = EnvoyProcess(settings, self._folder)
         self._local = LocalFolder.of(settings)
         self._files = LocalFiles()
+        self._boards = settings.state_dir.absolute() / "boards"
+        self._board: Board | None = None
         self._admin_client: Admin | None = None
         self._live: StoredTable | None = None
         self._has_clusters_of_live = False
@@ -41,6 +44,11 @@ class EnvoyEngine:
         if self._admin_client is None:
             raise RouterError("Envoy does not run")
         return self._admin_client
+
+    @property
+    def board(self) -> Board | None:
+        """See Engine."""
+        return self._board
 
     async def last_version(self) -> str | None:
         """See Engine. What a running Envoy says counts; without one, its files do."""
@@ -107,7 +115,7 @@ class EnvoyEngine:
             await self._give_clusters(resources.clusters(stored.table, self._settings, leaving=self._live.table))
         if after != before:
             await self._give_tokens(after.joined(before))
-        await self._give_routes(resources.routes(stored, self._settings, files.cookie_keys))
+        await self._give_routes(self._routes(stored, files))
         self._now_live(stored, files)
         if after != before:
             await self._give_tokens(after)
@@ -204,6 +212,10 @@ class EnvoyEngine:
         self._live = stored
         self._files = files
         self._local.forget_others(files)
+        board = self._board_of(stored)
+        if self._board is None or self._board.path != board.path:
+            self._board = board
+            board.forget_others()
 
     async def _settle(
         self, log_start: int, *, taken: Callable[[Running], bool], refused: Callable[[Running], bool]
@@ -254,7 +266,20 @@ class EnvoyEngine:
     def _write_table(self, stored: StoredTable, files: LocalFiles) -> None:
         self._write(CLUSTERS_FILE, resources.clusters(stored.table, self._settings))
         self._write(TOKENS_FILE, resources.tokens(Identity.of(stored.table, files), self._settings))
-        self._write(ROUTES_FILE, resources.routes(stored, self._settings, files.cookie_keys))
+        self._write(ROUTES_FILE, self._routes(stored, files))
+
+    def _routes(self, stored: StoredTable, files: LocalFiles) -> dict[str, Any]:
+        board = self._board_of(stored)
+        return resources.routes(stored, self._settings, cookie_keys=files.cookie_keys, board=board.path)
+
+    def _board_of(self, stored: StoredTable) -> Board:
+        """The board of its base. Breakers that are open stay so: a new base says nothing about the health of cells."""
+        board = Board.of_table(self._boards, stored.table, self._settings.workers)
+        known = self._board
+        if known is not None and known.path != board.path:
+            for cell in set(board.cells).intersection(known.cells):
+                board.set_breaker(cell, *known.breaker(cell))
+        return board
 
     def _write(self, name: str, value: dict[str, Any]) -> None:
         data = _json(value)

@@ -67,17 +67,22 @@ def tokens(identity: Identity, settings: RouterSettings) -> Json:
     return _by_content([extension])
 
 
-def routes(stored: StoredTable, settings: RouterSettings, cookie_keys: Path | None = None) -> Json:
+def routes(
+    stored: StoredTable, settings: RouterSettings, *, cookie_keys: Path | None = None, board: Path | None = None
+) -> Json:
     """RDS: every request passes the module, which maps the table's files.
 
     Args:
         cookie_keys: file of the keys of routing cookies, another one for other keys.
+        board: what the module and the agent share while they run; another one for another base.
     """
     files = f"table={stored.path}\n"
     if stored.overlay_path is not None:
         files += f"overlay={stored.overlay_path}\n"
     if cookie_keys is not None:
         files += f"cookie-keys={cookie_keys}\n"
+    if board is not None:
+        files += f"board={board}\n"
     module = {
         "@type": f"{_FILTERS}.dynamic_modules.v3.DynamicModuleFilterPerRoute",
         "dynamic_module_config": {"name": MODULE},

@@ -1,0 +1,224 @@
+"""The judge: what the agent makes of the board, once a second. Which cells are ill, and what requests they get.
+
+It reads counts and writes breakers; all that it decides is decided by ``cellplane.health``, which does no I/O.
+"""
+
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from cellplane.health import peers, pool_breakers
+from cellplane.health.breaker import BreakerSettings, Observation, Phase
+from cellplane.health.outliers import PeerSettings
+from cellplane.health.peers import GrayEvent, PeerState
+from cellplane.health.pool_breakers import BreakerEvent, PoolBreakers
+from cellplane.health.score import Declared, HealthScore, HealthThresholds, score, signals
+from cellplane.health.window import Counters, Window, WindowSettings
+from cellplane.router.board import BUCKETS, FIRST_BUCKET, LATENCY_BOUNDS_SECONDS, Board, BreakerState, Count
+from cellplane.routing import RoutingTable
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeSettings:
+    """How a router judges cells."""
+
+    window: WindowSettings = field(default_factory=lambda: WindowSettings(bounds_seconds=LATENCY_BOUNDS_SECONDS))
+    """What is kept of each cell's counts."""
+
+    thresholds: HealthThresholds = field(default_factory=HealthThresholds)
+    """What costs a cell points."""
+
+    peers: PeerSettings = field(default_factory=PeerSettings)
+    """When a cell is worse than its peers."""
+
+    breaker: BreakerSettings = field(default_factory=BreakerSettings)
+    """When its circuit breaker opens."""
+
+    score_seconds: float = 10.0
+    """Span of the rates that a score is made of, seconds."""
+
+    gray_score: float = 10.0
+    """Most that a cell scores while it is worse than its peers: below what opens its breaker."""
+
+
+@dataclass(frozen=True, slots=True)
+class CellHealth:
+    """What the router thinks of a cell.
+
+    Attributes:
+        score: 0 to 100.
+        confidence: share of the measures that are known, 0 to 1.
+        worst: the measure that costs most; empty where none does.
+        is_gray: whether it is worse than its peers, while its own health checks may be good.
+        breaker: ``closed``, ``open`` or ``half-open``.
+    """
+
+    score: float
+    confidence: float
+    worst: str
+    is_gray: bool
+    breaker: str
+
+
+@dataclass(slots=True)
+class _Pool:
+    """Cells that are compared with each other, and of which only so many are taken out at once."""
+
+    cells: tuple[str, ...]
+    peers: PeerState = field(default_factory=PeerState)
+    breakers: PoolBreakers = field(default_factory=PoolBreakers)
+
+
+class Judge:
+    """Judges the cells of one table after the other.
+
+    Args:
+        rng: keeps routers from probing a cell all at once.
+    """
+
+    def __init__(self, settings: JudgeSettings, rng: random.Random) -> None:
+        self._settings = settings
+        self._rng = rng
+        self._windows: dict[str, Window] = {}
+        self._scores: dict[str, HealthScore] = {}
+        self._pools: dict[str, _Pool] = {}
+        self._probes: dict[str, tuple[int, int]] = {}
+        self._generation = 0
+        self._board: Board | None = None
+
+    def tick(self, board: Board, table: RoutingTable, now: float) -> list[BreakerEvent | GrayEvent]:
+        """Look at the board once, and write on it what requests each cell gets.
+
+        Args:
+            now: monotonic seconds, later than the last look.
+        """
+        if self._board is not board:
+            self._board = board
+            self._generation += 1
+            self._windows = {cell: window for cell, window in self._windows.items() if cell in board.cells}
+            self._arrange(table)
+        self._count(board, now)
+        events: list[BreakerEvent | GrayEvent] = []
+        for pool in self._pools.values():
+            events += self._judge(pool, table, now)
+            self._write(pool, board)
+        for event in events:
+            log.warning("cell_health", **_told(event))
+        return events
+
+    def health(self) -> Mapping[str, CellHealth]:
+        """What is thought of each cell, by id."""
+        found = {}
+        for pool in self._pools.values():
+            for cell in pool.cells:
+                scored = self._scores.get(cell)
+                breaker = pool.breakers.cells.get(cell)
+                if scored is not None and breaker is not None:
+                    found[cell] = CellHealth(
+                        round(scored.value, 1),
+                        scored.confidence,
+                        scored.worst.measure.value if scored.worst else "",
+                        cell in pool.peers.gray,
+                        breaker.phase.value,
+                    )
+        return found
+
+    def _arrange(self, table: RoutingTable) -> None:
+        """Pools of a table; what is known of one with the same cells is kept."""
+        known = {pool.cells: pool for pool in self._pools.values()}
+        self._pools = {
+            "+".join(cells[:3]): known.get(cells, _Pool(cells)) for cells in comparable_cells(table) if cells
+        }
+
+    def _count(self, board: Board, now: float) -> None:
+        counts = board.counts()
+        for place, cell in enumerate(board.cells):
+            row = counts[place].tolist()
+            counters = Counters(
+                requests=row[Count.REQUESTS],
+                errors=row[Count.ERRORS],
+                latency_counts=tuple(row[FIRST_BUCKET : FIRST_BUCKET + BUCKETS]),
+                latency_seconds=row[Count.BUSY_US] / 1e6,
+                generation=self._generation,
+                # Of a worker whose place is another's too, some ends are counted without their beginning.
+                in_flight=float(0 if row[Count.IN_FLIGHT] >> 63 else row[Count.IN_FLIGHT]),
+            )
+            window = self._windows.get(cell, Window(self._settings.window))
+            self._windows[cell] = window.observe(counters, now)
+
+    def _judge(self, pool: _Pool, table: RoutingTable, now: float) -> Iterable[BreakerEvent | GrayEvent]:
+        events: list[BreakerEvent | GrayEvent] = []
+        if peers.compare_due(pool.peers, now, self._settings.peers):
+            span = self._settings.peers.window_seconds
+            rates = {cell: self._windows[cell].rates(now, span) for cell in pool.cells}
+            pool.peers, found = peers.step(pool.peers, rates, now, self._settings.peers)
+            events += found
+        concurrency = {cell.id: cell.concurrency for cell in table.cells}
+        seen = {cell: self._observe(cell, pool, Declared(concurrency.get(cell) or None), now) for cell in pool.cells}
+        pool.breakers, changed = pool_breakers.step(pool.breakers, seen, now, self._settings.breaker)
+        return [*events, *changed]
+
+    def _observe(self, cell: str, pool: _Pool, declared: Declared, now: float) -> Observation:
+        rates = self._windows[cell].rates(now, self._settings.score_seconds)
+        found = signals(rates, declared, self._settings.thresholds)
+        scored = score(found, self._settings.thresholds)
+        self._scores[cell] = scored
+        good, failed = self._probes_since(cell, pool)
+        return Observation(
+            score=min(scored.value, self._settings.gray_score) if cell in pool.peers.gray else scored.value,
+            signals=found,
+            probes_good=good,
+            probes_failed=failed,
+            jitter=self._rng.random(),
+        )
+
+    def _probes_since(self, cell: str, pool: _Pool) -> tuple[int, int]:
+        """Good and failed answers of a half-open cell since the last look: all that it gets are probes."""
+        last = self._windows[cell].last
+        assert last is not None, "a cell was counted before it is judged"
+        before = self._probes.get(cell, (last.requests, last.errors))
+        self._probes[cell] = (last.requests, last.errors)
+        breaker = pool.breakers.cells.get(cell)
+        if breaker is None or breaker.phase is not Phase.HALF_OPEN:
+            return 0, 0
+        failed = max(0, last.errors - before[1])
+        return max(0, last.requests - before[0] - failed), failed
+
+    def _write(self, pool: _Pool, board: Board) -> None:
+        for cell, breaker in pool.breakers.cells.items():
+            share = breaker.traffic_share(self._settings.breaker)
+            state = BreakerState.CLOSED if share == 1 else BreakerState.HALF_OPEN if share else BreakerState.OPEN
+            board.set_breaker(cell, state, share if state is BreakerState.HALF_OPEN else 0.0)
+
+
+def comparable_cells(table: RoutingTable) -> list[tuple[str, ...]]:
+    """Cells that do the same work: those of each pool that has slots, and all others together. A cell of two pools
+    counts in the first.
+    """
+    left = {cell.id for cell in table.cells if cell.status.serves}
+    groups = []
+    for pool in range(len(table.pools)):
+        slots = table.slots_of(pool)
+        if slots is None:
+            continue
+        shards = {table.shard(int(shard)) for shard in set(slots.tolist())}
+        cells = {table.cells[place].id for shard in shards for place in shard} & left
+        left -= cells
+        groups.append(tuple(sorted(cells)))
+    return [*groups, tuple(sorted(left))]
+
+
+def _told(event: BreakerEvent | GrayEvent) -> dict[str, object]:
+    if isinstance(event, GrayEvent):
+        measures = ", ".join(outlier.measure.value for outlier in event.outliers)
+        return {"cell": event.cell, "change": "gray" if event.is_gray else "no longer gray", "by": measures}
+    told: dict[str, object] = {"cell": event.cell, "change": f"breaker {event.change.value}"}
+    if event.trip is not None:
+        told["by"] = event.trip.value
+    if event.score is not None:
+        told["score"] = round(event.score, 1)
+    return told
