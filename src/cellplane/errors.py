@@ -4,6 +4,7 @@ CellplaneError
 ├── ValidationError      a value breaks a rule of the model; carries the field's path
 ├── PlacementError       no shard is left that keeps the rule asked for
 ├── TableError           a routing table is corrupt, truncated, foreign or of another version
+├── BaseNeededError      no overlay of this base can say what has changed
 ├── DirectoryError       the directory refuses a change or cannot be used
 │   ├── NotFoundError    what was named does not exist
 │   └── ConflictError    the change contradicts what the directory holds
@@ -40,6 +41,10 @@ class PlacementError(CellplaneError):
 
 class TableError(CellplaneError):
     """A routing table is corrupt, truncated, foreign or of another version."""
+
+
+class BaseNeededError(CellplaneError):
+    """No overlay of this base can say what has changed: compile a new base."""
 
 
 class DirectoryError(CellplaneError):

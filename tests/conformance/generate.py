@@ -5,7 +5,7 @@ a changed answer means that routers of two releases disagree.
 """
 
 import json
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,22 +13,33 @@ from typing import Any
 import numpy as np
 
 from cellplane.model import (
+    Balance,
+    CanaryBy,
+    Capacity,
     Cell,
     CellStatus,
+    FailOpen,
     Fleet,
     JwtProvider,
     KeySource,
     KeySourceKind,
     MissingKey,
+    Mode,
+    Priority,
+    Reads,
     StrategyName,
     TenantState,
     UnknownTenant,
+    Writes,
 )
 from cellplane.placement import SLOT_COUNT, slot_of
 from cellplane.routing import (
+    CanaryRow,
     Decision,
     OverlayContents,
+    PolicyRow,
     PoolSlots,
+    Redirect,
     RequestKeys,
     Route,
     RoutingTable,
@@ -233,6 +244,143 @@ def no_slots() -> TableContents:
     )
 
 
+CANARY, CELL_1, CELL_2, CELL_3, CELL_4, SHADOW, STANDBY = range(7)
+"""Cells of the table ``policies``, in its order."""
+
+
+def policies() -> TableContents:
+    """A policy for each tenant; canaries by tenant and by request; limits that three routers share."""
+    rows = (
+        PolicyRow(),
+        PolicyRow(writes=Writes.FAIL),
+        PolicyRow(reads=Reads.STANDBY, standby=STANDBY),
+        PolicyRow(reads=Reads.CACHE, rps_milli=500_000, burst_ms=2_500),
+        PolicyRow(writes=Writes.FAIL, reads=Reads.FAIL),
+        PolicyRow(balance=Balance.ROUND_ROBIN, writes=Writes.FAIL),
+        PolicyRow(balance=Balance.ROUND_ROBIN, reads=Reads.STANDBY, standby=STANDBY),
+        PolicyRow(balance=Balance.LEAST_LOADED),
+        PolicyRow(balance=Balance.LEAST_LOADED, reads=Reads.CACHE),
+        PolicyRow(mode=Mode.REDIRECT),
+        PolicyRow(shadow=SHADOW, priority=Priority.HIGH),
+        PolicyRow(mode=Mode.REDIRECT, reads=Reads.CACHE, shadow=SHADOW),
+        PolicyRow(rps_milli=1, burst_ms=3_600_000),
+    )
+    pair = 1
+    entries = (
+        TenantEntry(b"tenant-001", pair, 2, policy=1),
+        TenantEntry(b"tenant-002", pair, 2, policy=2),
+        TenantEntry(b"tenant-003", pair, 2, policy=3),
+        TenantEntry(b"tenant-004", pair, 2, policy=4),
+        TenantEntry(b"tenant-005", pair, 2, policy=5),
+        TenantEntry(b"tenant-006", 2, 2, policy=6),
+        TenantEntry(b"tenant-007", 2, 2, policy=7),
+        TenantEntry(b"tenant-008", 3, 2, policy=8),
+        TenantEntry(b"tenant-009", 4, 2, policy=9),
+        TenantEntry(b"tenant-010", 5, 2, policy=1),
+        TenantEntry(b"tenant-011", 6, 2, policy=2),
+        TenantEntry(b"tenant-012", 7, 2, policy=2),
+        TenantEntry(b"tenant-013", 7, 2, policy=10),
+        TenantEntry(b"tenant-014", pair, 2, policy=10),
+        TenantEntry(b"tenant-015", 8, 2, policy=10),
+        TenantEntry(b"tenant-016", None, 0),
+        TenantEntry(b"tenant-017", None, 1, policy=4),
+        TenantEntry(b"tenant-018", pair, 3),
+        TenantEntry(b"tenant-019", 9, 2, policy=11),
+        TenantEntry(b"tenant-020", pair, 2, TenantState.MOVING, policy=9),
+    )
+    slots = [slot % 2 for slot in range(SLOT_COUNT)]
+    return TableContents(
+        epoch=31,
+        fleet=Fleet(
+            "vectors", default_pool="by-tenant", missing_key=MissingKey.SOURCE_HASH, retry_after_seconds=3, routers=3
+        ),
+        cells=(
+            Cell("canary", "127.0.0.1", 8001, jurisdiction="eu"),
+            Cell(
+                "cell-1",
+                "127.0.0.1",
+                8002,
+                jurisdiction="eu",
+                capacity=Capacity(rps=1_000, concurrency=100),
+                public_url="https://cell-1.example.com",
+            ),
+            Cell("cell-2", "127.0.0.1", 8003, jurisdiction="eu", public_url="https://cell-2.example.com:8443/eu"),
+            Cell(
+                "cell-3",
+                "127.0.0.1",
+                8004,
+                jurisdiction="eu",
+                status=CellStatus.MAINTENANCE,
+                maintenance_page='Back at 6:00.\n"Zürich" moves house.',
+            ),
+            Cell("cell-4", "127.0.0.1", 8005, jurisdiction="us", capacity=Capacity(rps=1e9, concurrency=1)),
+            Cell("shadow", "127.0.0.1", 8006, jurisdiction="eu"),
+            Cell("standby", "127.0.0.1", 8007, jurisdiction="eu"),
+        ),
+        pools=(
+            PoolSlots("by-request", StrategyName.RING, slots, 12, CanaryRow(CANARY, 2_500, CanaryBy.REQUEST)),
+            PoolSlots("by-tenant", StrategyName.RING, slots, 0, CanaryRow(CANARY, 5_000)),
+            PoolSlots("plain", StrategyName.EXPLICIT, None),
+            PoolSlots("redirecting", StrategyName.EXPLICIT, None, 9, CanaryRow(CELL_2, 10_000, CanaryBy.REQUEST)),
+        ),
+        shards=(
+            (CELL_2, CELL_1),
+            (CELL_1, CELL_2),
+            (CANARY, CELL_1, CELL_2),
+            (CELL_2, CELL_3, CELL_1),
+            (CELL_1, CELL_3),
+            (CELL_3, CELL_1),
+            (CELL_3,),
+            (CELL_4,),
+            (SHADOW, CELL_1),
+            (CANARY, CELL_2),
+        ),
+        tenants=TenantColumns.of(entries),
+        policies=rows,
+    )
+
+
+def policies_changed(base: RoutingTable) -> OverlayContents:
+    """Tenants of ``policies`` with policies of other tenants, and of pools, in an overlay."""
+    return OverlayContents(
+        epoch=base.epoch + 1,
+        base_epoch=base.epoch,
+        base_sha256=base.sha256,
+        shards=((CELL_1, CELL_2),),
+        tenants=TenantColumns.of(
+            (
+                TenantEntry(b"tenant-001", 0, 2, policy=4),
+                TenantEntry(b"tenant-002", 0, 2),
+                TenantEntry(b"tenant-003", None, 1, policy=12),
+                TenantEntry(b"tenant-016", 0, 3),
+            )
+        ),
+    )
+
+
+def open_to_all() -> TableContents:
+    """Who has no key, or an unknown one, is sent to the public URL of the default cell, whatever is asked."""
+    return TableContents(
+        epoch=3,
+        fleet=Fleet(
+            "vectors",
+            unknown_tenant=UnknownTenant.DEFAULT_CELL,
+            missing_key=MissingKey.DEFAULT_CELL,
+            default_cell="cell-1",
+            fail_open=FailOpen.ALL,
+        ),
+        cells=(
+            Cell("cell-1", "127.0.0.1", 8001, public_url="http://127.0.0.1:8001"),
+            Cell("cell-2", "127.0.0.1", 8002),
+        ),
+        pools=(PoolSlots("default", StrategyName.EXPLICIT, None, canary=CanaryRow(1, 10_000)),),
+        shards=((0,), (1,)),
+        tenants=TenantColumns.of((TenantEntry(b"tenant-001", 0), TenantEntry(b"tenant-002", None))),
+        default_shard=0,
+        policies=(PolicyRow(mode=Mode.REDIRECT, reads=Reads.STANDBY, standby=1),),
+    )
+
+
 def changes(base: RoutingTable) -> OverlayContents:
     """What has become of some tenants of one-pool: pinned elsewhere, unpinned, in another state, new, gone."""
     entries = TenantColumns.of(
@@ -258,15 +406,21 @@ def changes(base: RoutingTable) -> OverlayContents:
 
 def expectation(decision: Decision) -> dict[str, Any]:
     """The JSON of a decision, without what the file as a whole says."""
-    if isinstance(decision, Route):
-        route = {
-            "outcome": "route",
+    if isinstance(decision, Route | Redirect):
+        is_route = isinstance(decision, Route)
+        way = {
+            "outcome": "route" if is_route else "redirect",
+            "status": None if is_route else 307,
             "cell": decision.cell,
+            "location": decision.location if isinstance(decision, Redirect) else None,
             "pool": decision.pool,
             "slot": decision.slot,
             "reason": decision.reason,
+            "canary": decision.canary or None,
+            "stale": (isinstance(decision, Route) and decision.stale) or None,
+            "shadow": decision.shadow if isinstance(decision, Route) else None,
         }
-        return {name: value for name, value in route.items() if value is not None}
+        return {name: value for name, value in way.items() if value is not None}
     refusal = {"outcome": "refuse", "status": int(decision.code.status), "code": decision.code.code}
     return refusal if decision.cell is None else {**refusal, "cell": decision.cell}
 
@@ -278,7 +432,7 @@ def all_but(down: Container[str]) -> Callable[[str], bool]:
 
 @dataclass(frozen=True)
 class Question:
-    """A request, and which cells are down."""
+    """A request, which cells are down, and what else the router knows."""
 
     name: str
     values: tuple[bytes, ...] = ()
@@ -289,6 +443,9 @@ class Question:
     down: tuple[str, ...] = ()
     claims: tuple[bytes, ...] = ()
     cookies: tuple[str, ...] = ()
+    turn: int = 0
+    load: tuple[tuple[str, int], ...] = ()
+    chance: int = 0
 
     def key(self, table: RoutingTable) -> bytes | None:
         """The value that the request has for a key."""
@@ -302,7 +459,15 @@ class Question:
             writes=self.writes,
             has_healthy_host=all_but(self.down),
             source=self.source.encode(),
+            turn=self.turn,
+            load=lambda cell: dict(self.load).get(cell, 0),
+            chance=self.chance,
         )
+
+    def known(self) -> Mapping[str, Any]:
+        """What the router knows, as members of a case; what is 0 is left out."""
+        members = {"turn": self.turn, "load": dict(self.load), "chance": self.chance}
+        return {name: value for name, value in members.items() if value}
 
     def _request(self, table: RoutingTable) -> RequestKeys:
         named = {kind: next((s.name for s in table.key_sources if s.kind is kind), None) for kind in KeySourceKind}
@@ -328,6 +493,9 @@ def question_of(case: dict[str, Any]) -> Question:
         tuple(case["down"]),
         tuple(bytes.fromhex(value) for value in case["claims_hex"]),
         tuple(case["cookies"]),
+        case.get("turn", 0),
+        tuple(case.get("load", {}).items()),
+        case.get("chance", 0),
     )
 
 
@@ -392,6 +560,48 @@ def _proofs() -> Iterable[Question]:
     yield Question("too many forged cookies in front", cookies=("route=x; " * 4 + first,))
 
 
+def _policies() -> Iterable[Question]:
+    downs = {
+        "cell-1 is down": ("cell-1",),
+        "cell-2 is down": ("cell-2",),
+        "all cells of the shards are down": ("cell-1", "cell-2", "cell-4", "canary", "shadow"),
+        "all but the standby's shard are down": ("cell-1", "cell-2", "standby"),
+    }
+    for key in KEYS:
+        for while_, down in downs.items():
+            for writes in (False, True):
+                what = f"{key.decode()} {'writes' if writes else 'reads'} while {while_}"
+                yield Question(what, (key,), writes=writes, down=down)
+    for key in (KEYS[4], KEYS[5]):
+        for turn in (1, 2, 3, 2**32 + 1):
+            yield Question(f"{key.decode()}, turn {turn}", (key,), turn=turn)
+            yield Question(f"{key.decode()}, turn {turn}, cell-2 down", (key,), turn=turn, down=("cell-2",))
+            yield Question(f"{key.decode()} writes, turn {turn}", (key,), turn=turn, writes=True, down=("cell-1",))
+    loads = ((("cell-1", 3),), (("cell-2", 9), ("canary", 9), ("cell-1", 8)), (("cell-1", 2**40), ("canary", 1)))
+    for key in (KEYS[6], KEYS[7]):
+        for load in loads:
+            yield Question(f"{key.decode()}, load {load}", (key,), load=load)
+            yield Question(f"{key.decode()}, load {load}, cell-1 down", (key,), load=load, down=("cell-1",))
+    for key in (KEYS[15], KEYS[16], KEYS[17]):
+        for chance in (1, 2_499, 2_500, 9_999):
+            yield Question(f"{key.decode()}, chance {chance}", (key,), chance=chance)
+            yield Question(f"{key.decode()}, chance {chance}, canary down", (key,), chance=chance, down=("canary",))
+    for number in range(40):
+        yield Question(f"the canary's hash of stranger-{number}", (b"stranger-%d" % number,))
+    yield Question("no key, and writes", writes=True)
+    yield Question("no key, while the canary is down", down=("canary",))
+    for number in range(8):
+        yield Question(f"the canary's hash of client {number}", source=f"192.0.2.{number}")
+
+
+def _without_keys() -> Iterable[Question]:
+    for key in ((), (b"stranger",)):
+        for writes in (False, True):
+            for down in ((), ("cell-1",), ("cell-2",), ("cell-1", "cell-2")):
+                what = f"{'an unknown key' if key else 'no key'}, {'writes' if writes else 'reads'}, {down} down"
+                yield Question(what, key, writes=writes, down=down)
+
+
 def _write_table(
     name: str,
     description: str,
@@ -418,6 +628,7 @@ def _write_table(
             "down": list(question.down),
             "claims_hex": [value.hex() for value in question.claims],
             "cookies": list(question.cookies),
+            **question.known(),
             "expect": expectation(question.decide(table)),
         }
         for question in (*_common(table), *extra)
@@ -518,6 +729,8 @@ def _write_broken(base: str) -> None:
         case("fleet: a default shard without a policy for it", (at(Section.FLEET, 24), "00000000")),
         case("fleet: a policy without its default shard", (at(Section.FLEET, 18), "02")),
         case("fleet: default shard out of range", (at(Section.FLEET, 18), "02"), (at(Section.FLEET, 24), "07000000")),
+        case("fleet: policy out of range", (at(Section.FLEET, 28), "0100")),
+        case("fleet: fail_open out of range", (at(Section.FLEET, 30), "02")),
         case("key source: name outside of STRINGS", (at(Section.KEY_SOURCES), "ffffff7f")),
         case("key source: name empty", (at(Section.KEY_SOURCES, 4), "00000000")),
         case("key source: unknown kind", (at(Section.KEY_SOURCES, 8), "06")),
@@ -527,6 +740,29 @@ def _write_broken(base: str) -> None:
         case("cell: id is no name", (at(Section.CELLS, 4), "09000000")),
         case("cell: port 0", (at(Section.CELLS, 32), "0000")),
         case("cell: unknown status", (at(Section.CELLS, 34), "06")),
+        case("cell: public_url outside of STRINGS", (at(Section.CELLS, 48), "00000000ffffffff")),
+        case("cell: public_url is no URL", (at(Section.CELLS, 48), "0000000005000000")),
+        case("cell: maintenance_page outside of STRINGS", (at(Section.CELLS, 56), "ffffffff01000000")),
+        case("pool: policy out of range", (at(Section.POOLS, 14), "0100")),
+        case("pool: canary out of range", (at(Section.POOLS, 16), "0900")),
+        case("pool: more than all to the canary", (at(Section.POOLS, 16), "00001127")),
+        case("pool: canary_by out of range", (at(Section.POOLS, 16), "0000000002")),
+        case("pool: a part for no canary", (at(Section.POOLS, 18), "0100")),
+        case("pool: by request to no canary", (at(Section.POOLS, 20), "01")),
+        case(
+            "policies: none", (sections[Section.POLICIES][0] + 16, "00" * 8), (sections[Section.POLICIES][0] + 28, "00")
+        ),
+        case("policy: writes out of range", (at(Section.POLICIES), "02")),
+        case("policy: reads out of range", (at(Section.POLICIES, 1), "04")),
+        case("policy: balance out of range", (at(Section.POLICIES, 2), "03")),
+        case("policy: mode out of range", (at(Section.POLICIES, 3), "02")),
+        case("policy: priority out of range", (at(Section.POLICIES, 4), "02")),
+        case("policy: standby out of range", (at(Section.POLICIES, 1), "01"), (at(Section.POLICIES, 6), "0900")),
+        case("policy: no standby to read from", (at(Section.POLICIES, 1), "01")),
+        case("policy: a standby that nothing reads from", (at(Section.POLICIES, 6), "0000")),
+        case("policy: shadow out of range", (at(Section.POLICIES, 8), "0900")),
+        case("policy: no burst", (at(Section.POLICIES, 16), "00000000")),
+        case("policy: a burst of more than an hour", (at(Section.POLICIES, 16), "81ee3600")),
         case("pool: slots outside", (at(Section.POOLS, 8), "feffffff")),
         case(
             "pool: none where a missing key needs slots",
@@ -544,6 +780,7 @@ def _write_broken(base: str) -> None:
         case("tenant: key of length 0", (at(Section.TENANTS, 12), "00")),
         case("tenant: pool out of range", (at(Section.TENANTS, 13), "02")),
         case("tenant: unknown state", (at(Section.TENANTS, 14), "04")),
+        case("tenant: policy out of range", (at(Section.TENANTS, 15), "01")),
         case(
             "tenants: out of order",
             (at(Section.TENANTS), data[at(Section.TENANTS, 16) : at(Section.TENANTS, 32)].hex()),
@@ -562,6 +799,32 @@ def _write_broken(base: str) -> None:
         {
             "description": "Each is base, patched, cut or extended; its checksum mended where fix_checksum says so. "
             "Every reader refuses all of them.",
+            "base": f"{base}.cpt",
+            "cases": cases,
+        },
+    )
+
+
+def _write_broken_policies(base: str) -> None:
+    data = (VECTORS / f"{base}.cpt").read_bytes()
+    url, page = data.index(b"https://cell-1.example.com"), data.index(b"Back at 6:00.")
+    last = url + len(b"https://cell-1.example.com") - 1
+    cases = [
+        case("public_url: another scheme", (url, b"shtp:".hex())),
+        case("public_url: a space", (last, b" ".hex())),
+        case("public_url: the end of a line", (last - 3, b"\r\n".hex())),
+        case("public_url: not ASCII", (last - 3, "ü".encode().hex())),
+        case("public_url: a slash at its end", (last, b"/".hex())),
+        case("public_url: no host", (url + len(b"https://"), b"/".hex())),
+        case("maintenance_page: a control character", (page, "07")),
+        case("maintenance_page: DEL", (page, "7f")),
+        case("maintenance_page: a carriage return", (page, "0d")),
+        case("maintenance_page: not UTF-8", (page, "ff")),
+    ]
+    _write_json(
+        f"broken-{base}",
+        {
+            "description": "Each is base, patched, its checksum mended. Every reader refuses all of them.",
             "base": f"{base}.cpt",
             "cases": cases,
         },
@@ -591,6 +854,7 @@ def _write_broken_overlay(base: str, overlay: str) -> None:
         case("tenant: shard out of range", (at(Section.TENANTS, 8), "02000000")),
         case("tenant: pool of no base", (at(Section.TENANTS, 13), "01")),
         case("tenant: unknown state", (at(Section.TENANTS, 14), "fe")),
+        case("tenant: policy of no base", (at(Section.TENANTS, 15), "01")),
         case("tenant: gone, with a shard", (at(Section.TENANTS, 8), "000000000a00ff")),
         case("index: runs too far", (at(Section.TENANT_INDEX, sections[Section.TENANT_INDEX][2] - 4), "ffffffff")),
     ]
@@ -619,7 +883,11 @@ def main() -> None:
     _write_table("verified", verified.__doc__ or "", verified(), extra=_proofs())
     _write_table("no-slots", no_slots.__doc__ or "", no_slots())
     _write_table("changed", changes.__doc__ or "", one_pool(), overlay=changes)
+    _write_table("policies", policies.__doc__ or "", policies(), extra=_policies())
+    _write_table("policies-changed", policies_changed.__doc__ or "", policies(), overlay=policies_changed)
+    _write_table("open-to-all", open_to_all.__doc__ or "", open_to_all(), extra=_without_keys())
     _write_broken("two-pools")
+    _write_broken_policies("policies")
     _write_broken_overlay("changed", "changed-overlay")
 
 

@@ -9,13 +9,23 @@ import numpy as np
 import pytest
 
 from cellplane.errors import TableError
-from cellplane.routing import Route, RoutingTable, decide, decide_many
+from cellplane.routing import Refusal, Route, RoutingTable, decide, decide_many
+from cellplane.routing.choose_many import REFUSED
 from cellplane.routing.decide import RefusalCode
-from cellplane.routing.decide_many import REFUSED
 from conformance import generate
 
 VECTORS = generate.VECTORS
-TABLES = ["one-pool", "two-pools", "key-sources", "verified", "no-slots", "changed"]
+TABLES = [
+    "one-pool",
+    "two-pools",
+    "key-sources",
+    "verified",
+    "no-slots",
+    "changed",
+    "policies",
+    "policies-changed",
+    "open-to-all",
+]
 
 
 def load(name: str) -> dict[str, Any]:
@@ -55,14 +65,30 @@ def test_many_keys_are_decided_as_each_alone(name: str) -> None:
     table = RoutingTable((VECTORS / vectors["table"]).read_bytes(), overlay)
     keys = [*generate.KEYS, *filter(None, generate.ODD_KEYS), *(b"key-%d" % number for number in range(500))]
     ids = [cell.id for cell in table.cells]
-    for down in ([], ids[:1], ids[:2], ids[2:], ids):
+    for number, down in enumerate(([], ids[:1], ids[:2], ids[2:], ids)):
         for writes in (False, True):
             up = np.array([cell not in down for cell in ids])
-            many = decide_many(table, keys, writes=writes, up=up)
+            loads = {cell: (place * 7 + number) % 5 for place, cell in enumerate(ids)}
+            chance = number * 2_499
+            many = decide_many(
+                table, keys, writes=writes, up=up, turn=number, load=np.array([*loads.values()]), chance=chance
+            )
             for place, key in enumerate(keys):
-                one = decide(table, key, writes=writes, has_healthy_host=generate.all_but(down))
-                if isinstance(one, Route):
+                one = decide(
+                    table,
+                    key,
+                    writes=writes,
+                    has_healthy_host=generate.all_but(down),
+                    turn=number,
+                    load=loads.__getitem__,
+                    chance=chance,
+                )
+                if not isinstance(one, Refusal):
                     assert (ids[many.cell[place]], many.refusal[place]) == (one.cell, -1)
+                    assert (many.canary[place], many.stale[place]) == (
+                        one.canary,
+                        isinstance(one, Route) and one.stale,
+                    )
                     shard = tuple(ids[cell] for cell in many.shards[place].tolist() if cell < len(ids))
                     assert shard == one.shard
                 else:
@@ -75,6 +101,15 @@ def test_broken_tables_are_refused(case: dict[str, Any]) -> None:
     broken = broken_file(base, case)
     assert broken != base
     with pytest.raises(TableError):
+        RoutingTable(broken)
+
+
+@pytest.mark.parametrize("case", load("broken-policies")["cases"], ids=lambda case: case["name"])
+def test_urls_and_pages_that_no_header_or_body_may_have_are_refused(case: dict[str, Any]) -> None:
+    base = (VECTORS / load("broken-policies")["base"]).read_bytes()
+    broken = broken_file(base, case)
+    assert broken != base
+    with pytest.raises(TableError, match=r"public_url|maintenance page|UTF-8"):
         RoutingTable(broken)
 
 

@@ -57,7 +57,7 @@ pub trait Surroundings {
     fn load(&self, cell: u16) -> u32;
 
     /// A number that goes up by one from request to request.
-    fn turn(&self) -> u32;
+    fn turn(&self) -> u64;
 
     /// A random number, 0 to 9,999.
     fn chance(&self) -> u16;
@@ -186,7 +186,7 @@ impl<B: AsRef<[u8]>, S: Surroundings> Choice<'_, B, S> {
         let chosen = match policy.balance {
             Balance::Preferred => self.preferred(writes, &policy),
             Balance::RoundRobin => {
-                let first = self.surroundings.turn() as usize % shard.cells().count();
+                let first = (self.surroundings.turn() % shard.cells().count() as u64) as usize;
                 let mut in_turn = shard.cells().skip(first).chain(shard.cells().take(first));
                 in_turn.find(|cell| self.is_usable(*cell))
             }
@@ -649,7 +649,7 @@ mod tests {
             with_policy(policy, |_| {})
         };
         let in_turn = spread(1);
-        for (turn, cell) in [(0, 3), (1, 1), (2, 0), (3, 3), (u32::MAX, 3)] {
+        for (turn, cell) in [(0, 3), (1, 1), (2, 0), (3, 3), (u64::MAX, 3)] {
             let town = Town {
                 turn,
                 ..Town::default()

@@ -45,7 +45,7 @@ pub trait Stream {
     fn random(&self) -> u32;
 
     /// A number that goes up by one from request to request of this worker.
-    fn turn(&self) -> u32;
+    fn turn(&self) -> u64;
 
     /// What the answer is so far, or was: Envoy's or a cell's.
     fn response(&self) -> Response;

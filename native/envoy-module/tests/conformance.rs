@@ -13,6 +13,7 @@ use cellplane_envoy::xxh32::xxh32;
 use json::Json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use support::Town;
 
 type FileTable = Table<Vec<u8>>;
 
@@ -83,10 +84,31 @@ fn decision(file: &Json, table: &FileTable, case: &Json) -> Result<Route, Refusa
     };
     let writes = case.member("writes").bool();
     let subject = Subject::of(table.base(), &seen, writes, seals, || text("source", ""))?;
-    let down: Vec<&str> = case.member("down").list().iter().map(Json::text).collect();
-    decide(table, &subject, case.member("writes").bool(), |cell| {
-        !down.contains(&table.base().cell_id(cell))
-    })
+    let base = table.base();
+    let cell_of = |id: &str| (0..base.cell_count() as u16).find(|cell| base.cell_id(*cell) == id);
+    let down = case
+        .member("down")
+        .list()
+        .iter()
+        .filter_map(|id| cell_of(id.text()))
+        .collect();
+    let mut loads = vec![0; base.cell_count()];
+    if let Some(Json::Object(of_cells)) = case.get("load") {
+        for (id, load) in of_cells {
+            if let Some(cell) = cell_of(id) {
+                loads[usize::from(cell)] = load.number() as u32;
+            }
+        }
+    }
+    let number = |name: &str| case.get(name).map_or(0, Json::number);
+    let mut town = Town {
+        down,
+        loads,
+        turn: number("turn"),
+        chance: number("chance") as u16,
+        ..Town::default()
+    };
+    decide(table, &subject, writes, &mut town)
 }
 
 /// A decision in the words of the vectors.
@@ -98,6 +120,11 @@ fn described(table: &FileTable, decision: Result<Route, Refusal>) -> String {
             pool,
             slot,
             reason,
+            is_canary,
+            is_stale,
+            redirects,
+            shadow,
+            ..
         }) => {
             let reason = match reason {
                 Reason::Assignment => "assignment",
@@ -107,12 +134,15 @@ fn described(table: &FileTable, decision: Result<Route, Refusal>) -> String {
             };
             let pool = pool.map_or("none", |pool| base.pool_name(pool));
             let slot = slot.map_or_else(|| "none".to_owned(), |slot| slot.to_string());
+            let location = if redirects { base.public_url(cell) } else { "none" };
+            let shadow = shadow.map_or("none", |shadow| base.cell_id(shadow));
             format!(
-                "route cell={} pool={pool} slot={slot} reason={reason}",
+                "route cell={} pool={pool} slot={slot} reason={reason} canary={is_canary} stale={is_stale} \
+                 location={location} shadow={shadow}",
                 base.cell_id(cell)
             )
         }
-        Err(Refusal { code, cell }) => {
+        Err(Refusal { code, cell, .. }) => {
             let problem = code.problem();
             let cell = cell.map_or("none", |cell| base.cell_id(cell));
             format!("refuse status={} code={} cell={cell}", problem.status, problem.name)
@@ -126,12 +156,16 @@ fn expected(expect: &Json) -> String {
     // What a decision does not have is null or absent.
     let optional = |name: &str| expect.get(name).filter(|value| **value != Json::Null);
     match text("outcome") {
-        "route" => format!(
-            "route cell={} pool={} slot={} reason={}",
+        "route" | "redirect" => format!(
+            "route cell={} pool={} slot={} reason={} canary={} stale={} location={} shadow={}",
             text("cell"),
             optional("pool").map_or("none", Json::text),
             optional("slot").map_or_else(|| "none".to_owned(), |slot| slot.number().to_string()),
-            text("reason")
+            text("reason"),
+            optional("canary").is_some(),
+            optional("stale").is_some(),
+            optional("location").map_or("none", Json::text),
+            optional("shadow").map_or("none", Json::text)
         ),
         "refuse" => format!(
             "refuse status={} code={} cell={}",

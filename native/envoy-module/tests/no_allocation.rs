@@ -83,7 +83,7 @@ impl Stream for FixedStream {
         0
     }
 
-    fn turn(&self) -> u32 {
+    fn turn(&self) -> u64 {
         0
     }
 

@@ -6,30 +6,60 @@ from cellplane.model.fleet import Fleet, MissingKey, UnknownTenant
 from cellplane.model.jwt import JwtProvider
 from cellplane.model.key import MAX_KEY_BYTES, is_key, is_name
 from cellplane.model.key_source import KeySource, KeySourceKind
+from cellplane.model.policy import (
+    DEFAULT_POLICY,
+    NO_POLICY,
+    Balance,
+    Canary,
+    CanaryBy,
+    FailOpen,
+    Mode,
+    Policy,
+    Priority,
+    Reads,
+    ResolvedPolicy,
+    Writes,
+    resolve,
+)
 from cellplane.model.pool import Pool, StrategyName
 from cellplane.model.rule import Rule
 from cellplane.model.tenant import Tenant, TenantState
 from cellplane.model.topology import Topology
+from cellplane.model.traffic import Traffic
 
 __all__ = [
+    "DEFAULT_POLICY",
     "MAX_KEY_BYTES",
+    "NO_POLICY",
+    "Balance",
+    "Canary",
+    "CanaryBy",
     "Capacity",
     "Cell",
     "CellStatus",
     "Dimension",
+    "FailOpen",
     "Fleet",
     "JwtProvider",
     "KeySource",
     "KeySourceKind",
     "Load",
     "MissingKey",
+    "Mode",
+    "Policy",
     "Pool",
+    "Priority",
+    "Reads",
+    "ResolvedPolicy",
     "Rule",
     "StrategyName",
     "Tenant",
     "TenantState",
     "Topology",
+    "Traffic",
     "UnknownTenant",
+    "Writes",
     "is_key",
     "is_name",
+    "resolve",
 ]

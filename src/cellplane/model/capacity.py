@@ -16,15 +16,22 @@ class Capacity:
         tenants: tenants, > 0.
         rps: requests per second at peak, > 0.
         storage_gib: stored data in GiB, > 0.
+        concurrency: requests under way at once, > 0.
     """
 
     tenants: int | None = None
     rps: float | None = None
     storage_gib: float | None = None
+    concurrency: int | None = None
 
     def validate(self, field: str) -> None:
         """Raise ValidationError with the path of the first field that breaks a rule."""
-        for name, amount in (("tenants", self.tenants), ("rps", self.rps), ("storage_gib", self.storage_gib)):
+        for name, amount in (
+            ("tenants", self.tenants),
+            ("rps", self.rps),
+            ("storage_gib", self.storage_gib),
+            ("concurrency", self.concurrency),
+        ):
             # Written so that NaN fails.
             if amount is not None and not 0 < amount <= MAX_AMOUNT:
                 raise ValidationError(

@@ -6,9 +6,13 @@ from enum import Enum
 from cellplane.errors import ValidationError
 from cellplane.model.capacity import Capacity
 from cellplane.model.key import check_name
+from cellplane.model.url import check_url
 
 MAX_ADDRESS_CHARS = 253
 """Longest address: that of a DNS name (RFC 1035)."""
+
+MAX_PAGE_CHARS = 2_000
+"""Longest text for the time of a maintenance."""
 
 
 class CellStatus(Enum):
@@ -51,6 +55,10 @@ class Cell:
             two regions need two names, such as ``eu-west-1a`` and ``eu-north-1a``.
         release: what it runs; empty where nobody says.
         capacity: the most that it is to hold.
+        public_url: where clients reach it without a router, for redirects: ``https``, or ``http`` on loopback, without
+            a query, and without a slash at its end; empty where they do not.
+        maintenance_page: what clients are told while it is in maintenance, at most 2,000 characters; empty for what
+            routers say.
     """
 
     id: str
@@ -63,6 +71,8 @@ class Cell:
     zone: str = ""
     release: str = ""
     capacity: Capacity = Capacity()
+    public_url: str = ""
+    maintenance_page: str = ""
 
     def coordinate(self, dimension: "Dimension") -> str:
         """Where it is in a dimension; a cell without a zone has its region for one, and no release is ``none``."""
@@ -87,3 +97,22 @@ class Cell:
             if value:
                 check_name(f"{field}.{name}", value)
         self.capacity.validate(f"{field}.capacity")
+        if self.public_url:
+            check_url(
+                f"{field}.public_url",
+                self.public_url,
+                example="https://cell-1.example.com",
+                why_https="what clients send there can be read on the way",
+            )
+            if "?" in self.public_url or self.public_url.endswith("/"):
+                raise ValidationError(
+                    f"{field}.public_url",
+                    "a request's path and query are put behind it: expected no query, and no slash at its end; found "
+                    f"{self.public_url!r}",
+                )
+        if len(self.maintenance_page) > MAX_PAGE_CHARS or not self.maintenance_page.replace("\n", "").isprintable():
+            raise ValidationError(
+                f"{field}.maintenance_page",
+                f"expected at most {MAX_PAGE_CHARS} printable characters and line ends, found "
+                f"{len(self.maintenance_page)}: {self.maintenance_page[:40]!r}",
+            )

@@ -7,10 +7,14 @@ from cellplane.errors import ValidationError
 from cellplane.model.jwt import JwtProvider, check_providers
 from cellplane.model.key import check_name
 from cellplane.model.key_source import MAX_KEY_SOURCES, KeySource, KeySourceKind
+from cellplane.model.policy import NO_POLICY, FailOpen, Policy
 from cellplane.model.rule import MAX_RULES, Rule
 
 MAX_RETRY_AFTER_SECONDS = 3600
 """Longest Retry-After: a client told to stay away for longer would miss the recovery."""
+
+MAX_ROUTERS = 10_000
+"""Most routers that share limits: what is left for one of more is no limit any more."""
 
 
 class UnknownTenant(Enum):
@@ -43,6 +47,10 @@ class Fleet:
         rules: which known tenants are in which pool; the first that matches counts, then ``default_pool``.
         jwt: who signs the tokens whose claims are keys; a token that none of them signed is refused.
         retry_after_seconds: Retry-After of every 503 that a router answers by itself, 0 to 3600.
+        policy: what routers do with requests, where neither a pool nor a tenant says otherwise.
+        fail_open: which requests ``missing_key`` lets through, unless it rejects them; see FailOpen. It says nothing of
+            unknown tenants.
+        routers: how many routers share the limits; each enforces so many parts of them.
     """
 
     name: str
@@ -54,6 +62,9 @@ class Fleet:
     default_cell: str | None = None
     rules: tuple[Rule, ...] = ()
     jwt: tuple[JwtProvider, ...] = ()
+    policy: Policy = NO_POLICY
+    fail_open: FailOpen = FailOpen.READS
+    routers: int = 1
 
     @property
     def has_default_cell(self) -> bool:
@@ -93,6 +104,9 @@ class Fleet:
                 f"{field}.retry_after_seconds",
                 f"expected 0 to {MAX_RETRY_AFTER_SECONDS}, found {self.retry_after_seconds}",
             )
+        self.policy.validate(f"{field}.policy")
+        if not 1 <= self.routers <= MAX_ROUTERS:
+            raise ValidationError(f"{field}.routers", f"expected 1 to {MAX_ROUTERS}, found {self.routers}")
         if len(self.rules) > MAX_RULES:
             raise ValidationError(f"{field}.rules", f"expected at most {MAX_RULES} rules, found {len(self.rules)}")
         names: set[str] = set()

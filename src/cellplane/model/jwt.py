@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from cellplane.errors import ValidationError
 from cellplane.model.key import check_name
+from cellplane.model.url import MAX_URL_CHARS, check_url, check_url_text
 
 MAX_JWT_PROVIDERS = 8
 """Most providers of a fleet: a token is tried with each until one knows its issuer."""
@@ -13,7 +13,7 @@ MAX_JWT_PROVIDERS = 8
 MAX_AUDIENCES = 16
 """Most audiences of a provider."""
 
-MAX_JWT_TEXT_CHARS = 1024
+MAX_JWT_TEXT_CHARS = MAX_URL_CHARS
 """Longest issuer, audience, URL or path."""
 
 MAX_COOKIE_CHARS = 64
@@ -52,20 +52,25 @@ class JwtProvider:
     def validate(self, field: str) -> None:
         """Raise ValidationError with the path of the first field that breaks a rule."""
         check_name(f"{field}.name", self.name)
-        _check_text(f"{field}.issuer", self.issuer)
+        check_url_text(f"{field}.issuer", self.issuer)
         if len(self.audiences) > MAX_AUDIENCES or len(set(self.audiences)) != len(self.audiences):
             raise ValidationError(
                 f"{field}.audiences", f"expected at most {MAX_AUDIENCES}, none twice; found {len(self.audiences)}"
             )
         for place, audience in enumerate(self.audiences):
-            _check_text(f"{field}.audiences[{place}]", audience)
+            check_url_text(f"{field}.audiences[{place}]", audience)
         if bool(self.jwks_url) == bool(self.jwks_file):
             found = "both" if self.jwks_url else "neither"
             raise ValidationError(f"{field}.jwks_url", f"expected a jwks_url or a jwks_file, found {found}")
         if self.jwks_url:
-            _check_url(f"{field}.jwks_url", self.jwks_url)
+            check_url(
+                f"{field}.jwks_url",
+                self.jwks_url,
+                example="https://id.example.com/jwks.json",
+                why_https="whoever answers here signs for every tenant",
+            )
         else:
-            _check_text(f"{field}.jwks_file", self.jwks_file)
+            check_url_text(f"{field}.jwks_file", self.jwks_file)
             if not self.jwks_file.startswith("/"):
                 raise ValidationError(f"{field}.jwks_file", f"expected an absolute path, found {self.jwks_file!r}")
         if self.cookie:
@@ -97,25 +102,3 @@ def check_cookie_name(field: str, value: str) -> None:
         raise ValidationError(
             field, f"expected the name of a cookie: 1 to {MAX_COOKIE_CHARS} letters, digits and _ - . ; found {value!r}"
         )
-
-
-def _check_text(field: str, value: str) -> None:
-    if not 1 <= len(value) <= MAX_JWT_TEXT_CHARS or not value.isascii() or not value.isprintable() or " " in value:
-        raise ValidationError(
-            field, f"expected 1 to {MAX_JWT_TEXT_CHARS} printable ASCII characters without spaces, found {value[:80]!r}"
-        )
-
-
-def _check_url(field: str, value: str) -> None:
-    _check_text(field, value)
-    try:
-        url = urlsplit(value)
-        host, port = url.hostname or "", url.port
-    except ValueError as error:
-        raise ValidationError(field, f"expected a URL, found {value!r}: {error}") from None
-    is_loopback = host in {"localhost", "127.0.0.1", "::1"}
-    is_host = bool(host) and port != 0 and all(char.isalnum() or char in ".:-_" for char in host)
-    if not is_host or url.username is not None or url.fragment or url.scheme not in {"https", "http"}:
-        raise ValidationError(field, f"expected a URL such as https://id.example.com/jwks.json, found {value!r}")
-    if url.scheme == "http" and not is_loopback:
-        raise ValidationError(field, f"expected https: whoever answers here signs for every tenant; found {value!r}")

@@ -7,6 +7,7 @@ from enum import Enum
 from cellplane.errors import ValidationError
 from cellplane.model.cell import Dimension
 from cellplane.model.key import check_name
+from cellplane.model.policy import NO_POLICY, Canary, Policy
 
 MAX_SHARD_SIZE = 8
 """Most cells of a shard: its places in the table (``docs/table-format.md``)."""
@@ -51,6 +52,8 @@ class Pool:
         dedicated: whether a cell takes one tenant only, for ``explicit``; such a cell is in no pool that is not
             dedicated.
         overflow: the pool whose cells take new tenants when this one has no room, for ``explicit``.
+        policy: what routers do with its tenants' requests, where a tenant does not say otherwise.
+        canary: a cell that takes a part of its tenants' requests; None for none.
     """
 
     name: str
@@ -63,6 +66,8 @@ class Pool:
     max_overlap: int | None = None
     dedicated: bool = False
     overflow: str | None = None
+    policy: Policy = NO_POLICY
+    canary: Canary | None = None
 
     @property
     def size(self) -> int:
@@ -140,6 +145,9 @@ class Pool:
             )
         if self.overflow is not None:
             check_name(f"{field}.overflow", self.overflow)
+        self.policy.validate(f"{field}.policy")
+        if self.canary is not None:
+            self.canary.validate(f"{field}.canary")
 
     def validate_ring(self, field: str, weights: Iterable[float]) -> None:
         """Raise ValidationError, with this path, where the ring of cells with these weights has too many points."""

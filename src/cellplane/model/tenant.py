@@ -7,6 +7,7 @@ from enum import Enum
 from cellplane.errors import ValidationError
 from cellplane.model.capacity import Load
 from cellplane.model.key import check_key, check_name
+from cellplane.model.policy import NO_POLICY, Policy
 from cellplane.model.pool import MAX_SHARD_SIZE
 
 MAX_ATTRIBUTES = 32
@@ -39,6 +40,7 @@ class Tenant:
         attributes: whatever else rules go by, name and value, sorted by name.
         load: what it needs at peak; of unknown size where all is 0.
         shard_size: its own K, where it is not its pool's.
+        policy: what routers do with its requests, where it is not what its pool says.
     """
 
     id: str
@@ -50,6 +52,7 @@ class Tenant:
     attributes: tuple[tuple[str, str], ...] = ()
     load: Load = Load(tenants=1)
     shard_size: int | None = None
+    policy: Policy = NO_POLICY
 
     @property
     def cell(self) -> str | None:
@@ -72,6 +75,7 @@ class Tenant:
                 check_name(f"{field}.{name}", value)
         check_attributes(f"{field}.attributes", self.attributes)
         self.load.validate(f"{field}.load")
+        self.policy.validate(f"{field}.policy")
         if self.shard_size is not None and not 1 <= self.shard_size <= MAX_SHARD_SIZE:
             raise ValidationError(f"{field}.shard_size", f"expected 1 to {MAX_SHARD_SIZE}, found {self.shard_size}")
 

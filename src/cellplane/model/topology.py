@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from cellplane.errors import ValidationError
 from cellplane.model.cell import Cell
 from cellplane.model.fleet import Fleet
+from cellplane.model.policy import NO_POLICY, ResolvedPolicy
 from cellplane.model.pool import Pool
 from cellplane.model.rule import Rule
 from cellplane.model.tenant import Tenant
+from cellplane.model.traffic import Traffic, check_tenant_policies
 
 MAX_CELLS = 65_534
 """Most cells of a fleet: what a shard's 16-bit index can name (``docs/table-format.md``)."""
@@ -39,7 +41,14 @@ class Topology:
         self._validate_cells()
         self._validate_pools()
         self._validate_fleet()
-        self._validate_tenants()
+        traffic = self.traffic
+        traffic.check()
+        self._validate_tenants(traffic)
+
+    @property
+    def traffic(self) -> Traffic:
+        """The policies of its levels, merged."""
+        return Traffic(self.fleet, self.cells, self.pools)
 
     def pool_of(self, tenant: Tenant) -> tuple[str, Rule | None]:
         """The pool that a tenant is in, and the rule that says so, if one does."""
@@ -132,11 +141,12 @@ class Topology:
                 "and missing_key to another than source-hash",
             )
 
-    def _validate_tenants(self) -> None:
+    def _validate_tenants(self, traffic: Traffic) -> None:
         cells = {cell.id: cell for cell in self.cells}
         pools = {pool.name: pool for pool in self.pools}
         jurisdictions = {pool.name: {cells[cell_id].jurisdiction for cell_id in pool.cells} for pool in self.pools}
         require_unique("tenants", "id", (tenant.id for tenant in self.tenants))
+        own: set[ResolvedPolicy] = set()
         for index, tenant in enumerate(self.tenants):
             field = f"tenants[{index}]"
             tenant.validate(field)
@@ -147,6 +157,10 @@ class Topology:
                 if cell_id not in cells:
                     raise ValidationError(f"{field}.shard[{place}]", f"no cell is named {cell_id!r}")
                 found.add(cells[cell_id].jurisdiction)
+            if tenant.policy != NO_POLICY:
+                name = self.pool_of(tenant)[0]
+                traffic.check_tenant(f"{field}.policy", tenant, name)
+                own |= {traffic.of_tenant(tenant.policy, name)} - {traffic.of_pool(name)}
             if len(found) > 1:
                 raise ValidationError(f"{field}.shard", f"crosses jurisdictions: {', '.join(sorted(found))}")
             if tenant.jurisdiction:
@@ -160,6 +174,7 @@ class Topology:
                         f"{', '.join(foreign)}: "
                         f"give it a pool, or a rule for one, whose cells are all under {tenant.jurisdiction}",
                     )
+        check_tenant_policies("tenants", len(own))
 
 
 def require_unique(field: str, name: str, values: Iterable[str]) -> None:

@@ -18,13 +18,16 @@ _CHUNK_ROWS = 16_384
 """Rows that are hashed in one go: their words stay in the processor's cache."""
 
 
-def hash_keys(data: Bytes, offsets: NDArray[np.integer[Any]], lengths: NDArray[np.integer[Any]]) -> Hashes:
-    """xxh32, seed 0, of keys that lie anywhere in one buffer.
+def hash_keys(
+    data: Bytes, offsets: NDArray[np.integer[Any]], lengths: NDArray[np.integer[Any]], seed: int = 0
+) -> Hashes:
+    """xxh32 of keys that lie anywhere in one buffer.
 
     Args:
         data: the buffer.
         offsets: where each key begins, shape (n,).
         lengths: its bytes, shape (n,); every key lies inside the buffer.
+        seed: of the hash, 0 to 2**32 - 1.
 
     Returns:
         Shape (n,).
@@ -36,17 +39,17 @@ def hash_keys(data: Bytes, offsets: NDArray[np.integer[Any]], lengths: NDArray[n
     usual = int(lengths[0])
     for start in range(0, len(hashes), _CHUNK_ROWS):
         chunk = slice(start, start + _CHUNK_ROWS)
-        hashes[chunk] = _hash_rows(data, offsets[chunk], usual)
+        hashes[chunk] = _hash_rows(data, offsets[chunk], usual, np.uint32(seed))
     others = np.flatnonzero(lengths != usual)
     for length in np.flatnonzero(np.bincount(lengths[others])).tolist():
         rows = others[lengths[others] == length]
         for start in range(0, len(rows), _CHUNK_ROWS):
             chosen = rows[start : start + _CHUNK_ROWS]
-            hashes[chosen] = _hash_rows(data, offsets[chosen], length)
+            hashes[chosen] = _hash_rows(data, offsets[chosen], length, np.uint32(seed))
     return hashes
 
 
-def _hash_rows(data: Bytes, offsets: NDArray[np.integer[Any]], length: int) -> Hashes:
+def _hash_rows(data: Bytes, offsets: NDArray[np.integer[Any]], length: int, seed: np.uint32) -> Hashes:
     """xxh32 of keys of one length, which begin at these offsets."""
     first, second, third, fourth, fifth = _PRIMES
     count = len(offsets)
@@ -57,8 +60,8 @@ def _hash_rows(data: Bytes, offsets: NDArray[np.integer[Any]], length: int) -> H
     done = 0
     with np.errstate(over="ignore"):
         if words >= _STRIPE_WORDS:
-            seeds = (first + second, second, np.uint32(0), np.uint32(0) - first)
-            lanes = [np.full(count, seed, np.uint32) for seed in seeds]
+            starts = (seed + first + second, seed + second, seed, seed - first)
+            lanes = [np.full(count, start, np.uint32) for start in starts]
             while done + _STRIPE_WORDS <= words:
                 for place, lane in enumerate(lanes):
                     np.add(lane, view[:, done + place] * second, out=lane)
@@ -69,7 +72,7 @@ def _hash_rows(data: Bytes, offsets: NDArray[np.integer[Any]], length: int) -> H
                 _rotate(lane, bits, spare)
             value = lanes[0] + lanes[1] + lanes[2] + lanes[3]
         else:
-            value = np.full(count, fifth, np.uint32)
+            value = np.full(count, seed + fifth, np.uint32)
         value += np.uint32(length)
         for place in range(done, words):
             value += view[:, place] * third

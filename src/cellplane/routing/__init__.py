@@ -3,19 +3,23 @@
 from cellplane.routing.columns import TenantColumns, TenantEntry
 from cellplane.routing.compile import PlacedTenants, compile_overlay, compile_table
 from cellplane.routing.contents import OverlayContents, PoolSlots, TableContents
-from cellplane.routing.decide import Decision, Refusal, RefusalCode, Route, decide, decide_request
+from cellplane.routing.decide import Decision, Redirect, Refusal, RefusalCode, Route, decide, decide_request
 from cellplane.routing.decide_many import Decisions, decide_many
 from cellplane.routing.encode import encode, encode_overlay
 from cellplane.routing.frame import split_publication
 from cellplane.routing.keys import RequestKeys
+from cellplane.routing.policies import CanaryRow, PolicyRow
 from cellplane.routing.table import RoutingTable
 
 __all__ = [
+    "CanaryRow",
     "Decision",
     "Decisions",
     "OverlayContents",
     "PlacedTenants",
+    "PolicyRow",
     "PoolSlots",
+    "Redirect",
     "Refusal",
     "RefusalCode",
     "RequestKeys",

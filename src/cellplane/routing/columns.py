@@ -23,12 +23,14 @@ class TenantEntry:
         shard: index in TableContents.shards, or None for the shard of its slot in its pool.
         pool: index in TableContents.pools.
         state: see TenantState.
+        policy: index in TableContents.policies, 1 to 255; 0 for its pool's.
     """
 
     key: bytes
     shard: int | None
     pool: int = 0
     state: TenantState = TenantState.ACTIVE
+    policy: int = layout.POOL_POLICY
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +43,7 @@ class TenantColumns:
         shard: index of each entry's shard, or layout.NO_SHARD, shape (n,).
         pool: index of its pool, shape (n,).
         state: code of its state, shape (n,).
+        policy: index of its policy, 0 for its pool's, shape (n,).
     """
 
     keys: bytes
@@ -48,6 +51,7 @@ class TenantColumns:
     shard: NDArray[np.uint32]
     pool: NDArray[np.uint8]
     state: NDArray[np.uint8]
+    policy: NDArray[np.uint8]
 
     @classmethod
     def of(cls, entries: Iterable[TenantEntry]) -> Self:
@@ -58,14 +62,18 @@ class TenantColumns:
         """
         rows = list(entries)
         for place, row in enumerate(rows):
-            if len(row.key) > MAX_KEY_BYTES or not 0 <= row.pool <= 254 or (row.shard is not None and row.shard < 0):
-                raise ValidationError(f"tenants[{place}]", f"expected a key, a pool and a shard in range, found {row}")
+            in_range = 0 <= row.pool <= 254 and 0 <= row.policy <= layout.MAX_TENANT_POLICY
+            if len(row.key) > MAX_KEY_BYTES or not in_range or (row.shard is not None and row.shard < 0):
+                raise ValidationError(
+                    f"tenants[{place}]", f"expected a key, a pool, a shard and a policy in range, found {row}"
+                )
         return cls(
             keys=b"".join(row.key for row in rows),
             lengths=np.array([len(row.key) for row in rows], np.uint8),
             shard=np.array([layout.NO_SHARD if row.shard is None else row.shard for row in rows], np.uint32),
             pool=np.array([row.pool for row in rows], np.uint8),
             state=np.array([layout.TENANT_STATE_CODES[row.state] for row in rows], np.uint8),
+            policy=np.array([row.policy for row in rows], np.uint8),
         )
 
     def __len__(self) -> int:
@@ -96,7 +104,7 @@ class TenantColumns:
         keys = b"".join(
             [self.keys[start : start + length] for start, length in zip(starts, lengths.tolist(), strict=True)]
         )
-        ordered = type(self)(keys, lengths, self.shard[order], self.pool[order], self.state[order])
+        ordered = type(self)(keys, lengths, self.shard[order], self.pool[order], self.state[order], self.policy[order])
         return ordered, hashes[order]
 
     def _sort_equal_hashes(
@@ -115,24 +123,28 @@ class TenantColumns:
                     raise ValidationError(f"tenants[{place}].key", f"{first.decode()!r} stands twice")
             order[start:end] = [place for _, place in group]
 
-    def equal(self, values: tuple[int, int, int]) -> NDArray[np.bool_]:
-        """Which entries have this shard, pool and state, shape (n,)."""
-        shard, pool, state = values
-        found: NDArray[np.bool_] = (self.shard == shard) & (self.pool == pool) & (self.state == state)
+    def equal(self, values: tuple[int, int, int, int]) -> NDArray[np.bool_]:
+        """Which entries have this shard, pool, state and policy, shape (n,)."""
+        shard, pool, state, policy = values
+        found: NDArray[np.bool_] = (
+            (self.shard == shard) & (self.pool == pool) & (self.state == state) & (self.policy == policy)
+        )
         return found
 
-    def filtered(self, without: tuple[int, int, int] | None) -> Self:
-        """The entries but those with this shard, pool and state."""
+    def filtered(self, without: tuple[int, int, int, int] | None) -> Self:
+        """The entries but those with this shard, pool, state and policy."""
         if without is None:
             return self
         kept = ~self.equal(without)
         if kept.all():
             return self
         keys = np.frombuffer(self.keys, np.uint8)[np.repeat(kept, self.lengths)].tobytes()
-        return type(self)(keys, self.lengths[kept], self.shard[kept], self.pool[kept], self.state[kept])
+        return type(self)(
+            keys, self.lengths[kept], self.shard[kept], self.pool[kept], self.state[kept], self.policy[kept]
+        )
 
     def with_state(self, state: int, where: NDArray[np.bool_]) -> Self:
-        """The same entries, some with another state; one that is layout.GONE has no shard, and pool 0."""
+        """The same entries, some with another state; one that is layout.GONE has no shard, and pool and policy 0."""
         gone = where & (state == layout.GONE)
         return type(self)(
             self.keys,
@@ -140,6 +152,7 @@ class TenantColumns:
             np.where(gone, np.uint32(layout.NO_SHARD), self.shard),
             np.where(gone, np.uint8(0), self.pool),
             np.where(where, np.uint8(state), self.state),
+            np.where(gone, np.uint8(layout.POOL_POLICY), self.policy),
         )
 
     def joined(self, other: Self) -> Self:
@@ -150,6 +163,7 @@ class TenantColumns:
             np.concatenate((self.shard, other.shard)),
             np.concatenate((self.pool, other.pool)),
             np.concatenate((self.state, other.state)),
+            np.concatenate((self.policy, other.policy)),
         )
 
     def check_keys(self) -> None:

@@ -11,11 +11,10 @@ from cellplane.model import CellStatus, TenantState, UnknownTenant
 from cellplane.placement import SLOT_COUNT
 from cellplane.placement.hashing import hash_keys
 from cellplane.routing import layout
+from cellplane.routing.choose_many import NO_POOL, REFUSED, Asked, Chooser, Chosen, Found, Keys, first_usable
 from cellplane.routing.decide import RefusalCode
 from cellplane.routing.key_bytes import are_keys
 from cellplane.routing.table import RoutingTable
-
-REFUSED = -1
 
 _WORKERS = 2
 """Threads: NumPy lets others run while it works on an array, and more wait for each other."""
@@ -32,19 +31,30 @@ class Decisions:
     """What becomes of each key.
 
     Attributes:
-        cell: shape (n,): index in the table's cells, or REFUSED.
+        cell: shape (n,): index in the table's cells, or REFUSED; also of one that clients are redirected to.
         refusal: shape (n,): index in ``tuple(RefusalCode)`` where the cell is REFUSED, else -1.
         shards: shape (n, layout.SHARD_PLACES): cell indexes of the shard, layout.NO_CELL behind the last one, and
             everywhere where none was looked up.
+        canary: shape (n,): whether the cell is the pool's canary.
+        stale: shape (n,): whether the cell is down, and only answers that a proxy has kept are left.
     """
 
     cell: NDArray[np.int32]
     refusal: NDArray[np.int8]
     shards: NDArray[np.uint16]
+    canary: NDArray[np.bool_]
+    stale: NDArray[np.bool_]
 
 
 def decide_many(
-    table: RoutingTable, keys: Sequence[bytes], *, writes: bool = False, up: NDArray[np.bool_] | None = None
+    table: RoutingTable,
+    keys: Sequence[bytes],
+    *,
+    writes: bool = False,
+    up: NDArray[np.bool_] | None = None,
+    turn: int = 0,
+    load: NDArray[np.int64] | None = None,
+    chance: int = 0,
 ) -> Decisions:
     """Decide the requests of many keys; a million take less than half a second.
 
@@ -53,12 +63,19 @@ def decide_many(
         keys: what the requests have for keys; an empty one is refused, whatever the fleet says of missing keys.
         writes: whether the requests write.
         up: shape (cells,): which cells have a healthy host; all by default.
+        turn: of all of them, as of ``decide``.
+        load: shape (cells,): requests under way in each cell; none by default.
+        chance: of all of them, as of ``decide``.
     """
     cells = _Cells.of(table, up)
+    asked = Asked(writes, turn, np.zeros(len(table.cells), np.int64) if load is None else load, chance)
+    chooser = None if table.is_plain else Chooser(table, cells.usable, asked)
     starts = range(0, max(1, len(keys)), _CHUNK)
     with ThreadPoolExecutor(max_workers=_WORKERS) as executor:
         parts = list(
-            executor.map(lambda start: _decide(table, keys[start : start + _CHUNK], cells, writes=writes), starts)
+            executor.map(
+                lambda start: _decide(table, keys[start : start + _CHUNK], cells, chooser, writes=writes), starts
+            )
         )
     return Decisions(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
@@ -80,8 +97,8 @@ class _Cells:
 
 
 def _decide(
-    table: RoutingTable, keys: Sequence[bytes], cells: _Cells, *, writes: bool
-) -> tuple[NDArray[np.int32], NDArray[np.int8], NDArray[np.uint16]]:
+    table: RoutingTable, keys: Sequence[bytes], cells: _Cells, chooser: Chooser | None, *, writes: bool
+) -> tuple[NDArray[np.int32], NDArray[np.int8], NDArray[np.uint16], NDArray[np.bool_], NDArray[np.bool_]]:
     data = np.frombuffer(b"".join(keys), np.uint8)
     lengths = np.fromiter(map(len, keys), np.int64, len(keys))
     offsets = np.cumsum(lengths) - lengths
@@ -90,19 +107,24 @@ def _decide(
     _refuse(refusal, lengths == 0, RefusalCode.MISSING_KEY)
     _refuse(refusal, ~sound, RefusalCode.INVALID_KEY)
     chosen = np.flatnonzero(sound)
-    hashes = hash_keys(data, offsets[chosen], lengths[chosen])
+    known: Keys = (data, offsets[chosen], lengths[chosen], hash_keys(data, offsets[chosen], lengths[chosen]))
     rows = np.full((len(keys), layout.SHARD_PLACES), layout.NO_CELL, np.uint16)
-    rows[chosen] = _shards(table, (data, offsets[chosen], lengths[chosen], hashes), refusal, chosen, writes=writes)
-    return _first_usable(cells, rows, refusal), refusal, rows
-
-
-_Keys = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]]
-"""Bytes of all keys, and of each its offset, its length and its hash."""
+    found = _shards(table, known, refusal, chosen, writes=writes)
+    rows[chosen] = found.rows
+    if chooser is None:
+        cell = first_usable(cells.usable, rows)
+        made = Chosen(cell, np.zeros(len(keys), bool), np.zeros(len(keys), bool))
+    else:
+        made = Chosen.none(len(keys))
+        some = chooser.choose(known, found, refusal[chosen] < 0)
+        made.cell[chosen], made.canary[chosen], made.stale[chosen] = some.cell, some.canary, some.stale
+    _refuse_down(cells, rows, made.cell, refusal)
+    return made.cell, refusal, rows, made.canary, made.stale
 
 
 def _shards(
-    table: RoutingTable, keys: _Keys, refusal: NDArray[np.int8], chosen: NDArray[np.intp], *, writes: bool
-) -> NDArray[np.uint16]:
+    table: RoutingTable, keys: Keys, refusal: NDArray[np.int8], chosen: NDArray[np.intp], *, writes: bool
+) -> Found:
     """The shard of each key, layer by layer: the overlay's entry, the base's, the policy for unknown tenants."""
     hashes = keys[3]
     count = len(hashes)
@@ -111,6 +133,7 @@ def _shards(
     listed = np.zeros(count, bool)
     assigned = np.zeros(count, bool)
     gone = np.zeros(count, bool)
+    policy = np.zeros(0 if table.is_plain else count, np.int64)
     open_ = np.arange(count)
     for layer in table.layers:
         data, offsets, lengths, _ = keys
@@ -120,6 +143,8 @@ def _shards(
         state, shard = entry["state"], entry["shard"]
         gone[there[state == layout.GONE]] = True
         pool[there] = entry["pool"]
+        if not table.is_plain:
+            policy[there] = entry["policy"]
         listed[there] = True
         _refuse(refusal, _places(chosen, there[state == _SUSPENDED], len(refusal)), RefusalCode.TENANT_SUSPENDED)
         if writes:
@@ -140,6 +165,7 @@ def _shards(
             assert table.default_shard is not None, "a checked table has the default that its policy names"
             default = table.shard(table.default_shard)
             rows[unknown, : len(default)] = default
+            pool[unknown] = NO_POOL
     base_shards = table.base.shards
     for index in np.unique(pool[by_slot]).tolist():
         places = np.flatnonzero(by_slot & (pool == index))
@@ -148,24 +174,20 @@ def _shards(
             _refuse(refusal, _places(chosen, places, len(refusal)), RefusalCode.TENANT_UNASSIGNED)
         else:
             rows[places] = base_shards[slots[hashes[places] & np.uint32(SLOT_COUNT - 1)]]
-    return rows
+    if not table.is_plain:
+        # The default shard's is behind those of the pools, where NO_POOL finds it.
+        of_pool = np.array([table.policies.index(row) for row in (*table.pool_policies, table.default_policy)])
+        policy = np.where(policy == layout.POOL_POLICY, of_pool[pool], policy)
+    return Found(rows, pool, policy)
 
 
-def _first_usable(cells: _Cells, rows: NDArray[np.uint16], refusal: NDArray[np.int8]) -> NDArray[np.int32]:
-    """The first usable cell of each shard; refuses where there is none."""
-    cell = np.full(len(rows), REFUSED, np.int32)
-    for place in range(layout.SHARD_PLACES):
-        member = rows[:, place]
-        open_ = (cell == REFUSED) & cells.usable[member]
-        cell[open_] = member[open_]
-        if not (member != layout.NO_CELL).any():
-            break
+def _refuse_down(cells: _Cells, rows: NDArray[np.uint16], cell: NDArray[np.int32], refusal: NDArray[np.int8]) -> None:
+    """Refuse what has a shard, and no cell of it took."""
     first = rows[:, 0]
     none = (cell == REFUSED) & (first != layout.NO_CELL)
     _refuse(refusal, none & cells.maintenance[first], RefusalCode.CELL_MAINTENANCE)
     _refuse(refusal, none, RefusalCode.CELL_UNAVAILABLE)
     cell[refusal >= 0] = REFUSED
-    return cell
 
 
 def _refuse(refusal: NDArray[np.int8], where: NDArray[np.bool_], code: RefusalCode) -> None:

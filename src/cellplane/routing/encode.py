@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cellplane.errors import ValidationError
-from cellplane.model import UnknownTenant
+from cellplane.model import Reads, UnknownTenant
 from cellplane.model.topology import MAX_CELLS, MAX_POOLS
 from cellplane.placement import SLOT_COUNT
 from cellplane.routing import layout
@@ -14,6 +14,7 @@ from cellplane.routing.columns import TenantColumns
 from cellplane.routing.contents import OverlayContents, TableContents
 from cellplane.routing.edge import EdgePolicy, encode_edge
 from cellplane.routing.layout import Section
+from cellplane.routing.policies import MAX_MILLI, pack, shared, shared_milli
 from cellplane.routing.shards import ShardRows, first_bad_shard, pack_shards
 
 
@@ -41,6 +42,7 @@ def encode(contents: TableContents) -> bytes:
             for source in contents.fleet.key_sources
         ),
         Section.EDGE: encode_edge(EdgePolicy.of(contents.fleet)),
+        Section.POLICIES: b"".join(map(pack, contents.policies)),
     }
     base = _Base(0, bytes(32))
     return _assemble(layout.KIND_BASE, contents.epoch, base, {Section.STRINGS: strings.to_bytes(), **sections})
@@ -79,6 +81,8 @@ class _Strings:
         self._known: dict[str, tuple[int, int]] = {}
 
     def ref(self, text: str) -> tuple[int, int]:
+        if not text:
+            return 0, 0
         if text not in self._known:
             data = text.encode()
             self._known[text] = (self._length, len(data))
@@ -100,6 +104,8 @@ def _fleet(contents: TableContents, strings: _Strings) -> bytes:
         layout.MISSING_KEY_CODES[fleet.missing_key],
         fleet.retry_after_seconds,
         layout.NO_SHARD if contents.default_shard is None else contents.default_shard,
+        0,
+        layout.FAIL_OPEN_CODES[fleet.fail_open],
     )
 
 
@@ -112,8 +118,11 @@ def _cells(contents: TableContents, strings: _Strings) -> bytes:
             *strings.ref(cell.jurisdiction),
             cell.port,
             layout.CELL_STATUS_CODES[cell.status],
-            0,
             round(cell.weight * 1000),
+            shared_milli(cell.capacity.rps, contents.fleet.routers),
+            shared(cell.capacity.concurrency, contents.fleet.routers),
+            *strings.ref(cell.public_url),
+            *strings.ref(cell.maintenance_page),
         )
         for cell in contents.cells
     )
@@ -124,7 +133,12 @@ def _pools(contents: TableContents, strings: _Strings) -> bytes:
     first_slot = 0
     for pool in contents.pools:
         place = layout.NO_SLOTS if pool.slots is None else first_slot
-        rows.append(layout.POOL.pack(*strings.ref(pool.name), place, layout.STRATEGY_CODES[pool.strategy]))
+        canary = (layout.NO_CELL, 0, 0)
+        if pool.canary is not None:
+            canary = (pool.canary.cell, pool.canary.basis_points, layout.CANARY_BY_CODES[pool.canary.by])
+        rows.append(
+            layout.POOL.pack(*strings.ref(pool.name), place, layout.STRATEGY_CODES[pool.strategy], pool.policy, *canary)
+        )
         first_slot += 0 if pool.slots is None else SLOT_COUNT
     return b"".join(rows)
 
@@ -141,6 +155,7 @@ def _tenants(tenants: TenantColumns, hashes: np.ndarray) -> bytes:
     rows["key_length"] = tenants.lengths
     rows["pool"] = tenants.pool
     rows["state"] = tenants.state
+    rows["policy"] = tenants.policy
     return rows.tobytes()
 
 
@@ -215,6 +230,7 @@ def _check(contents: TableContents) -> None:
     _check_shards(contents.shards, len(ids))
     _check_slots(contents)
     _check_default_shard(contents)
+    _check_policies(contents)
     _check_tenants(contents)
 
 
@@ -266,13 +282,39 @@ def _check_default_shard(contents: TableContents) -> None:
         )
 
 
+def _check_policies(contents: TableContents) -> None:
+    cells, policies = len(contents.cells), len(contents.policies)
+    if not 1 <= policies <= layout.MAX_POLICIES:
+        raise ValidationError("policies", f"expected 1 to {layout.MAX_POLICIES} policies, found {policies}")
+    for place, row in enumerate(contents.policies):
+        named = [cell for cell in (row.standby, row.shadow) if cell is not None]
+        if any(not 0 <= cell < cells for cell in named):
+            raise ValidationError(f"policies[{place}]", f"expected cells of 0 to {cells - 1}, found {named}")
+        if (row.reads is Reads.STANDBY) != (row.standby is not None):
+            raise ValidationError(f"policies[{place}]", "expected a standby where reads is standby, and nowhere else")
+        if not 0 <= row.rps_milli <= MAX_MILLI or not 1 <= row.burst_ms <= layout.MAX_BURST_MS:
+            raise ValidationError(f"policies[{place}]", f"expected limits in range, found {row}")
+    for place, pool in enumerate(contents.pools):
+        if not 0 <= pool.policy < policies:
+            raise ValidationError(f"pools[{place}].policy", f"expected 0 to {policies - 1}, found {pool.policy}")
+        canary = pool.canary
+        if canary is not None and not (
+            0 <= canary.cell < cells and 0 <= canary.basis_points <= layout.MAX_BASIS_POINTS
+        ):
+            raise ValidationError(
+                f"pools[{place}].canary", f"expected one of {cells} cells, 0 to 10,000; found {canary}"
+            )
+
+
 def _check_tenants(contents: TableContents) -> None:
     tenants, pools, shards = contents.tenants, len(contents.pools), len(contents.shards)
+    policies = len(contents.policies)
     tenants.check_keys()
     for name, bad, limit in (
         ("pool", tenants.pool >= pools, pools),
         ("shard", (tenants.shard >= shards) & (tenants.shard != layout.NO_SHARD), shards),
         ("state", tenants.state >= len(layout.TENANT_STATES), len(layout.TENANT_STATES)),
+        ("policy", tenants.policy >= policies, policies),
     ):
         places = np.flatnonzero(bad)
         if len(places):

@@ -32,7 +32,9 @@ class Entries:
     """The tenants' entries of one file.
 
     Args:
-        limits: how many pools and shards there are.
+        pools: how many there are.
+        shards: how many there are.
+        policies: how many there are.
         states: codes of states that may stand here.
 
     Raises:
@@ -46,6 +48,7 @@ class Entries:
         *,
         pools: int,
         shards: int,
+        policies: int,
         states: frozenset[int],
     ) -> None:
         strings = sections[Section.STRINGS]
@@ -53,7 +56,7 @@ class Entries:
         self.columns: NDArray[np.void] = _rows(data, sections[Section.TENANTS], layout.TENANT_DTYPE)
         index = sections[Section.TENANT_INDEX]
         self.index: NDArray[np.uint32] = np.frombuffer(data, "<u4", index.entry_count, index.offset)
-        EntryChecks(self.columns, self._strings, self.index, (pools, shards, states)).run()
+        EntryChecks(self.columns, self._strings, self.index, (pools, shards, policies, states)).run()
         self.shift = 32 - (len(self.index) - 1).bit_length() + 1
         tenants = sections[Section.TENANTS]
         self._bytes = data[tenants.offset : tenants.offset + tenants.length]
@@ -64,13 +67,15 @@ class Entries:
         """How many entries there are."""
         return len(self.columns)
 
-    def find(self, key: bytes, value: int) -> tuple[int, int, int] | None:
-        """Shard, pool and state of the entry of a key with this hash, or None."""
+    def find(self, key: bytes, value: int) -> tuple[int, int, int, int] | None:
+        """Shard, pool, state and policy of the entry of a key with this hash, or None."""
         bucket = value >> self.shift
         for place in range(self._buckets[bucket], self._buckets[bucket + 1]):
-            found, offset, shard, length, pool, state, _ = layout.TENANT.unpack_from(self._bytes, place * self._stride)
+            found, offset, shard, length, pool, state, policy = layout.TENANT.unpack_from(
+                self._bytes, place * self._stride
+            )
             if found == value and self._strings[offset : offset + length] == key:
-                return shard, pool, state
+                return shard, pool, state, policy
         return None
 
     def find_many(
@@ -121,11 +126,11 @@ class Entries:
         strings = bytes(self._strings)
         return [strings[start : start + length] for start, length in zip(starts, lengths, strict=True)]
 
-    def rows(self) -> Iterator[tuple[bytes, int, int, int]]:
-        """Key, shard, pool and state of all entries, in the order of the file."""
+    def rows(self) -> Iterator[tuple[bytes, tuple[int, int, int, int]]]:
+        """Key, and shard, pool, state and policy of all entries, in the order of the file."""
         for place in range(len(self)):
-            _, offset, shard, length, pool, state, _ = layout.TENANT.unpack_from(self._bytes, place * self._stride)
-            yield bytes(self._strings[offset : offset + length]), shard, pool, state
+            _, offset, shard, length, pool, state, policy = layout.TENANT.unpack_from(self._bytes, place * self._stride)
+            yield bytes(self._strings[offset : offset + length]), (shard, pool, state, policy)
 
 
 def _rows(data: memoryview, section: SectionEntry, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -21,7 +21,7 @@ class EntryChecks:
         columns: TENANTS.
         strings: STRINGS.
         index: TENANT_INDEX.
-        limits: how many pools and shards there are, and codes of states that may stand here.
+        limits: how many pools, shards and policies there are, and codes of states that may stand here.
     """
 
     def __init__(
@@ -29,13 +29,13 @@ class EntryChecks:
         columns: NDArray[np.void],
         strings: memoryview,
         index: NDArray[np.uint32],
-        limits: tuple[int, int, frozenset[int]],
+        limits: tuple[int, int, int, frozenset[int]],
     ) -> None:
         self._columns = columns
         self._strings = strings
         self._bytes = np.frombuffer(strings, np.uint8)
         self._index = index
-        self._pools, self._shards, states = limits
+        self._pools, self._shards, self._policies, states = limits
         self._states = np.zeros(256, bool)
         self._states[list(states)] = True
 
@@ -67,13 +67,19 @@ class EntryChecks:
             raise TableError(f"TENANT_INDEX descends at {int(descents[0])}")
 
     def _check_codes(self, start: int, run: NDArray[np.void]) -> None:
-        shard, state, pool = run["shard"], run["state"], run["pool"]
-        if shard.max() < self._shards and pool.max() < self._pools and state.max() < len(layout.TENANT_STATES):
+        shard, state, pool, policy = run["shard"], run["state"], run["pool"], run["policy"]
+        if (
+            shard.max() < self._shards
+            and pool.max() < self._pools
+            and state.max() < len(layout.TENANT_STATES)
+            and policy.max() < self._policies
+        ):
             return
         gone = state == layout.GONE
         self._refuse(start, (pool >= self._pools) | (gone & (pool != 0)), "pool")
         self._refuse(start, ((shard >= self._shards) | gone) & (shard != layout.NO_SHARD), "shard")
         self._refuse(start, ~self._states[state], "state")
+        self._refuse(start, (policy >= self._policies) | (gone & (policy != layout.POOL_POLICY)), "policy")
 
     def _check_keys(self, start: int, run: NDArray[np.void]) -> NDArray[np.uint32]:
         """The hashes of a run, which are those of its keys."""

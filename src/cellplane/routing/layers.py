@@ -7,20 +7,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellplane.errors import TableError, ValidationError
-from cellplane.model import CellStatus, KeySource, KeySourceKind, MissingKey, TenantState, UnknownTenant, is_name
+from cellplane.model import (
+    CellStatus,
+    FailOpen,
+    KeySource,
+    KeySourceKind,
+    MissingKey,
+    TenantState,
+    UnknownTenant,
+    is_name,
+)
 from cellplane.model.key_source import MAX_KEY_SOURCES
 from cellplane.model.topology import MAX_POOLS
+from cellplane.model.url import MAX_URL_CHARS
 from cellplane.placement import SLOT_COUNT
 from cellplane.routing import layout
 from cellplane.routing.edge import EdgePolicy, decode_edge
 from cellplane.routing.entries import Entries, read_shards
 from cellplane.routing.frame import SectionEntry, checksummed, read_directory, read_header
 from cellplane.routing.layout import Section
+from cellplane.routing.policies import CanaryRow, PolicyRow, unpack
 from cellplane.routing.shards import ShardRows, cells_of
+
+MAX_PAGE_BYTES = 8_000
+"""Longest maintenance page: the model's characters, each of four bytes."""
 
 
 class CellRow(NamedTuple):
-    """A cell as the table holds it; fields as in ``cellplane.model.Cell``."""
+    """A cell as the table holds it; attributes as of ``cellplane.model.Cell``, and one router's part of its limits.
+
+    Attributes:
+        rps_milli: requests that this router sends it, in 1,000 seconds; 0 for no limit.
+        concurrency: requests that this router has under way there at once; 0 for no limit.
+    """
 
     id: str
     address: str
@@ -29,6 +48,10 @@ class CellRow(NamedTuple):
     jurisdiction: str
     status: CellStatus
     weight: float
+    rps_milli: int = 0
+    concurrency: int = 0
+    public_url: str = ""
+    maintenance_page: str = ""
 
 
 class TenantRow(NamedTuple):
@@ -39,12 +62,14 @@ class TenantRow(NamedTuple):
         shard: indexes of the cells that it is assigned to; none where its slot places it.
         pool: index of its pool.
         state: see TenantState.
+        policy: its own; None where it has its pool's.
     """
 
     key: bytes
     shard: tuple[int, ...]
     pool: int
     state: TenantState
+    policy: PolicyRow | None = None
 
 
 class Layer:
@@ -55,6 +80,7 @@ class Layer:
     sha256: str
     entries: Entries
     shards: ShardRows
+    policies: tuple[PolicyRow, ...]
 
     def __init__(self) -> None:
         self._shard_cells: dict[int, tuple[int, ...]] = {}
@@ -66,10 +92,16 @@ class Layer:
             found = self._shard_cells[index] = cells_of(self.shards[index].tolist())
         return found
 
-    def row(self, key: bytes, found: tuple[int, int, int]) -> TenantRow:
-        """What shard, pool and state of an entry say."""
-        shard, pool, state = found
-        return TenantRow(key, () if shard == layout.NO_SHARD else self.shard(shard), pool, layout.TENANT_STATES[state])
+    def row(self, key: bytes, found: tuple[int, int, int, int]) -> TenantRow:
+        """What shard, pool, state and policy of an entry say."""
+        shard, pool, state, policy = found
+        return TenantRow(
+            key,
+            () if shard == layout.NO_SHARD else self.shard(shard),
+            pool,
+            layout.TENANT_STATES[state],
+            self.policies[policy] if policy else None,
+        )
 
 
 class Base(Layer):
@@ -94,6 +126,7 @@ class Base(Layer):
             self.slot_shards = self._blob(Section.SLOTS).cast("I")
             self.cells: tuple[CellRow, ...] = tuple(self._read_cells())
             self.shards = read_shards(data, self._sections[Section.SHARDS], len(self.cells))
+            self.policies = tuple(self._read_policies())
             self._read_pools()
             self._read_key_sources()
             self._read_edge()
@@ -104,6 +137,7 @@ class Base(Layer):
                 self._sections,
                 pools=len(self.pools),
                 shards=len(self.shards),
+                policies=len(self.policies),
                 states=frozenset(layout.TENANT_STATES),
             )
 
@@ -140,7 +174,7 @@ class Base(Layer):
             if cell_id <= before or not is_name(cell_id):
                 raise TableError(f"{what}: id {cell_id!r} is no name, stands twice or is out of order")
             before = cell_id
-            port, status, _, weight_milli = refs[8:]
+            port, status, weight_milli, rps_milli, concurrency = refs[8:13]
             if port == 0:
                 raise TableError(f"{what}: port is 0, expected 1 to 65535")
             if status not in layout.CELL_STATUSES:
@@ -153,16 +187,54 @@ class Base(Layer):
                 jurisdiction=self._text(what, refs[6], refs[7]),
                 status=layout.CELL_STATUSES[status],
                 weight=weight_milli / 1000,
+                rps_milli=rps_milli,
+                concurrency=concurrency,
+                public_url=self._public_url(what, *refs[13:15]),
+                maintenance_page=self._page(what, *refs[15:17]),
             )
+
+    def _public_url(self, what: str, offset: int, length: int) -> str:
+        url = self._text(what, offset, length)
+        # What clients are sent to is written into a header: no byte there may end it.
+        if url and not (
+            length <= MAX_URL_CHARS
+            and url.isascii()
+            and url.isprintable()
+            and " " not in url
+            and url.startswith(("https://", "http://"))
+            and not url.endswith("/")
+            and url.split("://", 1)[1][:1] != "/"
+        ):
+            raise TableError(f"{what}: public_url {url[:80]!r} is no URL to send clients to")
+        return url
+
+    def _page(self, what: str, offset: int, length: int) -> str:
+        page = self._text(what, offset, length)
+        if length > MAX_PAGE_BYTES or any((char < " " and char != "\n") or char == "\x7f" for char in page):
+            raise TableError(f"{what}: a maintenance page of {length} bytes is too long, or has control characters")
+        return page
+
+    def _read_policies(self) -> Iterator[PolicyRow]:
+        count = self._sections[Section.POLICIES].entry_count
+        if not 1 <= count <= layout.MAX_POLICIES:
+            raise TableError(f"expected 1 to {layout.MAX_POLICIES} policies, found {count}")
+        for place, row in enumerate(self._rows(Section.POLICIES)):
+            yield unpack(f"policy {place}", row, len(self.cells))
 
     def _read_pools(self) -> None:
         names: list[str] = []
         self.first_slots: list[int | None] = []
         self.slots: list[NDArray[np.uint32] | None] = []
         slots = np.frombuffer(self.slot_shards, "<u4")
+        self.pool_policies: list[PolicyRow] = []
+        self.canaries: list[CanaryRow | None] = []
         for place, row in enumerate(self._rows(Section.POOLS)):
-            offset, length, first_slot, _ = layout.POOL.unpack_from(row)
+            offset, length, first_slot, _, policy, *canary = layout.POOL.unpack_from(row)
             names.append(self._text(f"pool {place}", offset, length))
+            if policy >= len(self.policies):
+                raise TableError(f"pool {place}: policy {policy} of {len(self.policies)}")
+            self.pool_policies.append(self.policies[policy])
+            self.canaries.append(self._canary(place, *canary))
             if first_slot == layout.NO_SLOTS:
                 self.first_slots.append(None)
                 self.slots.append(None)
@@ -174,6 +246,15 @@ class Base(Layer):
         self.pools: tuple[str, ...] = tuple(names)
         if not self.cells or not 1 <= len(self.pools) <= MAX_POOLS:
             raise TableError(f"expected cells and 1 to 255 pools, found {len(self.cells)} and {len(self.pools)}")
+
+    def _canary(self, pool: int, cell: int, basis_points: int, by: int) -> CanaryRow | None:
+        if cell == layout.NO_CELL and (basis_points, by) == (0, 0):
+            return None
+        if cell >= len(self.cells) or basis_points > layout.MAX_BASIS_POINTS or by not in layout.CANARIES_BY:
+            raise TableError(
+                f"pool {pool}: canary is cell {cell} of {len(self.cells)}, {basis_points} of 10,000, by {by}"
+            )
+        return CanaryRow(cell, basis_points, layout.CANARIES_BY[by])
 
     def _read_key_sources(self) -> None:
         sources: list[KeySource] = []
@@ -207,7 +288,7 @@ class Base(Layer):
         fields = layout.FLEET.unpack_from(rows[0])
         self.fleet: str = self._text("fleet name", *fields[0:2])
         self.default_pool: int
-        self.default_pool, unknown_tenant, missing_key, self.retry_after_seconds, default_shard = fields[2:]
+        self.default_pool, unknown_tenant, missing_key, self.retry_after_seconds, default_shard = fields[2:7]
         if self.default_pool >= len(self.pools):
             raise TableError(f"fleet: default pool {self.default_pool} of {len(self.pools)}")
         if unknown_tenant not in layout.UNKNOWN_TENANTS:
@@ -220,6 +301,11 @@ class Base(Layer):
         if has_default != (default_shard != layout.NO_SHARD) or (has_default and default_shard >= len(self.shards)):
             raise TableError(f"fleet: default_shard is {default_shard}, of {len(self.shards)} shards")
         self.default_shard: int | None = default_shard if has_default else None
+        policy, fail_open = fields[7:]
+        if policy >= len(self.policies) or fail_open not in layout.FAIL_OPENS:
+            raise TableError(f"fleet: policy is {policy} of {len(self.policies)}, fail_open {fail_open}")
+        self.default_policy: PolicyRow = self.policies[policy]
+        self.fail_open: FailOpen = layout.FAIL_OPENS[fail_open]
 
     def _check_slots(self) -> None:
         shards = np.frombuffer(self.slot_shards, "<u4")
@@ -242,8 +328,16 @@ class Overlay(Layer):
                 f"found base {base.epoch} ({base.sha256[:12]}…)"
             )
         self.data, self.epoch, self.sha256 = data, header.epoch, header.sha256
+        self.policies = base.policies
         with checksummed(data, header):
             sections = read_directory(data, header.section_count, layout.OVERLAY_SECTIONS)
             self.shards = read_shards(data, sections[Section.SHARDS], len(base.cells))
             states = frozenset({*layout.TENANT_STATES, layout.GONE})
-            self.entries = Entries(data, sections, pools=len(base.pools), shards=len(self.shards), states=states)
+            self.entries = Entries(
+                data,
+                sections,
+                pools=len(base.pools),
+                shards=len(self.shards),
+                policies=len(base.policies),
+                states=states,
+            )

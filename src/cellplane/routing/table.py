@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellplane.errors import TableError
-from cellplane.model import KeySource, MissingKey, UnknownTenant
+from cellplane.model import FailOpen, KeySource, MissingKey, UnknownTenant
 from cellplane.placement import key_hash
 from cellplane.routing import layout
 from cellplane.routing.edge import EdgePolicy
 from cellplane.routing.frame import split_publication
 from cellplane.routing.layers import Base, CellRow, Layer, Overlay, TenantRow
+from cellplane.routing.policies import CanaryRow, PolicyRow
 
 
 class RoutingTable:
@@ -42,6 +43,13 @@ class RoutingTable:
         self.unknown_tenant: UnknownTenant = base.unknown_tenant
         self.missing_key: MissingKey = base.missing_key
         self.retry_after_seconds: int = base.retry_after_seconds
+        self.fail_open: FailOpen = base.fail_open
+        self.policies: tuple[PolicyRow, ...] = base.policies
+        self.default_policy: PolicyRow = base.default_policy
+        self.pool_policies: tuple[PolicyRow, ...] = tuple(base.pool_policies)
+        self.canaries: tuple[CanaryRow | None, ...] = tuple(base.canaries)
+        self.serves: tuple[bool, ...] = tuple(cell.status.serves for cell in base.cells)
+        self.is_plain: bool = all(row.is_plain for row in self.policies) and not any(self.canaries)
 
     @classmethod
     def of_publication(cls, data: bytes) -> Self:
@@ -105,13 +113,13 @@ class RoutingTable:
         """All entries: those of the overlay, then those of the base that it does not hide."""
         hidden: set[bytes] = set()
         if self.overlay is not None:
-            for key, *found in self.overlay.entries.rows():
+            for key, found in self.overlay.entries.rows():
                 hidden.add(key)
                 if found[2] != layout.GONE:
-                    yield self.overlay.row(key, (found[0], found[1], found[2]))
-        for key, shard, pool, state in self.base.entries.rows():
+                    yield self.overlay.row(key, found)
+        for key, found in self.base.entries.rows():
             if key not in hidden:
-                yield self.base.row(key, (shard, pool, state))
+                yield self.base.row(key, found)
 
 
 def _readonly(data: bytes | memoryview) -> memoryview:

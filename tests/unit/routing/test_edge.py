@@ -51,22 +51,31 @@ def sealed(data: bytearray) -> bytes:
     return bytes(data)
 
 
-def without_edge(data: bytes) -> bytes:
-    """The table as a release before EDGE wrote it: this section is the last, and nothing else changes."""
-    entry, offset, _length = place_of(data, Section.EDGE)
-    changed = bytearray(data[:offset])
-    changed[entry : entry + layout.SECTION.size] = bytes(layout.SECTION.size)
-    changed[40:44] = layout.U32.pack(layout.U32.unpack_from(data, 40)[0] - 1)
+def without(data: bytes, section: Section) -> bytes:
+    """The table without a section: the others stay where they are."""
+    (count,) = layout.U32.unpack_from(data, 40)
+    entry, end = place_of(data, section)[0], layout.HEADER_SIZE + count * layout.SECTION.size
+    changed = bytearray(data)
+    changed[entry:end] = changed[entry + layout.SECTION.size : end] + bytes(layout.SECTION.size)
+    changed[40:44] = layout.U32.pack(count - 1)
     return sealed(changed)
 
 
+def without_edge(data: bytes) -> bytes:
+    """The table as a release before EDGE wrote it."""
+    return without(data, Section.EDGE)
+
+
 def with_edge(data: bytes, document: bytes) -> bytes:
-    """The table with another document."""
+    """The table with another document; POLICIES goes behind it."""
     entry, offset, _length = place_of(data, Section.EDGE)
-    changed = bytearray(data[:offset] + document)
+    behind, start, length = place_of(data, Section.POLICIES)
+    moved = -(-(offset + len(document)) // layout.SECTION_ALIGNMENT) * layout.SECTION_ALIGNMENT
+    changed = bytearray(data[:offset] + document).ljust(moved, b"\0") + data[start : start + length]
     changed[entry : entry + layout.SECTION.size] = layout.SECTION.pack(
         Section.EDGE, 0, offset, len(document), 1, len(document)
     )
+    changed[behind + 8 : behind + 16] = moved.to_bytes(8, "little")
     return sealed(changed)
 
 
@@ -206,10 +215,6 @@ def test_a_claim_that_nobody_verifies_makes_no_table(change: Any) -> None:
 
 
 def test_a_table_lacks_no_other_section() -> None:
-    data = bytearray(table_of(HEADER))
-    entry, _offset, _length = place_of(data, Section.KEY_SOURCES)
-    edge, _offset, _length = place_of(data, Section.EDGE)
-    data[entry : entry + layout.SECTION.size] = data[edge : edge + layout.SECTION.size]
-    data[40:44] = layout.U32.pack(layout.U32.unpack_from(data, 40)[0] - 1)
-    with pytest.raises(TableError, match="sections are missing: KEY_SOURCES"):
-        RoutingTable(sealed(data))
+    for section in (Section.KEY_SOURCES, Section.POLICIES):
+        with pytest.raises(TableError, match=f"sections are missing: {section.name}"):
+            RoutingTable(without(table_of(HEADER), section))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cellplane.model import Cell, Fleet, JwtProvider, KeySource, KeySourceKind, MissingKey, Pool, Topology
-from cellplane.routing import Refusal, Route, RoutingTable, compile_table, encode
+from cellplane.routing import Decision, Refusal, Route, RoutingTable, compile_table, encode
 from cellplane.routing.decide import RefusalCode, decide_request
 from cellplane.routing.keys import RequestKeys, key_value
 
@@ -33,7 +33,7 @@ def request_of(header: Values | None = None, claim: Values | None = None, cookie
     return RequestKeys(read(header), claim=read(claim), cookie=read(cookie))
 
 
-def asked(table: RoutingTable, request: RequestKeys) -> Route | Refusal:
+def asked(table: RoutingTable, request: RequestKeys) -> Decision:
     return decide_request(table, request, writes=False, has_healthy_host=lambda _cell: True)
 
 

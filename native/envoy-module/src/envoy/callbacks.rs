@@ -157,7 +157,7 @@ extern "C" {
 }
 
 thread_local! {
-    static TURN: Cell<u32> = const { Cell::new(0) };
+    static TURN: Cell<u64> = const { Cell::new(0) };
     /// Another one on each worker: an address of its own makes it so.
     static RANDOM: Cell<u64> = {
         let place = 0u8;
@@ -342,7 +342,7 @@ impl Stream for EnvoyStream {
         })
     }
 
-    fn turn(&self) -> u32 {
+    fn turn(&self) -> u64 {
         TURN.with(|turn| turn.replace(turn.get().wrapping_add(1)))
     }
 

@@ -110,7 +110,7 @@ impl<S: Stream, B: AsRef<[u8]>> Surroundings for Asking<'_, S, B> {
         self.board.map_or(0, |board| board.load(cell))
     }
 
-    fn turn(&self) -> u32 {
+    fn turn(&self) -> u64 {
         self.stream.turn()
     }
 

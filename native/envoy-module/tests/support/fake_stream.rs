@@ -24,7 +24,7 @@ pub struct FakeStream {
     pub clock_ns: u64,
     pub worker: usize,
     pub random: u32,
-    pub turn: u32,
+    pub turn: u64,
     pub response: Response,
     pub response_headers: Vec<(Vec<u8>, Vec<u8>)>,
     pub remembered: Option<Vec<u8>>,
@@ -140,7 +140,7 @@ impl Stream for FakeStream {
         self.random
     }
 
-    fn turn(&self) -> u32 {
+    fn turn(&self) -> u64 {
         self.turn
     }
 

@@ -9,7 +9,7 @@ pub struct Town {
     pub down: Vec<u16>,
     /// By cell; those behind have none.
     pub loads: Vec<u32>,
-    pub turn: u32,
+    pub turn: u64,
     pub chance: u16,
     /// The cells that were asked about.
     pub asked: Vec<u16>,
@@ -25,7 +25,7 @@ impl Surroundings for Town {
         self.loads.get(usize::from(cell)).copied().unwrap_or(0)
     }
 
-    fn turn(&self) -> u32 {
+    fn turn(&self) -> u64 {
         self.turn
     }
 

@@ -1,0 +1,187 @@
+"""A routing policy: what routers do with the requests of a fleet, a pool or a tenant beyond finding their cell."""
+
+from dataclasses import dataclass, fields, replace
+from enum import Enum
+
+from cellplane.errors import ValidationError
+from cellplane.model.key import check_name
+
+MAX_POLICY_RPS = 1_000_000
+"""Most requests per second that a policy lets one tenant send: no router passes on more."""
+
+MIN_POLICY_RPS = 0.001
+"""Least: one request in 1,000 seconds, what a table can say."""
+
+MAX_BURST_SECONDS = 3600
+"""Most seconds' worth of requests that may come at once."""
+
+MIN_BURST_SECONDS = 0.001
+"""Least: what a table can say."""
+
+CANARY_STEPS = 100
+"""Steps of one percent in which a canary's part is said."""
+
+
+class Writes(Enum):
+    """What a request that writes gets when the first cell of its shard is down."""
+
+    SHARD = "shard"
+    FAIL = "fail"
+
+
+class Reads(Enum):
+    """What a request that reads gets when the first cell of its shard is down."""
+
+    SHARD = "shard"
+    STANDBY = "standby"
+    CACHE = "cache"
+    FAIL = "fail"
+
+
+class Balance(Enum):
+    """How requests spread over the cells of a shard."""
+
+    PREFERRED = "preferred"
+    ROUND_ROBIN = "round-robin"
+    LEAST_LOADED = "least-loaded"
+
+
+class Mode(Enum):
+    """How a request comes to its cell: through the router, or by the client, which the router sends there."""
+
+    PROXY = "proxy"
+    REDIRECT = "redirect"
+
+
+class Priority(Enum):
+    """Whose requests are shed first when there are too many."""
+
+    NORMAL = "normal"
+    HIGH = "high"
+
+
+class CanaryBy(Enum):
+    """What falls to a canary: always the same tenants, or any requests."""
+
+    TENANT = "tenant"
+    REQUEST = "request"
+
+
+class FailOpen(Enum):
+    """Which requests without a key a fleet lets through where it does not reject them."""
+
+    READS = "reads"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What one level says: a tenant counts before its pool, that before the fleet, that before the defaults. None: not
+    said here.
+
+    Attributes:
+        writes: see Writes; ``shard`` by default.
+        reads: see Reads; ``shard`` by default.
+        standby: id of the cell that ``reads: standby`` means, of the shard or not.
+        balance: see Balance; ``preferred`` by default.
+        mode: see Mode; ``proxy`` by default.
+        rps: requests per second of one tenant, MIN_POLICY_RPS to MAX_POLICY_RPS. Said nowhere: what its cell holds,
+            divided by the cells of its shard, where that is declared.
+        burst_seconds: how many seconds' worth of requests may come at once, 0.001 to 3600; 1 by default.
+        priority: see Priority; ``normal`` by default.
+        shadow: id of a cell that gets a copy of each request, for comparison.
+    """
+
+    writes: Writes | None = None
+    reads: Reads | None = None
+    standby: str | None = None
+    balance: Balance | None = None
+    mode: Mode | None = None
+    rps: float | None = None
+    burst_seconds: float | None = None
+    priority: Priority | None = None
+    shadow: str | None = None
+
+    def validate(self, field: str) -> None:
+        """Raise ValidationError with the path of the first field that breaks a rule."""
+        for name, cell in (("standby", self.standby), ("shadow", self.shadow)):
+            if cell is not None:
+                check_name(f"{field}.{name}", cell)
+        if self.standby is not None and self.reads not in {None, Reads.STANDBY}:
+            raise ValidationError(
+                f"{field}.standby", f"means nothing beside reads: {self.reads.value}; say standby there"
+            )
+        # Written so that NaN fails.
+        if self.rps is not None and not MIN_POLICY_RPS <= self.rps <= MAX_POLICY_RPS:
+            raise ValidationError(
+                f"{field}.rps", f"expected {MIN_POLICY_RPS} to {MAX_POLICY_RPS} requests per second, found {self.rps}"
+            )
+        if self.burst_seconds is not None and not MIN_BURST_SECONDS <= self.burst_seconds <= MAX_BURST_SECONDS:
+            raise ValidationError(
+                f"{field}.burst_seconds",
+                f"expected {MIN_BURST_SECONDS} to {MAX_BURST_SECONDS}, found {self.burst_seconds}",
+            )
+
+
+NO_POLICY = Policy()
+"""What says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedPolicy:
+    """A policy to which nothing can be added; attributes as of Policy."""
+
+    writes: Writes = Writes.SHARD
+    reads: Reads = Reads.SHARD
+    standby: str | None = None
+    balance: Balance = Balance.PREFERRED
+    mode: Mode = Mode.PROXY
+    rps: float | None = None
+    burst_seconds: float = 1.0
+    priority: Priority = Priority.NORMAL
+    shadow: str | None = None
+
+
+DEFAULT_POLICY = ResolvedPolicy()
+"""What is so where nobody says anything."""
+
+
+def resolve(*levels: Policy) -> ResolvedPolicy:
+    """What levels say together, the narrowest first. A standby that nothing reads from any more is dropped."""
+    said = {}
+    for level in reversed(levels):
+        for field in fields(Policy):
+            value = getattr(level, field.name)
+            if value is not None:
+                said[field.name] = value
+    resolved = ResolvedPolicy(**said)
+    return resolved if resolved.reads is Reads.STANDBY else replace(resolved, standby=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """A cell that takes a part of a pool's requests, to try what is new there.
+
+    Attributes:
+        cell: its id; of the pool or not.
+        percent: its part, 0 to 100, in hundredths.
+        by: see CanaryBy.
+    """
+
+    cell: str
+    percent: float
+    by: CanaryBy = CanaryBy.TENANT
+
+    @property
+    def basis_points(self) -> int:
+        """Its part in hundredths of a percent, 0 to 10,000."""
+        return round(self.percent * CANARY_STEPS)
+
+    def validate(self, field: str) -> None:
+        """Raise ValidationError with the path of the first field that breaks a rule."""
+        check_name(f"{field}.cell", self.cell)
+        # Written so that NaN fails.
+        if not 0 <= self.percent <= 100 or abs(self.percent * CANARY_STEPS - self.basis_points) > 1e-6:
+            raise ValidationError(
+                f"{field}.percent", f"expected 0 to 100, with two decimals at most; found {self.percent}"
+            )
