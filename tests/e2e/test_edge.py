@@ -92,7 +92,12 @@ def test_what_clients_say_about_cells_is_stripped(edge: Edge) -> None:
     assert answer.reached("x-cell-id") == ["cell-3"]
     assert answer.reached("x-cell-epoch") == ["1"]
     assert answer.reached("x-tenant-id") == ["acme"]
-    assert [name for name, _ in answer.json()["headers"] if name.startswith("x-cell-")] == ["x-cell-id", "x-cell-epoch"]
+    assert [name for name, _ in answer.json()["headers"] if name.startswith("x-cell-")] == [
+        "x-cell-id",
+        "x-cell-epoch",
+        "x-cell-pool",
+        "x-cell-reason",
+    ]
     assert answer.reached("x-cellar") == ["wine"]
 
 

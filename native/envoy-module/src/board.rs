@@ -148,11 +148,11 @@ impl Board {
     }
 
     /// Requests under way at a cell, of all workers.
-    pub fn load(&self, cell: u16) -> u32 {
+    pub fn load(&self, cell: u16) -> u64 {
         let sum: i64 = (0..self.workers)
             .map(|worker| self.counts(worker, cell).0[Count::InFlight as usize].load(Relaxed) as i64)
             .sum();
-        sum.clamp(0, i64::from(u32::MAX)) as u32
+        sum.max(0) as u64
     }
 
     fn cell_words(&self, cell: u16) -> &[AtomicU64] {

@@ -54,7 +54,7 @@ pub trait Surroundings {
     fn is_usable(&mut self, cell: u16) -> bool;
 
     /// Requests that this router has under way at a cell.
-    fn load(&self, cell: u16) -> u32;
+    fn load(&self, cell: u16) -> u64;
 
     /// A number that goes up by one from request to request.
     fn turn(&self) -> u64;

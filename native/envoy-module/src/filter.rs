@@ -367,20 +367,24 @@ impl<'a> Seen<'a> {
             has_claim: false,
             spoofed: false,
         };
+        let (mut reads, mut upgrades) = (false, false);
         stream.scan(Headers::Request, |name, value| {
             seen.keys.add(name, value);
             if name == TENANT_ID {
                 seen.tenant_ids.add(value);
             }
             if name == b":method" {
-                seen.writes = !matches!(value, b"GET" | b"HEAD" | b"OPTIONS");
+                reads = matches!(value, b"GET" | b"HEAD" | b"OPTIONS");
             }
+            // What passes an upgraded connection, such as a WebSocket, nobody sees: it may well write.
+            upgrades |= name == b"upgrade";
             if is_router_header(name) {
                 let is_claim = claims_of(key_sources).any(|source| source.header == name);
                 seen.has_claim |= is_claim;
                 seen.spoofed |= !is_claim;
             }
         })?;
+        seen.writes = !reads || upgrades;
         Ok(seen)
     }
 }

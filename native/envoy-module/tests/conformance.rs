@@ -96,7 +96,7 @@ fn decision(file: &Json, table: &FileTable, case: &Json) -> Result<Route, Refusa
     if let Some(Json::Object(of_cells)) = case.get("load") {
         for (id, load) in of_cells {
             if let Some(cell) = cell_of(id) {
-                loads[usize::from(cell)] = load.number() as u32;
+                loads[usize::from(cell)] = load.number();
             }
         }
     }

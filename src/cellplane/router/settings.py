@@ -116,10 +116,10 @@ class RouterSettings:
     retry_after_seconds: int = 1
     """Retry-After of the 503 and 504 that Envoy answers by itself, seconds; the fleet sets that of the others."""
 
-    health_interval_seconds: float = 1.0
+    health_interval_seconds: float = 0.5
     """Time between Envoy's health checks of a cell, seconds."""
 
-    health_timeout_seconds: float = 1.0
+    health_timeout_seconds: float = 0.4
     """How long a cell may take to answer a health check, seconds."""
 
     health_path: str = "/healthz"
@@ -127,6 +127,15 @@ class RouterSettings:
 
     unhealthy_threshold: int = 2
     """Timeouts in a row after which a cell counts as down. An answer other than 200 counts at once."""
+
+    connection_failures: int = 3
+    """Requests in a row that a cell did not take, after which it gets none until it passes a health check."""
+
+    ejection_seconds: float = 30.0
+    """Longest time that it gets none where health checks do not bring it back before, seconds."""
+
+    reserved_share: float = 0.1
+    """Share of a cell's requests under way that is kept for those of high priority, 0 to 1."""
 
     connect_timeout_seconds: float = 1.0
     """How long a connection to a cell may take, seconds."""

@@ -118,7 +118,7 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_per_route_config_destro
 /// What is kept of a stream. Envoy calls its hooks one after the other on one thread, so cells do; a second pass of a
 /// request, which runs inside of a hook of the first, is another stream.
 struct StreamState {
-    flow: RefCell<Box<Flow>>,
+    flow: RefCell<Flow>,
     /// By which the request was routed. Envoy keeps every route that a stream has had until the stream ends.
     config: Cell<Option<&'static RouteConfig<Mmap>>>,
 }
@@ -137,7 +137,7 @@ unsafe fn state_of<'a>(module: *const c_void) -> &'a StreamState {
 extern "C" fn envoy_dynamic_module_on_http_filter_new(_config: *const c_void, _filter: FilterPtr) -> *const c_void {
     let made = guard("filter_new", log_panic, || {
         Box::into_raw(Box::new(StreamState {
-            flow: RefCell::new(Flow::begin()),
+            flow: RefCell::default(),
             config: Cell::new(None),
         }))
     });
@@ -151,8 +151,7 @@ extern "C" fn envoy_dynamic_module_on_http_filter_new(_config: *const c_void, _f
 unsafe extern "C" fn envoy_dynamic_module_on_http_filter_destroy(module: *const c_void) {
     guard("filter_destroy", log_panic, || {
         // SAFETY: as the caller promises, it is the pointer of a box that nobody else will free.
-        let state = unsafe { Box::from_raw(module as *mut StreamState) };
-        state.flow.into_inner().recycle();
+        drop(unsafe { Box::from_raw(module as *mut StreamState) });
     });
 }
 

@@ -106,7 +106,7 @@ impl<S: Stream, B: AsRef<[u8]>> Surroundings for Asking<'_, S, B> {
         self.stream.healthy_hosts() > 0
     }
 
-    fn load(&self, cell: u16) -> u32 {
+    fn load(&self, cell: u16) -> u64 {
         self.board.map_or(0, |board| board.load(cell))
     }
 

@@ -75,7 +75,7 @@ fn ask(table: &Table<Bytes>, subject: &Subject, random: &mut Random) {
             .filter(|cell| health >> (cell % 64) & 1 == 1)
             .take(256)
             .collect(),
-        turn: random.next() as u64,
+        turn: random.next(),
         chance: random.below(10_000) as u16,
         ..Town::default()
     };

@@ -8,7 +8,7 @@ pub struct Town {
     /// Cells that are not usable.
     pub down: Vec<u16>,
     /// By cell; those behind have none.
-    pub loads: Vec<u32>,
+    pub loads: Vec<u64>,
     pub turn: u64,
     pub chance: u16,
     /// The cells that were asked about.
@@ -21,7 +21,7 @@ impl Surroundings for Town {
         !self.down.contains(&cell)
     }
 
-    fn load(&self, cell: u16) -> u32 {
+    fn load(&self, cell: u16) -> u64 {
         self.loads.get(usize::from(cell)).copied().unwrap_or(0)
     }
 

@@ -6,6 +6,15 @@ CELL_HEADER = "x-cell-id"
 CELL_HEADER_PREFIX = "x-cell-"
 """What clients send with this prefix never reaches a cell."""
 
+PRIORITY_HEADER = "x-cell-priority"
+"""Header by which the module chooses the route of requests that are shed last."""
+
+SHADOW_HEADER = "x-cell-shadow"
+"""Header by which the module names the cell that gets a copy."""
+
+MIRRORED_HEADER = "x-cell-mirrored"
+"""Header by which a cell knows a copy, whose answer nobody waits for."""
+
 CLAIM_HEADER_PREFIX = "x-cell-claim-"
 """What a header begins with in which a verified claim is handed to the module; the hash of the claim's name follows."""
 

@@ -7,7 +7,7 @@ answered stays as it is. To a gRPC client Envoy says the same as a gRPC status.
 from http import HTTPStatus
 from typing import Any
 
-from cellplane.router.envoy.names import METADATA, METADATA_REFUSED
+from cellplane.router.envoy.names import CELL_HEADER, METADATA, METADATA_REFUSED
 from cellplane.router.settings import RouterSettings
 
 _FLAGGED = (
@@ -15,11 +15,13 @@ _FLAGGED = (
     (("UH",), 503, "cell-unavailable", "The tenant's cell has no healthy host."),
     (("UF", "URX"), 503, "cell-unreachable", "The tenant's cell does not accept connections."),
     (("UC", "UR", "LR", "UPE"), 503, "cell-failed", "The tenant's cell broke off its answer."),
-    (("UO",), 503, "cell-overloaded", "The tenant's cell has too many requests under way."),
     (("UT", "SI", "DT", "UMSDR"), 504, "cell-timeout", "The tenant's cell did not answer in time."),
     (("NC", "NR"), 503, "cell-unknown", "The router has no connection to the tenant's cell yet."),
     (("OM",), 503, "router-overloaded", "The router is short of memory or connections."),
 )
+
+_OVERLOADED = ("cell-overloaded", "The tenant's cell has too many requests under way.")
+"""What Envoy's own limit of requests under way answers (UO)."""
 
 _CEL_FILTER = "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
 _DENIED = "response.code_details.startsWith('jwt_authn_access_denied')"
@@ -73,6 +75,13 @@ def local_replies(settings: RouterSettings) -> dict[str, Any]:
         }
         for flags, status, code, detail in _FLAGGED
     ]
+    code, detail = _OVERLOADED
+    shed = {"header": {"key": "x-cell-shed", "value": f"%REQ({CELL_HEADER})%"}}
+    overloaded = {
+        **_mapper({"response_flag_filter": {"flags": ["UO"]}}, code, _TITLES[503], detail, 503),
+        "status_code": 503,
+        "headers_to_add": [*later, {**shed, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}],
+    }
     by_token = [
         {
             **_mapper(_details(condition), code, _TITLES[status], detail, status),
@@ -86,7 +95,7 @@ def local_replies(settings: RouterSettings) -> dict[str, Any]:
     ]
     detail = "The router does not take this request."
     other = _mapper(_status("GE", 400), _OTHER, "Request refused", detail, "%RESPONSE_CODE%")
-    return {"mappers": [*flagged, *by_token, *by_status, other]}
+    return {"mappers": [*flagged, overloaded, *by_token, *by_status, other]}
 
 
 def _mapper(matches: dict[str, Any], code: str, title: str, detail: str, status: int | str) -> dict[str, Any]:

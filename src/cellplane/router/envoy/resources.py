@@ -10,9 +10,12 @@ from cellplane.router.envoy.identity import JWT_FILTER_TYPE, Identity, jwt_filte
 from cellplane.router.envoy.names import (
     CELL_HEADER,
     FILTER,
+    MIRRORED_HEADER,
     MODULE,
+    PRIORITY_HEADER,
     ROUTES,
     ROUTES_FILE,
+    SHADOW_HEADER,
     STAT_PREFIX,
     TOKENS,
     TOKENS_FILE,
@@ -92,12 +95,43 @@ def routes(
             "value": f"{files}epoch={stored.epoch}\n",
         },
     }
-    route = {
-        "match": {"prefix": "/"},
-        "route": {"cluster_header": CELL_HEADER, "timeout": _seconds(settings.request_timeout_seconds)},
-        "typed_per_filter_config": {FILTER: module, **_without_tokens(stored.table)},
+    return route_configuration(
+        routes_version(stored.table, cookie_keys),
+        [_route(stored.table, settings, match) for match in _MATCHES],
+        {FILTER: module, **_without_tokens(stored.table)},
+    )
+
+
+_HIGH = {"name": PRIORITY_HEADER, "string_match": {"exact": "high"}}
+_EVENTS = {"name": "accept", "string_match": {"contains": "text/event-stream"}}
+_MATCHES: tuple[tuple[Json, ...], ...] = ((_HIGH, _EVENTS), (_HIGH,), (_EVENTS,), ())
+"""Headers of each route. The first that matches counts, and it is looked for again when the module has decided."""
+
+
+def _route(table: RoutingTable, settings: RouterSettings, headers: tuple[Json, ...]) -> Json:
+    action: Json = {"cluster_header": CELL_HEADER, "timeout": _seconds(settings.request_timeout_seconds)}
+    if _EVENTS in headers:
+        # A stream of events ends when somebody ends it; silence ends it too.
+        action |= {"timeout": "0s", "idle_timeout": _seconds(settings.idle_timeout_seconds)}
+    if _HIGH in headers:
+        action["priority"] = "HIGH"
+    if any(policy.shadow is not None for policy in table.policies):
+        action["request_mirror_policies"] = [_mirror()]
+    return {"match": {"prefix": "/", **({"headers": list(headers)} if headers else {})}, "route": action}
+
+
+def _mirror() -> Json:
+    """A copy to the cell that the module names, as if it were meant: a cell refuses what names another."""
+    to_shadow = {"header": {"key": CELL_HEADER, "value": f"%REQ({SHADOW_HEADER})%"}}
+    mark = {"header": {"key": MIRRORED_HEADER, "value": "1"}}
+    return {
+        "cluster_header": SHADOW_HEADER,
+        "disable_shadow_host_suffix_append": True,
+        "request_headers_mutations": [
+            {"append": {**to_shadow, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}},
+            {"append": {**mark, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}},
+        ],
     }
-    return route_configuration(routes_version(stored.table, cookie_keys), [route])
 
 
 def _without_tokens(table: RoutingTable) -> Json:
@@ -116,9 +150,13 @@ def table_version(version: str) -> str:
     return version.partition(_KEYS_MARK)[0]
 
 
-def route_configuration(version: str, routes: list[Json]) -> Json:
-    """RDS of these routes, for every host."""
-    hosts = [{"name": "all", "domains": ["*"], "routes": routes}]
+def route_configuration(version: str, routes: list[Json], filters: Json | None = None) -> Json:
+    """RDS of these routes, for every host.
+
+    Args:
+        filters: what filters are told, by their names; whatever the route.
+    """
+    hosts = [{"name": "all", "domains": ["*"], "routes": routes, "typed_per_filter_config": filters or {}}]
     return _discovery(version, [{"@type": _ROUTES, "name": ROUTES, "virtual_hosts": hosts}])
 
 
@@ -143,7 +181,8 @@ def _cluster(cell: CellRow, settings: RouterSettings) -> Json:
             "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}],
         },
         # A cell without a healthy host is down; Envoy must not send its tenants there regardless.
-        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        # What workers know of a cell must not lag behind: by default a second change waits for a second.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
         "health_checks": [
             {
                 "timeout": _seconds(settings.health_timeout_seconds),
@@ -154,15 +193,8 @@ def _cluster(cell: CellRow, settings: RouterSettings) -> Json:
                 "http_health_check": {"path": settings.health_path, "host": cell.id},
             }
         ],
-        "circuit_breakers": {
-            "thresholds": [
-                {
-                    "max_connections": settings.max_cell_connections,
-                    "max_pending_requests": settings.max_cell_requests,
-                    "max_requests": settings.max_cell_requests,
-                }
-            ]
-        },
+        "outlier_detection": _outliers(settings),
+        "circuit_breakers": {"thresholds": _budgets(cell, settings)},
         "typed_extension_protocol_options": {
             _HTTP_OPTIONS: {
                 "@type": _TYPE + _HTTP_OPTIONS,
@@ -171,6 +203,40 @@ def _cluster(cell: CellRow, settings: RouterSettings) -> Json:
             }
         },
     }
+
+
+def _outliers(settings: RouterSettings) -> Json:
+    """Takes a cell out at once that accepts no connections; a health check that it passes brings it back. What a cell
+    answers is not Envoy's to judge here: it would do so for its one tenant who sends nonsense, too.
+    """
+    enforced = ("consecutive_5xx", "consecutive_gateway_failure", "success_rate", "local_origin_success_rate")
+    not_these = (*enforced, "failure_percentage", "failure_percentage_local_origin")
+    return {
+        "split_external_local_origin_errors": True,
+        "consecutive_local_origin_failure": settings.connection_failures,
+        "enforcing_consecutive_local_origin_failure": 100,
+        **{f"enforcing_{name}": 0 for name in not_these},
+        # A cell is the only host of its cluster.
+        "max_ejection_percent": 100,
+        "base_ejection_time": _seconds(settings.ejection_seconds),
+        "max_ejection_time": _seconds(settings.ejection_seconds),
+    }
+
+
+def _budgets(cell: CellRow, settings: RouterSettings) -> list[Json]:
+    """Requests under way at once: those of high priority have a part that nobody else can take, and no other."""
+    most = cell.concurrency or settings.max_cell_requests
+    reserved = max(1, round(most * settings.reserved_share))
+    parts = {"DEFAULT": max(1, most - reserved), "HIGH": reserved}
+    return [
+        {
+            "priority": priority,
+            "max_connections": settings.max_cell_connections,
+            "max_pending_requests": part,
+            "max_requests": part,
+        }
+        for priority, part in parts.items()
+    ]
 
 
 def _listener(settings: RouterSettings) -> Json:
@@ -215,6 +281,7 @@ def connection_manager(settings: RouterSettings) -> Json:
         "http_filters": [verifier, module, router],
         "local_reply_config": local_replies(settings),
         "server_name": "cellplane",
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
         # The edge: the client's address is the peer's. Envoy appends it to X-Forwarded-For, and drops x-envoy-*.
         "use_remote_address": True,
         "normalize_path": True,
@@ -228,6 +295,8 @@ def connection_manager(settings: RouterSettings) -> Json:
         "max_request_headers_kb": settings.max_header_kib,
         "http2_protocol_options": {
             "max_concurrent_streams": MAX_HTTP2_STREAMS,
+            # Browsers open a WebSocket over HTTP/2 so (RFC 8441).
+            "allow_connect": True,
             "initial_stream_window_size": HTTP2_STREAM_WINDOW_BYTES,
             "initial_connection_window_size": HTTP2_CONNECTION_WINDOW_BYTES,
         },
