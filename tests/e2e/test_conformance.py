@@ -26,7 +26,7 @@ NORMALISED = {"/t//tenant-001": "/t/tenant-001", "/t/..": "/"}
 """Paths that Envoy rewrites before anything sees them."""
 
 
-@pytest.mark.parametrize("name", ["one-pool", "two-pools", "key-sources", "verified", "no-slots", "changed"])
+@pytest.mark.parametrize("name", ["one-pool", "two-pools", "key-sources", "verified", "policies", "no-slots", "changed"])
 def test_envoy_decides_as_the_vectors_say(name: str, tmp_path: Path) -> None:
     vectors = json.loads((VECTORS / f"{name}.json").read_text())
     path = VECTORS / vectors["table"]

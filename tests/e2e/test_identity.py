@@ -126,7 +126,7 @@ def test_without_a_proof_there_is_a_401_that_says_how(edge: Edge) -> None:
 
 
 def test_what_envoy_refuses_of_a_request_without_a_token_is_said_as_it_is(edge: Edge) -> None:
-    upgrade: list[tuple[str, bytes | str]] = [("upgrade", "websocket"), ("connection", "upgrade")]
+    upgrade: list[tuple[str, bytes | str]] = [("upgrade", "spdy/3.1"), ("connection", "upgrade")]
     assert refusal(edge.ask(upgrade)) == (403, "upgrade-refused")
     assert refusal(edge.ask([("x_y", "underscore")])) == (400, "bad-request")
 

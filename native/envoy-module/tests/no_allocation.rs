@@ -157,7 +157,10 @@ fn a_routed_request_allocates_nothing() {
         assert_eq!(cost(&config, vec![(":authority", "PINNED.example.com:80")]), (5, 0));
         assert_eq!(cost(&config, vec![(":path", "/t/pinned?a=b")]), (5, 0));
         assert_eq!(
-            cost(&config, vec![(":path", "/"), (":authority", "example.com")]),
+            cost(
+                &config,
+                vec![(":method", "GET"), (":path", "/"), (":authority", "example.com")]
+            ),
             (4, 0)
         );
     }
