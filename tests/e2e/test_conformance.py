@@ -22,11 +22,16 @@ ISSUER_KEY = new_key("EC", "conformance")
 CLIENTS = [f"127.0.0.{number}" for number in range(1, 9)]
 """Addresses of loopback that clients can have."""
 
+TOO_SLOW = "by-request"
+"""A pool whose tenants may send one request in 1,000 seconds: what comes of a second one is not the vectors' matter."""
+
 NORMALISED = {"/t//tenant-001": "/t/tenant-001", "/t/..": "/"}
 """Paths that Envoy rewrites before anything sees them."""
 
 
-@pytest.mark.parametrize("name", ["one-pool", "two-pools", "key-sources", "verified", "policies", "no-slots", "changed"])
+@pytest.mark.parametrize(
+    "name", ["one-pool", "two-pools", "key-sources", "verified", "policies", "policies-changed", "open-to-all", "no-slots", "changed"]
+)
 def test_envoy_decides_as_the_vectors_say(name: str, tmp_path: Path) -> None:
     vectors = json.loads((VECTORS / f"{name}.json").read_text())
     path = VECTORS / vectors["table"]
@@ -39,7 +44,7 @@ def test_envoy_decides_as_the_vectors_say(name: str, tmp_path: Path) -> None:
     for question in questions(vectors["cases"], table):
         groups[question.down].append(question)
     asked = 0
-    with stub_cells([f"cell-{number}" for number in range(1, 10)]) as cells:
+    with stub_cells([cell.id for cell in table.cells]) as cells:
         for number, (down, group) in enumerate(groups.items()):
             stored = stored_with_stubs(path, cells, down=down, overlay_path=overlay_path)
             issuers = (replace(issuer, jwks_file=str(jwks)) for issuer in stored.table.edge.jwt)
@@ -55,6 +60,8 @@ def questions(cases: Iterable[dict[str, Any]], table: RoutingTable) -> Iterable[
     for case in cases:
         question = generate.question_of(case)
         assert generate.expectation(question.decide(table)) == case["expect"]
+        if question.load or case["expect"].get("pool") == TOO_SLOW:
+            continue
         if case["expect"].get("reason") != "source":
             yield replace(question, source=CLIENTS[0])
         else:
@@ -70,13 +77,19 @@ def _proofs(question: Question) -> list[tuple[str, bytes | str]]:
     return [*headers, *(("cookie", cookie) for cookie in cookies)]
 
 
+def _as_it_may_come(question: Question) -> Iterable[Question]:
+    """The question, whichever turn it is, and whatever chance says."""
+    return (replace(question, turn=turn, chance=chance) for turn in range(8) for chance in (0, 9_999))
+
+
 def check(edge: Edge, question: Question, table: RoutingTable) -> bool:
     """Ask one question; False where HTTP cannot carry its key as it is."""
     values = question.values
     if any(value != value.strip(b" \t") for value in values):
         return False
     seen = replace(question, path=NORMALISED.get(question.path, question.path))
-    expected = generate.expectation(seen.decide(table))
+    possible = [generate.expectation(known.decide(table)) for known in _as_it_may_come(seen)]
+    expected = possible[0]
     header = next(source.name for source in table.key_sources if source.kind is KeySourceKind.HEADER)
     answer = edge.ask(
         [*((header, value) for value in values), *_proofs(question), ("content-length", "0")],
@@ -90,10 +103,19 @@ def check(edge: Edge, question: Question, table: RoutingTable) -> bool:
     if any(byte < 0x20 or byte == 0x7F for value in values for byte in value) or "%2F" in question.path:
         # Not even HTTP, or a hidden slash: Envoy refuses it before the module sees it.
         assert answer.status == 400, name
+    elif expected["outcome"] == "redirect":
+        assert answer.status == 307, (name, answer)
+        assert answer.headers["location"] in {
+            known["location"] + seen.path for known in possible if known["outcome"] == "redirect"
+        }
+    elif expected.get("stale"):
+        # Nothing is kept of a cell's answers yet.
+        assert (answer.status, answer.json()["code"]) == (503, "cell-unavailable"), name
     elif expected["outcome"] == "route":
         assert answer.status == 200, (name, answer)
-        assert answer.json()["cell"] == expected["cell"], name
-        assert answer.reached("x-cell-id") == [expected["cell"]]
+        (cell,) = answer.reached("x-cell-id")
+        assert cell in {known["cell"] for known in possible if known["outcome"] == "route"}, name
+        assert answer.json()["cell"] == cell == answer.headers["x-cell-id"], name
         assert answer.reached("x-cell-epoch") == [str(table.epoch)]
         key = seen.key(table)
         assert answer.reached("x-tenant-id") == ([] if key is None else [key.decode()])
