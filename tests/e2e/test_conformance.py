@@ -30,7 +30,18 @@ NORMALISED = {"/t//tenant-001": "/t/tenant-001", "/t/..": "/"}
 
 
 @pytest.mark.parametrize(
-    "name", ["one-pool", "two-pools", "key-sources", "verified", "policies", "policies-changed", "open-to-all", "no-slots", "changed"]
+    "name",
+    [
+        "one-pool",
+        "two-pools",
+        "key-sources",
+        "verified",
+        "policies",
+        "policies-changed",
+        "open-to-all",
+        "no-slots",
+        "changed",
+    ],
 )
 def test_envoy_decides_as_the_vectors_say(name: str, tmp_path: Path) -> None:
     vectors = json.loads((VECTORS / f"{name}.json").read_text())

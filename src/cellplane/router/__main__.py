@@ -30,6 +30,20 @@ from cellplane.router.source import ControlPlane
     help="Port of the metrics, its own and Envoy's; 0: none.",
 )
 @click.option(
+    "--tls-certificate",
+    type=click.Path(path_type=Path),
+    help="PEM file of the certificate, with its chain, that clients are shown; followed when it changes.",
+)
+@click.option("--tls-key", type=click.Path(path_type=Path), help="PEM file of its private key.")
+@click.option("--access-log", type=click.Path(path_type=Path), help="File of one JSON line a request.")
+@click.option(
+    "--access-log-share",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="Share of the requests below 400 that have a line; all others have one.",
+)
+@click.option(
     "--cookie-keys",
     type=click.Path(path_type=Path),
     help="File of the keys of signed routing cookies; looked at again when it changes.",
@@ -38,6 +52,8 @@ from cellplane.router.source import ControlPlane
 def main(metrics_port: int, state: Path, **options: object) -> None:
     """Run a router."""
     configure_logs("router")
+    if (options["tls_certificate"] is None) != (options["tls_key"] is None):
+        raise click.UsageError("TLS needs both --tls-certificate and --tls-key")
     settings = RouterSettings(state_dir=state, **options)  # type: ignore[arg-type]  # click has checked the types
     with suppress(asyncio.CancelledError):
         asyncio.run(_serve(settings, metrics_port))

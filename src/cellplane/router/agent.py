@@ -266,6 +266,7 @@ class Agent:
                 try:
                     if await self._engine.refresh():
                         log.info("keys_live")
+                    await self._engine.rotate_logs()
                     said = ""
                 except (TableRejectedError, RouterError, OSError) as error:
                     self._metrics.key_failures.inc()

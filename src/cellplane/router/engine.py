@@ -69,6 +69,13 @@ class Engine(Protocol):
             RouterError: the proxy does not answer, or a file cannot be used and never could.
         """
 
+    async def rotate_logs(self) -> bool:
+        """Move an access log aside that has become too large; False where none has.
+
+        Raises:
+            RouterError: the proxy does not answer.
+        """
+
     def alive(self) -> bool:
         """Whether the proxy's process is there."""
 

@@ -29,6 +29,22 @@ class RouterSettings:
     cookie_keys: Path | None = None
     """File of the keys of signed routing cookies (``cellplane.signed_cookie``); None where there are none."""
 
+    tls_certificate: Path | None = None
+    """PEM file of the certificate, with its chain, that clients are shown; followed when it changes. None: clients are
+    served without TLS."""
+
+    tls_key: Path | None = None
+    """PEM file of its private key."""
+
+    access_log: Path | None = None
+    """File of one JSON line a request; None: none is written."""
+
+    access_log_share: float = 1.0
+    """Share of the requests below 400 that have a line, 0 to 1; all others have one."""
+
+    max_access_log_bytes: int = 256 * 1024 * 1024
+    """Size at which the file is moved aside, to ``….1``, and a new one begun, bytes."""
+
     poll_wait_seconds: float = 25.0
     """How long one request for a new table waits at the control plane, seconds."""
 

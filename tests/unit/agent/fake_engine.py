@@ -88,6 +88,9 @@ class FakeEngine:
                 return outcome
             return False
 
+    async def rotate_logs(self) -> bool:
+        return False
+
     def alive(self) -> bool:
         return self._running
 

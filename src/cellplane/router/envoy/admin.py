@@ -114,6 +114,14 @@ class Admin:
             for cluster in statuses
         }
 
+    async def reopen_logs(self) -> None:
+        """Go on writing access logs under their names, whatever these were given to meanwhile.
+
+        Raises:
+            RouterError: Envoy does not answer.
+        """
+        await self._post("/reopen_logs")
+
     async def drain(self) -> None:
         """Stop taking new connections, and close the open ones when their requests are answered."""
         await self._post("/drain_listeners?graceful")

@@ -14,7 +14,7 @@ from cellplane.router.envoy import resources
 from cellplane.router.envoy.admin import Admin, Running, rejection_reason
 from cellplane.router.envoy.bootstrap import bootstrap
 from cellplane.router.envoy.identity import Identity
-from cellplane.router.envoy.names import CLUSTERS_FILE, LISTENERS_FILE, ROUTES_FILE, TOKENS_FILE
+from cellplane.router.envoy.names import CERTIFICATE_FILE, CLUSTERS_FILE, LISTENERS_FILE, ROUTES_FILE, TOKENS_FILE
 from cellplane.router.envoy.process import EnvoyProcess
 from cellplane.router.local_files import LocalFiles, LocalFolder
 from cellplane.router.settings import RouterSettings
@@ -70,6 +70,7 @@ class EnvoyEngine:
         clusters = resources.clusters(stored.table, self._settings)
         listeners = resources.listeners(self._settings)
         tokens = resources.tokens(Identity.of(stored.table, files), self._settings)
+        self._write(CERTIFICATE_FILE, resources.secrets(self._settings))
         self._write(LISTENERS_FILE, listeners)
         self._write_table(stored, files)
         if not adopted:
@@ -140,6 +141,15 @@ class EnvoyEngine:
         info = await self._admin.server_info()
         cells = await self._admin.cell_hosts()
         return EngineState(proxy=_proxy(info), ready=info.get("state") == "LIVE", cells=cells)
+
+    async def rotate_logs(self) -> bool:
+        """See Engine."""
+        path = self._settings.access_log
+        if path is None or not path.exists() or path.stat().st_size < self._settings.max_access_log_bytes:
+            return False
+        path.replace(path.with_name(f"{path.name}.1"))
+        await self._admin.reopen_logs()
+        return True
 
     async def stop(self) -> None:
         """See Engine. Whoever finds this Envoy after a stop that was cut short must not take it for a sound one."""

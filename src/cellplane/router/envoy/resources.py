@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from cellplane.router.envoy.access_log import access_log
+from cellplane.router.envoy.certificate import STRICT_TRANSPORT, certificate, transport_socket
 from cellplane.router.envoy.identity import JWT_FILTER_TYPE, Identity, jwt_filter
 from cellplane.router.envoy.names import (
     CELL_HEADER,
@@ -99,6 +101,7 @@ def routes(
         routes_version(stored.table, cookie_keys),
         [_route(stored.table, settings, match) for match in _MATCHES],
         {FILTER: module, **_without_tokens(stored.table)},
+        is_secure=settings.tls_certificate is not None,
     )
 
 
@@ -150,14 +153,26 @@ def table_version(version: str) -> str:
     return version.partition(_KEYS_MARK)[0]
 
 
-def route_configuration(version: str, routes: list[Json], filters: Json | None = None) -> Json:
+def route_configuration(
+    version: str, routes: list[Json], filters: Json | None = None, *, is_secure: bool = False
+) -> Json:
     """RDS of these routes, for every host.
 
     Args:
         filters: what filters are told, by their names; whatever the route.
+        is_secure: whether clients are served by TLS, and told to ask so alone.
     """
-    hosts = [{"name": "all", "domains": ["*"], "routes": routes, "typed_per_filter_config": filters or {}}]
+    host: Json = {"name": "all", "domains": ["*"], "routes": routes, "typed_per_filter_config": filters or {}}
+    if is_secure:
+        strict = {"header": {"key": "strict-transport-security", "value": STRICT_TRANSPORT}}
+        host["response_headers_to_add"] = [{**strict, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]
+    hosts = [host]
     return _discovery(version, [{"@type": _ROUTES, "name": ROUTES, "virtual_hosts": hosts}])
+
+
+def secrets(settings: RouterSettings) -> Json:
+    """SDS: what clients are shown; nothing where they are served without TLS."""
+    return _by_content([certificate(settings)] if settings.tls_certificate else [])
 
 
 def _by_content(resources: list[Json]) -> Json:
@@ -246,12 +261,13 @@ def _listener(settings: RouterSettings) -> Json:
         "per_connection_buffer_limit_bytes": settings.connection_buffer_bytes,
         "filter_chains": [
             {
+                **({"transport_socket": transport_socket(settings)} if settings.tls_certificate else {}),
                 "filters": [
                     {
                         "name": "envoy.filters.network.http_connection_manager",
                         "typed_config": {"@type": _MANAGER, **connection_manager(settings)},
                     }
-                ]
+                ],
             }
         ],
     }
@@ -281,6 +297,7 @@ def connection_manager(settings: RouterSettings) -> Json:
         "http_filters": [verifier, module, router],
         "local_reply_config": local_replies(settings),
         "server_name": "cellplane",
+        "access_log": access_log(settings),
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         # The edge: the client's address is the peer's. Envoy appends it to X-Forwarded-For, and drops x-envoy-*.
         "use_remote_address": True,
