@@ -42,6 +42,9 @@ class RouterSettings:
     access_log_share: float = 1.0
     """Share of the requests below 400 that have a line, 0 to 1; all others have one."""
 
+    access_log_flush_seconds: float = 1.0
+    """How long a line may wait until it is written, seconds."""
+
     max_access_log_bytes: int = 256 * 1024 * 1024
     """Size at which the file is moved aside, to ``….1``, and a new one begun, bytes."""
 
