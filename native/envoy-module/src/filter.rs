@@ -33,6 +33,10 @@ pub const CELL_PRIORITY: &[u8] = b"x-cell-priority";
 pub const CELL_SHADOW: &[u8] = b"x-cell-shadow";
 /// The partition key.
 pub const TENANT_ID: &[u8] = b"x-tenant-id";
+/// The status of a cell that is not meant (RFC 9110, 15.5.20).
+const MISDIRECTED: u16 = 421;
+/// What a second pass remembers whose first cell sent it away; no cell has this id.
+const REFETCHED: &[u8] = b"!";
 /// What begins so is said by routers only.
 const ROUTER_PREFIX: &[u8] = b"x-cell-";
 
@@ -43,6 +47,8 @@ pub enum Verdict {
     Continue,
     /// It has been answered, or begun anew.
     Stop,
+    /// It is held until the agent has said something.
+    Hold,
 }
 
 /// Routes a request by its headers, or answers it. Without a config, and so without a table, nothing passes.
@@ -90,7 +96,7 @@ where
         Some(sent) => sent,
         None => return Verdict::Continue,
     };
-    let cell = sent.cell;
+    let (cell, may_refetch) = (sent.cell, sent.may_refetch);
     if sent.may_retry && stream.response().is_unreachable() {
         // What this pass has counted is counted before the next one begins, which is inside of `begin_anew`.
         end(stream, flow, config, true);
@@ -99,9 +105,54 @@ where
             return Verdict::Stop;
         }
     }
+    if may_refetch && stream.response().status == Some(MISDIRECTED) {
+        // The cell knows a newer epoch, by which the tenant is elsewhere: the agent is about to have it.
+        let known = number(stream.response_header(CELL_EPOCH));
+        let newer = known.filter(|known| *known > config.table.epoch());
+        if newer.map_or(false, |epoch| stream.ask_agent(&format!("/epochs/{epoch}"))) {
+            flow.is_waiting = true;
+            return Verdict::Hold;
+        }
+    }
+    describe_response(stream, cell, config);
+    Verdict::Continue
+}
+
+/// Goes on with an answer that was held: tries the request anew where the agent has a newer table live.
+pub fn on_agent_answer<S, B>(stream: &mut S, flow: &mut Flow, config: &RouteConfig<B>, is_live: bool)
+where
+    S: Stream,
+    B: AsRef<[u8]>,
+{
+    if !std::mem::take(&mut flow.is_waiting) {
+        return;
+    }
+    let cell = flow.sent.as_ref().map(|sent| sent.cell);
+    if is_live {
+        end(stream, flow, config, true);
+        stream.remember(REFETCHED);
+        if stream.begin_anew() {
+            return;
+        }
+    }
+    if let Some(cell) = cell {
+        describe_response(stream, cell, config);
+    }
+    stream.continue_response();
+}
+
+fn describe_response<S, B>(stream: &mut S, cell: u16, config: &RouteConfig<B>)
+where
+    S: Stream,
+    B: AsRef<[u8]>,
+{
     stream.set_response(CELL_ID, config.table.base().cell_id(cell).as_bytes());
     stream.set_response(CELL_EPOCH, config.epoch_text.as_bytes());
-    Verdict::Continue
+}
+
+/// A decimal number; None where these bytes are none.
+fn number(digits: &[u8]) -> Option<u64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// Counts a request that has ended, or whose client has gone.
@@ -223,6 +274,7 @@ where
         tenant: subject.key().and_then(PartitionKey::new),
         since_ns: now_ns,
         may_retry: failed.is_none() && !writes && is_whole && has_other,
+        may_refetch: failed.is_none() && is_whole,
     });
     Ok(Outcome::Sent)
 }
@@ -311,7 +363,7 @@ where
     for (count, what) in [
         (Count::Errors, response.is_error()),
         (Count::Unreachable, response.is_unreachable()),
-        (Count::Misrouted, response.status == Some(421)),
+        (Count::Misrouted, response.status == Some(MISDIRECTED)),
         (Count::Retried, is_retried),
     ] {
         if what {

@@ -103,6 +103,12 @@ impl Stream for FixedStream {
         None
     }
 
+    fn ask_agent(&mut self, _: &str) -> bool {
+        false
+    }
+
+    fn continue_response(&mut self) {}
+
     fn begin_anew(&mut self) -> bool {
         false
     }

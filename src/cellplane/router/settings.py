@@ -105,6 +105,12 @@ class RouterSettings:
     restart_pause_seconds: float = 0.5
     """Pause before Envoy is started again after it died, seconds."""
 
+    refetch_seconds: float = 2.0
+    """How long a request whose cell says that it is another's waits for the table that says so, seconds."""
+
+    max_refetches: int = 64
+    """Most requests that wait so; further ones get the cell's answer."""
+
     judge_interval_seconds: float = 1.0
     """Time between looks at what the proxy counts of each cell, seconds."""
 

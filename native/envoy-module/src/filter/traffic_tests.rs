@@ -330,3 +330,54 @@ fn a_cell_in_maintenance_shows_its_page_as_the_client_wants_it() {
         assert!(problem.body.contains(detail), "{}", problem.body);
     }
 }
+
+/// A request that was let through, and its cell's 421 with this epoch.
+fn sent_away(config: &Config, epoch: &str) -> (FakeStream, Flow, Verdict) {
+    let mut stream = get("pinned");
+    stream.asked_agent = Some(Vec::new());
+    let (_, mut flow) = ask(config, &mut stream);
+    answered(&mut stream, 421, 0);
+    stream.response_headers = vec![(b"x-cell-epoch".to_vec(), epoch.as_bytes().to_vec())];
+    let verdict = on_response_headers(&mut stream, &mut flow, config);
+    (stream, flow, verdict)
+}
+
+#[test]
+fn a_request_that_a_cell_of_a_newer_epoch_sends_away_is_sent_again_once() {
+    let (file, config) = config("refetched", |_| {});
+    let (mut stream, mut flow, verdict) = sent_away(&config, "18");
+    assert_eq!(verdict, Verdict::Hold);
+    assert_eq!(stream.asked_agent, Some(vec!["/epochs/18".to_owned()]));
+    on_agent_answer(&mut stream, &mut flow, &config, true);
+    assert_eq!((stream.begun_anew, stream.continued), (1, 0));
+    assert_eq!(
+        [Count::Misrouted, Count::Retried, Count::InFlight].map(|what| count(&file, 3, what)),
+        [1, 1, 0]
+    );
+    let (_, mut flow) = ask(&config, &mut stream);
+    answered(&mut stream, 421, 0);
+    stream.response_headers = vec![(b"x-cell-epoch".to_vec(), b"19".to_vec())];
+    assert_eq!(on_response_headers(&mut stream, &mut flow, &config), Verdict::Continue);
+    assert_eq!(stream.begun_anew, 1);
+}
+
+#[test]
+fn where_no_newer_table_comes_the_client_gets_the_421() {
+    let (_file, config) = config("not-refetched", |_| {});
+    let (mut stream, mut flow, _) = sent_away(&config, "18");
+    for _ in 0..2 {
+        on_agent_answer(&mut stream, &mut flow, &config, false);
+    }
+    assert_eq!((stream.begun_anew, stream.continued), (0, 1));
+    assert_eq!(stream.response_header(b"x-cell-epoch"), b"17");
+    on_complete(&stream, &mut flow, &config);
+    assert_eq!(config.board.as_ref().unwrap().load(3), 0);
+    for epoch in ["17", "3", "", "x", "-1", "99999999999999999999999"] {
+        let (stream, _, verdict) = sent_away(&config, epoch);
+        assert_eq!(
+            (verdict, stream.asked_agent),
+            (Verdict::Continue, Some(vec![])),
+            "{epoch}"
+        );
+    }
+}
