@@ -189,10 +189,10 @@ where
 {
     let RouteConfig {
         table,
-        epoch_text,
         cookie_keys,
         board,
         tenant_limits,
+        ..
     } = config;
     let base = table.base();
     let Seen {
@@ -258,7 +258,7 @@ where
         take_of_cell(limit, base.cell_rps_milli(route.cell), policy.high_priority, now_ns)
             .map_err(|over| refused(Code::CellOverloaded).over(over))?;
     }
-    describe(stream, base, &route, epoch_text);
+    describe(stream, config, &route);
     match (tenant_id, subject.key()) {
         (TenantId::Absent, Some(key)) => stream.add(TENANT_ID, key),
         (TenantId::Other, Some(key)) => stream.set(TENANT_ID, key),
@@ -279,17 +279,20 @@ where
     Ok(Outcome::Sent)
 }
 
-/// Says to the cell, and to Envoy's log, what was decided. The cell's id is already there.
-fn describe<S, B>(stream: &mut S, base: &Base<B>, route: &Route, epoch_text: &str)
+/// Says to the cell, and to Envoy's log where there is one, what was decided. The cell's id is already there.
+fn describe<S, B>(stream: &mut S, config: &RouteConfig<B>, route: &Route)
 where
     S: Stream,
     B: AsRef<[u8]>,
 {
-    stream.add(CELL_EPOCH, epoch_text.as_bytes());
-    if let Some(pool) = route.pool {
-        stream.add(CELL_POOL, base.pool_name(pool).as_bytes());
+    let base = config.table.base();
+    stream.add(CELL_EPOCH, config.epoch_text.as_bytes());
+    if config.is_logged {
+        if let Some(pool) = route.pool {
+            stream.add(CELL_POOL, base.pool_name(pool).as_bytes());
+        }
+        stream.add(CELL_REASON, reason_text(route).as_bytes());
     }
-    stream.add(CELL_REASON, reason_text(route).as_bytes());
     if let Some(shadow) = route.shadow {
         stream.add(CELL_SHADOW, base.cell_id(shadow).as_bytes());
     }

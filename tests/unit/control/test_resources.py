@@ -94,6 +94,9 @@ def test_cells_are_listed_with_what_is_pinned_to_them(shop: Api) -> None:
         "public_url": "",
         "maintenance_page": "",
         "healthy": None,
+        "score": None,
+        "breaker": None,
+        "gray": False,
         "pinned_tenants": 0,
         "load": {"tenants": 0, "rps": 0.0, "storage_gib": 0.0},
     }

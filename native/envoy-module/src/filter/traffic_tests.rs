@@ -21,6 +21,7 @@ fn config(name: &str, change: impl FnOnce(&mut TableWriter)) -> (TestFile, Confi
     let board = Board::open(file.path(), base.sha256(), cells).unwrap();
     let config = RouteConfig {
         board: Some(board),
+        is_logged: true,
         tenant_limits: Arc::default(),
         ..RouteConfig::new(Table::new(Arc::new(base)), None)
     };
