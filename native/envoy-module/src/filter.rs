@@ -15,7 +15,7 @@ use crate::limits::take_of_cell;
 use crate::problem::{Code, Refusal};
 use crate::route_config::RouteConfig;
 use crate::stream::{Headers, Stream, TooManyHeaders};
-use crate::table::{Base, KeySource, KeySourceKind, Reads};
+use crate::table::{KeySource, KeySourceKind, Reads};
 use asking::{Asking, CellName};
 use reply::{redirect, refuse};
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::board::{Board, Breaker};
 use crate::stream::Response;
 use crate::support::{board_bytes, CellRow, FakeStream, PolicyRow, TableWriter, TestFile};
-use crate::table::Table;
+use crate::table::{Base, Table};
 use std::sync::Arc;
 
 type Config = RouteConfig<Vec<u8>>;
