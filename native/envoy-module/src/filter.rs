@@ -199,9 +199,12 @@ where
         0 => share_of(base.cell_rps_milli(route.cell), route.shard_size),
         own => own,
     };
-    tenant_limits
-        .take(subject.key().unwrap_or(b""), rps_milli, policy.burst_ms, now_ns)
-        .map_err(|over| refused(Code::TenantLimited).over(over))?;
+    // A second try is no second request of the tenant.
+    if failed.is_none() {
+        tenant_limits
+            .take(subject.key().unwrap_or(b""), rps_milli, policy.burst_ms, now_ns)
+            .map_err(|over| refused(Code::TenantLimited).over(over))?;
+    }
     if let Some(board) = board {
         let limit = board.cell_limit(route.cell);
         take_of_cell(limit, base.cell_rps_milli(route.cell), policy.high_priority, now_ns)

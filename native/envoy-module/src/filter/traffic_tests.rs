@@ -120,6 +120,17 @@ fn a_read_that_no_cell_took_is_tried_once_on_the_next_cell() {
 }
 
 #[test]
+fn a_second_try_costs_nothing_of_the_tenants_limit() {
+    let (_file, config) = config("retried-limit", |writer| writer.policies[0].rps_milli = 1);
+    let mut stream = get("pinned");
+    let (_, mut flow) = ask(&config, &mut stream);
+    answered(&mut stream, 503, Response::CONNECTION_FAILURE);
+    assert_eq!(on_response_headers(&mut stream, &mut flow, &config), Verdict::Stop);
+    assert_eq!(ask(&config, &mut stream).0, Verdict::Continue);
+    assert_eq!(ask(&config, &mut get("pinned")).0, Verdict::Stop);
+}
+
+#[test]
 fn nothing_is_tried_again_that_might_have_been_done_or_has_nowhere_to_go() {
     let (_file, config) = config("not-retried", |writer| writer.tenants[3].shard = Some(1));
     let flags = Response::CONNECTION_FAILURE;
