@@ -35,6 +35,9 @@ pub const CELL_SHADOW: &[u8] = b"x-cell-shadow";
 pub const TENANT_ID: &[u8] = b"x-tenant-id";
 /// What begins so is said by routers only.
 const ROUTER_PREFIX: &[u8] = b"x-cell-";
+/// Largest body that is copied. Envoy holds a request back while its copy is not read: up to so much it can keep itself,
+/// so that nobody waits for a shadow.
+const MAX_COPIED_BYTES: u64 = 16 * 1024;
 
 /// What becomes of the request, or of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +153,7 @@ where
         writes,
         has_claim,
         spoofed,
+        body_bytes,
     } = Seen::of(stream, base.key_sources())?;
     let now = || stream.unix_seconds();
     let seals = Seals {
@@ -175,7 +179,10 @@ where
     }
     let subject = subject?;
     let mut asking = Asking::new(stream, base, board.as_ref(), failed);
-    let route = decide(table, &subject, writes, &mut asking)?;
+    let mut route = decide(table, &subject, writes, &mut asking)?;
+    if !is_whole && body_bytes.map_or(true, |bytes| bytes > MAX_COPIED_BYTES) {
+        route.shadow = None;
+    }
     let is_probe = asking.is_probe(route.cell);
     let worker = stream.worker();
     let refused = |code| Refusal {
@@ -359,6 +366,8 @@ struct Seen<'a> {
     has_claim: bool,
     /// Whether a header is there that only routers may set.
     spoofed: bool,
+    /// Of the body, where the client says so before.
+    body_bytes: Option<u64>,
 }
 
 impl<'a> Seen<'a> {
@@ -369,6 +378,7 @@ impl<'a> Seen<'a> {
             writes: true,
             has_claim: false,
             spoofed: false,
+            body_bytes: None,
         };
         let (mut reads, mut upgrades) = (false, false);
         stream.scan(Headers::Request, |name, value| {
@@ -381,6 +391,9 @@ impl<'a> Seen<'a> {
             }
             // What passes an upgraded connection, such as a WebSocket, nobody sees: it may well write.
             upgrades |= name == b"upgrade";
+            if name == b"content-length" {
+                seen.body_bytes = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+            }
             if is_router_header(name) {
                 let is_claim = claims_of(key_sources).any(|source| source.header == name);
                 seen.has_claim |= is_claim;

@@ -250,6 +250,25 @@ fn a_cell_over_its_limit_sheds_and_high_priority_last() {
 }
 
 #[test]
+fn a_copy_is_made_of_what_envoy_can_keep_until_it_is_read() {
+    let (_file, config) = config("copied", |writer| writer.policies[0].shadow = 1);
+    let copied_to = |method: &str, length: Option<&str>, is_whole: bool| {
+        let mut headers = vec![("x-tenant-id", "pinned")];
+        headers.extend(length.map(|length| ("content-length", length)));
+        let mut stream = FakeStream::new(method, &headers);
+        let verdict = on_request_headers(&mut stream, &mut Flow::default(), Some(&config), is_whole);
+        assert_eq!(verdict, Verdict::Continue);
+        stream.values("x-cell-shadow").concat()
+    };
+    assert_eq!(copied_to("GET", None, true), "cell-2");
+    assert_eq!(copied_to("POST", Some("0"), true), "cell-2");
+    assert_eq!(copied_to("POST", Some("16384"), false), "cell-2");
+    assert_eq!(copied_to("POST", Some("16385"), false), "");
+    assert_eq!(copied_to("POST", Some("99999999999999999999"), false), "");
+    assert_eq!(copied_to("POST", None, false), "");
+}
+
+#[test]
 fn high_priority_is_said_to_envoy_before_it_chooses_the_route() {
     let (_file, config) = config("priority", |writer| writer.policies[0].priority = 1);
     let mut stream = get("pinned");
