@@ -66,20 +66,23 @@ class ActingCell:
         self.is_healthy = True
         self.event_pause_seconds = 0.1
         self.seen: list[Seen] = []
+        self._reads_bodies = True
         self._gate.set()
         self.accept()
 
-    def hold(self) -> None:
-        """Keep requests waiting for an answer."""
+    def hold(self, *, before_body: bool = False) -> None:
+        """Keep requests waiting for an answer; or even for somebody who reads their bodies."""
+        self._reads_bodies = not before_body
         self._gate.clear()
 
     def release(self) -> None:
         """Answer those that wait, and all others."""
         self._gate.set()
 
-    def wait(self) -> None:
-        """Wait while requests are held."""
-        self._gate.wait(HOLD_SECONDS)
+    def wait(self, *, before_body: bool = False) -> None:
+        """Wait while requests are held there."""
+        if before_body is not self._reads_bodies:
+            self._gate.wait(HOLD_SECONDS)
 
     def accept(self) -> None:
         """Take connections."""
@@ -152,6 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
         # Before the body is read: whoever streams has reached the cell already.
         headers = {name.lower(): value for name, value in self.headers.items()}
         cell.seen.append(Seen(self.command, self.path, headers))
+        cell.wait(before_body=True)
         received, digest = self._read_body()
         cell.wait()
         if cell.act is not Act.ANSWER:

@@ -101,6 +101,9 @@ class Edge:
         """A client that keeps its connections; of HTTP/2 with prior knowledge (RFC 9113, 3.3)."""
         return httpx2.Client(base_url=self.url, http1=not http2, http2=http2, timeout=RECEIVE_SECONDS, trust_env=False)
 
+    def healthy_hosts(self, cell: str) -> int:
+        return self.runner.run(self.engine.state()).cells[cell].healthy_hosts
+
     @property
     def board(self) -> Board:
         board = self.engine.board
