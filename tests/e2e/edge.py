@@ -11,6 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx2
+
+from cellplane.router.board import Board, Count
 from cellplane.router.envoy.engine import EnvoyEngine
 from cellplane.router.settings import RouterSettings
 from cellplane.router.tables import StoredTable
@@ -90,6 +93,28 @@ class Edge:
     def apply(self, stored: StoredTable) -> None:
         self.runner.run(self.engine.apply(stored))
 
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.settings.port}"
+
+    def client(self, *, http2: bool = False) -> httpx2.Client:
+        """A client that keeps its connections; of HTTP/2 with prior knowledge (RFC 9113, 3.3)."""
+        return httpx2.Client(base_url=self.url, http1=not http2, http2=http2, timeout=RECEIVE_SECONDS, trust_env=False)
+
+    def healthy_hosts(self, cell: str) -> int:
+        return self.runner.run(self.engine.state()).cells[cell].healthy_hosts
+
+    @property
+    def board(self) -> Board:
+        board = self.engine.board
+        assert board is not None
+        return board
+
+    def counts(self, cell: str) -> dict[Count, int]:
+        """What all workers have counted of a cell."""
+        row = self.board.counts()[self.board.cells.index(cell)].tolist()
+        return {count: row[count] for count in Count}
+
     def send(self, request: bytes, source: str = "127.0.0.1") -> RawAnswer | None:
         """Send bytes on a connection of their own; None where the connection is closed without an answer."""
         address = ("127.0.0.1", self.settings.port)
@@ -167,14 +192,9 @@ def stored_with_stubs(
 def start_edge(folder: Path, stored: StoredTable, **options: Any) -> Iterator[Edge]:
     """Run an Envoy by this table."""
     (port,) = free_ports(1)
+    options = {"health_interval_seconds": 0.2, "drain_seconds": 0.0, **options}
     settings = RouterSettings(
-        router_id="test",
-        control_url="http://127.0.0.1:1",
-        state_dir=folder,
-        port=port,
-        health_interval_seconds=0.2,
-        drain_seconds=0.0,
-        **options,
+        router_id="test", control_url="http://127.0.0.1:1", state_dir=folder, port=port, **options
     )
     with asyncio.Runner() as runner:
         engine = EnvoyEngine(settings)

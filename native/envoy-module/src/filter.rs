@@ -39,6 +39,9 @@ const MISDIRECTED: u16 = 421;
 const REFETCHED: &[u8] = b"!";
 /// What begins so is said by routers only.
 const ROUTER_PREFIX: &[u8] = b"x-cell-";
+/// Largest body that is copied. Envoy holds a request back while its copy is not read: up to so much it can keep itself,
+/// so that nobody waits for a shadow.
+const MAX_COPIED_BYTES: u64 = 16 * 1024;
 
 /// What becomes of the request, or of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,6 +204,7 @@ where
         writes,
         has_claim,
         spoofed,
+        body_bytes,
     } = Seen::of(stream, base.key_sources())?;
     let now = || stream.unix_seconds();
     let seals = Seals {
@@ -226,7 +230,10 @@ where
     }
     let subject = subject?;
     let mut asking = Asking::new(stream, base, board.as_ref(), failed);
-    let route = decide(table, &subject, writes, &mut asking)?;
+    let mut route = decide(table, &subject, writes, &mut asking)?;
+    if !is_whole && body_bytes.map_or(true, |bytes| bytes > MAX_COPIED_BYTES) {
+        route.shadow = None;
+    }
     let is_probe = asking.is_probe(route.cell);
     let worker = stream.worker();
     let refused = |code| Refusal {
@@ -250,9 +257,12 @@ where
         0 => share_of(base.cell_rps_milli(route.cell), route.shard_size),
         own => own,
     };
-    tenant_limits
-        .take(subject.key().unwrap_or(b""), rps_milli, policy.burst_ms, now_ns)
-        .map_err(|over| refused(Code::TenantLimited).over(over))?;
+    // A second try is no second request of the tenant.
+    if failed.is_none() {
+        tenant_limits
+            .take(subject.key().unwrap_or(b""), rps_milli, policy.burst_ms, now_ns)
+            .map_err(|over| refused(Code::TenantLimited).over(over))?;
+    }
     if let Some(board) = board {
         let limit = board.cell_limit(route.cell);
         take_of_cell(limit, base.cell_rps_milli(route.cell), policy.high_priority, now_ns)
@@ -411,6 +421,8 @@ struct Seen<'a> {
     has_claim: bool,
     /// Whether a header is there that only routers may set.
     spoofed: bool,
+    /// Of the body, where the client says so before.
+    body_bytes: Option<u64>,
 }
 
 impl<'a> Seen<'a> {
@@ -421,6 +433,7 @@ impl<'a> Seen<'a> {
             writes: true,
             has_claim: false,
             spoofed: false,
+            body_bytes: None,
         };
         let (mut reads, mut upgrades) = (false, false);
         stream.scan(Headers::Request, |name, value| {
@@ -433,6 +446,9 @@ impl<'a> Seen<'a> {
             }
             // What passes an upgraded connection, such as a WebSocket, nobody sees: it may well write.
             upgrades |= name == b"upgrade";
+            if name == b"content-length" {
+                seen.body_bytes = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+            }
             if is_router_header(name) {
                 let is_claim = claims_of(key_sources).any(|source| source.header == name);
                 seen.has_claim |= is_claim;

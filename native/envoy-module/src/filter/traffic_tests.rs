@@ -121,6 +121,17 @@ fn a_read_that_no_cell_took_is_tried_once_on_the_next_cell() {
 }
 
 #[test]
+fn a_second_try_costs_nothing_of_the_tenants_limit() {
+    let (_file, config) = config("retried-limit", |writer| writer.policies[0].rps_milli = 1);
+    let mut stream = get("pinned");
+    let (_, mut flow) = ask(&config, &mut stream);
+    answered(&mut stream, 503, Response::CONNECTION_FAILURE);
+    assert_eq!(on_response_headers(&mut stream, &mut flow, &config), Verdict::Stop);
+    assert_eq!(ask(&config, &mut stream).0, Verdict::Continue);
+    assert_eq!(ask(&config, &mut get("pinned")).0, Verdict::Stop);
+}
+
+#[test]
 fn nothing_is_tried_again_that_might_have_been_done_or_has_nowhere_to_go() {
     let (_file, config) = config("not-retried", |writer| writer.tenants[3].shard = Some(1));
     let flags = Response::CONNECTION_FAILURE;
@@ -237,6 +248,25 @@ fn a_cell_over_its_limit_sheds_and_high_priority_last() {
         assert!(answer.headers.contains(&header), "{:?}", answer.headers);
     }
     assert_eq!(count(&file, 3, Count::Shed), 10 + 15 + 1);
+}
+
+#[test]
+fn a_copy_is_made_of_what_envoy_can_keep_until_it_is_read() {
+    let (_file, config) = config("copied", |writer| writer.policies[0].shadow = 1);
+    let copied_to = |method: &str, length: Option<&str>, is_whole: bool| {
+        let mut headers = vec![("x-tenant-id", "pinned")];
+        headers.extend(length.map(|length| ("content-length", length)));
+        let mut stream = FakeStream::new(method, &headers);
+        let verdict = on_request_headers(&mut stream, &mut Flow::default(), Some(&config), is_whole);
+        assert_eq!(verdict, Verdict::Continue);
+        stream.values("x-cell-shadow").concat()
+    };
+    assert_eq!(copied_to("GET", None, true), "cell-2");
+    assert_eq!(copied_to("POST", Some("0"), true), "cell-2");
+    assert_eq!(copied_to("POST", Some("16384"), false), "cell-2");
+    assert_eq!(copied_to("POST", Some("16385"), false), "");
+    assert_eq!(copied_to("POST", Some("99999999999999999999"), false), "");
+    assert_eq!(copied_to("POST", None, false), "");
 }
 
 #[test]
