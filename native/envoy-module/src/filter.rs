@@ -230,7 +230,10 @@ where
     }
     let subject = subject?;
     let mut asking = Asking::new(stream, base, board.as_ref(), failed);
-    let mut route = decide(table, &subject, writes, &mut asking)?;
+    let mut route = match decide(table, &subject, writes, &mut asking) {
+        Err(_) if asking.takes_what_it_avoided() => decide(table, &subject, writes, &mut asking)?,
+        decision => decision?,
+    };
     if !is_whole && body_bytes.map_or(true, |bytes| bytes > MAX_COPIED_BYTES) {
         route.shadow = None;
     }

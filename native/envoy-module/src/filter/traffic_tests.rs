@@ -303,6 +303,11 @@ fn an_open_breaker_is_like_a_cell_that_is_down_and_a_half_open_one_lets_probes_t
     assert_eq!(cell(999), "cell-4");
     assert_eq!(cell(1_000), "cell-2");
     assert_eq!(count(&file, 3, Count::Probes), 1);
+    write(3, 3);
+    assert_eq!(cell(0), "cell-2");
+    write(1, 3);
+    write(0, 1);
+    assert_eq!(cell(0), "cell-4");
     write(3, 0);
     assert_eq!(cell(5_000), "cell-4");
 }
