@@ -150,7 +150,7 @@ class Placing:
             ConflictError: a tenant's names a cell that may not answer for it, or that is not there.
             ValidationError: tenants have more different ones than a table can name.
         """
-        is_other = _policed_by(before) != _policed_by(after)
+        is_other = before is not after and _policed_by(before) != _policed_by(after)
         if not after.is_whole or not (self._has_policies or is_other):
             return
         tenants = schema.tenants

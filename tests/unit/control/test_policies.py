@@ -266,7 +266,7 @@ def test_a_route_says_what_its_policy_says(shop: Api) -> None:
     first, second = found["shard"]
     assert found["text"].endswith(
         f": its requests go to {first}; 12.5 % of them to the canary spare; round-robin over {first} + {second}; "
-        f"a copy to spare (epoch {found['epoch']})"
+        f"a copy to spare; at most 2.5 a second through each router (epoch {found['epoch']})"
     )
     assert "a copy to spare" in explained(shop, source="192.0.2.1")["text"]
 
@@ -281,6 +281,20 @@ def test_a_route_to_a_canary_and_by_a_redirect_is_said_to_be_so(shop: Api) -> No
     found = explained(shop, tenant="acme")
     assert (found["cell"], found["canary"], found["redirect"]) == ("cell-2", True, "https://cell-2.example")
     assert ": its requests go to cell-2, the pool's canary, by a redirect to https://cell-2.example (" in found["text"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "text"),
+    [
+        ({"writes": "fail"}, "writes fail"),
+        ({"reads": "fail"}, "reads fail"),
+        ({"reads": "cache"}, "reads get what the router has kept"),
+        ({"writes": "fail", "reads": "standby", "standby": "cell-2"}, "writes fail and reads go to cell-2"),
+    ],
+)
+def test_a_route_says_what_happens_while_its_cell_is_down(shop: Api, policy: dict[str, str], text: str) -> None:
+    shop.published(shop.put_epoch("/v1/tenants/acme", {"cell": "cell-1", "policy": policy}))
+    assert f"go to cell-1; while cell-1 is down, {text} (epoch" in explained(shop, tenant="acme")["text"]
 
 
 def test_a_refusal_has_no_policy(shop: Api) -> None:
