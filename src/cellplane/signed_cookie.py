@@ -9,18 +9,24 @@ An app sets it, after it knows its user; routers read it. Both have the same fil
 The first key signs, all verify. To rotate: add a key at the end everywhere, move it to the front everywhere, remove the
 old one when its cookies have expired.
 
+An app that has signed a user in sets the cookie for as long as the value counts::
+
+    keyring = Keyring.parse(Path("/etc/shop/cookie-keys").read_text())
+    expires = int(time.time()) + 8 * 3600
+    response.set_cookie("__Host-cell", keyring.sign("__Host-cell", tenant_id, expires=expires), expires=expires, …)
+
 The value is ``cp1.<expiry>.<key id>.<MAC>.<tenant>``: the expiry in Unix seconds, the MAC a base64url HMAC-SHA256
 (RFC 2104) of everything else and the cookie's name. It is signed, not secret. Standard library only: apps import it.
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 
 from cellplane.errors import ValidationError
 
@@ -36,11 +42,57 @@ MAX_SECRET_BYTES = 64
 MAX_KEYS = 8
 """Most keys of a file."""
 
+MAX_EXPIRY = 10**15 - 1
+"""Latest expiry: fifteen digits."""
+
 MAX_COOKIES = 4
 """Cookies of one name that a request may have; what more there are does not count."""
 
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _VALUE = re.compile(rb"cp1\.([1-9][0-9]{0,14})\.([A-Za-z0-9_-]{1,32})\.([A-Za-z0-9_-]{43})\.([!-~]{1,128})")
+_SIGNED = re.compile(r"[!#-+\--:<-\[\]-~]{1,128}")
+"""A tenant that is signed: what a cookie may have (RFC 6265, 4.1.1), so that no value can end its cookie."""
+
+_WORD = re.compile(r"[^ \t\r\f]+")
+"""Lines and words of a file are those of ASCII, as in the router."""
+
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]*=*")
+
+
+class Fault(Enum):
+    """Why a value does not count; the value is for people."""
+
+    MALFORMED = "it is not cp1.<expiry>.<key id>.<MAC>.<tenant>"
+    UNKNOWN_KEY = "no key of the file has this id"
+    FORGED = "it is not signed by this key for a cookie of this name"
+    EXPIRED = "it has expired"
+
+
+@dataclass(frozen=True, slots=True)
+class CookieValue:
+    """What a value says, whether or not it is true.
+
+    Attributes:
+        expires: Unix seconds from which on it does not count.
+        key_id: whose secret signed it.
+        mac: base64url.
+        tenant_id: the partition key.
+    """
+
+    expires: int
+    key_id: str
+    mac: bytes
+    tenant_id: bytes
+
+    @classmethod
+    def of(cls, value: bytes) -> "CookieValue | None":
+        """What this value says; None where it is none of ours."""
+        match = _VALUE.fullmatch(value)
+        if match is None:
+            return None
+        expires, key_id, mac, tenant_id = match.groups()
+        return cls(int(expires), key_id.decode(), mac, tenant_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +115,8 @@ class Keyring:
             ValidationError: a line is not a key. It names the line, never the secret.
         """
         found: dict[str, bytes] = {}
-        for number, line in enumerate(text.splitlines(), 1):
-            words = line.split()
+        for number, line in enumerate(text.split("\n"), 1):
+            words = _WORD.findall(line)
             if not words or words[0].startswith("#"):
                 continue
             place = f"cookie keys, line {number}"
@@ -84,21 +136,35 @@ class Keyring:
             name: of the cookie; a value is for one name only.
             tenant_id: the partition key.
             expires: Unix seconds from which on it does not count.
+
+        Raises:
+            ValidationError: no router could read it as it is meant.
         """
+        if not _NAME.fullmatch(name):
+            raise ValidationError("name", f"expected 1 to 64 letters, digits and _ - . ; found {name!r}")
+        if not _SIGNED.fullmatch(tenant_id):
+            raise ValidationError("tenant_id", f"expected a tenant's key, found {tenant_id[:80]!r}")
+        if not 0 < expires <= MAX_EXPIRY:
+            raise ValidationError("expires", f"expected Unix seconds, found {expires}")
         mac = _mac(self.secrets[self.signing_key], name, str(expires), self.signing_key, tenant_id.encode())
         return f"{VERSION}.{expires}.{self.signing_key}.{mac.decode()}.{tenant_id}"
 
     def verify(self, name: str, value: bytes, *, now: int) -> bytes | None:
         """The tenant of a cookie's value; None where it is not signed by one of these keys, or has expired."""
-        match = _VALUE.fullmatch(value)
-        if match is None:
-            return None
-        expires, key_id, mac, tenant_id = match.groups()
-        secret = self.secrets.get(key_id.decode())
-        if secret is None or int(expires) <= now:
-            return None
-        expected = _mac(secret, name, expires.decode(), key_id.decode(), tenant_id)
-        return tenant_id if hmac.compare_digest(expected, mac) else None
+        said = CookieValue.of(value)
+        return said.tenant_id if said is not None and self.fault(name, said, now=now) is None else None
+
+    def fault(self, name: str, said: CookieValue | None, *, now: int) -> Fault | None:
+        """Why a cookie does not count; None where it does."""
+        if said is None:
+            return Fault.MALFORMED
+        secret = self.secrets.get(said.key_id)
+        if secret is None:
+            return Fault.UNKNOWN_KEY
+        expected = _mac(secret, name, str(said.expires), said.key_id, said.tenant_id)
+        if not hmac.compare_digest(expected, said.mac):
+            return Fault.FORGED
+        return Fault.EXPIRED if said.expires <= now else None
 
     def tenants(self, name: str, headers: Iterable[bytes], *, now: int) -> list[bytes]:
         """The different tenants of the valid cookies of a name, in the order of a request's ``Cookie`` headers."""
@@ -119,16 +185,22 @@ def cookies(name: str, headers: Iterable[bytes]) -> Iterator[bytes]:
                 yield value
 
 
+def check_key_id(field: str, value: str) -> None:
+    """Raise ValidationError unless the text may be the id of a key."""
+    if not _KEY_ID.fullmatch(value):
+        raise ValidationError(field, f"expected 1 to 32 letters, digits, _ or -; found {value!r}")
+
+
 def new_secret() -> str:
     """A random secret as a file has it."""
     return base64.urlsafe_b64encode(secrets.token_bytes(MIN_SECRET_BYTES)).rstrip(b"=").decode()
 
 
 def _secret(place: str, text: str) -> bytes:
-    try:
-        secret = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raise ValidationError(place, "the secret is not base64url") from None
+    bare = text.rstrip("=")
+    if not _BASE64URL.fullmatch(text) or len(bare) % 4 == 1:
+        raise ValidationError(place, "the secret is not base64url")
+    secret = base64.urlsafe_b64decode(bare + "=" * (-len(bare) % 4))
     if not MIN_SECRET_BYTES <= len(secret) <= MAX_SECRET_BYTES:
         raise ValidationError(
             place, f"expected a secret of {MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} bytes, found {len(secret)}"

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,12 +18,13 @@ from joserfc.jwk import Key, RSAKey
 
 from cellplane.model import Cell, Fleet, JwtProvider, KeySource, KeySourceKind, Pool, Topology
 from cellplane.router.engine import TableRejectedError
+from cellplane.router.jwks import JwksFetcher
+from cellplane.router.local_files import LocalFolder
 from cellplane.router.tables import StoredTable
 from cellplane.routing import compile_table, encode
 from cellplane.signed_cookie import Keyring, new_secret
 from e2e import tokens
 from e2e.edge import Edge, RawAnswer, StubCell, start_edge, stored_with_stubs, stub_cells
-from e2e.harness import eventually
 from e2e.tokens import LATER, claims, jwk_set, new_key, signed, token, unsigned
 
 CELLS = ("cell-1", "cell-2", "cell-3")
@@ -320,24 +322,66 @@ def jwks_server(document: str) -> Iterator[ThreadingHTTPServer]:
         server.server_close()
 
 
-def test_keys_of_a_url_are_fetched_and_fetched_again(tmp_path: Path, cells: dict[str, StubCell]) -> None:
+def test_keys_of_a_url_are_fetched_and_withdrawn_keys_count_no_more(tmp_path: Path, cells: dict[str, StubCell]) -> None:
     first, second = new_key("EC", "first"), new_key("RSA", "second")
-    claim = (KeySource(KeySourceKind.JWT_CLAIM, "org.id"),)
-    with jwks_server(jwk_set([first])) as server:
+    with jwks_server("") as server:
         issuer = provider(tmp_path, jwks_file="", jwks_url=f"http://127.0.0.1:{server.server_address[1]}/jwks.json")
-        stored = stored_table(tmp_path, cells, issuer, sources=claim)
-        with start_edge(tmp_path / "router", stored, jwks_cache_seconds=1.0, jwks_retry_seconds=1.0) as edge:
+        stored = stored_table(tmp_path, cells, issuer, sources=SOURCES[:1])
+        with start_edge(tmp_path / "router", stored) as edge:
+            settings = replace(edge.settings, jwks_refresh_seconds=0.0, jwks_retry_seconds=0.0)
+            fetcher = JwksFetcher(settings, LocalFolder.of(settings), time.monotonic)
 
-            def believes(key: Key) -> bool:
-                answer = edge.ask(bearer(token(key, org={"id": "acme"})))
-                assert answer is not None
-                return answer.status == 200
+            def publish(document: str) -> int:
+                server.document = document  # type: ignore[attr-defined]  # what the handler answers
+                failed = edge.runner.run(fetcher.refresh(stored.table))
+                edge.runner.run(edge.engine.refresh())
+                return failed
 
-            eventually(lambda: believes(first), "the issuer's keys are there")
-            assert not believes(second)
-            server.document = jwk_set([first, second])  # type: ignore[attr-defined]
-            eventually(lambda: believes(second), "the issuer's new key counts")
-            server.document = ""  # type: ignore[attr-defined]
-            edge.ask([])
-            assert believes(first)
-            assert believes(second)
+            def answers(*keys: Key) -> list[int]:
+                found = [edge.ask(bearer(token(key, org={"id": "acme"}))) for key in keys]
+                return [answer.status for answer in found if answer is not None]
+
+            assert refusal(edge.ask(bearer(token(first)))) == (503, "token-keys-unavailable")
+            assert refusal(edge.ask([])) == (401, "unauthenticated")
+            assert publish("") == 1
+            assert refusal(edge.ask(bearer(token(first)))) == (503, "token-keys-unavailable")
+            assert publish(jwk_set([first])) == 0
+            assert answers(first, second) == [200, 401]
+            assert publish(jwk_set([first, second])) == 0
+            assert answers(first, second) == [200, 200]
+            for nonsense in ("", "{", '{"keys": []}', "<html>"):
+                assert publish(nonsense) == 1
+                assert answers(first, second) == [200, 200]
+            assert publish(jwk_set([second])) == 0
+            assert answers(first, second) == [401, 200]
+            server.shutdown()
+            server.server_close()
+            assert edge.runner.run(fetcher.refresh(stored.table)) == 1
+            edge.runner.run(edge.engine.stop())
+            edge.runner.run(edge.engine.start(stored))
+            assert answers(first, second) == [401, 200]
+            edge.runner.run(fetcher.close())
+
+
+def test_a_token_is_looked_for_in_the_same_places_for_every_issuer(
+    tmp_path: Path, cells: dict[str, StubCell], keys: dict[str, Key]
+) -> None:
+    for name in ("RSA", "EC"):
+        (tmp_path / f"{name}.json").write_text(jwk_set([keys[name]]))
+    issuers = (
+        JwtProvider("first", tokens.ISSUER, jwks_file=str(tmp_path / "RSA.json")),
+        JwtProvider("second", "https://other.example", jwks_file=str(tmp_path / "EC.json"), cookie="session"),
+    )
+    stored = stored_table(tmp_path, cells, *issuers, sources=SOURCES[:1])
+    good = token(keys["RSA"], org={"id": "acme"})
+    other = token(keys["EC"], org={"id": "globex"}, iss="https://other.example")
+    swapped = token(keys["EC"], org={"id": "acme"})
+    with start_edge(tmp_path / "router", stored) as edge:
+        assert tenant_of(edge.ask(bearer(good))) == ["acme"]
+        assert tenant_of(edge.ask(bearer(other))) == ["globex"]
+        assert tenant_of(edge.ask([("cookie", f"session={good}")])) == ["acme"]
+        assert tenant_of(edge.ask([("authorization", f"bearer {good}")])) == ["acme"]
+        assert refusal(edge.ask(bearer(swapped))) == (401, "invalid-token")
+        for header, cookie in ((good, "nonsense"), ("nonsense", other), (good, swapped), (swapped, other)):
+            answer = edge.ask([*bearer(header), ("cookie", f"session={cookie}")])
+            assert refusal(answer) == (401, "invalid-token")

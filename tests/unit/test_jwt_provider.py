@@ -85,13 +85,13 @@ def test_what_is_no_issuer(changes: dict[str, Any], field: str) -> None:
 
 
 def test_a_refusal_says_what_was_found() -> None:
-    for changes, found in (
-        ({"jwks_url": ""}, "found neither"),
-        ({"jwks_file": "/etc/jwks.json"}, "found both"),
-        ({"jwks_url": "http://id.example/"}, "whoever answers here signs for every tenant"),
+    for broken, found in (
+        (replace(AT_URL, jwks_url=""), "found neither"),
+        (replace(AT_URL, jwks_file="/etc/jwks.json"), "found both"),
+        (replace(AT_URL, jwks_url="http://id.example/"), "whoever answers here signs for every tenant"),
     ):
         with pytest.raises(ValidationError, match=found):
-            replace(AT_URL, **changes).validate("jwt[0]")
+            broken.validate("jwt[0]")
 
 
 def test_issuers_are_few_and_have_names_of_their_own() -> None:

@@ -14,8 +14,8 @@ EXIT_FAILED = 1
 EXIT_UNREACHABLE = 3
 
 
-_LATE = {name: f"cellplane.cli.{name}" for name in ("apply", "export", "lint")}
-"""Commands by the module that has them, imported when asked for: they need NumPy, and the others start quicker."""
+_LATE = {name: f"cellplane.cli.{name}" for name in ("apply", "cookie", "export", "lint")}
+"""Commands by the module that has them, imported when asked for: others start quicker without NumPy or the model."""
 
 
 class Group(click.Group):

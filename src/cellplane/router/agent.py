@@ -12,6 +12,8 @@ from cellplane.errors import CellplaneError, ControlPlaneError, RouterError, Tab
 from cellplane.faults import fault_point
 from cellplane.router.backoff import pause_seconds
 from cellplane.router.engine import Engine, TableRejectedError
+from cellplane.router.jwks import JwksFetcher
+from cellplane.router.local_files import LocalFolder
 from cellplane.router.metrics import AgentMetrics
 from cellplane.router.settings import RouterSettings
 from cellplane.router.source import ControlPlane
@@ -42,6 +44,7 @@ class Agent:
         self._metrics = metrics
         self._rng = rng
         self._folder = TableFolder(settings.state_dir / "tables", settings.kept_tables)
+        self._jwks = JwksFetcher(settings, LocalFolder.of(settings), self._clock)
         self._live: StoredTable | None = None
         self._rejected: dict[str, Any] | None = None
         self._refused_tag: str | None = None
@@ -65,6 +68,7 @@ class Agent:
             raise
         finally:
             await self._control.close()
+            await self._jwks.close()
 
     async def _begin(self) -> None:
         """Start the proxy, or take over one that runs, on the best table that there is.
@@ -247,10 +251,12 @@ class Agent:
             await asyncio.sleep(self._settings.restart_pause_seconds)
 
     async def _refresh(self) -> None:
-        """Follow the files of keys on this router's disk."""
+        """Follow the keys that verify tokens and cookies: files on this router's disk, and what issuers publish."""
         said = ""
         while True:
             await asyncio.sleep(self._settings.local_files_seconds)
+            assert self._live is not None
+            self._metrics.key_failures.inc(await self._jwks.refresh(self._live.table))
             async with self._switching:
                 try:
                     if await self._engine.refresh():

@@ -8,12 +8,14 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import structlog
 
 from cellplane.durable import write_durably
 from cellplane.errors import RouterError, ValidationError
 from cellplane.model import KeySourceKind
+from cellplane.router.settings import RouterSettings
 from cellplane.routing import RoutingTable
 from cellplane.signed_cookie import Keyring
 
@@ -23,6 +25,8 @@ MAX_LOCAL_FILE_BYTES = 1024 * 1024
 """Largest file of keys."""
 
 _DIGEST_CHARS = 12
+_JWKS = "jwks"
+_COOKIE_KEYS = "cookie-keys"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ class LocalFiles:
     """Checked contents.
 
     Attributes:
-        jwks: by provider, the JWK Set of those that have it in a file.
+        jwks: by provider, its JWK Set; without those whose keys were never fetched.
         cookie_keys: a copy of the keys of routing cookies, named by its content; None where no source is a cookie.
     """
 
@@ -52,22 +56,28 @@ class LocalFolder:
         self._cookie_keys = cookie_keys
         self._said: dict[Path, str] = {}
 
+    @classmethod
+    def of(cls, settings: RouterSettings) -> Self:
+        """The router's."""
+        return cls(settings.state_dir.absolute() / "keys", settings.cookie_keys)
+
     def read(self, table: RoutingTable) -> LocalFiles:
         """What this table needs.
 
         Raises:
             RouterError: a file cannot be used and has no copy, or the table needs one that this router has not.
         """
-        jwks = {
-            provider.name: self._read(Path(provider.jwks_file), "jwks", _check_jwks)
-            for provider in table.edge.jwt
-            if provider.jwks_file
-        }
+        jwks: dict[str, str] = {}
+        for provider in table.edge.jwt:
+            if provider.jwks_file:
+                jwks[provider.name] = self._read(Path(provider.jwks_file), _JWKS, _check_jwks)
+            elif self.has_jwks(provider.jwks_url):
+                jwks[provider.name] = self._copy(_JWKS, provider.jwks_url).read_text()
         if all(source.kind is not KeySourceKind.COOKIE for source in table.key_sources):
             return LocalFiles(jwks)
         if self._cookie_keys is None:
             raise RouterError("a key source is a signed cookie, and this router was started without --cookie-keys")
-        text = self._read(self._cookie_keys, "cookie-keys", _check_cookie_keys)
+        text = self._read(self._cookie_keys, _COOKIE_KEYS, _check_cookie_keys)
         copy = self._folder / f"cookie-keys-of-{_digest(text)}"
         if not copy.exists():
             write_durably(copy, text.encode())
@@ -79,8 +89,24 @@ class LocalFolder:
             if copy != files.cookie_keys:
                 copy.unlink(missing_ok=True)
 
+    def keep_jwks(self, url: str, text: str) -> None:
+        """Keep the JWK Set that was fetched from a URL.
+
+        Raises:
+            ValidationError: it is none.
+        """
+        _check_jwks(text)
+        _write_where_changed(self._copy(_JWKS, url), text)
+
+    def has_jwks(self, url: str) -> bool:
+        """Whether the keys of this URL were ever fetched."""
+        return self._copy(_JWKS, url).exists()
+
+    def _copy(self, what: str, of: str) -> Path:
+        return self._folder / f"{what}-at-{_digest(of)}"
+
     def _read(self, path: Path, what: str, check: Callable[[str], None]) -> str:
-        copy = self._folder / f"{what}-at-{_digest(str(path))}"
+        copy = self._copy(what, str(path))
         try:
             text = _text(path)
             check(text)
@@ -88,8 +114,7 @@ class LocalFolder:
             return self._last_good(path, copy, str(error))
         if self._said.pop(path, None) is not None:
             log.info("local_file_usable", path=str(path))
-        if not copy.exists() or copy.read_text() != text:
-            write_durably(copy, text.encode())
+        _write_where_changed(copy, text)
         return text
 
     def _last_good(self, path: Path, copy: Path, error: str) -> str:
@@ -101,6 +126,11 @@ class LocalFolder:
             return copy.read_text()
         except OSError:
             raise RouterError(f"{path}: {error}") from None
+
+
+def _write_where_changed(path: Path, text: str) -> None:
+    if not path.exists() or path.read_text() != text:
+        write_durably(path, text.encode())
 
 
 def _text(path: Path) -> str:

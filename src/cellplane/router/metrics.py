@@ -36,7 +36,7 @@ class AgentMetrics:
         )
         self.key_failures = Counter(
             "cellplane_agent_key_failures_total",
-            "Times that changed files of keys could not be taken; those before go on verifying",
+            "Times that keys could not be fetched, or changed ones not be taken; those before go on verifying",
             registry=self.registry,
         )
         self.proxy_restarts = Counter(

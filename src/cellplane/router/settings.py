@@ -95,7 +95,7 @@ class RouterSettings:
     jwks_timeout_seconds: float = 5.0
     """How long a server of an issuer's keys may take, seconds."""
 
-    jwks_cache_seconds: float = 300.0
+    jwks_refresh_seconds: float = 60.0
     """After how long an issuer's keys are fetched again, seconds."""
 
     jwks_retry_seconds: float = 5.0

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from cellplane.cli.apply import apply
@@ -82,7 +83,16 @@ def test_the_first_file_is_sound() -> None:
     assert check_whole(manifest) == ()
 
 
-@pytest.mark.parametrize(("name", "text"), [("fleet.yaml", FILES[0]), ("broken.yaml", FILES[1])])
+def test_the_file_about_tokens_is_sound_and_has_every_field_of_an_issuer() -> None:
+    manifest = read([("identity.yaml", FILES[1])])
+    assert manifest.problems == ()
+    (fleet,) = yaml.safe_load_all(FILES[1])
+    named = {name for issuer in fleet["spec"]["jwt"] for name in issuer}
+    assert all(f"| `jwt[].{name}` |" in PAGE for name in named)
+    assert len(named) == sum(row.startswith("| `jwt[].") for row in table("### Fleet"))
+
+
+@pytest.mark.parametrize(("name", "text"), [("fleet.yaml", FILES[0]), ("broken.yaml", FILES[2])])
 def test_lint_prints_what_the_page_shows(name: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path(name).write_text(text)

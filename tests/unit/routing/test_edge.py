@@ -34,7 +34,7 @@ def table_of(*sources: KeySource, jwt: tuple[JwtProvider, ...] = (), **policy: A
     return encode(compile_table(topology, 3))
 
 
-def place_of(data: bytes, section: Section) -> tuple[int, int, int]:
+def place_of(data: bytes | bytearray, section: Section) -> tuple[int, int, int]:
     """Where a section's entry in the directory is, and where it is itself: offset and length."""
     (count,) = layout.U32.unpack_from(data, 40)
     for entry in range(layout.HEADER_SIZE, layout.HEADER_SIZE + count * layout.SECTION.size, layout.SECTION.size):

@@ -30,7 +30,7 @@ class EnvoyEngine:
         self._folder = settings.state_dir.absolute() / "envoy"
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._process = EnvoyProcess(settings, self._folder)
-        self._local = LocalFolder(settings.state_dir.absolute() / "keys", settings.cookie_keys)
+        self._local = LocalFolder.of(settings)
         self._files = LocalFiles()
         self._admin_client: Admin | None = None
         self._live: StoredTable | None = None
@@ -100,11 +100,7 @@ class EnvoyEngine:
         except RouterError as error:
             raise TableRejectedError(str(error)) from error
         before, after = Identity.of(self._live.table, self._files), Identity.of(stored.table, files)
-        same_cells = (
-            self._has_clusters_of_live
-            and stored.table.cells == self._live.table.cells
-            and stored.table.edge == self._live.table.edge
-        )
+        same_cells = self._has_clusters_of_live and stored.table.cells == self._live.table.cells
         if not same_cells:
             # Whatever goes wrong from here on, the next table begins with its clusters.
             self._has_clusters_of_live = False

@@ -1,9 +1,8 @@
 """Renders whom Envoy believes: whose tokens it verifies, and the headers that hand their claims to the module."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 from cellplane.model import JwtProvider, KeySourceKind
 from cellplane.placement import key_hash
@@ -24,12 +23,12 @@ class Identity:
     Attributes:
         providers: whose tokens are verified.
         claims: those that are handed over.
-        jwks: keys of the providers that have them in a file, by provider.
+        jwks: keys of the providers whose keys are known, by provider.
     """
 
     providers: Sequence[JwtProvider] = ()
     claims: frozenset[str] = frozenset()
-    jwks: Mapping[str, str] | None = None
+    jwks: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, table: RoutingTable, files: LocalFiles) -> "Identity":
@@ -45,17 +44,6 @@ class Identity:
 def claim_header(claim: str) -> str:
     """The header of a claim; of one claim always the same, whatever other claims a table reads."""
     return f"{CLAIM_HEADER_PREFIX}{key_hash(claim.encode()):08x}"
-
-
-def jwks_cluster(provider: JwtProvider) -> str:
-    """Name of the cluster from which a provider's keys are fetched. No cell can have it: it has a colon."""
-    url = urlsplit(provider.jwks_url)
-    return f"jwks:{url.scheme}://{url.netloc}"
-
-
-def jwks_providers(providers: Iterable[JwtProvider]) -> dict[str, JwtProvider]:
-    """One provider of each cluster that has keys to fetch."""
-    return {jwks_cluster(provider): provider for provider in providers if provider.jwks_url}
 
 
 def jwt_filter(identity: Identity, settings: RouterSettings) -> Json:
@@ -75,9 +63,11 @@ def _provider(provider: JwtProvider, identity: Identity, settings: RouterSetting
     return {
         "issuer": provider.issuer,
         "audiences": list(provider.audiences),
-        **_keys(provider, identity, settings),
-        "from_headers": [{"name": "Authorization", "value_prefix": "Bearer "}],
-        "from_cookies": [provider.cookie] if provider.cookie else [],
+        **_keys(provider, identity),
+        # The same places for all: where each looked at its own, a token that one refuses could pass by another's. The
+        # scheme's case does not count (RFC 9110, 11.1); to Envoy it does.
+        "from_headers": [{"name": "Authorization", "value_prefix": scheme} for scheme in ("Bearer ", "bearer ")],
+        "from_cookies": sorted({known.cookie for known in identity.providers if known.cookie}),
         # The cell may want to know the user, too.
         "forward": True,
         "require_expiration": True,
@@ -89,18 +79,13 @@ def _provider(provider: JwtProvider, identity: Identity, settings: RouterSetting
     }
 
 
-def _keys(provider: JwtProvider, identity: Identity, settings: RouterSettings) -> Json:
-    if provider.jwks_file:
-        assert identity.jwks is not None, "the file was read before"
-        return {"local_jwks": {"inline_string": identity.jwks[provider.name]}}
-    return {
-        "remote_jwks": {
-            "http_uri": {
-                "uri": provider.jwks_url,
-                "cluster": jwks_cluster(provider),
-                "timeout": f"{settings.jwks_timeout_seconds:.3f}s",
-            },
-            "cache_duration": f"{settings.jwks_cache_seconds:.0f}s",
-            "async_fetch": {"fast_listener": True, "failed_refetch_duration": f"{settings.jwks_retry_seconds:.0f}s"},
-        }
-    }
+def _keys(provider: JwtProvider, identity: Identity) -> Json:
+    """The keys, as the agent read or fetched them. Envoy would not read a changed file again, and would go on believing
+    the tokens that it remembers after it fetched other keys.
+    """
+    known = identity.jwks.get(provider.name)
+    if known is not None:
+        return {"local_jwks": {"inline_string": known}}
+    # Not fetched yet. A cluster that is not there makes Envoy say so, and not that the token is wrong.
+    nowhere = {"uri": "http://nowhere.invalid/", "cluster": "keys-not-fetched-yet", "timeout": "1s"}
+    return {"remote_jwks": {"http_uri": nowhere}}

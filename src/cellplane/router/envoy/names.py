@@ -22,7 +22,6 @@ FILTER = "cellplane"
 MODULE = "cellplane_envoy"
 ROUTES = "cellplane"
 TOKENS = "cellplane-tokens"
-STRIP = "cellplane-strip"
 
 CLUSTERS_FILE = "cds.json"
 LISTENERS_FILE = "lds.json"

@@ -5,19 +5,15 @@ import ipaddress
 import json
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from cellplane.model import JwtProvider
-from cellplane.router.envoy.identity import JWT_FILTER_TYPE, Identity, jwks_cluster, jwks_providers, jwt_filter
+from cellplane.router.envoy.identity import JWT_FILTER_TYPE, Identity, jwt_filter
 from cellplane.router.envoy.names import (
     CELL_HEADER,
-    CLAIM_HEADER_PREFIX,
     FILTER,
     MODULE,
     ROUTES,
     ROUTES_FILE,
     STAT_PREFIX,
-    STRIP,
     TOKENS,
     TOKENS_FILE,
 )
@@ -47,21 +43,13 @@ HTTP2_CONNECTION_WINDOW_BYTES = 1024 * 1024
 
 
 def clusters(table: RoutingTable, settings: RouterSettings, leaving: RoutingTable | None = None) -> Json:
-    """CDS: one cluster a cell, named by the cell's id, and one a server of issuers' keys. Equal ones are the same
-    version, whatever the table's epoch.
+    """CDS: one cluster a cell, named by the cell's id. Equal cells are the same version, whatever the table's epoch.
 
     Args:
-        leaving: the table that is still live; its clusters stay until nothing names them.
+        leaving: the table that is still live; its cells stay until no route names them.
     """
-    tables = (table,) if leaving is None else (leaving, table)
-    cells = {cell.id: cell for known in tables for cell in known.cells}
-    issuers = jwks_providers(provider for known in tables for provider in known.edge.jwt)
-    return _by_content(
-        [
-            *({"@type": _CLUSTER, **_cluster(cells[cell_id], settings)} for cell_id in sorted(cells)),
-            *({"@type": _CLUSTER, **_jwks_cluster(issuers[name], settings)} for name in sorted(issuers)),
-        ]
-    )
+    cells = {cell.id: cell for cell in (*(leaving.cells if leaving else ()), *table.cells)}
+    return _by_content([{"@type": _CLUSTER, **_cluster(cells[cell_id], settings)} for cell_id in sorted(cells)])
 
 
 def listeners(settings: RouterSettings) -> Json:
@@ -108,9 +96,8 @@ def routes(stored: StoredTable, settings: RouterSettings, cookie_keys: Path | No
 
 
 def _without_tokens(table: RoutingTable) -> Json:
-    """Takes the filters for tokens off a route whose table believes nobody's: they would cost every request."""
-    disabled = {"@type": _FILTER_CONFIG, "disabled": True}
-    return {} if table.edge.jwt else {STRIP: disabled, TOKENS: disabled}
+    """Takes the filter for tokens off a route whose table believes nobody's: it would cost every request."""
+    return {} if table.edge.jwt else {TOKENS: {"@type": _FILTER_CONFIG, "disabled": True}}
 
 
 def routes_version(table: RoutingTable, cookie_keys: Path | None) -> str:
@@ -181,45 +168,6 @@ def _cluster(cell: CellRow, settings: RouterSettings) -> Json:
     }
 
 
-def _jwks_cluster(provider: JwtProvider, settings: RouterSettings) -> Json:
-    url = urlsplit(provider.jwks_url)
-    assert url.hostname is not None, "a checked URL has a host"
-    is_tls = url.scheme == "https"
-    port = url.port or (443 if is_tls else 80)
-    endpoint = {"address": {"socket_address": {"address": url.hostname, "port_value": port}}}
-    cluster: Json = {
-        "name": jwks_cluster(provider),
-        "type": "STATIC" if _is_ip(url.hostname) else "STRICT_DNS",
-        "connect_timeout": _seconds(settings.jwks_timeout_seconds),
-        "load_assignment": {
-            "cluster_name": jwks_cluster(provider),
-            "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}],
-        },
-    }
-    if is_tls:
-        # Whoever can pretend to be this server signs for every tenant.
-        cluster["transport_socket"] = {
-            "name": "envoy.transport_sockets.tls",
-            "typed_config": {
-                "@type": f"{_TYPE}envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-                "sni": url.hostname,
-                "common_tls_context": {
-                    "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
-                    "validation_context": {
-                        "trusted_ca": {"filename": str(settings.ca_file)},
-                        "match_typed_subject_alt_names": [
-                            {
-                                "san_type": "IP_ADDRESS" if _is_ip(url.hostname) else "DNS",
-                                "matcher": {"exact": url.hostname},
-                            }
-                        ],
-                    },
-                },
-            },
-        }
-    return cluster
-
-
 def _listener(settings: RouterSettings) -> Json:
     return {
         "name": "clients",
@@ -256,18 +204,10 @@ def connection_manager(settings: RouterSettings) -> Json:
             "type_urls": [JWT_FILTER_TYPE],
         },
     }
-    # What begins so is said by the filter behind it alone.
-    strip = {
-        "name": STRIP,
-        "typed_config": {
-            "@type": f"{_FILTERS}.header_mutation.v3.HeaderMutation",
-            "mutations": {"request_mutations": [{"remove_on_match": {"key_matcher": {"prefix": CLAIM_HEADER_PREFIX}}}]},
-        },
-    }
     return {
         "stat_prefix": STAT_PREFIX,
         "rds": {"route_config_name": ROUTES, "config_source": _file(settings, ROUTES_FILE)},
-        "http_filters": [strip, verifier, module, router],
+        "http_filters": [verifier, module, router],
         "local_reply_config": local_replies(settings),
         "server_name": "cellplane",
         # The edge: the client's address is the peer's. Envoy appends it to X-Forwarded-For, and drops x-envoy-*.
