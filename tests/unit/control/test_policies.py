@@ -232,6 +232,25 @@ def test_a_tenants_policy_stays_until_another_is_named(shop: Api) -> None:
     assert shop.get("/v1/tenants/a").json()["policy"] == NO_POLICY
 
 
+def test_what_a_file_says_of_policies_is_applied_and_said_field_by_field(shop: Api) -> None:
+    cells = {"cells": ["cell-1", "cell-2"]}
+    said = {**cells, "policy": {"rps": 5}, "canary": {"cell": "cell-2", "percent": 2.5}}
+    (change,) = shop.apply(("Pool", "default", said)).json()["changes"]
+    assert change["fields"] == {
+        "policy.rps": [None, 5],
+        "canary.cell": [None, "cell-2"],
+        "canary.percent": [None, 2.5],
+        "canary.by": [None, "tenant"],
+    }
+    assert shop.apply(("Pool", "default", said)).json()["changes"] == []
+    (change,) = shop.apply(("Pool", "default", {**cells, "policy": {"rps": 6}})).json()["changes"]
+    assert change["fields"]["policy.rps"] == [5, 6]
+    assert change["fields"]["canary.cell"] == ["cell-2", None]
+    refused = shop.apply(("Tenant", "acme", {"policy": {"reads": "standby", "standby": "none"}}))
+    problem = assert_problem(refused, 422, "invalid-resource", field="Tenant/acme.spec.policy.standby")
+    assert "no cell is named 'none'" in problem["detail"]
+
+
 # Explained
 
 
