@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Literal
 
-from cellplane.control.schemas import RoutePolicy, RouteView
+from cellplane.control.policy_schemas import RoutePolicy
+from cellplane.control.schemas import RouteView
 from cellplane.directory import TenantRecord
 from cellplane.errors import ValidationError
 from cellplane.model import Balance, CanaryBy, Reads, Topology, Writes

@@ -10,7 +10,20 @@ import pytest
 from cellplane.control.publication import Publication, compile_publication
 from cellplane.directory import Directory
 from cellplane.errors import ConflictError, ValidationError
-from cellplane.model import Canary, Cell, Fleet, Mode, Policy, Pool, Reads, StrategyName, Tenant, UnknownTenant, Writes
+from cellplane.model import (
+    Canary,
+    Cell,
+    Fleet,
+    Mode,
+    Policy,
+    Pool,
+    Reads,
+    Rule,
+    StrategyName,
+    Tenant,
+    UnknownTenant,
+    Writes,
+)
 from cellplane.model.traffic import MAX_TENANT_POLICIES
 from cellplane.routing import PolicyRow
 from unit.control.serving import NO_POLICY, SHOP, Api, assert_problem
@@ -138,6 +151,13 @@ def test_cells_and_pools_stay_as_the_policies_of_tenants_need_them(directory: Di
     put(directory, replace(spare, port=9_000))
     put(directory, Tenant("a", ("cell-1",)))
     put(directory, replace(spare, jurisdiction="us"))
+
+
+def test_rules_take_a_tenant_to_no_pool_where_its_policy_cannot_be(directory: Directory) -> None:
+    put(directory, Pool("us", ("us-1",)), Tenant("a", tier="gold", policy=STANDBY))
+    to_us = Fleet("shop", rules=(Rule("gold", "us", tiers=("gold",)),))
+    assert refusal(directory, to_us).startswith("tenant 'a' has a policy that says otherwise: policy.standby: ")
+    put(directory, to_us, Tenant("a", tier="gold"))
 
 
 def test_what_a_policy_of_a_fleet_or_pool_names_is_not_removed(directory: Directory) -> None:
