@@ -317,6 +317,10 @@ where
     let response = stream.response();
     let duration_us = stream.clock_ns().saturating_sub(sent.since_ns) / 1_000;
     let counts = board.counts(worker, sent.cell);
+    if response.is_shed() {
+        counts.shed();
+        return;
+    }
     counts.end(duration_us);
     for (count, what) in [
         (Count::Errors, response.is_error()),

@@ -97,12 +97,19 @@ impl Response {
     pub const CONNECTION_FAILURE: u64 = 0x20;
     /// The cell closed the connection before it answered.
     pub const CONNECTION_TERMINATION: u64 = 0x40;
+    /// Envoy did not send it: as many are under way at the cell as may be.
+    pub const OVERFLOW: u64 = 0x80;
     /// The client went away.
     pub const CLIENT_GONE: u64 = 0x4000;
 
     /// Whether the cell never took the request, or broke off before it answered.
     pub fn is_unreachable(&self) -> bool {
         self.flags & (Self::CONNECTION_FAILURE | Self::CONNECTION_TERMINATION) != 0
+    }
+
+    /// Whether the cell never got the request, as it has enough to do.
+    pub fn is_shed(&self) -> bool {
+        self.flags & Self::OVERFLOW != 0
     }
 
     /// Whether the cell is to blame for how this ended.

@@ -98,6 +98,18 @@ fn a_client_that_goes_away_is_no_error_of_the_cell() {
 }
 
 #[test]
+fn what_envoy_sheds_says_nothing_about_the_cell() {
+    let (file, config) = config("overflow", |_| {});
+    let mut stream = get("pinned");
+    let (_, mut flow) = ask(&config, &mut stream);
+    answered(&mut stream, 503, Response::OVERFLOW);
+    assert_eq!(on_response_headers(&mut stream, &mut flow, &config), Verdict::Continue);
+    on_complete(&stream, &mut flow, &config);
+    let counts = [Count::Requests, Count::Errors, Count::Shed, Count::InFlight];
+    assert_eq!(counts.map(|what| count(&file, 3, what)), [0, 0, 1, 0]);
+}
+
+#[test]
 fn a_read_that_no_cell_took_is_tried_once_on_the_next_cell() {
     let (file, config) = config("retried", |_| {});
     let mut stream = get("pinned");
