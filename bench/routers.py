@@ -116,14 +116,14 @@ class EnvoyRouter:
 
 def module_router(name: str, stored: StoredTable, folder: Path) -> EnvoyRouter:
     """Envoy as Cellplane runs it."""
-    settings = _settings(name, folder)
+    settings = settings_of(name, folder)
     clusters = resources.clusters(stored.table, settings)
     return EnvoyRouter(name, settings, clusters, resources.routes(stored, settings), with_module=True)
 
 
 def plain_router(name: str, stored: StoredTable, folder: Path, route: Json) -> EnvoyRouter:
     """The same Envoy without the module, under one plain route."""
-    settings = _settings(name, folder)
+    settings = settings_of(name, folder)
     timeout = f"{settings.request_timeout_seconds}s"
     routes = resources.route_configuration("1", [{"match": {"prefix": "/"}, "route": {**route, "timeout": timeout}}])
     return EnvoyRouter(name, settings, resources.clusters(stored.table, settings), routes, with_module=False)
@@ -134,7 +134,7 @@ class BackendEnvoy:
 
     def __init__(self, folder: Path) -> None:
         self.name = "backend"
-        self._settings = _settings("backend", folder)
+        self._settings = settings_of("backend", folder)
         self.port = self._settings.port
         self.url = f"http://{HOST}:{self.port}/"
         state = self._settings.state_dir / "envoy"
@@ -225,7 +225,8 @@ def resources_json(value: Json) -> bytes:
     return json.dumps(value).encode()
 
 
-def _settings(name: str, folder: Path) -> RouterSettings:
+def settings_of(name: str, folder: Path) -> RouterSettings:
+    """Settings of one router of a benchmark, with a folder and a port of its own."""
     port = port_choice.choose(HOST, ["port"], {})["port"]
     return RouterSettings(
         router_id="bench",

@@ -32,7 +32,8 @@ def fleet() -> Iterator[dict[str, ActingCell]]:
 @pytest.fixture(scope="module")
 def blind(tmp_path_factory: pytest.TempPathFactory, fleet: dict[str, ActingCell]) -> Iterator[Edge]:
     folder = tmp_path_factory.mktemp("blind")
-    with start_edge(folder / "router", store(folder, fleet, TENANTS), **BLIND) as edge:
+    options = {**BLIND, "access_log": folder / "access.log"}
+    with start_edge(folder / "router", store(folder, fleet, TENANTS), **options) as edge:
         yield edge
 
 

@@ -209,7 +209,7 @@ def test_a_cell_that_leaves_serves_until_its_tenants_are_routed_elsewhere(
         # cell-3 leaves; cell-4 comes and never answers, so that Envoy waits for it before it takes the routes.
         del ports["cell-3"]
         second = stored(folder, table_of(2, {**ports, "cell-4": silent}, "cell-1"))
-        with start_edge(tmp_path / "router", first) as edge:
+        with start_edge(tmp_path / "router", first, health_timeout_seconds=1.0) as edge:
             statuses: list[int] = []
             done = threading.Event()
 

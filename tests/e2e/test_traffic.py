@@ -36,7 +36,8 @@ PAIR = ("cell-1", "cell-2")
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     folder = tmp_path_factory.mktemp("traffic")
-    with acting_cells(CELLS) as cells, start_edge(folder / "router", store(folder, cells, ())) as edge:
+    options = {"access_log": folder / "access.log"}
+    with acting_cells(CELLS) as cells, start_edge(folder / "router", store(folder, cells, ()), **options) as edge:
         yield Shop(folder, cells, edge)
 
 

@@ -63,6 +63,7 @@ def test_every_change_is_an_epoch_and_an_entry_of_the_log(directory: Directory) 
         "attributes": {},
         "load": {"tenants": 1, "rps": 0.0, "storage_gib": 0.0},
         "shard_size": None,
+        "policy": {},
     }
     assert log[2].after is None
     assert log[0].at == "2026-01-02T12:00:00.000+00:00"

@@ -7,7 +7,7 @@
 //! | words | |
 //! |---|---|
 //! | 16 | magic, version, workers, cells, four words of the base's SHA-256, zeros |
-//! | 2 a cell | breaker: state in the low byte (0 closed, 1 open, 2 half-open), probes in 10,000 in bits 16 to 31; the cell's limit |
+//! | 2 a cell | breaker: state in the low byte (0 closed, 1 open, 2 half-open, 3 avoided), probes in 10,000 in bits 16 to 31; the cell's limit |
 //! | 64 a worker and cell | see [`Count`]; from 32 on, a histogram of durations |
 //! | 384 a worker and cell | 16 tenants of 24 words: see [`tenants`] |
 
@@ -73,6 +73,8 @@ pub enum Breaker {
     Open,
     /// So many of 10,000 pass.
     HalfOpen(u16),
+    /// Those pass that no other cell can take.
+    Avoided,
 }
 
 /// An open board of a base.
@@ -125,6 +127,7 @@ impl Board {
         match word & 0xFF {
             1 => Breaker::Open,
             2 => Breaker::HalfOpen((word >> 16) as u16),
+            3 => Breaker::Avoided,
             _ => Breaker::Closed,
         }
     }
@@ -271,6 +274,8 @@ mod tests {
         assert_eq!(board.breaker(1), Breaker::Open);
         board.cell_words(1)[0].store(2 | 500 << 16, Relaxed);
         assert_eq!(board.breaker(1), Breaker::HalfOpen(500));
+        board.cell_words(1)[0].store(3, Relaxed);
+        assert_eq!(board.breaker(1), Breaker::Avoided);
         assert_eq!(board.breaker(0), Breaker::Closed);
     }
 

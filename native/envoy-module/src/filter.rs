@@ -15,7 +15,7 @@ use crate::limits::take_of_cell;
 use crate::problem::{Code, Refusal};
 use crate::route_config::RouteConfig;
 use crate::stream::{Headers, Stream, TooManyHeaders};
-use crate::table::{Base, KeySource, KeySourceKind, Reads};
+use crate::table::{KeySource, KeySourceKind, Reads};
 use asking::{Asking, CellName};
 use reply::{redirect, refuse};
 
@@ -35,6 +35,10 @@ pub const CELL_SHADOW: &[u8] = b"x-cell-shadow";
 pub const TENANT_ID: &[u8] = b"x-tenant-id";
 /// By which a WebSocket of HTTP/1.1 begins (RFC 6455, 4.1).
 const WEBSOCKET_KEY: &[u8] = b"sec-websocket-key";
+/// The status of a cell that is not meant (RFC 9110, 15.5.20).
+const MISDIRECTED: u16 = 421;
+/// What a second pass remembers whose first cell sent it away; no cell has this id.
+const REFETCHED: &[u8] = b"!";
 /// What begins so is said by routers only.
 const ROUTER_PREFIX: &[u8] = b"x-cell-";
 /// Largest body that is copied. Envoy holds a request back while its copy is not read: up to so much it can keep itself,
@@ -48,6 +52,8 @@ pub enum Verdict {
     Continue,
     /// It has been answered, or begun anew.
     Stop,
+    /// It is held until the agent has said something.
+    Hold,
 }
 
 /// Routes a request by its headers, or answers it. Without a config, and so without a table, nothing passes.
@@ -95,7 +101,7 @@ where
         Some(sent) => sent,
         None => return Verdict::Continue,
     };
-    let cell = sent.cell;
+    let (cell, may_refetch) = (sent.cell, sent.may_refetch);
     if sent.may_retry && stream.response().is_unreachable() {
         // What this pass has counted is counted before the next one begins, which is inside of `begin_anew`.
         end(stream, flow, config, true);
@@ -104,9 +110,54 @@ where
             return Verdict::Stop;
         }
     }
+    if may_refetch && stream.response().status == Some(MISDIRECTED) {
+        // The cell knows a newer epoch, by which the tenant is elsewhere: the agent is about to have it.
+        let known = number(stream.response_header(CELL_EPOCH));
+        let newer = known.filter(|known| *known > config.table.epoch());
+        if newer.map_or(false, |epoch| stream.ask_agent(&format!("/epochs/{epoch}"))) {
+            flow.is_waiting = true;
+            return Verdict::Hold;
+        }
+    }
+    describe_response(stream, cell, config);
+    Verdict::Continue
+}
+
+/// Goes on with an answer that was held: tries the request anew where the agent has a newer table live.
+pub fn on_agent_answer<S, B>(stream: &mut S, flow: &mut Flow, config: &RouteConfig<B>, is_live: bool)
+where
+    S: Stream,
+    B: AsRef<[u8]>,
+{
+    if !std::mem::take(&mut flow.is_waiting) {
+        return;
+    }
+    let cell = flow.sent.as_ref().map(|sent| sent.cell);
+    if is_live {
+        end(stream, flow, config, true);
+        stream.remember(REFETCHED);
+        if stream.begin_anew() {
+            return;
+        }
+    }
+    if let Some(cell) = cell {
+        describe_response(stream, cell, config);
+    }
+    stream.continue_response();
+}
+
+fn describe_response<S, B>(stream: &mut S, cell: u16, config: &RouteConfig<B>)
+where
+    S: Stream,
+    B: AsRef<[u8]>,
+{
     stream.set_response(CELL_ID, config.table.base().cell_id(cell).as_bytes());
     stream.set_response(CELL_EPOCH, config.epoch_text.as_bytes());
-    Verdict::Continue
+}
+
+/// A decimal number; None where these bytes are none.
+fn number(digits: &[u8]) -> Option<u64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// Counts a request that has ended, or whose client has gone.
@@ -143,10 +194,10 @@ where
 {
     let RouteConfig {
         table,
-        epoch_text,
         cookie_keys,
         board,
         tenant_limits,
+        ..
     } = config;
     let base = table.base();
     let Seen {
@@ -182,7 +233,10 @@ where
     }
     let subject = subject?;
     let mut asking = Asking::new(stream, base, board.as_ref(), failed);
-    let mut route = decide(table, &subject, writes, &mut asking)?;
+    let mut route = match decide(table, &subject, writes, &mut asking) {
+        Err(_) if asking.takes_what_it_avoided() => decide(table, &subject, writes, &mut asking)?,
+        decision => decision?,
+    };
     if !is_whole && body_bytes.map_or(true, |bytes| bytes > MAX_COPIED_BYTES) {
         route.shadow = None;
     }
@@ -220,7 +274,7 @@ where
         take_of_cell(limit, base.cell_rps_milli(route.cell), policy.high_priority, now_ns)
             .map_err(|over| refused(Code::CellOverloaded).over(over))?;
     }
-    describe(stream, base, &route, epoch_text);
+    describe(stream, config, &route);
     match (tenant_id, subject.key()) {
         (TenantId::Absent, Some(key)) => stream.add(TENANT_ID, key),
         (TenantId::Other, Some(key)) => stream.set(TENANT_ID, key),
@@ -240,6 +294,7 @@ where
         tenant: subject.key().and_then(PartitionKey::new),
         since_ns: now_ns,
         may_retry: failed.is_none() && !writes && is_whole && has_other,
+        may_refetch: failed.is_none() && is_whole,
     });
     Ok(Outcome::Sent)
 }
@@ -256,17 +311,20 @@ fn websocket_key<S: Stream>(stream: &S) -> [u8; 24] {
     key
 }
 
-/// Says to the cell, and to Envoy's log, what was decided. The cell's id is already there.
-fn describe<S, B>(stream: &mut S, base: &Base<B>, route: &Route, epoch_text: &str)
+/// Says to the cell, and to Envoy's log where there is one, what was decided. The cell's id is already there.
+fn describe<S, B>(stream: &mut S, config: &RouteConfig<B>, route: &Route)
 where
     S: Stream,
     B: AsRef<[u8]>,
 {
-    stream.add(CELL_EPOCH, epoch_text.as_bytes());
-    if let Some(pool) = route.pool {
-        stream.add(CELL_POOL, base.pool_name(pool).as_bytes());
+    let base = config.table.base();
+    stream.add(CELL_EPOCH, config.epoch_text.as_bytes());
+    if config.is_logged {
+        if let Some(pool) = route.pool {
+            stream.add(CELL_POOL, base.pool_name(pool).as_bytes());
+        }
+        stream.add(CELL_REASON, reason_text(route).as_bytes());
     }
-    stream.add(CELL_REASON, reason_text(route).as_bytes());
     if let Some(shadow) = route.shadow {
         stream.add(CELL_SHADOW, base.cell_id(shadow).as_bytes());
     }
@@ -344,7 +402,7 @@ where
     for (count, what) in [
         (Count::Errors, response.is_error()),
         (Count::Unreachable, response.is_unreachable()),
-        (Count::Misrouted, response.status == Some(421)),
+        (Count::Misrouted, response.status == Some(MISDIRECTED)),
         (Count::Retried, is_retried),
     ] {
         if what {

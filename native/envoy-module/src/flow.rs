@@ -12,6 +12,8 @@ pub struct Sent {
     pub since_ns: u64,
     /// Whether it may be tried again: it reads, has no body, and there is another cell to ask.
     pub may_retry: bool,
+    /// Whether it may be sent again where the cell says that it is another's: it has no body, and this is its first pass.
+    pub may_refetch: bool,
 }
 
 /// What is kept of one pass of a request.
@@ -19,4 +21,6 @@ pub struct Sent {
 pub struct Flow {
     /// Since it was let through, until it is counted as ended.
     pub sent: Option<Sent>,
+    /// Whether its answer waits until the agent says that a newer table is live.
+    pub is_waiting: bool,
 }

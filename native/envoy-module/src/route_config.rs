@@ -1,6 +1,6 @@
 //! The config of a route: which table it has, opened and checked.
 //!
-//! Its text has two to five lines, in any order. The epoch is the overlay's where there is one, else the table's. The
+//! Its text has two to six lines, in any order. The epoch is the overlay's where there is one, else the table's. The
 //! cookie keys are needed where a key source of the table is a cookie, and looked at there only:
 //!
 //! ```text
@@ -8,6 +8,7 @@
 //! overlay=/var/lib/cellplane/overlay-21.cpt
 //! cookie-keys=/etc/cellplane/cookie-keys
 //! board=/var/lib/cellplane/board-17
+//! logged=1
 //! epoch=21
 //! ```
 
@@ -32,6 +33,8 @@ pub struct RouteConfig<B> {
     pub cookie_keys: Option<Keyring>,
     /// What is shared with the router's agent.
     pub board: Option<Board>,
+    /// Whether Envoy's log wants to know what was decided, which it reads from request headers.
+    pub is_logged: bool,
     /// Of this process, whatever its tables.
     pub tenant_limits: Arc<TenantLimits>,
 }
@@ -101,6 +104,7 @@ impl<B: AsRef<[u8]>> RouteConfig<B> {
             table,
             cookie_keys,
             board: None,
+            is_logged: false,
             tenant_limits: shared_limits(),
         }
     }
@@ -123,6 +127,7 @@ impl RouteConfig<Mmap> {
             overlay,
             cookie_keys,
             board,
+            is_logged,
             epoch,
         } = ConfigText::parse(text).map_err(ConfigError::Text)?;
         let base = bases.open(&table)?;
@@ -159,6 +164,7 @@ impl RouteConfig<Mmap> {
         let board = board.map(|path| open_board(path, &table)).transpose()?;
         Ok(Self {
             board,
+            is_logged,
             ..Self::new(table, cookie_keys)
         })
     }
@@ -186,6 +192,7 @@ struct ConfigText {
     overlay: Option<PathBuf>,
     cookie_keys: Option<PathBuf>,
     board: Option<PathBuf>,
+    is_logged: bool,
     epoch: u64,
 }
 
@@ -193,16 +200,18 @@ impl ConfigText {
     fn parse(text: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(text).map_err(|error| format!("expected UTF-8, found {error}"))?;
         let (mut table, mut overlay, mut cookie_keys, mut board, mut epoch) = (None, None, None, None, None);
+        let mut is_logged = false;
         for line in text.lines() {
             let is_second = match line.split_once('=') {
                 Some(("table", value)) => table.replace(parse_path("table", value)?).is_some(),
                 Some(("overlay", value)) => overlay.replace(parse_path("overlay", value)?).is_some(),
                 Some(("cookie-keys", value)) => cookie_keys.replace(parse_path("cookie-keys", value)?).is_some(),
                 Some(("board", value)) => board.replace(parse_path("board", value)?).is_some(),
+                Some(("logged", "1")) => std::mem::replace(&mut is_logged, true),
                 Some(("epoch", value)) => epoch.replace(parse_epoch(value)?).is_some(),
                 _ => {
                     return Err(format!(
-                        "expected table=…, overlay=…, cookie-keys=…, board=… or epoch=…, found {line:?}"
+                        "expected table=…, overlay=…, cookie-keys=…, board=…, logged=1 or epoch=…, found {line:?}"
                     ))
                 }
             };
@@ -215,6 +224,7 @@ impl ConfigText {
             overlay,
             cookie_keys,
             board,
+            is_logged,
             epoch: epoch.ok_or("expected a line epoch=…, found none")?,
         })
     }

@@ -62,6 +62,14 @@ pub trait Stream {
     /// What an earlier pass of this request remembers.
     fn remembered(&self) -> Option<&[u8]>;
 
+    /// Asks the router's agent by a path, and holds the answer until it has said something; false where it cannot be
+    /// asked.
+    #[must_use]
+    fn ask_agent(&mut self, path: &str) -> bool;
+
+    /// Lets an answer go on that was held.
+    fn continue_response(&mut self);
+
     /// Begins the request anew, all of its filters. Nothing of this pass may be touched behind it.
     #[must_use]
     fn begin_anew(&mut self) -> bool;

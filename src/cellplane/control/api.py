@@ -23,7 +23,7 @@ from cellplane.errors import ValidationError
 from cellplane.manifest.resources import resource_of
 from cellplane.model import Cell, Fleet, Pool, Tenant
 from cellplane.model.key import check_key, check_name
-from cellplane.routing import Route, decide
+from cellplane.routing import Refusal, decide
 
 
 class _Rest(Convertor[str]):
@@ -344,5 +344,5 @@ def _placed(current: Publication | None, record: TenantRecord) -> schemas.Placed
     if current is not None:
         key = record.tenant.id.encode()
         decision = decide(current.table, key, writes=False, has_healthy_host=lambda _cell: True)
-        placed = decision.cell if isinstance(decision, Route) else None
+        placed = None if isinstance(decision, Refusal) else decision.cell
     return schemas.PlacedTenant(**schemas.TenantView.fields_of(record), placed=placed)

@@ -4,12 +4,15 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Literal
 
-from cellplane.control.schemas import RouteView
+from cellplane.control.schemas import RoutePolicy, RouteView
 from cellplane.directory import TenantRecord
 from cellplane.errors import ValidationError
-from cellplane.model import Topology
+from cellplane.model import CanaryBy, Topology
 from cellplane.placement import slot_of
-from cellplane.routing import Decision, Refusal, Route, RoutingTable, decide
+from cellplane.routing import CanaryRow, Decision, PolicyRow, Redirect, Refusal, Route, RoutingTable, decide
+
+NEVER = 9_999
+"""The chance at which a request falls to no canary by request, unless all do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +33,14 @@ def explain(table: RoutingTable, tenant_id: str, record: TenantRecord | None, to
         topology: the fleet with its rules, as the directory has it now.
     """
     key = tenant_id.encode()
-    decision = decide(table, key, writes=False, has_healthy_host=lambda _cell: True)
+    decision = decide(table, key, writes=False, has_healthy_host=lambda _cell: True, chance=NEVER)
     choice = _choice(record, topology)
     slot = slot_of(key)
     if isinstance(decision, Refusal):
         text = f"{tenant_id} is refused with {_refusal(decision)} (epoch {table.epoch})"
     else:
-        text = f"{tenant_id} {_way(decision, choice)}: its requests go to {decision.cell} (epoch {table.epoch})"
-    return _view(decision, text, choice, tenant=tenant_id, known=record is not None, slot=slot)
+        text = f"{tenant_id} {_way(decision, choice)}: {_goal(table, decision, 'its requests go')}"
+    return _view(table, decision, text, choice, tenant=tenant_id, known=record is not None, slot=slot)
 
 
 def explain_source(table: RoutingTable, source: str) -> RouteView:
@@ -54,18 +57,21 @@ def explain_source(table: RoutingTable, source: str) -> RouteView:
         address = str(ip_address("" if "%" in source else source))
     except ValueError as error:
         raise ValidationError("source", f"expected an IP address, found {source[:80]!r}") from error
-    decision = decide(table, None, writes=False, has_healthy_host=lambda _cell: True, source=address.encode())
+    decision = decide(
+        table, None, writes=False, has_healthy_host=lambda _cell: True, source=address.encode(), chance=NEVER
+    )
     who = f"a request without a key from {address}"
     if isinstance(decision, Refusal):
         text = f"{who} is refused with {_refusal(decision)} (epoch {table.epoch})"
     else:
-        text = f"{who} {_way(decision, _PoolChoice(None))}: it goes to {decision.cell} (epoch {table.epoch})"
-    slot = decision.slot if isinstance(decision, Route) else None
-    by = _PoolChoice("default" if isinstance(decision, Route) and decision.pool is not None else None)
-    return _view(decision, text, by, source=address, known=False, slot=slot)
+        text = f"{who} {_way(decision, _PoolChoice(None))}: {_goal(table, decision, 'it goes')}"
+    slot = None if isinstance(decision, Refusal) else decision.slot
+    by = _PoolChoice("default" if not isinstance(decision, Refusal) and decision.pool is not None else None)
+    return _view(table, decision, text, by, source=address, known=False, slot=slot)
 
 
 def _view(
+    table: RoutingTable,
     decision: Decision,
     text: str,
     choice: _PoolChoice,
@@ -75,8 +81,9 @@ def _view(
     tenant: str | None = None,
     source: str | None = None,
 ) -> RouteView:
-    route = decision if isinstance(decision, Route) else None
+    route = None if isinstance(decision, Refusal) else decision
     has_pool = route is not None and route.pool is not None
+    canary = None if route is None else _canary(table, route)
     return RouteView(
         tenant=tenant,
         source=source,
@@ -87,6 +94,11 @@ def _view(
         pool=None if route is None else route.pool,
         shard=[] if route is None else list(route.shard),
         cell=None if route is None else route.cell,
+        policy=None if route is None else _policy(table, route.policy),
+        canary=route is not None and route.canary,
+        canary_cell=None if canary is None else table.cells[canary.cell].id,
+        canary_percent=0.0 if canary is None else canary.basis_points / 100,
+        redirect=route.location if isinstance(route, Redirect) else None,
         reason=decision.code.code if isinstance(decision, Refusal) else decision.reason,
         epoch=decision.epoch,
         text=text,
@@ -109,7 +121,43 @@ def _refusal(decision: Refusal) -> str:
     return f"{int(decision.code.status)} {decision.code.code}"
 
 
-def _way(route: Route, choice: _PoolChoice) -> str:
+def _canary(table: RoutingTable, route: Route | Redirect) -> CanaryRow | None:
+    return None if route.pool is None else table.canaries[table.pools.index(route.pool)]
+
+
+def _policy(table: RoutingTable, row: PolicyRow) -> RoutePolicy:
+    return RoutePolicy(
+        writes=row.writes.value,
+        reads=row.reads.value,
+        standby=None if row.standby is None else table.cells[row.standby].id,
+        balance=row.balance.value,
+        mode=row.mode.value,
+        priority=row.priority.value,
+        shadow=None if row.shadow is None else table.cells[row.shadow].id,
+        rps=row.rps_milli / 1000 or None,
+        burst_seconds=row.burst_ms / 1000,
+    )
+
+
+def _goal(table: RoutingTable, route: Route | Redirect, they_go: str) -> str:
+    """Where requests go, and what else a policy does with them; ``they_go`` begins the sentence."""
+    goal = f"{they_go} to {route.cell}"
+    if route.canary:
+        goal += ", the pool's canary"
+    if isinstance(route, Redirect):
+        goal += f", by a redirect to {route.location}"
+    canary, policy = _canary(table, route), route.policy
+    more = []
+    if canary is not None and canary.by is CanaryBy.REQUEST and not route.canary:
+        more.append(f"{canary.basis_points / 100:g} % of them to the canary {table.cells[canary.cell].id}")
+    if policy.balance.value != "preferred" and not route.canary:
+        more.append(f"{policy.balance.value} over {' + '.join(route.shard)}")
+    if isinstance(route, Route) and route.shadow is not None:
+        more.append(f"a copy to {route.shadow}")
+    return f"{'; '.join([goal, *more])} (epoch {table.epoch})"
+
+
+def _way(route: Route | Redirect, choice: _PoolChoice) -> str:
     shard = " + ".join(route.shard)
     if route.pool is None:
         return f"belongs to the fleet's default cell, {shard}"

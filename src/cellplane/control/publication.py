@@ -3,10 +3,16 @@
 from dataclasses import dataclass
 from itertools import islice
 
+import structlog
+
 from cellplane.directory import Directory
 from cellplane.directory.records import ChangedTenant
 from cellplane.directory.snapshot import Snapshot
+from cellplane.errors import BaseNeededError
+from cellplane.model import Topology
 from cellplane.routing import PlacedTenants, RoutingTable, compile_overlay, compile_table, encode, encode_overlay
+
+log = structlog.get_logger()
 
 MAX_OVERLAY_TENANTS = 50_000
 """Most tenants of an overlay: from here on a new base is quicker for everybody."""
@@ -71,7 +77,8 @@ def compile_base(directory: Directory) -> CompiledBase | None:
 def compile_publication(
     directory: Directory, current: Publication | None, base: CompiledBase | None
 ) -> Publication | None:
-    """The publication that follows the current one: an overlay where tenants alone changed since a base.
+    """The publication that follows the current one: an overlay where tenants alone changed since a base, and have no
+    policies that the base does not have.
 
     Args:
         current: what is published.
@@ -106,21 +113,29 @@ def _compile(directory: Directory, base: CompiledBase | None) -> Publication | N
             changed = list(islice(snapshot.changed_tenants(base.table.epoch), MAX_OVERLAY_TENANTS + 1))
         else:
             base = None
-        if base is None or topology is None or len(changed) > MAX_OVERLAY_TENANTS:
-            base = _base_of(snapshot)
-            return None if base is None else Publication(base.table, base)
-    if epoch == base.table.epoch:
-        return Publication(base.table, base)
+        if base is not None and topology is not None and len(changed) <= MAX_OVERLAY_TENANTS:
+            if epoch == base.table.epoch:
+                return Publication(base.table, base)
+            try:
+                return _overlaid(topology, base, epoch, changed)
+            except BaseNeededError as error:
+                log.info("base_needed", reason=str(error))
+        base = _base_of(snapshot)
+        return None if base is None else Publication(base.table, base)
+
+
+def _overlaid(topology: Topology, base: CompiledBase, epoch: int, changed: list[ChangedTenant]) -> Publication:
     there = [each.entry for each in changed if each.entry is not None]
     placed = PlacedTenants(
         ids=[entry.id for entry in there],
         pools=[entry.placed_pool for entry in there],
         shards=[entry.shard for entry in there],
         states=[entry.state for entry in there],
+        policies=[entry.policy for entry in there],
     )
     gone = [each.id for each in changed if each.entry is None]
     stands_on = (base.table.epoch, base.table.sha256)
-    overlay = encode_overlay(compile_overlay(topology, stands_on, epoch, placed, gone))
+    overlay = encode_overlay(compile_overlay(topology, stands_on, epoch, placed, gone, policies=base.table.policies))
     return Publication(RoutingTable(base.table.base, overlay), base, overlay, len(changed))
 
 
@@ -128,6 +143,6 @@ def _base_of(snapshot: Snapshot) -> CompiledBase | None:
     topology = snapshot.topology
     if topology is None or not topology.cells or not topology.pools:
         return None
-    columns = list(zip(*snapshot.entries(), strict=True)) or [(), (), (), ()]
+    columns = list(zip(*snapshot.entries(), strict=True)) or [(), (), (), (), ()]
     data = encode(compile_table(topology, snapshot.epoch(), PlacedTenants(*columns)))
     return CompiledBase(RoutingTable(data), data)

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cellplane.control.settings import MAX_REASON_CHARS
 from cellplane.directory import TenantRecord
-from cellplane.directory.rows import cell_of, fleet_of, pool_of, tenant_row
+from cellplane.directory.rows import cell_of, fleet_of, policy_of, pool_of, tenant_row
 from cellplane.errors import ValidationError
 from cellplane.model import Cell, Fleet, Load, Pool, TenantState
 from cellplane.model.jwt import CLOCK_SKEW_SECONDS
@@ -58,6 +58,49 @@ class RuleSpec(Strict):
     attributes: dict[str, str] = {}
 
 
+class PolicySpec(Strict):
+    """What routers do with requests beyond finding their cell; null where nothing is said here.
+
+    A tenant's counts before its pool's, that before the fleet's, that before the defaults.
+    """
+
+    writes: Annotated[
+        Literal["shard", "fail"] | None,
+        Field(description="What a request that writes gets when its first cell is down; `shard` by default"),
+    ] = None
+    reads: Annotated[
+        Literal["shard", "standby", "cache", "fail"] | None,
+        Field(description="What a request that reads gets when its first cell is down; `shard` by default"),
+    ] = None
+    standby: Annotated[str | None, Field(description="The cell that `standby` means")] = None
+    balance: Annotated[
+        Literal["preferred", "round-robin", "least-loaded"] | None,
+        Field(description="How requests spread over the cells of a shard; `preferred` by default"),
+    ] = None
+    mode: Annotated[
+        Literal["proxy", "redirect"] | None,
+        Field(description="`redirect` sends clients to the cell's public URL; `proxy` by default"),
+    ] = None
+    rps: Annotated[float | None, Field(description="Requests per second of one tenant")] = None
+    burst_seconds: Annotated[
+        float | None, Field(description="How many seconds' worth of them may come at once; 1 by default")
+    ] = None
+    priority: Annotated[
+        Literal["normal", "high"] | None, Field(description="`high` is shed last; `normal` by default")
+    ] = None
+    shadow: Annotated[str | None, Field(description="A cell that gets a copy of each request")] = None
+
+
+class CanarySpec(Strict):
+    """A cell that takes a part of a pool's requests."""
+
+    cell: str
+    percent: Annotated[float, Field(description="0 to 100, with two decimals at most")]
+    by: Annotated[
+        Literal["tenant", "request"], Field(description="Always the same tenants, or any requests, by chance")
+    ] = "tenant"
+
+
 class FleetSpec(Strict):
     """The fleet's routing policy."""
 
@@ -70,6 +113,11 @@ class FleetSpec(Strict):
     rules: Annotated[list[RuleSpec], Field(description="The first that matches counts, then `default_pool`")] = []
     retry_after_seconds: int = 1
     jwt: Annotated[list[JwtProviderSpec], Field(description="Who signs the tokens whose claims are keys")] = []
+    policy: PolicySpec = PolicySpec()
+    fail_open: Annotated[
+        Literal["reads", "all"], Field(description="Which requests `missing_key` lets through, if it does")
+    ] = "reads"
+    routers: Annotated[int, Field(description="How many routers share the limits")] = 1
 
     def to_model(self) -> Fleet:
         """The fleet of this body."""
@@ -82,6 +130,7 @@ class CapacitySpec(Strict):
     tenants: int | None = None
     rps: Annotated[float | None, Field(description="Requests per second at peak")] = None
     storage_gib: float | None = None
+    concurrency: Annotated[int | None, Field(description="Requests under way at once")] = None
 
 
 class CellSpec(Strict):
@@ -96,6 +145,8 @@ class CellSpec(Strict):
     weight: float = 1.0
     release: Annotated[str, Field(description="What it runs; empty where nobody says")] = ""
     capacity: CapacitySpec = CapacitySpec()
+    public_url: Annotated[str, Field(description="Where clients reach it, for redirects; empty where they do not")] = ""
+    maintenance_page: Annotated[str, Field(description="What clients are told while it is in maintenance")] = ""
 
     def to_model(self, cell_id: str) -> Cell:
         """The cell of this body."""
@@ -123,6 +174,8 @@ class PoolSpec(Strict):
     overflow: Annotated[str | None, Field(description="The pool that takes new tenants when this one has no room")] = (
         None
     )
+    policy: PolicySpec = PolicySpec()
+    canary: CanarySpec | None = None
 
     def to_model(self, name: str) -> Pool:
         """The pool of this body."""
@@ -156,6 +209,7 @@ class TenantSpec(Strict):
     attributes: Annotated[dict[str, str], Field(description="Whatever else rules go by")] = {}
     load: LoadSpec = LoadSpec()
     shard_size: Annotated[int | None, Field(description="Its own K; null where it is its pool's")] = None
+    policy: PolicySpec = PolicySpec()
 
     @property
     def places_anew(self) -> bool:
@@ -184,6 +238,8 @@ class TenantSpec(Strict):
             found["attributes"] = tuple(sorted(self.attributes.items()))
         if "load" in given:
             found["load"] = Load(**self.load.model_dump())
+        if "policy" in given:
+            found["policy"] = policy_of(self.policy.model_dump())
         return found
 
     def path(self, field: str) -> str:
@@ -212,6 +268,8 @@ class CellView(BaseModel):
     weight: float
     release: str
     capacity: CapacitySpec
+    public_url: str
+    maintenance_page: str
     healthy: bool | None = Field(description="Whether a router can reach it; null when no router has said")
     score: float | None = Field(description="The lowest that a router gives it, 0 to 100; null when none has said")
     breaker: Literal["closed", "open", "half-open"] | None = Field(
@@ -241,6 +299,8 @@ class PoolView(BaseModel):
     max_overlap: int | None
     dedicated: bool
     overflow: str | None
+    policy: PolicySpec
+    canary: CanarySpec | None
 
 
 class PoolList(BaseModel):
@@ -263,6 +323,7 @@ class TenantView(BaseModel):
     attributes: dict[str, str]
     load: LoadSpec
     shard_size: int | None
+    policy: PolicySpec = Field(description="What it says itself")
 
     @classmethod
     def fields_of(cls, record: TenantRecord) -> dict[str, Any]:
@@ -292,6 +353,20 @@ class TenantList(BaseModel):
     next: str | None = Field(description="Ask `after` with this for the next page; null on the last")
 
 
+class RoutePolicy(BaseModel):
+    """A policy as the table has it: merged, and with one router's part of the limits."""
+
+    writes: str
+    reads: str
+    standby: str | None
+    balance: str
+    mode: str
+    priority: str
+    shadow: str | None
+    rps: float | None = Field(description="Requests per second of the tenant, at one router; null where none is said")
+    burst_seconds: float
+
+
 class RouteView(BaseModel):
     """How the published table routes a request, when every serving cell is healthy."""
 
@@ -306,6 +381,11 @@ class RouteView(BaseModel):
     pool: str | None
     shard: list[str]
     cell: str | None = Field(description="Where the request goes; null when the router refuses it")
+    policy: RoutePolicy | None = Field(description="What the table says of it beside; null when the router refuses it")
+    canary: bool = Field(description="Whether the cell is the pool's canary")
+    canary_cell: str | None = Field(description="The pool's canary, which takes `canary_percent` of its requests")
+    canary_percent: float
+    redirect: str | None = Field(description="The URL that clients are sent to; null when the request is proxied")
     reason: str = Field(description="`assignment`, `slot`, `default`, `source`, or the code of the refusal")
     epoch: int
     text: str = Field(description="The same in a sentence")

@@ -5,10 +5,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from cellplane.errors import ValidationError
-from cellplane.model import Cell, Dimension, Fleet, MissingKey, Pool, Rule, Tenant, Topology, UnknownTenant
+from cellplane.model import NO_POLICY, Cell, Dimension, Fleet, MissingKey, Pool, Rule, Tenant, Topology, UnknownTenant
 from cellplane.placement import place
 
 _INDEX = re.compile(r"^(cell|pool)s\[(\d+)\]")
+
+_OF_CELL = {".virtual_nodes": "cell.weight", ".policy.mode": "cell.public_url"}
+"""Which attribute of a cell is wrong where one of its pool's is, by the latter; ``jurisdiction`` for all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class Outline:
             and fleet.default_pool in self.pools
             and (fleet.default_cell is None or fleet.default_cell in self.cells)
             and all(rule.pool in self.pools for rule in fleet.rules)
+            and all(cell_id in self.cells for cell_id in fleet.policy.cells)
         )
 
     def pool_of(self, tenant: Tenant) -> tuple[str | None, Rule | None]:
@@ -83,12 +87,15 @@ class Outline:
             if not self.pools:
                 return
             first = next(iter(self.pools))
+            # Pools go by what the fleet says as soon as all is there that it names.
+            policy = NO_POLICY if self.fleet is None else self.fleet.policy
             topology = Topology(
                 Fleet(
                     "unnamed",
                     default_pool=first,
                     unknown_tenant=UnknownTenant.REJECT,
                     missing_key=MissingKey.REJECT,
+                    policy=policy if all(cell_id in self.cells for cell_id in policy.cells) else NO_POLICY,
                 ),
                 tuple(self.cells.values()),
                 tuple(self.pools.values()),
@@ -129,7 +136,7 @@ class Outline:
             return f"{kind}{rest}"
         if changed is not None and changed[0] == "cell":
             # A pool cannot be any more, because of what this cell has become.
-            return "cell.weight" if rest == ".virtual_nodes" else "cell.jurisdiction"
+            return _OF_CELL.get(rest, "cell.jurisdiction")
         return f"{kind}s.{name}{rest}"
 
     def changed_jurisdictions(self, before: "Outline") -> Collection[str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from cellplane.model import Tenant, TenantState
+from cellplane.model import NO_POLICY, Policy, Tenant, TenantState
 
 Item = TypeVar("Item")
 
@@ -56,12 +56,14 @@ class Entry(NamedTuple):
         placed_pool: as in TenantRecord.
         shard: ids of the cells it is assigned to; none where its slot places it.
         state: its state.
+        policy: what it says itself.
     """
 
     id: str
     placed_pool: str
     shard: tuple[str, ...]
     state: TenantState
+    policy: Policy = NO_POLICY
 
 
 class ChangedTenant(NamedTuple):

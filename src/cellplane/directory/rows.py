@@ -1,27 +1,38 @@
 """Rows of the store ↔ values of the model. The row's fields are also what the change log and the API show."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from enum import Enum
 from typing import Any
 
 from cellplane.directory.records import TenantRecord
 from cellplane.model import (
+    NO_POLICY,
+    Balance,
+    Canary,
+    CanaryBy,
     Capacity,
     Cell,
     CellStatus,
     Dimension,
+    FailOpen,
     Fleet,
     JwtProvider,
     KeySource,
     KeySourceKind,
     Load,
     MissingKey,
+    Mode,
+    Policy,
     Pool,
+    Priority,
+    Reads,
     Rule,
     StrategyName,
     Tenant,
     TenantState,
     UnknownTenant,
+    Writes,
 )
 
 Row = Mapping[str, Any]
@@ -41,6 +52,9 @@ def fleet_row(fleet: Fleet) -> dict[str, Any]:
         "rules": [_rule_row(rule) for rule in fleet.rules],
         "retry_after_seconds": fleet.retry_after_seconds,
         "jwt": [{**asdict(provider), "audiences": list(provider.audiences)} for provider in fleet.jwt],
+        "policy": policy_row(fleet.policy),
+        "fail_open": fleet.fail_open.value,
+        "routers": fleet.routers,
     }
 
 
@@ -56,6 +70,8 @@ def fleet_of(row: Row) -> Fleet:
             "missing_key": MissingKey(row["missing_key"]),
             "rules": tuple(_rule_of(rule) for rule in row["rules"]),
             "jwt": tuple(providers),
+            "policy": policy_of(row["policy"]),
+            "fail_open": FailOpen(row["fail_open"]),
         }
     )
 
@@ -73,6 +89,8 @@ def cell_row(cell: Cell) -> dict[str, Any]:
         "weight": cell.weight,
         "release": cell.release,
         "capacity": asdict(cell.capacity),
+        "public_url": cell.public_url,
+        "maintenance_page": cell.maintenance_page,
     }
 
 
@@ -94,6 +112,8 @@ def pool_row(pool: Pool) -> dict[str, Any]:
         "max_overlap": pool.max_overlap,
         "dedicated": pool.dedicated,
         "overflow": pool.overflow,
+        "policy": policy_row(pool.policy),
+        "canary": None if pool.canary is None else {**asdict(pool.canary), "by": pool.canary.by.value},
     }
 
 
@@ -105,8 +125,14 @@ def pool_of(row: Row) -> Pool:
             "cells": tuple(row["cells"]),
             "strategy": StrategyName(row["strategy"]),
             "spread": tuple(Dimension(name) for name in row["spread"]),
+            "policy": policy_of(row["policy"]),
+            "canary": None if row["canary"] is None else _canary_of(row["canary"]),
         }
     )
+
+
+def _canary_of(row: Row) -> Canary:
+    return Canary(row["cell"], row["percent"], CanaryBy(row["by"]))
 
 
 def tenant_row(record: TenantRecord) -> dict[str, Any]:
@@ -123,22 +149,49 @@ def tenant_row(record: TenantRecord) -> dict[str, Any]:
         "attributes": dict(tenant.attributes),
         "load": asdict(tenant.load),
         "shard_size": tenant.shard_size,
+        "policy": policy_row(tenant.policy),
     }
 
 
 def tenant_of(row: Row) -> TenantRecord:
     """The tenant of a row."""
-    fields = {name: value for name, value in row.items() if name != "placed_pool"}
     tenant = Tenant(
         **{
-            **fields,
+            **{name: value for name, value in row.items() if name != "placed_pool"},
             "shard": tuple(row["shard"]),
             "state": TenantState(row["state"]),
             "attributes": tuple(sorted(row["attributes"].items())),
             "load": Load(**row["load"]),
+            "policy": policy_of(row["policy"]),
         }
     )
     return TenantRecord(tenant, row["placed_pool"])
+
+
+_CHOICES: Mapping[str, type[Enum]] = {
+    "writes": Writes,
+    "reads": Reads,
+    "balance": Balance,
+    "mode": Mode,
+    "priority": Priority,
+}
+
+
+def policy_row(policy: Policy) -> dict[str, Any]:
+    """What a policy says, and nothing else."""
+    said = {field.name: getattr(policy, field.name) for field in fields(Policy)}
+    return {
+        name: value.value if isinstance(value, Enum) else value for name, value in said.items() if value is not None
+    }
+
+
+def policy_of(row: Row) -> Policy:
+    """The policy of what is said; None is not said. Where nothing is, it is NO_POLICY itself."""
+    said = {name: value for name, value in row.items() if value is not None}
+    if not said:
+        return NO_POLICY
+    known: dict[str, Any] = {name: _CHOICES[name](value) if name in _CHOICES else value for name, value in said.items()}
+    return Policy(**known)
 
 
 def _rule_row(rule: Rule) -> dict[str, Any]:

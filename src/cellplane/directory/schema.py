@@ -39,6 +39,21 @@ class Digits(TypeDecorator[int]):
         return int(value or 0)
 
 
+class Said(TypeDecorator[dict[str, Any]]):
+    """What a tenant says of a policy, as JSON; NULL where it says nothing, as nearly all: an index then has few."""
+
+    impl = JSON(none_as_null=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: dict[str, Any] | None, dialect: Dialect) -> dict[str, Any] | None:  # noqa: ARG002
+        """What is stored."""
+        return value or None
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> dict[str, Any]:  # noqa: ARG002
+        """What is said."""
+        return value or {}
+
+
 metadata = MetaData()
 
 fleet = Table(
@@ -53,6 +68,9 @@ fleet = Table(
     Column("rules", JSON, nullable=False),
     Column("retry_after_seconds", Integer, nullable=False),
     Column("jwt", JSON, nullable=False),
+    Column("policy", JSON, nullable=False),
+    Column("fail_open", String, nullable=False),
+    Column("routers", Integer, nullable=False),
     info={"kind": "fleet"},
 )
 
@@ -69,6 +87,8 @@ cells = Table(
     Column("weight", Float, nullable=False),
     Column("release", String, nullable=False),
     Column("capacity", JSON, nullable=False),
+    Column("public_url", String, nullable=False),
+    Column("maintenance_page", String, nullable=False),
     info={"kind": "cell"},
 )
 
@@ -85,6 +105,8 @@ pools = Table(
     Column("max_overlap", Integer, nullable=True),
     Column("dedicated", Boolean, nullable=False),
     Column("overflow", String, nullable=True),
+    Column("policy", JSON, nullable=False),
+    Column("canary", JSON(none_as_null=True), nullable=True),
     info={"kind": "pool"},
 )
 
@@ -101,9 +123,11 @@ tenants = Table(
     Column("attributes", JSON, nullable=False),
     Column("load", JSON, nullable=False),
     Column("shard_size", Integer, nullable=True),
+    Column("policy", Said, nullable=True),
     # For what a change of the fleet or of a pool asks: whose tenants are where, and under which jurisdiction.
     Index("tenants_by_placed_pool", "placed_pool", "jurisdiction"),
     Index("tenants_by_pool", "pool", sqlite_where=text("pool IS NOT NULL")),
+    Index("tenants_by_policy", "policy", "placed_pool", sqlite_where=text("policy IS NOT NULL")),
     sqlite_with_rowid=False,
     info={"kind": "tenant"},
 )

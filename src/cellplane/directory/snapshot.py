@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, func, or_, select, true
+from sqlalchemy import Connection, Select, Table, func, null, or_, select, true
 from sqlalchemy.sql import ColumnElement
 
 from cellplane.directory import rows, schema
@@ -103,15 +103,17 @@ class Snapshot:
             yield tenant_id, pool, tuple(shard)
 
     def entries(self) -> Iterator[Entry]:
-        """What a table says of tenants, by id, streamed: of those that are assigned, not active, or in another pool
-        than the default; of every tenant where unknown ones are not placed like known ones.
+        """What a table says of tenants, by id, streamed: of those that are assigned, not active, in another pool than
+        the default, or have a policy; of every tenant where unknown ones are not placed like known ones.
 
         Reads each tenant's row once; makes objects of those alone that are returned.
         """
         table = schema.tenants
-        query = select(table.c.id, table.c.placed_pool, table.c.shard, table.c.state).where(self._is_said())
-        for tenant_id, pool, shard, state in self._stream(query.order_by(table.c.id)):
-            yield Entry(tenant_id, pool, tuple(shard), _STATES[state])
+        columns = (table.c.id, table.c.placed_pool, table.c.shard, table.c.state, table.c.policy)
+        for tenant_id, pool, shard, state, policy in self._stream(
+            select(*columns).where(self._is_said()).order_by(table.c.id)
+        ):
+            yield Entry(tenant_id, pool, tuple(shard), _STATES[state], rows.policy_of(policy))
 
     def changed_tenants(self, after_epoch: int) -> Iterator[ChangedTenant]:
         """The tenants that changed behind an epoch, by id, each once, with what a table says of them now.
@@ -123,12 +125,14 @@ class Snapshot:
             select(log.c.id).where(log.c.epoch > after_epoch, log.c.kind == table.info["kind"]).distinct().subquery()
         )
         query = (
-            select(changed.c.id, table.c.id, table.c.placed_pool, table.c.shard, table.c.state)
+            select(changed.c.id, table.c.id, table.c.placed_pool, table.c.shard, table.c.state, table.c.policy)
             .select_from(changed.outerjoin(table, (table.c.id == changed.c.id) & self._is_said()))
             .order_by(changed.c.id)
         )
-        for changed_id, tenant_id, pool, shard, state in self._stream(query):
-            entry = None if tenant_id is None else Entry(tenant_id, pool, tuple(shard), _STATES[state])
+        for changed_id, tenant_id, pool, shard, state, policy in self._stream(query):
+            entry = None
+            if tenant_id is not None:
+                entry = Entry(tenant_id, pool, tuple(shard), _STATES[state], rows.policy_of(policy))
             yield ChangedTenant(changed_id, entry)
 
     def loads(self) -> dict[str, Load]:
@@ -167,6 +171,7 @@ class Snapshot:
             table.c.shard != [],
             table.c.state != TenantState.ACTIVE.value,
             table.c.placed_pool != fleet.default_pool,
+            table.c.policy.is_not(null()),
         )
 
     def _stream(self, query: Select[Any]) -> Iterator[Any]:

@@ -211,6 +211,7 @@ class Transaction:
         self._check_tenants_of_deleted()
         self._placing.check_neighbours(self._outline)
         self._placing.check_law(self._began_with, self._outline)
+        self._placing.check_policies(self._began_with, self._outline)
         self._flush_log()
 
     def _put_tenants(self, tenants: Sequence[Tenant], kept_shards: Collection[str]) -> None:
@@ -288,6 +289,12 @@ class Transaction:
                     raise ConflictError(f"cell {name!r} is in {named[0]}")
                 if fleet is not None and fleet.default_cell == name:
                     raise ConflictError(f"cell {name!r} is the fleet's default: name another default first")
+                named = [] if fleet is None or name not in fleet.policy.cells else ["the fleet's policy"]
+                named += [f"the policy of pool {pool.name!r}" for pool in pools if name in pool.policy.cells]
+                canaries = {pool.canary.cell: pool.name for pool in pools if pool.canary is not None}
+                named += [f"the canary of pool {canaries[name]!r}"] if name in canaries else []
+                if named:
+                    raise ConflictError(f"cell {name!r} is named by {named[0]}: change that first")
                 continue
             if fleet is not None and fleet.default_pool == name:
                 raise ConflictError(f"pool {name!r} is the fleet's default: name another default first")

@@ -168,7 +168,12 @@ def _flat(known: tuple[Field, ...], value: Any) -> dict[str, Any]:
     for field in known:
         held = getattr(value, field.attribute)
         if isinstance(field.shape, Object | Amended):
-            below = _flat(field.shape.fields, held)
+            # What is not there has nothing below it.
+            below = (
+                dict.fromkeys(each.name for each in field.shape.fields)
+                if held is None
+                else _flat(field.shape.fields, held)
+            )
             found |= {f"{field.name}.{name}": each for name, each in below.items()}
         else:
             found[field.name] = None if held is None or held == "" else field.shape.write(held)

@@ -11,7 +11,7 @@ from cellplane.manifest.settings import ManifestSettings
 from cellplane.manifest.shapes import Report, did_you_mean, one_of, report_unknown
 from cellplane.manifest.tree import Fields, Node, Scalar, mark_at, short, shown, steps
 from cellplane.manifest.yaml_tree import documents
-from cellplane.model import Cell, Fleet, Pool, Tenant, Topology
+from cellplane.model import Cell, Fleet, Policy, Pool, Tenant, Topology
 
 _TOP = ("apiVersion", "kind", "metadata", "spec")
 _MAX_TENANT_ROUNDS = 20
@@ -222,15 +222,21 @@ def _references(value: Value) -> Iterator[tuple[str, Kind, str]]:
     if isinstance(value, Fleet):
         one = (("default_pool", Kind.POOL, value.default_pool), ("default_cell", Kind.CELL, value.default_cell))
         one += tuple((f"rules[{place}].pool", Kind.POOL, rule.pool) for place, rule in enumerate(value.rules))
+        one += _of_policy(value.policy)
     elif isinstance(value, Pool):
-        one = (("overflow", Kind.POOL, value.overflow),)
+        one = (("overflow", Kind.POOL, value.overflow), *_of_policy(value.policy))
+        one += (("canary.cell", Kind.CELL, None if value.canary is None else value.canary.cell),)
         many = (("cells", Kind.CELL, value.cells),)
     elif isinstance(value, Tenant):
-        one = (("pool", Kind.POOL, value.pool),)
+        one = (("pool", Kind.POOL, value.pool), *_of_policy(value.policy))
         many = (("shard", Kind.CELL, value.shard),)
     yield from ((path, kind, name) for path, kind, name in one if name is not None)
     for path, kind, found in many:
         yield from ((f"{path}[{place}]", kind, name) for place, name in enumerate(found))
+
+
+def _of_policy(policy: Policy) -> tuple[tuple[str, Kind, str | None], ...]:
+    return (("policy.standby", Kind.CELL, policy.standby), ("policy.shadow", Kind.CELL, policy.shadow))
 
 
 def _refused(manifest: Manifest) -> Iterator[Problem]:

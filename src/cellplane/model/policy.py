@@ -102,6 +102,11 @@ class Policy:
     priority: Priority | None = None
     shadow: str | None = None
 
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Ids of the cells that it names."""
+        return tuple(cell for cell in (self.standby, self.shadow) if cell is not None)
+
     def validate(self, field: str) -> None:
         """Raise ValidationError with the path of the first field that breaks a rule."""
         for name, cell in (("standby", self.standby), ("shadow", self.shadow)):

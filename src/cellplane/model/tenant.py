@@ -40,7 +40,7 @@ class Tenant:
         attributes: whatever else rules go by, name and value, sorted by name.
         load: what it needs at peak; of unknown size where all is 0.
         shard_size: its own K, where it is not its pool's.
-        policy: what routers do with its requests, where it is not what its pool says.
+        policy: what routers do with its requests, where its pool says otherwise.
     """
 
     id: str

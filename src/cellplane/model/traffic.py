@@ -78,10 +78,9 @@ class Traffic:
             policy = self.of_pool(pool.name)
             self._check(policy, whose)
             if pool.canary is not None:
-                field = f"pools[{index}].canary.cell"
-                self._check_deputy(field, pool.canary.cell, whose)
+                self._check_deputy(f"pools[{index}].canary.cell", pool.canary.cell, whose)
                 if policy.mode is Mode.REDIRECT:
-                    self._check_public(field, whose, [self._cells[pool.canary.cell]])
+                    self._check_public(f"pools[{index}].policy.mode", whose, [self._cells[pool.canary.cell]])
 
     def check_tenant(self, field: str, tenant: Tenant, pool: str) -> None:
         """Check the policy of one tenant.

@@ -12,6 +12,7 @@ from cellplane.errors import CellplaneError, ControlPlaneError, RouterError, Tab
 from cellplane.faults import fault_point
 from cellplane.router.backoff import pause_seconds
 from cellplane.router.board_metrics import BoardMetrics
+from cellplane.router.doorbell import Doorbell
 from cellplane.router.engine import Engine, TableRejectedError
 from cellplane.router.judge import Judge, JudgeSettings
 from cellplane.router.jwks import JwksFetcher
@@ -49,6 +50,7 @@ class Agent:
         self._jwks = JwksFetcher(settings, LocalFolder.of(settings), self._clock)
         self._judge = Judge(JudgeSettings(), rng)
         metrics.registry.register(BoardMetrics(lambda: engine.board, self._judge.health))
+        self._doorbell = Doorbell(settings.state_dir.absolute() / "envoy", settings)
         self._live: StoredTable | None = None
         self._rejected: dict[str, Any] | None = None
         self._refused_tag: str | None = None
@@ -62,6 +64,7 @@ class Agent:
         """Serve until cancelled, then stop the proxy. An agent that fails leaves it running for the next agent."""
         try:
             await self._begin()
+            await self._doorbell.open()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._follow())
                 tasks.create_task(self._watch())
@@ -74,6 +77,7 @@ class Agent:
         finally:
             await self._control.close()
             await self._jwks.close()
+            await self._doorbell.close()
 
     async def _begin(self) -> None:
         """Start the proxy, or take over one that runs, on the best table that there is.
@@ -227,6 +231,7 @@ class Agent:
         self._refused_tag = None
         self._wants_base = False
         self._answered_at = self._clock()
+        self._doorbell.announce(stored.epoch)
         self._metrics.applied_epoch.set(stored.epoch)
         self._metrics.tables_applied.inc()
         self._news.set()

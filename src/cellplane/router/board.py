@@ -66,6 +66,8 @@ class BreakerState(IntEnum):
     CLOSED = 0
     OPEN = 1
     HALF_OPEN = 2
+    AVOIDED = 3
+    """It gets what no other cell can take."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,9 +41,6 @@ class JudgeSettings:
     score_seconds: float = 10.0
     """Span of the rates that a score is made of, seconds."""
 
-    gray_score: float = 10.0
-    """Most that a cell scores while it is worse than its peers: below what opens its breaker."""
-
 
 @dataclass(frozen=True, slots=True)
 class CellHealth:
@@ -169,7 +166,7 @@ class Judge:
         self._scores[cell] = scored
         good, failed = self._probes_since(cell, pool)
         return Observation(
-            score=min(scored.value, self._settings.gray_score) if cell in pool.peers.gray else scored.value,
+            score=scored.value,
             signals=found,
             probes_good=good,
             probes_failed=failed,
@@ -191,8 +188,14 @@ class Judge:
     def _write(self, pool: _Pool, board: Board) -> None:
         for cell, breaker in pool.breakers.cells.items():
             share = breaker.traffic_share(self._settings.breaker)
-            state = BreakerState.CLOSED if share == 1 else BreakerState.HALF_OPEN if share else BreakerState.OPEN
-            board.set_breaker(cell, state, share if state is BreakerState.HALF_OPEN else 0.0)
+            if 0 < share < 1:
+                board.set_breaker(cell, BreakerState.HALF_OPEN, share)
+            elif share == 0:
+                board.set_breaker(cell, BreakerState.OPEN)
+            else:
+                # Refusing all for the sake of a few errors would be worse than they are.
+                is_gray = cell in pool.peers.gray
+                board.set_breaker(cell, BreakerState.AVOIDED if is_gray else BreakerState.CLOSED)
 
 
 def comparable_cells(table: RoutingTable) -> list[tuple[str, ...]]:

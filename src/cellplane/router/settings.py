@@ -42,6 +42,9 @@ class RouterSettings:
     access_log_share: float = 1.0
     """Share of the requests below 400 that have a line, 0 to 1; all others have one."""
 
+    access_log_flush_seconds: float = 1.0
+    """How long a line may wait until it is written, seconds."""
+
     max_access_log_bytes: int = 256 * 1024 * 1024
     """Size at which the file is moved aside, to ``….1``, and a new one begun, bytes."""
 
@@ -101,6 +104,12 @@ class RouterSettings:
 
     restart_pause_seconds: float = 0.5
     """Pause before Envoy is started again after it died, seconds."""
+
+    refetch_seconds: float = 2.0
+    """How long a request whose cell says that it is another's waits for the table that says so, seconds."""
+
+    max_refetches: int = 64
+    """Most requests that wait so; further ones get the cell's answer."""
 
     judge_interval_seconds: float = 1.0
     """Time between looks at what the proxy counts of each cell, seconds."""

@@ -25,6 +25,11 @@ KEY_SOURCES: list[dict[str, Any]] = [{"kind": "header", "name": "x-tenant-id", "
 SHOP: dict[str, Any] = {"name": "shop", "key_sources": KEY_SOURCES}
 """The least that is put as the fleet `shop`."""
 
+NO_POLICY: dict[str, None] = dict.fromkeys(
+    ("writes", "reads", "standby", "balance", "mode", "rps", "burst_seconds", "priority", "shadow")
+)
+"""What a policy is that says nothing."""
+
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "code"}
 
 

@@ -87,8 +87,8 @@ def test_pools_and_cells_say_what_they_are_for_and_what_they_hold(shop: Api) -> 
         "wide     shuffle (over zone, overlap ≤ 1)  2  assignment  -         cell-1 cell-2",
     ]
     cells = assign(shop, "cells").splitlines()
-    assert cells[0].split()[4:] == ["REGION", "ZONE", "JURISDICTION", "RELEASE", "PINNED", "LOAD"]
-    assert cells[3].split(maxsplit=4)[4].split(maxsplit=5) == [
+    assert cells[0].split()[5:] == ["REGION", "ZONE", "JURISDICTION", "RELEASE", "PINNED", "LOAD"]
+    assert cells[3].split(maxsplit=5)[5].split(maxsplit=5) == [
         "local",
         "z-1",
         "none",

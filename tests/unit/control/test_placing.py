@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from unit.control.serving import KEY_SOURCES, SHOP, Api, assert_problem, serving
+from unit.control.serving import KEY_SOURCES, NO_POLICY, SHOP, Api, assert_problem, serving
 
 RULES = [{"name": "gold", "pool": "big", "tiers": ["gold"]}, {"name": "eu", "pool": "eu", "jurisdictions": ["eu"]}]
 
@@ -48,7 +48,9 @@ def test_every_field_is_put_and_read_back(fleet: Api) -> None:
         "status": "locked",
         "weight": 2.5,
         "release": "r-7",
-        "capacity": {"tenants": 9, "rps": 1.5, "storage_gib": None},
+        "capacity": {"tenants": 9, "rps": 1.5, "storage_gib": None, "concurrency": 7},
+        "public_url": "https://c.example/eu",
+        "maintenance_page": "Back at 6:00.",
     }
     fleet.put_epoch("/v1/cells/cell-6", cell)
     found = {item["id"]: item for item in fleet.get("/v1/cells").json()["items"]}["cell-6"]
@@ -63,6 +65,8 @@ def test_every_field_is_put_and_read_back(fleet: Api) -> None:
         "max_overlap": 1,
         "dedicated": False,
         "overflow": None,
+        "policy": {**NO_POLICY, "balance": "round-robin", "rps": 2.5},
+        "canary": {"cell": "cell-4", "percent": 0.25, "by": "request"},
     }
     fleet.put_epoch("/v1/pools/wide", pool)
     assert {"name": "wide", **pool} in fleet.get("/v1/pools").json()["items"]
@@ -110,6 +114,9 @@ def test_every_field_is_put_and_read_back(fleet: Api) -> None:
                 "clock_skew_seconds": 60,
             },
         ],
+        "policy": {**NO_POLICY, "priority": "high", "burst_seconds": 2.0},
+        "fail_open": "all",
+        "routers": 3,
     }
     fleet.put_epoch("/v1/fleet", policy)
     assert fleet.get("/v1/fleet").json() == policy
@@ -121,6 +128,17 @@ def test_every_field_is_put_and_read_back(fleet: Api) -> None:
         "load": {"tenants": 2, "rps": 0.5, "storage_gib": 3.0},
         "shard_size": 1,
         "state": "suspended",
+        "policy": {
+            "writes": "fail",
+            "reads": "standby",
+            "standby": "cell-6",
+            "balance": "least-loaded",
+            "mode": "proxy",
+            "rps": 0.5,
+            "burst_seconds": 3.0,
+            "priority": "normal",
+            "shadow": "cell-6",
+        },
     }
     put(fleet, "acme", tenant)
     assert tenant.items() <= fleet.get("/v1/tenants/acme").json().items()

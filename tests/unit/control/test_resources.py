@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cellplane.model import JwtProvider
-from unit.control.serving import KEY_SOURCES, SHOP, Api, assert_problem
+from unit.control.serving import KEY_SOURCES, NO_POLICY, SHOP, Api, assert_problem
 
 OTHERS: dict[str, Any] = {
     "shard_size": None,
@@ -14,6 +14,8 @@ OTHERS: dict[str, Any] = {
     "max_overlap": None,
     "dedicated": False,
     "overflow": None,
+    "policy": NO_POLICY,
+    "canary": None,
 }
 """What a pool says that names none of it."""
 
@@ -31,6 +33,9 @@ def test_a_fleet_is_put_and_read_back(api: Api) -> None:
         "rules": [],
         "retry_after_seconds": 1,
         "jwt": [],
+        "policy": NO_POLICY,
+        "fail_open": "reads",
+        "routers": 1,
     }
 
 
@@ -85,8 +90,13 @@ def test_cells_are_listed_with_what_is_pinned_to_them(shop: Api) -> None:
         "status": "active",
         "weight": 1.0,
         "release": "",
-        "capacity": {"tenants": None, "rps": None, "storage_gib": None},
+        "capacity": {"tenants": None, "rps": None, "storage_gib": None, "concurrency": None},
+        "public_url": "",
+        "maintenance_page": "",
         "healthy": None,
+        "score": None,
+        "breaker": None,
+        "gray": False,
         "pinned_tenants": 0,
         "load": {"tenants": 0, "rps": 0.0, "storage_gib": 0.0},
     }
@@ -186,6 +196,7 @@ def test_a_tenant_is_pinned_unpinned_and_removed(shop: Api) -> None:
         "attributes": {},
         "load": {"tenants": 1, "rps": 0.0, "storage_gib": 0.0},
         "shard_size": None,
+        "policy": NO_POLICY,
     }
     assert pinned.json() == {**acme, "epoch": 5, "rule": None, "reason": "pinned"}
     shop.published(5)

@@ -7,15 +7,20 @@ import pytest
 from cellplane.manifest.lint import RULES, lint
 from cellplane.manifest.settings import LintSettings
 from cellplane.model import (
+    Canary,
     Capacity,
     Dimension,
+    FailOpen,
     Fleet,
     JwtProvider,
     KeySource,
     KeySourceKind,
     Load,
     MissingKey,
+    Policy,
     Pool,
+    Priority,
+    Reads,
     Rule,
     StrategyName,
     Tenant,
@@ -85,6 +90,19 @@ def jurisdictions(*, rules: tuple[Rule, ...] = (), tenants: tuple[Tenant, ...] =
     return Topology(fleet, (*eu, *us), made, tenants)
 
 
+def saying(policy: Policy, pool: Pool | None = None) -> Topology:
+    """The sound fleet, or one of this pool, whose pool says this."""
+    return replace(SOUND, pools=(replace(pool or by_slot(), policy=policy),))
+
+
+def canaried(percent: float) -> Topology:
+    return replace(SOUND, pools=(replace(by_slot(), canary=Canary("cell-1", percent)),))
+
+
+def reached(public_url: str) -> Topology:
+    return replace(SOUND, cells=(replace(SOUND.cells[0], public_url=public_url), *SOUND.cells[1:]))
+
+
 REST = Rule("rest", "rest", tiers=("rest",))
 US = Rule("us", "us", jurisdictions=("us",))
 GOLD = Rule("gold", "default", tiers=("gold",))
@@ -150,6 +168,14 @@ CASES: dict[str, tuple[Topology, Topology]] = {
     "CP502": (
         clean(fleet=replace(SOUND.fleet, unknown_tenant=UnknownTenant.DEFAULT_CELL, default_cell="cell-1")),
         SOUND,
+    ),
+    "CP503": (saying(Policy(reads=Reads.CACHE)), saying(Policy(reads=Reads.FAIL))),
+    "CP504": (canaried(100), canaried(99.99)),
+    "CP505": (saying(Policy(rps=100.5)), saying(Policy(rps=100))),
+    "CP506": (reached("http://127.0.0.1:8001"), reached("https://cell-1.example")),
+    "CP507": (
+        saying(Policy(reads=Reads.STANDBY, standby="cell-4"), by_slot(2)),
+        saying(Policy(reads=Reads.STANDBY, standby="cell-3"), Pool("default", ("cell-1", "cell-2"))),
     ),
 }
 
@@ -329,6 +355,53 @@ def test_failing_open_says_where_to() -> None:
     fleet = replace(SOUND.fleet, missing_key=MissingKey.DEFAULT_CELL, default_cell="cell-1")
     assert message(clean(fleet=fleet), "CP501").endswith("is served, by one cell")
     assert message(CASES["CP501"][0], "CP501").endswith("by the cell of the client's address")
+
+
+def test_failing_open_says_for_what() -> None:
+    fleet = replace(SOUND.fleet, missing_key=MissingKey.SOURCE_HASH, fail_open=FailOpen.ALL)
+    assert "a request that names no tenant is served" in message(clean(fleet=fleet), "CP501")
+    assert "a request that reads, and names no tenant, is served" in message(CASES["CP501"][0], "CP501")
+
+
+def test_stale_answers_are_found_at_every_level() -> None:
+    cache = Policy(reads=Reads.CACHE)
+    fleet = replace(SOUND.fleet, policy=cache)
+    tenants = (Tenant("a"), Tenant("b", policy=cache))
+    found = lint(clean(fleet=fleet, tenants=tenants))
+    assert [finding.path for finding in found] == ["fleet.policy.reads", "tenants[1].policy.reads"]
+
+
+def test_a_limit_is_judged_where_it_is_said_and_by_the_shard() -> None:
+    said = replace(SOUND.fleet, policy=Policy(rps=50.5))
+    by_fleet = replace(pools(replace(shuffle(), policy=Policy(priority=Priority.HIGH))), fleet=said)
+    assert message(by_fleet, "CP505").startswith(
+        "fleet.policy.rps: 50.5 requests per second of one tenant of pool 'default', where a cell holds 100 and a "
+        "shard has 2"
+    )
+    tenants = (Tenant("a"), Tenant("b", ("cell-1",), policy=Policy(rps=101)), Tenant("c", policy=Policy(rps=51)))
+    found = lint(pools(shuffle(), tenants=tenants))
+    assert [finding.path for finding in found] == ["tenants[1].policy.rps", "tenants[2].policy.rps"]
+    unsaid = replace(pools(shuffle()), cells=tuple(replace(cell, capacity=Capacity(tenants=1)) for cell in cells(6)))
+    assert codes(replace(unsaid, fleet=said)) == []
+
+
+def test_a_standby_is_judged_where_it_is_said() -> None:
+    fleet = replace(SOUND.fleet, policy=Policy(reads=Reads.STANDBY, standby="cell-6"))
+    assert message(clean(fleet=fleet), "CP507") == (
+        "fleet.policy.standby: 'cell-6' is in zone zone-a, as 'cell-3' of pool 'default', for which it stands in: both "
+        "fail with the zone"
+    )
+    own = Policy(reads=Reads.STANDBY, standby="cell-6")
+    assert codes(clean(tenants=(Tenant("a", ("cell-3",), policy=own),))) == ["CP507"]
+    assert codes(clean(tenants=(Tenant("a", ("cell-2",), policy=own),))) == []
+    assert codes(clean(tenants=(Tenant("a", ("cell-6",), policy=own),))) == []
+
+
+def test_what_a_policy_names_is_used() -> None:
+    for policy in (Policy(shadow="cell-6"), Policy(reads=Reads.STANDBY, standby="cell-6")):
+        assert "CP205" not in codes(pools(replace(by_slot(5), policy=policy)))
+        assert "CP205" not in codes(pools(by_slot(5), tenants=(Tenant("a", policy=policy),)))
+    assert "CP205" not in codes(pools(replace(by_slot(5), canary=Canary("cell-6", 1))))
 
 
 def test_the_thresholds_are_settings() -> None:

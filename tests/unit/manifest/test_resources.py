@@ -18,23 +18,32 @@ from cellplane.manifest.kinds import KINDS, Kind, Value, spec_path
 from cellplane.manifest.resources import kind_of, model_of, parse_resource, resource_of
 from cellplane.manifest.shapes import NAME_PATTERN, Amended, Choice, Field, Number, Object, Part, Whole
 from cellplane.model import (
+    Balance,
+    Canary,
+    CanaryBy,
     Capacity,
     Cell,
     CellStatus,
     Dimension,
+    FailOpen,
     Fleet,
     JwtProvider,
     KeySource,
     KeySourceKind,
     Load,
     MissingKey,
+    Mode,
+    Policy,
     Pool,
+    Priority,
+    Reads,
     Rule,
     StrategyName,
     Tenant,
     TenantState,
     Topology,
     UnknownTenant,
+    Writes,
     is_name,
 )
 from unit.manifest.building import policy
@@ -61,12 +70,42 @@ FULL: tuple[Value, ...] = (
             JwtProvider("on", "https://id.example", ("yes", "0x1f"), "https://id.example/jwks", "", "null", 300),
             JwtProvider("null", "1e3", jwks_file="/etc/jwks.json"),
         ),
+        Policy(
+            Writes.FAIL, Reads.STANDBY, "cell-2", Balance.ROUND_ROBIN, Mode.REDIRECT, 1.5, 0.5, Priority.HIGH, "cell-2"
+        ),
+        FailOpen.ALL,
+        3,
     ),
-    Cell("cell-1", "::1", 1, "0x1f", "no", CellStatus.LOCKED, 0.5, "1e3", "null", Capacity(1, 2.5, 3)),
-    Pool("gold", ("cell-1",), StrategyName.SHUFFLE, 7, 1, 2**64 - 1, (Dimension.REGION,), 0),
+    Cell(
+        "cell-1",
+        "::1",
+        1,
+        "0x1f",
+        "no",
+        CellStatus.LOCKED,
+        0.5,
+        "1e3",
+        "null",
+        Capacity(1, 2.5, 3, 4),
+        "https://cell-1.example/eu",
+        "yes\n# no",
+    ),
+    Pool(
+        "gold",
+        ("cell-1",),
+        StrategyName.SHUFFLE,
+        7,
+        1,
+        2**64 - 1,
+        (Dimension.REGION,),
+        0,
+        policy=Policy(balance=Balance.LEAST_LOADED),
+        canary=Canary("cell-1", 12.34, CanaryBy.REQUEST),
+    ),
     Pool("own", ("cell-1",), StrategyName.EXPLICIT, dedicated=True, overflow="gold"),
     Tenant("0o17", ("cell-1",), TenantState.QUARANTINED, "gold", "true", "no", (("a", "yes"),), Load(3, 1, 0.25), 1),
     Tenant("1e3"),
+    Tenant("2", policy=Policy(shadow="cell-1", priority=Priority.NORMAL)),
 )
 
 
@@ -75,7 +114,7 @@ def bare(kind: Kind, **fields: Any) -> Value:
     least: dict[Kind, Value] = {
         Kind.FLEET: Fleet("a"),
         Kind.CELL: Cell("a", "h", 1),
-        Kind.POOL: Pool("a", tuple("bcdefghi"), StrategyName.SHUFFLE, shard_size=8),
+        Kind.POOL: Pool("a", tuple("bcdefghi"), StrategyName.SHUFFLE, shard_size=8, canary=Canary("b", 1)),
         Kind.TENANT: Tenant("a"),
     }
     return replace(least[kind], **fields)
@@ -115,7 +154,15 @@ def test_a_fleet_is_the_same_after_yaml() -> None:
     assert dump(shuffled) == text, "the order of a dump is that of names"
     # Readers of YAML 1.1 see the same texts.
     loaded = list(yaml.safe_load_all(text))
-    assert [document["metadata"]["name"] for document in loaded] == ["shop", "cell-1", "gold", "own", "0o17", "1e3"]
+    assert [document["metadata"]["name"] for document in loaded] == [
+        "shop",
+        "cell-1",
+        "gold",
+        "own",
+        "0o17",
+        "1e3",
+        "2",
+    ]
     assert loaded[1]["spec"]["jurisdiction"] == "no"
 
 
@@ -133,6 +180,18 @@ TENANTS = st.builds(
     attributes=ATTRIBUTES,
     load=st.builds(Load, st.integers(0, 9), st.floats(0, 1e12), st.floats(0, 1e12)),
     shard_size=st.none() | st.integers(1, 8),
+    policy=st.builds(
+        Policy,
+        writes=st.none() | st.sampled_from(Writes),
+        reads=st.none() | st.just(Reads.STANDBY),
+        standby=st.none() | WORDS,
+        balance=st.none() | st.sampled_from(Balance),
+        mode=st.none() | st.sampled_from(Mode),
+        rps=st.none() | st.floats(0.001, 1e6),
+        burst_seconds=st.none() | st.floats(0.001, 3600),
+        priority=st.none() | st.sampled_from(Priority),
+        shadow=st.none() | WORDS,
+    ),
 )
 
 
@@ -257,6 +316,8 @@ def test_the_pattern_of_names_is_that_of_the_model(text: str) -> None:
         (Kind.FLEET, "rules[3].id_pattern", "spec.rules[3].match.idPattern"),
         (Kind.FLEET, "rules[3].attributes.a", "spec.rules[3].match.attributes.a"),
         (Kind.FLEET, "rules[3]", "spec.rules[3]"),
+        (Kind.POOL, "policy.burst_seconds", "spec.policy.burstSeconds"),
+        (Kind.POOL, "canary.cell", "spec.canary.cell"),
         (Kind.POOL, "zones", "spec.zones"),
         (Kind.POOL, "members[2].zone", "spec.members[2].zone"),
     ],

@@ -65,6 +65,12 @@ const REMEMBERED: &[u8] = b"cellplane.pass";
 const LIFE_OF_REQUEST: u32 = 1;
 const NOT_SHARED: u32 = 0;
 
+/// The cluster of the router's own agent, and how long it may take to answer.
+const AGENT_CLUSTER: &[u8] = b"agent:";
+const AGENT_TIMEOUT_MS: u64 = 5_000;
+/// What Envoy says of a callout that is under way.
+const CALLOUT_STARTED: u32 = 0;
+
 /// Envoy's numbers for attributes.
 const RESPONSE_CODE: u32 = 15;
 const RESPONSE_FLAGS: u32 = 17;
@@ -128,6 +134,16 @@ extern "C" {
     ) -> bool;
     fn envoy_dynamic_module_callback_http_get_filter_state_bytes(filter: FilterPtr, key: Buf, result: *mut Buf)
         -> bool;
+    fn envoy_dynamic_module_callback_http_filter_http_callout(
+        filter: FilterPtr,
+        id: *mut u64,
+        cluster: Buf,
+        headers: *mut RawHeader,
+        header_count: usize,
+        body: Buf,
+        timeout_ms: u64,
+    ) -> u32;
+    fn envoy_dynamic_module_callback_http_filter_continue_encoding(filter: FilterPtr);
     fn envoy_dynamic_module_callback_http_filter_recreate_stream(
         filter: FilterPtr,
         headers: *mut RawHeader,
@@ -190,6 +206,26 @@ impl EnvoyStream {
     /// stream's hooks one after the other on one thread, and its objects live until the last one returns.
     pub(super) unsafe fn new(filter: FilterPtr) -> Self {
         Self { filter }
+    }
+
+    /// The value of `:status` among the headers of a callout's answer.
+    ///
+    /// # Safety
+    ///
+    /// There are so many headers, readable until the hook returns.
+    pub(super) unsafe fn status_of(headers: *const c_void, count: usize) -> Option<u16> {
+        let headers = headers.cast::<RawHeader>();
+        (0..count).find_map(|place| {
+            // SAFETY: as the caller promises.
+            let (name, value) = unsafe {
+                let header = *headers.add(place);
+                (header.name.as_slice(), header.value.as_slice())
+            };
+            let is_status = name == b":status";
+            is_status
+                .then(|| std::str::from_utf8(value).ok()?.parse().ok())
+                .flatten()
+        })
     }
 
     /// The config of the request's route; None where the route has none.
@@ -410,6 +446,33 @@ impl Stream for EnvoyStream {
             envoy_dynamic_module_callback_http_get_filter_state_bytes(self.filter, Buf::of(REMEMBERED), &mut value)
                 .then(|| value.as_slice())
         }
+    }
+
+    fn ask_agent(&mut self, path: &str) -> bool {
+        let mut headers = [(":method", "GET"), (":path", path), ("host", "agent")].map(|(name, value)| RawHeader {
+            name: Buf::of(name.as_bytes()),
+            value: Buf::of(value.as_bytes()),
+        });
+        let mut id = 0;
+        // SAFETY: see `new`. Envoy copies the headers before it returns, and calls `http_callout_done` once, unless the
+        // client goes away before.
+        let result = unsafe {
+            envoy_dynamic_module_callback_http_filter_http_callout(
+                self.filter,
+                &mut id,
+                Buf::of(AGENT_CLUSTER),
+                headers.as_mut_ptr(),
+                headers.len(),
+                Buf::none(),
+                AGENT_TIMEOUT_MS,
+            )
+        };
+        result == CALLOUT_STARTED
+    }
+
+    fn continue_response(&mut self) {
+        // SAFETY: see `new`.
+        unsafe { envoy_dynamic_module_callback_http_filter_continue_encoding(self.filter) }
     }
 
     fn begin_anew(&mut self) -> bool {

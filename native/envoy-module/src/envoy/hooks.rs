@@ -4,7 +4,9 @@
 //! others run inside of the guard.
 
 use super::callbacks::{log, Buf, EnvoyStream, FilterPtr, Level};
-use crate::filter::{fail, on_complete, on_request_headers, on_request_trailers, on_response_headers, Verdict};
+use crate::filter::{
+    fail, on_agent_answer, on_complete, on_request_headers, on_request_trailers, on_response_headers, Verdict,
+};
 use crate::flow::Flow;
 use crate::guard::guard;
 use crate::mmap::Mmap;
@@ -19,6 +21,7 @@ static ABI_VERSION: &[u8] = b"v0.2.0\0";
 
 const CONTINUE: u32 = 0;
 const STOP_ITERATION: u32 = 1;
+const STOP_ALL_AND_BUFFER: u32 = 3;
 
 /// The filter keeps nothing of its own for a chain; Envoy wants a pointer that is not null.
 fn nothing() -> *const c_void {
@@ -208,7 +211,7 @@ unsafe fn on_stream(hook: &str, filter: FilterPtr, body: impl FnOnce(&mut EnvoyS
         .or_else(|| guard("the answer to a panic", log_panic, || fail(&mut stream)));
     match verdict {
         Some(Verdict::Continue) => CONTINUE,
-        Some(Verdict::Stop) | None => STOP_ITERATION,
+        Some(Verdict::Stop | Verdict::Hold) | None => STOP_ITERATION,
     }
 }
 
@@ -230,6 +233,7 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_response_headers(
     });
     match verdict {
         Some(Verdict::Stop) => STOP_ITERATION,
+        Some(Verdict::Hold) => STOP_ALL_AND_BUFFER,
         Some(Verdict::Continue) | None => CONTINUE,
     }
 }
@@ -263,6 +267,37 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_stream_complete(filter:
     });
 }
 
+/// The agent has answered, or did not in time, which Envoy shows as an answer with 504.
+///
+/// # Safety
+///
+/// As `request_headers`; `headers` has so many.
+#[no_mangle]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_http_callout_done(
+    filter: FilterPtr,
+    module: *const c_void,
+    _id: u64,
+    _result: u32,
+    headers: *const c_void,
+    header_count: usize,
+    _body: *const c_void,
+    _body_count: usize,
+) {
+    // SAFETY: as the caller promises.
+    let (mut stream, state, status) = unsafe {
+        (
+            EnvoyStream::new(filter),
+            state_of(module),
+            EnvoyStream::status_of(headers, header_count),
+        )
+    };
+    guard("http_callout_done", log_panic, || {
+        if let Some(config) = state.config.get() {
+            on_agent_answer(&mut stream, &mut state.flow.borrow_mut(), config, status == Some(200));
+        }
+    });
+}
+
 /// Hooks for what this filter never starts: callouts, streams of its own, events, flow control. Envoy passes
 /// arguments, which the C calling convention lets a function ignore.
 macro_rules! unused_hooks {
@@ -272,7 +307,6 @@ macro_rules! unused_hooks {
 }
 
 unused_hooks! {
-    envoy_dynamic_module_on_http_filter_http_callout_done
     envoy_dynamic_module_on_http_filter_http_stream_complete
     envoy_dynamic_module_on_http_filter_http_stream_data
     envoy_dynamic_module_on_http_filter_http_stream_headers

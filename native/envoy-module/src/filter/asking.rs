@@ -41,6 +41,9 @@ pub(super) struct Asking<'a, S, B> {
     /// The cell that the header names, and with it the route.
     named: Option<u16>,
     probed: Option<u16>,
+    /// Whether cells that are to be avoided are asked, too.
+    takes_avoided: bool,
+    has_avoided: bool,
 }
 
 impl<'a, S: Stream, B: AsRef<[u8]>> Asking<'a, S, B> {
@@ -57,7 +60,16 @@ impl<'a, S: Stream, B: AsRef<[u8]>> Asking<'a, S, B> {
             failed,
             named: None,
             probed: None,
+            takes_avoided: false,
+            has_avoided: false,
         }
+    }
+
+    /// Whether a cell was passed over that may be asked where there is no other; from now on it is.
+    pub(super) fn takes_what_it_avoided(&mut self) -> bool {
+        let is_first = !self.takes_avoided;
+        self.takes_avoided = true;
+        is_first && self.has_avoided
     }
 
     /// Whether the cell is asked to find out whether it works again.
@@ -91,6 +103,10 @@ impl<S: Stream, B: AsRef<[u8]>> Surroundings for Asking<'_, S, B> {
         let passes = match self.board.map_or(Breaker::Closed, |board| board.breaker(cell)) {
             Breaker::Closed => true,
             Breaker::Open => false,
+            Breaker::Avoided => {
+                self.has_avoided = true;
+                self.takes_avoided
+            }
             Breaker::HalfOpen(bp) => {
                 let is_probe = self.random_bp() < bp;
                 if is_probe {

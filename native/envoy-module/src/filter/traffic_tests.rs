@@ -4,7 +4,7 @@ use super::*;
 use crate::board::{Board, Breaker};
 use crate::stream::Response;
 use crate::support::{board_bytes, CellRow, FakeStream, PolicyRow, TableWriter, TestFile};
-use crate::table::Table;
+use crate::table::{Base, Table};
 use std::sync::Arc;
 
 type Config = RouteConfig<Vec<u8>>;
@@ -21,6 +21,7 @@ fn config(name: &str, change: impl FnOnce(&mut TableWriter)) -> (TestFile, Confi
     let board = Board::open(file.path(), base.sha256(), cells).unwrap();
     let config = RouteConfig {
         board: Some(board),
+        is_logged: true,
         tenant_limits: Arc::default(),
         ..RouteConfig::new(Table::new(Arc::new(base)), None)
     };
@@ -345,6 +346,11 @@ fn an_open_breaker_is_like_a_cell_that_is_down_and_a_half_open_one_lets_probes_t
     assert_eq!(cell(999), "cell-4");
     assert_eq!(cell(1_000), "cell-2");
     assert_eq!(count(&file, 3, Count::Probes), 1);
+    write(3, 3);
+    assert_eq!(cell(0), "cell-2");
+    write(1, 3);
+    write(0, 1);
+    assert_eq!(cell(0), "cell-4");
     write(3, 0);
     assert_eq!(cell(5_000), "cell-4");
 }
@@ -401,5 +407,56 @@ fn a_cell_in_maintenance_shows_its_page_as_the_client_wants_it() {
         assert_eq!(problem.headers[0].1, "application/problem+json");
         let detail = r#""detail":"Back at \"noon\" <UTC>\n& rested \\o/","#;
         assert!(problem.body.contains(detail), "{}", problem.body);
+    }
+}
+
+/// A request that was let through, and its cell's 421 with this epoch.
+fn sent_away(config: &Config, epoch: &str) -> (FakeStream, Flow, Verdict) {
+    let mut stream = get("pinned");
+    stream.asked_agent = Some(Vec::new());
+    let (_, mut flow) = ask(config, &mut stream);
+    answered(&mut stream, 421, 0);
+    stream.response_headers = vec![(b"x-cell-epoch".to_vec(), epoch.as_bytes().to_vec())];
+    let verdict = on_response_headers(&mut stream, &mut flow, config);
+    (stream, flow, verdict)
+}
+
+#[test]
+fn a_request_that_a_cell_of_a_newer_epoch_sends_away_is_sent_again_once() {
+    let (file, config) = config("refetched", |_| {});
+    let (mut stream, mut flow, verdict) = sent_away(&config, "18");
+    assert_eq!(verdict, Verdict::Hold);
+    assert_eq!(stream.asked_agent, Some(vec!["/epochs/18".to_owned()]));
+    on_agent_answer(&mut stream, &mut flow, &config, true);
+    assert_eq!((stream.begun_anew, stream.continued), (1, 0));
+    assert_eq!(
+        [Count::Misrouted, Count::Retried, Count::InFlight].map(|what| count(&file, 3, what)),
+        [1, 1, 0]
+    );
+    let (_, mut flow) = ask(&config, &mut stream);
+    answered(&mut stream, 421, 0);
+    stream.response_headers = vec![(b"x-cell-epoch".to_vec(), b"19".to_vec())];
+    assert_eq!(on_response_headers(&mut stream, &mut flow, &config), Verdict::Continue);
+    assert_eq!(stream.begun_anew, 1);
+}
+
+#[test]
+fn where_no_newer_table_comes_the_client_gets_the_421() {
+    let (_file, config) = config("not-refetched", |_| {});
+    let (mut stream, mut flow, _) = sent_away(&config, "18");
+    for _ in 0..2 {
+        on_agent_answer(&mut stream, &mut flow, &config, false);
+    }
+    assert_eq!((stream.begun_anew, stream.continued), (0, 1));
+    assert_eq!(stream.response_header(b"x-cell-epoch"), b"17");
+    on_complete(&stream, &mut flow, &config);
+    assert_eq!(config.board.as_ref().unwrap().load(3), 0);
+    for epoch in ["17", "3", "", "x", "-1", "99999999999999999999999"] {
+        let (stream, _, verdict) = sent_away(&config, epoch);
+        assert_eq!(
+            (verdict, stream.asked_agent),
+            (Verdict::Continue, Some(vec![])),
+            "{epoch}"
+        );
     }
 }

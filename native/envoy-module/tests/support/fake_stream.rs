@@ -30,6 +30,10 @@ pub struct FakeStream {
     pub remembered: Option<Vec<u8>>,
     /// How often the request was begun anew.
     pub begun_anew: usize,
+    /// What the agent was asked; None in place of an agent that cannot be.
+    pub asked_agent: Option<Vec<String>>,
+    /// How often an answer that was held was let go on.
+    pub continued: usize,
     /// Whether it cannot be: it has not come whole yet.
     pub is_incomplete: bool,
     /// Cells whose cluster has no healthy host.
@@ -164,6 +168,20 @@ impl Stream for FakeStream {
 
     fn remembered(&self) -> Option<&[u8]> {
         self.remembered.as_deref()
+    }
+
+    fn ask_agent(&mut self, path: &str) -> bool {
+        match &mut self.asked_agent {
+            Some(asked) => {
+                asked.push(path.to_owned());
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn continue_response(&mut self) {
+        self.continued += 1;
     }
 
     fn begin_anew(&mut self) -> bool {

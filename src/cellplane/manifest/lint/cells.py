@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from cellplane.manifest.lint.finding import Hit, LintRule, Severity, listed
 from cellplane.manifest.settings import LintSettings
-from cellplane.model import Capacity, Topology, UnknownTenant
+from cellplane.model import NO_POLICY, Capacity, Topology, UnknownTenant
 
 
 def _few_tenants(topology: Topology, settings: LintSettings) -> Iterator[Hit]:
@@ -34,9 +34,13 @@ def _without_capacity(topology: Topology, settings: LintSettings) -> Iterator[Hi
 def _unused(topology: Topology, _settings: LintSettings) -> Iterator[Hit]:
     used = {cell for pool in topology.pools for cell in pool.cells} | {topology.fleet.default_cell}
     used |= {cell for tenant in topology.tenants for cell in tenant.shard}
+    policies = [topology.fleet.policy, *(pool.policy for pool in topology.pools)]
+    policies += [tenant.policy for tenant in topology.tenants if tenant.policy is not NO_POLICY]
+    used |= {cell for policy in policies for cell in policy.cells}
+    used |= {pool.canary.cell for pool in topology.pools if pool.canary is not None}
     for place, cell in enumerate(topology.cells):
         if cell.id not in used:
-            yield Hit(f"cells[{place}].id", f"no pool and no tenant uses {cell.id!r}")
+            yield Hit(f"cells[{place}].id", f"no pool, tenant or policy uses {cell.id!r}")
 
 
 RULES = (

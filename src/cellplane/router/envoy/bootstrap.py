@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from cellplane.router.envoy.names import ADMIN_SOCKET, CLUSTERS_FILE, LISTENERS_FILE
+from cellplane.router.doorbell import SOCKET
+from cellplane.router.envoy.names import ADMIN_SOCKET, AGENT_CLUSTER, CLUSTERS_FILE, LISTENERS_FILE
 from cellplane.router.settings import RouterSettings
 
 _MONITORS = "type.googleapis.com/envoy.extensions.resource_monitors"
@@ -19,6 +20,7 @@ def bootstrap(settings: RouterSettings, folder: Path) -> dict[str, Any]:
         "node": {"id": settings.router_id, "cluster": "cellplane-router"},
         # In its working folder, and for its own user only: a TCP port would be open to every web page on this machine.
         "admin": {"address": {"pipe": {"path": ADMIN_SOCKET, "mode": 0o600}}},
+        "static_resources": {"clusters": [_agent(settings)]},
         "dynamic_resources": {
             "cds_config": _file(folder / CLUSTERS_FILE),
             "lds_config": _file(folder / LISTENERS_FILE),
@@ -45,6 +47,23 @@ def bootstrap(settings: RouterSettings, folder: Path) -> dict[str, Any]:
                 _heap_action("envoy.overload_actions.shrink_heap", 0.95),
                 _heap_action("envoy.overload_actions.stop_accepting_requests", 0.98),
             ],
+        },
+    }
+
+
+def _agent(settings: RouterSettings) -> dict[str, Any]:
+    """Where the module asks for a newer table: a socket in Envoy's working folder."""
+    endpoint = {"address": {"pipe": {"path": SOCKET}}}
+    return {
+        "name": AGENT_CLUSTER,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {
+            "cluster_name": AGENT_CLUSTER,
+            "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}],
+        },
+        "circuit_breakers": {
+            "thresholds": [{"max_requests": settings.max_refetches, "max_pending_requests": settings.max_refetches}]
         },
     }
 

@@ -24,6 +24,9 @@ METADATA = "cellplane"
 METADATA_REFUSED = "refused"
 """Key by which the module marks a request that it answers itself."""
 
+AGENT_CLUSTER = "agent:"
+"""The cluster of the router's own agent; no cell can have this name."""
+
 ADMIN_SOCKET = "admin.sock"
 """Envoy's admin interface, in its working folder."""
 

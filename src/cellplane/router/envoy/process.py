@@ -127,6 +127,8 @@ class EnvoyProcess:
             "--log-level",
             "warning",
             "--disable-hot-restart",
+            "--file-flush-interval-msec",
+            str(round(self._settings.access_log_flush_seconds * 1000)),
             "--drain-time-s",
             str(max(1, round(self._settings.drain_seconds))),
         ]

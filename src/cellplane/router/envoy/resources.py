@@ -88,6 +88,8 @@ def routes(
         files += f"cookie-keys={cookie_keys}\n"
     if board is not None:
         files += f"board={board}\n"
+    if settings.access_log is not None:
+        files += "logged=1\n"
     module = {
         "@type": f"{_FILTERS}.dynamic_modules.v3.DynamicModuleFilterPerRoute",
         "dynamic_module_config": {"name": MODULE},

@@ -1,0 +1,185 @@
+"""``make bench-router``, second part: CPU of Envoy for each request with everything on.
+
+The baseline is that of the first part: the same Envoy, where the client names the cluster. Beside it run, in turn: the
+decision alone; with the board, limits of tenants and cells, and answers that name their cell; the same with an access
+log; and with a token that is verified on every request, of 500 that each worker remembers. Ratios of pairs count.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from joserfc import jwt
+from joserfc.jwk import RSAKey
+
+import measure
+import routers
+from cellplane.model import Capacity, Cell, Fleet, JwtProvider, KeySource, KeySourceKind, Policy, Pool, Tenant, Topology
+from cellplane.router.envoy.engine import EnvoyEngine
+from cellplane.router.settings import RouterSettings
+from cellplane.router.tables import StoredTable
+from cellplane.routing import RoutingTable, compile_table, encode
+
+LIMITS = {"without_jwt": 1.20, "full": 1.35}
+"""Most that a request may cost, in requests of the baseline."""
+
+TENANTS = 500
+CONNECTIONS = 16
+BASELINE = "baseline"
+HUGE_RPS = 1e6
+"""A limit that counts every request and refuses none."""
+
+SCRIPT = """
+math.randomseed({seed})
+local tokens = {{{tokens}}}
+request = function()
+  local n = math.random({tenants})
+  local name = string.format("tenant-%07d", n)
+  return wrk.format("GET", "/", {{{headers}}})
+end
+"""
+_NAMED = '["x-tenant-id"] = name, ["x-cell-id"] = "cell-" .. (n % {cells} + 1)'
+_BY_HEADER = '["x-tenant-id"] = name'
+_BY_TOKEN = '["authorization"] = "Bearer " .. tokens[n]'
+
+
+class EngineRouter:
+    """A router as its agent runs it, without the agent."""
+
+    def __init__(self, name: str, settings: RouterSettings, stored: StoredTable) -> None:
+        self.name = name
+        self.url = f"http://{routers.HOST}:{settings.port}/"
+        self._runner = asyncio.Runner()
+        self._engine = EnvoyEngine(settings)
+        self._runner.run(self._engine.start(stored))
+        record = settings.state_dir / "envoy" / "process.json"
+        self._pid = int(json.loads(record.read_bytes())["pid"])
+
+    def pid(self) -> int:
+        """See Router."""
+        return self._pid
+
+    def stop(self) -> None:
+        """See Router."""
+        self._runner.run(self._engine.stop())
+        self._runner.close()
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description="CPU per request with everything on, against the baseline")
+    parser.add_argument("--pairs", type=int, default=21, help="rounds (default 21, least 7)")
+    parser.add_argument("--seconds", type=int, default=2, help="length of one load (default 2)")
+    parser.add_argument("--seed", type=int, default=1, help="of the choice of tenants (default 1)")
+    options = parser.parse_args()
+    if options.pairs < 7:
+        parser.error("a median of fewer than 7 pairs says too little")
+    measure.require_wrk()
+    with tempfile.TemporaryDirectory(prefix="cellplane-bench-") as name, ExitStack() as stack:
+        passed = _compare(Path(name), stack, options)
+    sys.exit(0 if passed else 1)
+
+
+def _table(folder: Path, port: int, *, verified: bool) -> StoredTable:
+    """Tenants that are pinned to 16 cells, with limits; known by a header, or by a claim."""
+    source = KeySource(KeySourceKind.JWT_CLAIM, "tenant") if verified else KeySource.trusted_header("x-tenant-id")
+    issuers = (JwtProvider("id", "https://id.example", ("bench",), jwks_file=str(folder / "jwks.json")),)
+    ids = routers.cell_ids()
+    topology = Topology(
+        Fleet("bench", key_sources=(source,), jwt=issuers if verified else (), policy=Policy(rps=HUGE_RPS)),
+        tuple(Cell(cell, routers.HOST, port, capacity=Capacity(rps=HUGE_RPS, concurrency=10_000)) for cell in ids),
+        (Pool("default", tuple(ids)),),
+        tuple(Tenant(f"tenant-{n:07}", (ids[n % len(ids)],)) for n in range(1, TENANTS + 1)),
+    )
+    path = folder / f"table-{'verified' if verified else 'plain'}.cpt"
+    path.write_bytes(encode(compile_table(topology, 1)))
+    return StoredTable(RoutingTable(path.read_bytes()), path)
+
+
+def _tokens(folder: Path) -> list[str]:
+    key = RSAKey.generate_key(2048, {"kid": "bench", "use": "sig"})
+    (folder / "jwks.json").write_text(f'{{"keys": [{json.dumps(key.as_dict(private=False))}]}}')
+    common = {"iss": "https://id.example", "aud": "bench", "exp": 4_000_000_000}
+    header = {"alg": "RS256", "kid": "bench"}
+    return [jwt.encode(header, {**common, "tenant": f"tenant-{n:07}"}, key) for n in range(1, TENANTS + 1)]
+
+
+def _compare(folder: Path, stack: ExitStack, options: argparse.Namespace) -> bool:
+    backend = routers.BackendEnvoy(folder)
+    stack.callback(backend.stop)
+    tokens = _tokens(folder)
+    plain = _table(folder, backend.port, verified=False)
+    verified = _table(folder, backend.port, verified=True)
+    compared: dict[str, routers.Router] = {
+        BASELINE: routers.plain_router(BASELINE, plain, folder, {"cluster_header": "x-cell-id"}),
+        "decision": routers.module_router("decision", plain, folder),
+    }
+    for label, stored, logged in (
+        ("without_jwt", plain, False),
+        ("without_jwt, logged", plain, True),
+        ("full", verified, False),
+        ("full, logged", verified, True),
+    ):
+        settings = routers.settings_of(label, folder)
+        if logged:
+            settings = replace(settings, access_log=folder / f"{label}.log")
+        compared[label] = EngineRouter(label, settings, stored)
+    scripts = {}
+    for label, router in compared.items():
+        stack.callback(router.stop)
+        headers = _NAMED.format(cells=routers.CELLS) if label == BASELINE else _BY_HEADER
+        headers = _BY_TOKEN if label.startswith("full") else headers
+        listed = ",".join(f'"{token}"' for token in tokens) if label.startswith("full") else ""
+        scripts[label] = folder / f"{label}.lua"
+        text = SCRIPT.format(seed=options.seed, tokens=listed, tenants=TENANTS, headers=headers)
+        scripts[label].write_text(text)
+    costs: dict[str, list[float]] = {label: [] for label in compared}
+    labels = list(compared)
+    print(f"seed {options.seed}; {options.pairs} rounds of {options.seconds} s for each of {', '.join(labels)}")
+    for round_number in range(-1, options.pairs):
+        turn = round_number % len(labels)
+        for label in labels[turn:] + labels[:turn]:
+            seconds = 1 if round_number < 0 else options.seconds
+            before = measure.cpu_us(compared[label].pid())
+            load = measure.run_wrk(compared[label].url, scripts[label], connections=CONNECTIONS, seconds=seconds)
+            cost = (measure.cpu_us(compared[label].pid()) - before) / load.requests
+            if round_number >= 0:
+                costs[label].append(cost)
+        if round_number >= 0:
+            shown = ", ".join(f"{label} {costs[label][-1]:.1f}" for label in labels)
+            print(f"round {round_number + 1}: µs per request: {shown}", flush=True)
+    return _report(costs)
+
+
+def _report(costs: dict[str, list[float]]) -> bool:
+    results: dict[str, object] = {}
+    print(f"\n{'router':<22} {'least µs':>9} {'median µs':>9} {'ratio':>7} {'least':>7} {'most':>7}")
+    medians: dict[str, float] = {}
+    for label, of_label in costs.items():
+        ratio = measure.summary([cost / base for cost, base in zip(of_label, costs[BASELINE], strict=True)])
+        cost = measure.summary(of_label)
+        print(
+            f"{label:<22} {cost['min']:>9.1f} {cost['median']:>9.1f} {ratio['median']:>7.3f} {ratio['min']:>7.3f} "
+            f"{ratio['max']:>7.3f}"
+        )
+        name = label.replace(", ", "_")
+        medians[label] = ratio["median"]
+        results[f"ratio_{name}"] = ratio["median"]
+        results[f"ratio_{name}_spread"] = ratio
+        results[f"cpu_us_{name}"] = cost
+    path = measure.write_results("traffic", results)
+    passed = all(medians[label] <= limit for label, limit in LIMITS.items())
+    for label, limit in LIMITS.items():
+        verdict = "holds" if medians[label] <= limit else "DOES NOT HOLD"
+        print(f"{verdict}: ratio_{label} {medians[label]:.3f} ≤ {limit:.2f}")
+    print(f"written to {path}")
+    return passed
+
+
+if __name__ == "__main__":
+    main()
