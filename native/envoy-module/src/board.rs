@@ -36,7 +36,7 @@ pub enum Count {
     Errors = 1,
     /// Those that the cell did not take, or broke off before it answered.
     Unreachable = 2,
-    /// Refused: the cell's limit.
+    /// Refused: the cell's limit, of requests a second or under way.
     Shed = 3,
     /// Refused: the tenant's limit.
     Limited = 4,
@@ -192,13 +192,23 @@ impl Counts<'_> {
         self.count(Count::InFlight);
     }
 
+    /// Notes that a request that was begun did not go to the cell after all, which has enough to do.
+    pub fn shed(&self) {
+        self.leave();
+        self.count(Count::Shed);
+    }
+
     /// Notes the end of a request that was begun.
     pub fn end(&self, duration_us: u64) {
-        let in_flight = &self.0[Count::InFlight as usize];
-        in_flight.store(in_flight.load(Relaxed).wrapping_sub(1), Relaxed);
+        self.leave();
         self.count(Count::Requests);
         add(&self.0[Count::BusyUs as usize], duration_us);
         add(&self.0[FIRST_BUCKET + bucket(duration_us)], 1);
+    }
+
+    fn leave(&self) {
+        let in_flight = &self.0[Count::InFlight as usize];
+        in_flight.store(in_flight.load(Relaxed).wrapping_sub(1), Relaxed);
     }
 }
 

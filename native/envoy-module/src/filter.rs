@@ -33,6 +33,8 @@ pub const CELL_PRIORITY: &[u8] = b"x-cell-priority";
 pub const CELL_SHADOW: &[u8] = b"x-cell-shadow";
 /// The partition key.
 pub const TENANT_ID: &[u8] = b"x-tenant-id";
+/// By which a WebSocket of HTTP/1.1 begins (RFC 6455, 4.1).
+const WEBSOCKET_KEY: &[u8] = b"sec-websocket-key";
 /// The status of a cell that is not meant (RFC 9110, 15.5.20).
 const MISDIRECTED: u16 = 421;
 /// What a second pass remembers whose first cell sent it away; no cell has this id.
@@ -205,6 +207,7 @@ where
         has_claim,
         spoofed,
         body_bytes,
+        lacks_websocket_key,
     } = Seen::of(stream, base.key_sources())?;
     let now = || stream.unix_seconds();
     let seals = Seals {
@@ -278,6 +281,10 @@ where
         (TenantId::Other, None) => stream.remove(Headers::Request, TENANT_ID),
         (TenantId::Key, _) | (TenantId::Absent, None) => {}
     }
+    if lacks_websocket_key {
+        let key = websocket_key(stream);
+        stream.add(WEBSOCKET_KEY, &key);
+    }
     if let Some(counts) = counts {
         count_sent(&counts, &route, is_probe);
     }
@@ -290,6 +297,18 @@ where
         may_refetch: failed.is_none() && is_whole,
     });
     Ok(Outcome::Sent)
+}
+
+/// A client of HTTP/2 sends none (RFC 8441, 5), and Envoy makes an upgrade of HTTP/1.1 without one of its request, which a
+/// cell must refuse: 16 random bytes in base64, of which the last character has two bits.
+fn websocket_key<S: Stream>(stream: &S) -> [u8; 24] {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut key = [b'='; 24];
+    for place in &mut key[..21] {
+        *place = ALPHABET[stream.random() as usize % ALPHABET.len()];
+    }
+    key[21] = b"AQgw"[stream.random() as usize % 4];
+    key
 }
 
 /// Says to the cell, and to Envoy's log where there is one, what was decided. The cell's id is already there.
@@ -375,6 +394,10 @@ where
     let response = stream.response();
     let duration_us = stream.clock_ns().saturating_sub(sent.since_ns) / 1_000;
     let counts = board.counts(worker, sent.cell);
+    if response.is_shed() {
+        counts.shed();
+        return;
+    }
     counts.end(duration_us);
     for (count, what) in [
         (Count::Errors, response.is_error()),
@@ -426,6 +449,8 @@ struct Seen<'a> {
     spoofed: bool,
     /// Of the body, where the client says so before.
     body_bytes: Option<u64>,
+    /// Whether it is for a WebSocket, and has no key of one.
+    lacks_websocket_key: bool,
 }
 
 impl<'a> Seen<'a> {
@@ -437,8 +462,9 @@ impl<'a> Seen<'a> {
             has_claim: false,
             spoofed: false,
             body_bytes: None,
+            lacks_websocket_key: false,
         };
-        let (mut reads, mut upgrades) = (false, false);
+        let (mut reads, mut upgrades, mut is_websocket, mut has_key) = (false, false, false, false);
         stream.scan(Headers::Request, |name, value| {
             seen.keys.add(name, value);
             if name == TENANT_ID {
@@ -449,6 +475,8 @@ impl<'a> Seen<'a> {
             }
             // What passes an upgraded connection, such as a WebSocket, nobody sees: it may well write.
             upgrades |= name == b"upgrade";
+            is_websocket |= name == b"upgrade" && value.eq_ignore_ascii_case(b"websocket");
+            has_key |= name == WEBSOCKET_KEY;
             if name == b"content-length" {
                 seen.body_bytes = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
             }
@@ -459,6 +487,7 @@ impl<'a> Seen<'a> {
             }
         })?;
         seen.writes = !reads || upgrades;
+        seen.lacks_websocket_key = is_websocket && !has_key;
         Ok(seen)
     }
 }

@@ -103,20 +103,33 @@ pub struct Response {
 impl Response {
     /// The cell did not take the connection.
     pub const CONNECTION_FAILURE: u64 = 0x20;
-    /// The cell closed the connection before it answered.
+    /// The cell closed the connection before it had answered.
     pub const CONNECTION_TERMINATION: u64 = 0x40;
-    /// The client went away.
-    pub const CLIENT_GONE: u64 = 0x4000;
+    /// Envoy did not send it: as many are under way at the cell as may be.
+    pub const OVERFLOW: u64 = 0x80;
+    /// The client went away: it closed the connection (0x4000), broke the protocol (0x4_0000), or reset the stream, as
+    /// browsers do by HTTP/2 whenever somebody leaves a page (0x1000_0000).
+    pub const CLIENT_GONE: u64 = 0x4000 | 0x4_0000 | 0x1000_0000;
+    /// The cell broke off what it had begun to answer; by HTTP/1.1 it then broke the protocol (0x80_0000).
+    pub const BROKEN_OFF: u64 = 0x10 | Self::CONNECTION_TERMINATION | 0x80_0000;
 
     /// Whether the cell never took the request, or broke off before it answered.
     pub fn is_unreachable(&self) -> bool {
-        self.flags & (Self::CONNECTION_FAILURE | Self::CONNECTION_TERMINATION) != 0
+        let has_answered = self.status.map_or(false, |status| status < 500);
+        !has_answered && self.flags & (Self::CONNECTION_FAILURE | Self::CONNECTION_TERMINATION) != 0
+    }
+
+    /// Whether the cell never got the request, as it has enough to do.
+    pub fn is_shed(&self) -> bool {
+        self.flags & Self::OVERFLOW != 0
     }
 
     /// Whether the cell is to blame for how this ended.
     pub fn is_error(&self) -> bool {
         match self.status {
-            Some(status) => status >= 500,
+            // What was upgraded, such as to a WebSocket, ends when either side closes the connection.
+            Some(101) => false,
+            Some(status) => status >= 500 || self.flags & Self::BROKEN_OFF != 0,
             None => self.flags & Self::CLIENT_GONE == 0,
         }
     }

@@ -53,7 +53,11 @@ class Doorbell:
         try:
             # A socket's path has at most 107 bytes, wherever the folder is.
             path = f"/proc/self/fd/{folder}/{SOCKET}"
-            self._server = await asyncio.start_unix_server(self._answer, path, limit=_MAX_HEAD_BYTES)
+            # Serving is begun when there is something to close: whoever waits for this may be cancelled.
+            self._server = await asyncio.start_unix_server(
+                self._answer, path, limit=_MAX_HEAD_BYTES, start_serving=False
+            )
+            await self._server.start_serving()
         finally:
             os.close(folder)
         (self._folder / SOCKET).chmod(0o600)

@@ -83,19 +83,44 @@ fn a_request_is_counted_from_its_start_to_its_end_once() {
 }
 
 #[test]
-fn a_client_that_goes_away_is_no_error_of_the_cell() {
-    let (file, config) = config("gone", |_| {});
+fn how_a_request_ended_says_whether_the_cell_is_to_blame() {
+    const BY_HTTP2: u64 = 0x1000_0000;
+    const BY_HTTP1: u64 = 0x80_0000;
+    // Status and flags; errors and unreachable.
+    for (status, flags, expected) in [
+        (Some(200), 0, [0, 0]),
+        (Some(500), 0, [1, 0]),
+        (None, Response::CLIENT_GONE, [0, 0]),
+        (None, BY_HTTP2, [0, 0]),
+        (Some(200), BY_HTTP2, [0, 0]),
+        (None, 0, [1, 0]),
+        (Some(503), Response::CONNECTION_FAILURE, [1, 1]),
+        (Some(503), Response::CONNECTION_TERMINATION, [1, 1]),
+        (Some(200), Response::CONNECTION_TERMINATION, [1, 0]),
+        (Some(200), BY_HTTP1, [1, 0]),
+        (Some(101), Response::CONNECTION_TERMINATION, [0, 0]),
+    ] {
+        let (file, config) = config("ended", |_| {});
+        let mut stream = get("pinned");
+        let (_, mut flow) = ask(&config, &mut stream);
+        stream.response = Response { status, flags };
+        on_complete(&stream, &mut flow, &config);
+        let found = [Count::Errors, Count::Unreachable].map(|what| count(&file, 3, what));
+        assert_eq!(found, expected, "{status:?} {flags:#x}");
+        assert_eq!(count(&file, 3, Count::Requests), 1);
+    }
+}
+
+#[test]
+fn what_envoy_sheds_says_nothing_about_the_cell() {
+    let (file, config) = config("overflow", |_| {});
     let mut stream = get("pinned");
     let (_, mut flow) = ask(&config, &mut stream);
-    stream.response = Response {
-        status: None,
-        flags: Response::CLIENT_GONE,
-    };
+    answered(&mut stream, 503, Response::OVERFLOW);
+    assert_eq!(on_response_headers(&mut stream, &mut flow, &config), Verdict::Continue);
     on_complete(&stream, &mut flow, &config);
-    assert_eq!(
-        [Count::Requests, Count::Errors].map(|what| count(&file, 3, what)),
-        [1, 0]
-    );
+    let counts = [Count::Requests, Count::Errors, Count::Shed, Count::InFlight];
+    assert_eq!(counts.map(|what| count(&file, 3, what)), [0, 0, 1, 0]);
 }
 
 #[test]
@@ -267,6 +292,24 @@ fn a_copy_is_made_of_what_envoy_can_keep_until_it_is_read() {
     assert_eq!(copied_to("POST", Some("16385"), false), "");
     assert_eq!(copied_to("POST", Some("99999999999999999999"), false), "");
     assert_eq!(copied_to("POST", None, false), "");
+}
+
+#[test]
+fn a_websocket_of_http2_gets_the_key_that_http1_wants() {
+    let (_file, config) = config("websocket", |_| {});
+    let keys = |headers: &[(&str, &str)], random: u32| {
+        let headers: Vec<_> = [("x-tenant-id", "pinned")].iter().chain(headers).copied().collect();
+        let mut stream = FakeStream::new("GET", &headers);
+        stream.random = random;
+        ask(&config, &mut stream);
+        stream.values("sec-websocket-key").concat()
+    };
+    let upgrade = ("upgrade", "WebSocket");
+    assert_eq!(keys(&[upgrade], 1), "BBBBBBBBBBBBBBBBBBBBBQ==");
+    assert_eq!(keys(&[upgrade], u32::MAX), "/////////////////////w==");
+    assert_eq!(keys(&[upgrade, ("sec-websocket-key", "own")], 1), "own");
+    assert_eq!(keys(&[("upgrade", "other")], 1), "");
+    assert_eq!(keys(&[], 1), "");
 }
 
 #[test]
