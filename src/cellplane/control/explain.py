@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Literal
 
-from cellplane.control.schemas import RoutePolicy, RouteView
+from cellplane.control.policy_schemas import RoutePolicy
+from cellplane.control.schemas import RouteView
 from cellplane.directory import TenantRecord
 from cellplane.errors import ValidationError
-from cellplane.model import CanaryBy, Topology
+from cellplane.model import Balance, CanaryBy, Reads, Topology, Writes
 from cellplane.placement import slot_of
 from cellplane.routing import CanaryRow, Decision, PolicyRow, Redirect, Refusal, Route, RoutingTable, decide
 
@@ -150,11 +151,32 @@ def _goal(table: RoutingTable, route: Route | Redirect, they_go: str) -> str:
     more = []
     if canary is not None and canary.by is CanaryBy.REQUEST and not route.canary:
         more.append(f"{canary.basis_points / 100:g} % of them to the canary {table.cells[canary.cell].id}")
-    if policy.balance.value != "preferred" and not route.canary:
+    if policy.balance is not Balance.PREFERRED and not route.canary:
         more.append(f"{policy.balance.value} over {' + '.join(route.shard)}")
     if isinstance(route, Route) and route.shadow is not None:
         more.append(f"a copy to {route.shadow}")
+    more += _while_down(table, route.shard[0], policy)
+    if policy.rps_milli:
+        more.append(f"at most {policy.rps_milli / 1000:g} a second through each router")
     return f"{'; '.join([goal, *more])} (epoch {table.epoch})"
+
+
+def _while_down(table: RoutingTable, first: str, policy: PolicyRow) -> list[str]:
+    """What happens while the first cell is down, where it is not that another of the shard takes over."""
+    said = []
+    if policy.writes is not Writes.SHARD:
+        said.append(f"writes {policy.writes.value}")
+    match policy.reads:
+        case Reads.STANDBY:
+            assert policy.standby is not None, "a checked policy has the standby that it reads from"
+            said.append(f"reads go to {table.cells[policy.standby].id}")
+        case Reads.CACHE:
+            said.append("reads get what the router has kept")
+        case Reads.FAIL:
+            said.append("reads fail")
+        case Reads.SHARD:
+            pass
+    return [f"while {first} is down, {' and '.join(said)}"] if said else []
 
 
 def _way(route: Route | Redirect, choice: _PoolChoice) -> str:

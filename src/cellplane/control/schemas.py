@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
+from cellplane.control.policy_schemas import STRICT, CanarySpec, PolicySpec, RoutePolicy
 from cellplane.control.settings import MAX_REASON_CHARS
 from cellplane.directory import TenantRecord
 from cellplane.directory.rows import cell_of, fleet_of, policy_of, pool_of, tenant_row
@@ -20,7 +21,7 @@ Count = Annotated[int, Field(ge=0, lt=2**32)]
 class Strict(BaseModel):
     """A body: an unknown or mistyped field is an error, not a guess."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = STRICT
 
 
 class KeySourceSpec(Strict):
@@ -56,49 +57,6 @@ class RuleSpec(Strict):
         str, Field(description="`*` stands for any characters, `?` for one, `[ab]` for one of these")
     ] = ""
     attributes: dict[str, str] = {}
-
-
-class PolicySpec(Strict):
-    """What routers do with requests beyond finding their cell; null where nothing is said here.
-
-    A tenant's counts before its pool's, that before the fleet's, that before the defaults.
-    """
-
-    writes: Annotated[
-        Literal["shard", "fail"] | None,
-        Field(description="What a request that writes gets when its first cell is down; `shard` by default"),
-    ] = None
-    reads: Annotated[
-        Literal["shard", "standby", "cache", "fail"] | None,
-        Field(description="What a request that reads gets when its first cell is down; `shard` by default"),
-    ] = None
-    standby: Annotated[str | None, Field(description="The cell that `standby` means")] = None
-    balance: Annotated[
-        Literal["preferred", "round-robin", "least-loaded"] | None,
-        Field(description="How requests spread over the cells of a shard; `preferred` by default"),
-    ] = None
-    mode: Annotated[
-        Literal["proxy", "redirect"] | None,
-        Field(description="`redirect` sends clients to the cell's public URL; `proxy` by default"),
-    ] = None
-    rps: Annotated[float | None, Field(description="Requests per second of one tenant")] = None
-    burst_seconds: Annotated[
-        float | None, Field(description="How many seconds' worth of them may come at once; 1 by default")
-    ] = None
-    priority: Annotated[
-        Literal["normal", "high"] | None, Field(description="`high` is shed last; `normal` by default")
-    ] = None
-    shadow: Annotated[str | None, Field(description="A cell that gets a copy of each request")] = None
-
-
-class CanarySpec(Strict):
-    """A cell that takes a part of a pool's requests."""
-
-    cell: str
-    percent: Annotated[float, Field(description="0 to 100, with two decimals at most")]
-    by: Annotated[
-        Literal["tenant", "request"], Field(description="Always the same tenants, or any requests, by chance")
-    ] = "tenant"
 
 
 class FleetSpec(Strict):
@@ -351,20 +309,6 @@ class TenantList(BaseModel):
 
     items: list[PlacedTenant]
     next: str | None = Field(description="Ask `after` with this for the next page; null on the last")
-
-
-class RoutePolicy(BaseModel):
-    """A policy as the table has it: merged, and with one router's part of the limits."""
-
-    writes: str
-    reads: str
-    standby: str | None
-    balance: str
-    mode: str
-    priority: str
-    shadow: str | None
-    rps: float | None = Field(description="Requests per second of the tenant, at one router; null where none is said")
-    burst_seconds: float
 
 
 class RouteView(BaseModel):

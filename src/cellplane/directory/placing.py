@@ -5,15 +5,15 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, null, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
-from cellplane.directory import rows, schema
+from cellplane.directory import schema
 from cellplane.directory.outline import Outline
 from cellplane.directory.records import Placement, TenantRecord
 from cellplane.directory.tenant_book import TenantBook
+from cellplane.directory.tenant_policies import TenantPolicies
 from cellplane.errors import ConflictError, NoCellError, ValidationError
-from cellplane.model import NO_POLICY, Pool, Tenant, Traffic
-from cellplane.model.traffic import MAX_TENANT_POLICIES, check_tenant_policies
+from cellplane.model import Pool, Tenant
 from cellplane.placement import NoCell, assign, check_share
 
 CHUNK_ROWS = 10_000
@@ -48,8 +48,7 @@ class Placing:
         self._record = record
         self._unhealthy = unhealthy
         self._named: set[str] = set()
-        self._has_policies = False
-        self._traffic: tuple[Outline | None, Traffic | None] = (None, None)
+        self._policies = TenantPolicies(connection)
 
     def change(self, outline: Outline, tenant_id: str, fields: Mapping[str, Any], *, anew: bool) -> Placement:
         """Create or change a tenant (``Transaction.change_tenant``)."""
@@ -60,10 +59,7 @@ class Placing:
             _require_pool(outline, "tenant.pool", tenant.pool)
         pool_name, rule = outline.pool_of(tenant)
         after, reason = self._placed(outline, before, tenant, pool_name, fields, anew=anew)
-        if tenant.policy != NO_POLICY:
-            self._has_policies = True
-            if outline.is_whole and after.placed_pool is not None:
-                self._traffic_of(outline).check_tenant("tenant.policy", after.tenant, after.placed_pool)
+        self._policies.check(outline, after)
         epoch = self._record(before, after)
         return Placement(after, None if rule is None else rule.name, reason, epoch)
 
@@ -144,48 +140,8 @@ class Placing:
                 self._check_slots(after, pool)
 
     def check_policies(self, before: Outline, after: Outline) -> None:
-        """Check the policies of tenants against the fleet, cells and pools as they are, where one of them changed.
-
-        Raises:
-            ConflictError: a tenant's names a cell that may not answer for it, or that is not there.
-            ValidationError: tenants have more different ones than a table can name.
-        """
-        is_other = _policed_by(before) != _policed_by(after)
-        if not after.is_whole or not (self._has_policies or is_other):
-            return
-        tenants = schema.tenants
-        traffic = self._traffic_of(after)
-        is_said = tenants.c.policy.is_not(null()) & tenants.c.placed_pool.is_not(None)
-        if is_other:
-            alike = (tenants.c.policy, tenants.c.placed_pool, tenants.c.jurisdiction, tenants.c.shard)
-            for tenant_id, policy, pool, law, shard in self._connection.execute(
-                select(func.min(tenants.c.id), *alike).where(is_said).group_by(*alike)
-            ):
-                tenant = Tenant(tenant_id, tuple(shard), jurisdiction=law, policy=rows.policy_of(policy))
-                try:
-                    traffic.check_tenant("policy", tenant, pool)
-                except ValidationError as error:
-                    raise ConflictError(f"tenant {tenant_id!r} has a policy that says otherwise: {error}") from error
-        own = set()
-        for policy, pool in self._connection.execute(
-            select(tenants.c.policy, tenants.c.placed_pool).where(is_said).distinct()
-        ):
-            resolved = traffic.of_tenant(rows.policy_of(policy), pool)
-            if resolved != traffic.of_pool(pool):
-                own.add(resolved)
-            if len(own) > MAX_TENANT_POLICIES:
-                break
-        check_tenant_policies("tenant.policy", len(own))
-
-    def _traffic_of(self, outline: Outline) -> Traffic:
-        """The policies of an outline: those of the last one that was asked for are kept."""
-        known, traffic = self._traffic
-        if traffic is None or known is not outline:
-            topology = outline.topology
-            assert topology is not None, "a whole outline has a fleet"
-            traffic = topology.traffic
-            self._traffic = outline, traffic
-        return traffic
+        """Check the policies of tenants (``TenantPolicies.check_all``)."""
+        self._policies.check_all(before, after)
 
     def _placed(
         self,
@@ -413,16 +369,6 @@ def _may_stay(outline: Outline, before: TenantRecord, tenant: Tenant, pool_name:
     if tenant.jurisdiction:
         return found <= {tenant.jurisdiction}
     return not tenant.shard or len(found) <= 1
-
-
-def _policed_by(outline: Outline) -> tuple[object, ...]:
-    """What the policies of tenants are checked against."""
-    return (
-        None if outline.fleet is None else outline.fleet.policy,
-        outline.is_whole,
-        {cell_id: (cell.jurisdiction, bool(cell.public_url)) for cell_id, cell in outline.cells.items()},
-        {name: (pool.cells, pool.has_slots, pool.dedicated, pool.policy) for name, pool in outline.pools.items()},
-    )
 
 
 def _is_alike(before: Outline, after: Outline, pool: Pool) -> bool:

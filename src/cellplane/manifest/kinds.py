@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeAlias
 
+from cellplane.manifest.policy_fields import CANARY, POLICY
 from cellplane.manifest.shapes import (
     NAME,
     Amended,
@@ -27,9 +28,6 @@ from cellplane.manifest.shapes import (
 from cellplane.manifest.tree import steps
 from cellplane.model import (
     MAX_KEY_BYTES,
-    Balance,
-    Canary,
-    CanaryBy,
     Capacity,
     Cell,
     CellStatus,
@@ -40,17 +38,12 @@ from cellplane.model import (
     KeySource,
     KeySourceKind,
     MissingKey,
-    Mode,
-    Policy,
     Pool,
-    Priority,
-    Reads,
     Rule,
     StrategyName,
     Tenant,
     TenantState,
     UnknownTenant,
-    Writes,
 )
 from cellplane.model.capacity import MAX_AMOUNT
 from cellplane.model.cell import MAX_ADDRESS_CHARS, MAX_PAGE_CHARS
@@ -64,7 +57,6 @@ from cellplane.model.jwt import (
 )
 from cellplane.model.key import check_key
 from cellplane.model.key_source import MAX_KEY_SOURCES, MAX_SOURCE_CHARS
-from cellplane.model.policy import MAX_BURST_SECONDS, MAX_POLICY_RPS, MIN_BURST_SECONDS, MIN_POLICY_RPS
 from cellplane.model.pool import MAX_SEED, MAX_SHARD_SIZE, MAX_VIRTUAL_NODES
 from cellplane.model.rule import MAX_PATTERN_CHARS, MAX_RULES
 from cellplane.model.tenant import MAX_ATTRIBUTE_CHARS, MAX_ATTRIBUTES
@@ -85,58 +77,6 @@ _CAPACITY = Object(
         Field("rps", "rps", Number(0, MAX_AMOUNT, exclusive=True), "Requests per second at peak."),
         Field("storageGib", "storage_gib", Number(0, MAX_AMOUNT, exclusive=True), "Stored data, GiB."),
         Field("concurrency", "concurrency", Whole(1, int(MAX_AMOUNT)), "Requests under way at once."),
-    ),
-)
-_POLICY = Object(
-    Policy,
-    (
-        Field(
-            "writes",
-            "writes",
-            Choice(Writes),
-            "What a request that writes gets when its first cell is down. Said nowhere: `shard`, another of its cells.",
-        ),
-        Field(
-            "reads",
-            "reads",
-            Choice(Reads),
-            "What a request that reads gets when its first cell is down. Said nowhere: `shard`.",
-        ),
-        Field("standby", "standby", NAME, "The cell that `reads: standby` means; there only."),
-        Field(
-            "balance",
-            "balance",
-            Choice(Balance),
-            "How requests spread over the cells of a shard. Said nowhere: `preferred`, to the first.",
-        ),
-        Field(
-            "mode",
-            "mode",
-            Choice(Mode),
-            "`redirect` sends clients to the cell's `publicUrl`. Said nowhere: `proxy`.",
-        ),
-        Field(
-            "rps",
-            "rps",
-            Number(MIN_POLICY_RPS, MAX_POLICY_RPS),
-            "Requests per second of one tenant. Said nowhere: its cell's `capacity.rps` / K, where that is declared.",
-        ),
-        Field(
-            "burstSeconds",
-            "burst_seconds",
-            Number(MIN_BURST_SECONDS, MAX_BURST_SECONDS),
-            "How many seconds' worth of requests may come at once. Said nowhere: 1.",
-        ),
-        Field("priority", "priority", Choice(Priority), "`high` is shed last. Said nowhere: `normal`."),
-        Field("shadow", "shadow", NAME, "A cell that gets a copy of each request, for comparison."),
-    ),
-)
-_CANARY = Object(
-    Canary,
-    (
-        Field("cell", "cell", NAME, "The cell, of the pool or not.", required=True),
-        Field("percent", "percent", Number(0, 100), "Its part of the requests, in hundredths.", required=True),
-        Field("by", "by", Choice(CanaryBy), "What falls to it: always the same tenants, or any requests, by chance."),
     ),
 )
 _LOAD = Amended(
@@ -303,7 +243,7 @@ KINDS: Mapping[Kind, Declared] = {
             Field(
                 "policy",
                 "policy",
-                _POLICY,
+                POLICY,
                 "What routers do with requests, where no pool and no tenant says otherwise.",
             ),
             Field(
@@ -415,9 +355,9 @@ KINDS: Mapping[Kind, Declared] = {
                 "Points on the `ring` for a cell of weight 1.",
             ),
             Field(
-                "policy", "policy", _POLICY, "What routers do with its requests, where a tenant does not say otherwise."
+                "policy", "policy", POLICY, "What routers do with its requests, where a tenant does not say otherwise."
             ),
-            Field("canary", "canary", _CANARY, "A cell that takes a part of its requests, to try what is new there."),
+            Field("canary", "canary", CANARY, "A cell that takes a part of its requests, to try what is new there."),
         ),
     ),
     Kind.TENANT: Declared(
@@ -453,7 +393,7 @@ KINDS: Mapping[Kind, Declared] = {
             ),
             Field("load", "load", _LOAD, "What it needs at peak; of unknown size where it is not named."),
             Field("shardSize", "shard_size", Whole(1, MAX_SHARD_SIZE), "Its own K, where it is not its pool's."),
-            Field("policy", "policy", _POLICY, "What routers do with its requests, where its pool says otherwise."),
+            Field("policy", "policy", POLICY, "What routers do with its requests, where its pool says otherwise."),
         ),
     ),
 }

@@ -75,7 +75,8 @@ class Tenant:
                 check_name(f"{field}.{name}", value)
         check_attributes(f"{field}.attributes", self.attributes)
         self.load.validate(f"{field}.load")
-        self.policy.validate(f"{field}.policy")
+        if self.policy is not NO_POLICY:
+            self.policy.validate(f"{field}.policy")
         if self.shard_size is not None and not 1 <= self.shard_size <= MAX_SHARD_SIZE:
             raise ValidationError(f"{field}.shard_size", f"expected 1 to {MAX_SHARD_SIZE}, found {self.shard_size}")
 

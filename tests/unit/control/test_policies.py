@@ -10,7 +10,20 @@ import pytest
 from cellplane.control.publication import Publication, compile_publication
 from cellplane.directory import Directory
 from cellplane.errors import ConflictError, ValidationError
-from cellplane.model import Canary, Cell, Fleet, Mode, Policy, Pool, Reads, StrategyName, Tenant, UnknownTenant, Writes
+from cellplane.model import (
+    Canary,
+    Cell,
+    Fleet,
+    Mode,
+    Policy,
+    Pool,
+    Reads,
+    Rule,
+    StrategyName,
+    Tenant,
+    UnknownTenant,
+    Writes,
+)
 from cellplane.model.traffic import MAX_TENANT_POLICIES
 from cellplane.routing import PolicyRow
 from unit.control.serving import NO_POLICY, SHOP, Api, assert_problem
@@ -140,6 +153,13 @@ def test_cells_and_pools_stay_as_the_policies_of_tenants_need_them(directory: Di
     put(directory, replace(spare, jurisdiction="us"))
 
 
+def test_rules_take_a_tenant_to_no_pool_where_its_policy_cannot_be(directory: Directory) -> None:
+    put(directory, Pool("us", ("us-1",)), Tenant("a", tier="gold", policy=STANDBY))
+    to_us = Fleet("shop", rules=(Rule("gold", "us", tiers=("gold",)),))
+    assert refusal(directory, to_us).startswith("tenant 'a' has a policy that says otherwise: policy.standby: ")
+    put(directory, to_us, Tenant("a", tier="gold"))
+
+
 def test_what_a_policy_of_a_fleet_or_pool_names_is_not_removed(directory: Directory) -> None:
     for resource, named in (
         (Fleet("shop", policy=STANDBY), "the fleet's policy"),
@@ -232,6 +252,25 @@ def test_a_tenants_policy_stays_until_another_is_named(shop: Api) -> None:
     assert shop.get("/v1/tenants/a").json()["policy"] == NO_POLICY
 
 
+def test_what_a_file_says_of_policies_is_applied_and_said_field_by_field(shop: Api) -> None:
+    cells = {"cells": ["cell-1", "cell-2"]}
+    said = {**cells, "policy": {"rps": 5}, "canary": {"cell": "cell-2", "percent": 2.5}}
+    (change,) = shop.apply(("Pool", "default", said)).json()["changes"]
+    assert change["fields"] == {
+        "policy.rps": [None, 5],
+        "canary.cell": [None, "cell-2"],
+        "canary.percent": [None, 2.5],
+        "canary.by": [None, "tenant"],
+    }
+    assert shop.apply(("Pool", "default", said)).json()["changes"] == []
+    (change,) = shop.apply(("Pool", "default", {**cells, "policy": {"rps": 6}})).json()["changes"]
+    assert change["fields"]["policy.rps"] == [5, 6]
+    assert change["fields"]["canary.cell"] == ["cell-2", None]
+    refused = shop.apply(("Tenant", "acme", {"policy": {"reads": "standby", "standby": "none"}}))
+    problem = assert_problem(refused, 422, "invalid-resource", field="Tenant/acme.spec.policy.standby")
+    assert "no cell is named 'none'" in problem["detail"]
+
+
 # Explained
 
 
@@ -266,7 +305,7 @@ def test_a_route_says_what_its_policy_says(shop: Api) -> None:
     first, second = found["shard"]
     assert found["text"].endswith(
         f": its requests go to {first}; 12.5 % of them to the canary spare; round-robin over {first} + {second}; "
-        f"a copy to spare (epoch {found['epoch']})"
+        f"a copy to spare; at most 2.5 a second through each router (epoch {found['epoch']})"
     )
     assert "a copy to spare" in explained(shop, source="192.0.2.1")["text"]
 
@@ -281,6 +320,20 @@ def test_a_route_to_a_canary_and_by_a_redirect_is_said_to_be_so(shop: Api) -> No
     found = explained(shop, tenant="acme")
     assert (found["cell"], found["canary"], found["redirect"]) == ("cell-2", True, "https://cell-2.example")
     assert ": its requests go to cell-2, the pool's canary, by a redirect to https://cell-2.example (" in found["text"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "text"),
+    [
+        ({"writes": "fail"}, "writes fail"),
+        ({"reads": "fail"}, "reads fail"),
+        ({"reads": "cache"}, "reads get what the router has kept"),
+        ({"writes": "fail", "reads": "standby", "standby": "cell-2"}, "writes fail and reads go to cell-2"),
+    ],
+)
+def test_a_route_says_what_happens_while_its_cell_is_down(shop: Api, policy: dict[str, str], text: str) -> None:
+    shop.published(shop.put_epoch("/v1/tenants/acme", {"cell": "cell-1", "policy": policy}))
+    assert f"go to cell-1; while cell-1 is down, {text} (epoch" in explained(shop, tenant="acme")["text"]
 
 
 def test_a_refusal_has_no_policy(shop: Api) -> None:

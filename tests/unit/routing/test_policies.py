@@ -280,6 +280,17 @@ def test_entry_0_is_not_for_tenants() -> None:
         compile_overlay(fleet, stands_on, 2, as_the_fleet, (), policies=base.policies[:1])
 
 
+def test_who_is_gone_has_no_policy() -> None:
+    topology = replace(FLEET, tenants=(Tenant("acme", policy=Policy(writes=Writes.FAIL)),))
+    base = compiled(topology)
+    nobody = PlacedTenants.of(FLEET)
+    gone = compile_overlay(topology, (1, base.sha256), 2, nobody, ("acme",), policies=base.policies)
+    assert RoutingTable(base.base, encode_overlay(gone)).find(b"acme") is None
+    gone.tenants.policy[0] = 1
+    with pytest.raises(TableError, match="its policy is not valid"):
+        RoutingTable(base.base, encode_overlay(gone))
+
+
 @pytest.mark.parametrize(
     ("pool", "policy", "message"),
     [("none", Policy(rps=1), "no pool is named 'none'"), ("default", Policy(shadow="none"), "no cell is named 'none'")],
