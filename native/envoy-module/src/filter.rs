@@ -233,10 +233,12 @@ where
     }
     let subject = subject?;
     let mut asking = Asking::new(stream, base, board.as_ref(), failed);
-    let mut route = match decide(table, &subject, writes, &mut asking) {
-        Err(_) if asking.takes_what_it_avoided() => decide(table, &subject, writes, &mut asking)?,
-        decision => decision?,
-    };
+    let mut decision = decide(table, &subject, writes, &mut asking);
+    let has_no_cell = decision.as_ref().map_or(true, |route| route.is_stale);
+    if has_no_cell && asking.takes_what_it_avoided() {
+        decision = decide(table, &subject, writes, &mut asking);
+    }
+    let mut route = decision?;
     if !is_whole && body_bytes.map_or(true, |bytes| bytes > MAX_COPIED_BYTES) {
         route.shadow = None;
     }

@@ -284,7 +284,8 @@ class Agent:
         while True:
             await asyncio.sleep(self._settings.judge_interval_seconds)
             board, live = self._engine.board, self._live
-            if board is None or live is None:
+            # While a table is switched to, the board is already the next one's.
+            if board is None or live is None or board.base_sha256 != live.table.sha256:
                 continue
             if self._judge.tick(board, live.table, self._clock()):
                 self._news.set()

@@ -92,29 +92,41 @@ class Board:
 
     Args:
         path: of the file.
+        base_sha256: of the base that it belongs to, in hexadecimal digits.
         cells: ids of the cells, in the order of the table.
         workers: that count.
+
+    Raises:
+        ValueError: the file is another board, or a part of one.
     """
 
-    def __init__(self, path: Path, cells: tuple[str, ...], workers: int) -> None:
+    def __init__(self, path: Path, base_sha256: str, cells: tuple[str, ...], workers: int) -> None:
         self.path = path
+        self.base_sha256 = base_sha256
         self.cells = cells
+        self._places = {cell: place for place, cell in enumerate(cells)}
         words: NDArray[np.uint64] = np.memmap(path, np.dtype("=u8"), mode="r+")
+        header = _header(base_sha256, cells, workers)
+        if len(words) != _words(cells, workers) or not np.array_equal(words[: len(header)], header):
+            raise ValueError(f"{path}: expected a board of this table's base")
         counts_at = HEADER_WORDS + len(cells) * CELL_WORDS
         tenants_at = counts_at + workers * len(cells) * COUNT_WORDS
-        self._breakers = words[HEADER_WORDS:counts_at].reshape(len(cells), CELL_WORDS)[:, 0]
+        self._breakers, self._limits = words[HEADER_WORDS:counts_at].reshape(len(cells), CELL_WORDS).T
         self._counts = words[counts_at:tenants_at].reshape(workers, len(cells), COUNT_WORDS)
         self._tenants = words[tenants_at:].reshape(workers, len(cells), TENANT_PLACES, TENANT_WORDS)
 
     @classmethod
     def of_table(cls, folder: Path, table: RoutingTable, workers: int) -> Self:
-        """The board of a table's base: the one that is there, with what was counted on it, or a new one."""
+        """The board of a table's base: the one that is there, with what was counted on it, or a new one where there is
+        none, or what a power cut left of one.
+        """
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = folder / f"board-{table.base.epoch}-{table.sha256[:_DIGEST_CHARS]}-{workers}"
         cells = tuple(cell.id for cell in table.base.cells)
-        if path.exists():
-            return cls(path, cells, workers)
-        return cls.create(path, table.sha256, cells, workers)
+        try:
+            return cls(path, table.sha256, cells, workers)
+        except (FileNotFoundError, ValueError):
+            return cls.create(path, table.sha256, cells, workers)
 
     def forget_others(self) -> None:
         """Remove the boards of other bases: no route names them any more. What is mapped stays until it is not."""
@@ -125,24 +137,28 @@ class Board:
     @classmethod
     def create(cls, path: Path, base_sha256: str, cells: tuple[str, ...], workers: int) -> Self:
         """Make a board of zeros, sparse on disk. It need not outlive a power cut."""
-        words = HEADER_WORDS + len(cells) * (CELL_WORDS + workers * (COUNT_WORDS + TENANT_PLACES * TENANT_WORDS))
-        sha256 = np.frombuffer(bytes.fromhex(base_sha256), "=u8")
-        header = np.array([MAGIC, VERSION, workers, len(cells), *sha256], "=u8")
         aside = path.with_suffix(".new")
         with aside.open("wb") as file:
-            file.write(header.tobytes())
-            file.truncate(words * 8)
+            file.write(_header(base_sha256, cells, workers).tobytes())
+            file.truncate(_words(cells, workers) * 8)
         aside.chmod(0o600)
         aside.rename(path)
-        return cls(path, cells, workers)
+        return cls(path, base_sha256, cells, workers)
+
+    def begin_run(self) -> None:
+        """Forget what only a proxy that runs can mean: one that died has nothing under way, and after a start of the
+        machine its clock, by which limits are kept, begins anew.
+        """
+        self._counts[:, :, Count.IN_FLIGHT] = 0
+        self._limits[:] = 0
 
     def set_breaker(self, cell: str, state: BreakerState, probe_share: float = 0.0) -> None:
         """Say what requests a cell gets: of a half-open one the probes, a share of 0 to 1."""
-        self._breakers[self.cells.index(cell)] = int(state) | round(probe_share * 10_000) << 16
+        self._breakers[self._places[cell]] = int(state) | round(probe_share * 10_000) << 16
 
     def breaker(self, cell: str) -> tuple[BreakerState, float]:
         """What requests a cell gets, and the share of the probes."""
-        word = int(self._breakers[self.cells.index(cell)])
+        word = int(self._breakers[self._places[cell]])
         return BreakerState(word & 0xFF), (word >> 16) / 10_000
 
     def counts(self) -> NDArray[np.uint64]:
@@ -153,13 +169,22 @@ class Board:
     def tenants(self, cell: str) -> Iterator[TenantCounts]:
         """Those who take most of a cell's time, in any order; each once."""
         found: dict[str, TenantCounts] = {}
-        for place in self._tenants[:, self.cells.index(cell)].reshape(-1, TENANT_WORDS):
+        for place in self._tenants[:, self._places[cell]].reshape(-1, TENANT_WORDS):
             read = _read_place(place)
             if read is None:
                 continue
             known = found.get(read.tenant)
             found[read.tenant] = read if known is None else _sum(known, read)
         yield from found.values()
+
+
+def _header(base_sha256: str, cells: tuple[str, ...], workers: int) -> NDArray[np.uint64]:
+    sha256 = np.frombuffer(bytes.fromhex(base_sha256), "=u8")
+    return np.array([MAGIC, VERSION, workers, len(cells), *sha256], "=u8")
+
+
+def _words(cells: tuple[str, ...], workers: int) -> int:
+    return HEADER_WORDS + len(cells) * (CELL_WORDS + workers * (COUNT_WORDS + TENANT_PLACES * TENANT_WORDS))
 
 
 def _read_place(place: NDArray[np.uint64]) -> TenantCounts | None:

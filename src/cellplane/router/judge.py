@@ -82,7 +82,7 @@ class Judge:
         self._rng = rng
         self._windows: dict[str, Window] = {}
         self._scores: dict[str, HealthScore] = {}
-        self._pools: dict[str, _Pool] = {}
+        self._pools: tuple[_Pool, ...] = ()
         self._probes: dict[str, tuple[int, int]] = {}
         self._generation = 0
         self._board: Board | None = None
@@ -91,8 +91,10 @@ class Judge:
         """Look at the board once, and write on it what requests each cell gets.
 
         Args:
+            board: of the table's base.
             now: monotonic seconds, later than the last look.
         """
+        assert board.base_sha256 == table.sha256, "a board is judged by the table whose cells it counts"
         if self._board is not board:
             self._board = board
             self._generation += 1
@@ -100,7 +102,7 @@ class Judge:
             self._arrange(table)
         self._count(board, now)
         events: list[BreakerEvent | GrayEvent] = []
-        for pool in self._pools.values():
+        for pool in self._pools:
             events += self._judge(pool, table, now)
             self._write(pool, board)
         for event in events:
@@ -110,7 +112,7 @@ class Judge:
     def health(self) -> Mapping[str, CellHealth]:
         """What is thought of each cell, by id."""
         found = {}
-        for pool in self._pools.values():
+        for pool in self._pools:
             for cell in pool.cells:
                 scored = self._scores.get(cell)
                 breaker = pool.breakers.cells.get(cell)
@@ -125,11 +127,20 @@ class Judge:
         return found
 
     def _arrange(self, table: RoutingTable) -> None:
-        """Pools of a table; what is known of one with the same cells is kept."""
-        known = {pool.cells: pool for pool in self._pools.values()}
-        self._pools = {
-            "+".join(cells[:3]): known.get(cells, _Pool(cells)) for cells in comparable_cells(table) if cells
-        }
+        """Pools of a table. What is known of a cell goes with it: a new table says nothing about anybody's health."""
+        known = {pool.cells: pool for pool in self._pools}
+        histories = {cell: history for pool in self._pools for cell, history in pool.peers.cells.items()}
+        breakers = {cell: breaker for pool in self._pools for cell, breaker in pool.breakers.cells.items()}
+        self._pools = tuple(
+            known.get(cells)
+            or _Pool(
+                cells,
+                PeerState({cell: histories[cell] for cell in cells if cell in histories}),
+                PoolBreakers({cell: breakers[cell] for cell in cells if cell in breakers}),
+            )
+            for cells in comparable_cells(table)
+            if cells
+        )
 
     def _count(self, board: Board, now: float) -> None:
         counts = board.counts()

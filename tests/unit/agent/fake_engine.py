@@ -24,6 +24,7 @@ class FakeEngine:
         keys: what comes of the next looks at the files of keys.
         refreshes: how many looks there were.
         left_behind: version of the table that a proxy of an earlier agent runs.
+        board: what it counts on.
     """
 
     def __init__(self) -> None:
@@ -42,12 +43,9 @@ class FakeEngine:
         self.keys: list[bool | Exception] = []
         self.refreshes = 0
         self.epoch = 0
+        self.board: Board | None = None
         self._running = False
         self._switching = False
-
-    @property
-    def board(self) -> Board | None:
-        return None
 
     async def last_version(self) -> str | None:
         return self.left_behind

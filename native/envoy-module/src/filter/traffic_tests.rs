@@ -356,6 +356,32 @@ fn an_open_breaker_is_like_a_cell_that_is_down_and_a_half_open_one_lets_probes_t
 }
 
 #[test]
+fn an_avoided_cell_counts_before_what_was_kept_of_its_answers() {
+    let (file, config) = config("avoided", |writer| {
+        writer.policies[0].reads = 2;
+        writer.tenants[3].shard = Some(1);
+    });
+    let mut bytes = std::fs::read(file.path()).unwrap();
+    for cell in 0..4 {
+        bytes[(16 + cell * 2) * 8] = 3;
+    }
+    // In place: the board is mapped.
+    use std::io::Write;
+    let mut shared = std::fs::OpenOptions::new().write(true).open(file.path()).unwrap();
+    shared.write_all(&bytes).unwrap();
+    assert_eq!(ask(&config, &mut get("quarantined")).0, Verdict::Continue);
+    bytes
+        .iter_mut()
+        .skip(16 * 8)
+        .step_by(16)
+        .take(4)
+        .for_each(|state| *state = 1);
+    let mut shared = std::fs::OpenOptions::new().write(true).open(file.path()).unwrap();
+    shared.write_all(&bytes).unwrap();
+    assert_eq!(ask(&config, &mut get("quarantined")).0, Verdict::Stop);
+}
+
+#[test]
 fn a_redirect_names_the_cells_own_address_with_the_path() {
     let (file, config) = config("redirected", |writer| {
         writer.policies[0].mode = 1;

@@ -75,6 +75,7 @@ class EnvoyEngine:
         self._write_table(stored, files)
         if not adopted:
             await self._process.end_strangers()
+            self._board_of(stored).begin_run()
             self._process.start(self._bootstrap())
             await self._connect()
         try:
