@@ -6,6 +6,7 @@ Source: the XXH32 algorithm, xxHash specification 0.1.1.
 from typing import Any
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 Bytes = NDArray[np.uint8]
@@ -16,6 +17,10 @@ _STRIPE_WORDS = 4
 _WORD_BYTES = 4
 _CHUNK_ROWS = 16_384
 """Rows that are hashed in one go: their words stay in the processor's cache."""
+_SAMPLED = 64
+"""Every so manyth length is asked which one is the usual."""
+_FEW = 100
+"""So many keys of one length are hashed sooner one by one."""
 
 
 def hash_keys(
@@ -35,14 +40,18 @@ def hash_keys(
     hashes = np.empty(len(offsets), np.uint32)
     if not len(hashes):
         return hashes
-    # One length, likely the usual one, for all, which needs no choosing of rows; then the others where they are.
-    usual = int(lengths[0])
+    # The usual length for all, which needs no choosing of rows; then the others where they are.
+    usual = int(np.bincount(lengths[::_SAMPLED]).argmax())
     for start in range(0, len(hashes), _CHUNK_ROWS):
         chunk = slice(start, start + _CHUNK_ROWS)
         hashes[chunk] = _hash_rows(data, offsets[chunk], usual, np.uint32(seed))
     others = np.flatnonzero(lengths != usual)
     for length in np.flatnonzero(np.bincount(lengths[others])).tolist():
         rows = others[lengths[others] == length]
+        if len(rows) <= _FEW:
+            starts = offsets[rows].tolist()
+            hashes[rows] = [xxhash.xxh32_intdigest(data.data[start : start + length], seed) for start in starts]
+            continue
         for start in range(0, len(rows), _CHUNK_ROWS):
             chosen = rows[start : start + _CHUNK_ROWS]
             hashes[chosen] = _hash_rows(data, offsets[chosen], length, np.uint32(seed))
@@ -54,8 +63,7 @@ def _hash_rows(data: Bytes, offsets: NDArray[np.integer[Any]], length: int, seed
     first, second, third, fourth, fifth = _PRIMES
     count = len(offsets)
     words = length // _WORD_BYTES
-    rows = _gathered(data, offsets, -(-length // _WORD_BYTES) * _WORD_BYTES)
-    view = rows.view("<u4")
+    view = _gathered(data, offsets, -(-length // _WORD_BYTES) * _WORD_BYTES).view("<u4")
     spare = np.empty(count, np.uint32)
     done = 0
     with np.errstate(over="ignore"):
@@ -78,8 +86,8 @@ def _hash_rows(data: Bytes, offsets: NDArray[np.integer[Any]], length: int, seed
             value += view[:, place] * third
             _rotate(value, 17, spare)
             value *= fourth
-        for place in range(words * _WORD_BYTES, length):
-            value += rows[:, place] * fifth
+        for bits in range(0, length % _WORD_BYTES * 8, 8):
+            value += (view[:, words] >> np.uint32(bits) & np.uint32(0xFF)) * fifth
             _rotate(value, 11, spare)
             value *= first
         for bits, prime in ((15, second), (13, third)):

@@ -11,9 +11,9 @@ from cellplane.model import CellStatus, TenantState, UnknownTenant
 from cellplane.placement import SLOT_COUNT
 from cellplane.placement.hashing import hash_keys
 from cellplane.routing import layout
-from cellplane.routing.choose_many import NO_POOL, REFUSED, Asked, Chooser, Chosen, Found, Keys, first_usable
+from cellplane.routing.choose_many import NO_POOL, REFUSED, Asked, Chooser, Found, Keys, first_usable
 from cellplane.routing.decide import RefusalCode
-from cellplane.routing.key_bytes import are_keys
+from cellplane.routing.key_bytes import are_keys, joined
 from cellplane.routing.table import RoutingTable
 
 _WORKERS = 2
@@ -45,6 +45,23 @@ class Decisions:
     canary: NDArray[np.bool_]
     stale: NDArray[np.bool_]
 
+    @classmethod
+    def none(cls, count: int) -> "Decisions":
+        """None yet: no cell, and no refusal either."""
+        return cls(
+            np.full(count, REFUSED, np.int32),
+            np.full(count, -1, np.int8),
+            np.full((count, layout.SHARD_PLACES), layout.NO_CELL, np.uint16),
+            np.zeros(count, bool),
+            np.zeros(count, bool),
+        )
+
+    def part(self, places: slice) -> "Decisions":
+        """Those of a part of the keys, in place."""
+        return Decisions(
+            self.cell[places], self.refusal[places], self.shards[places], self.canary[places], self.stale[places]
+        )
+
 
 def decide_many(
     table: RoutingTable,
@@ -70,14 +87,17 @@ def decide_many(
     cells = _Cells.of(table, up)
     asked = Asked(writes, turn, np.zeros(len(table.cells), np.int64) if load is None else load, chance)
     chooser = None if table.is_plain else Chooser(table, cells.usable, asked)
-    starts = range(0, max(1, len(keys)), _CHUNK)
+    decisions = Decisions.none(len(keys))
+
+    def decide_chunk(start: int) -> None:
+        chunk = slice(start, start + _CHUNK)
+        _decide(table, keys[chunk], cells, chooser, decisions.part(chunk), writes=writes)
+
     with ThreadPoolExecutor(max_workers=_WORKERS) as executor:
-        parts = list(
-            executor.map(
-                lambda start: _decide(table, keys[start : start + _CHUNK], cells, chooser, writes=writes), starts
-            )
-        )
-    return Decisions(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+        # The loop ends when all are done, and raises what one has raised.
+        for _ in executor.map(decide_chunk, range(0, len(keys), _CHUNK)):
+            pass
+    return decisions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,29 +117,29 @@ class _Cells:
 
 
 def _decide(
-    table: RoutingTable, keys: Sequence[bytes], cells: _Cells, chooser: Chooser | None, *, writes: bool
-) -> tuple[NDArray[np.int32], NDArray[np.int8], NDArray[np.uint16], NDArray[np.bool_], NDArray[np.bool_]]:
-    data = np.frombuffer(b"".join(keys), np.uint8)
-    lengths = np.fromiter(map(len, keys), np.int64, len(keys))
-    offsets = np.cumsum(lengths) - lengths
-    refusal = np.full(len(keys), -1, np.int8)
+    table: RoutingTable,
+    keys: Sequence[bytes],
+    cells: _Cells,
+    chooser: Chooser | None,
+    made: Decisions,
+    *,
+    writes: bool,
+) -> None:
+    data, offsets, lengths = joined(keys)
+    refusal = made.refusal
     sound = are_keys(data, offsets, lengths)
     _refuse(refusal, lengths == 0, RefusalCode.MISSING_KEY)
     _refuse(refusal, ~sound, RefusalCode.INVALID_KEY)
     chosen = np.flatnonzero(sound)
     known: Keys = (data, offsets[chosen], lengths[chosen], hash_keys(data, offsets[chosen], lengths[chosen]))
-    rows = np.full((len(keys), layout.SHARD_PLACES), layout.NO_CELL, np.uint16)
     found = _shards(table, known, refusal, chosen, writes=writes)
-    rows[chosen] = found.rows
+    made.shards[chosen] = found.rows
     if chooser is None:
-        cell = first_usable(cells.usable, rows)
-        made = Chosen(cell, np.zeros(len(keys), bool), np.zeros(len(keys), bool))
+        made.cell[:] = first_usable(cells.usable, made.shards)
     else:
-        made = Chosen.none(len(keys))
         some = chooser.choose(known, found, refusal[chosen] < 0)
         made.cell[chosen], made.canary[chosen], made.stale[chosen] = some.cell, some.canary, some.stale
-    _refuse_down(cells, rows, made.cell, refusal)
-    return made.cell, refusal, rows, made.canary, made.stale
+    _refuse_down(cells, made.shards, made.cell, refusal)
 
 
 def _shards(

@@ -103,20 +103,20 @@ class EntryChecks:
 
     def _check_order(self, start: int, run: NDArray[np.void], hashes: NDArray[np.uint32]) -> None:
         self._refuse(start + 1, hashes[1:] < hashes[:-1], "order")
-        for place in np.flatnonzero(hashes[1:] == hashes[:-1]).tolist():
+        alike = hashes[1:] == hashes[:-1]
+        for place in np.flatnonzero(alike).tolist() if alike.any() else ():
             if self._key(run[place]) >= self._key(run[place + 1]):
                 raise TableError(f"tenant {start + place + 1}: out of order, or stands twice")
 
     def _check_places(self, start: int, hashes: NDArray[np.uint32], shift: int) -> None:
         """Each entry lies in its own bucket. Since buckets lie side by side, then no bucket holds another's."""
         bucket = hashes.astype(np.int64) >> shift
-        places = np.arange(start, start + len(hashes))
+        places = np.arange(start, start + len(hashes), dtype=np.uint32)
         self._refuse(start, (self._index[bucket] > places) | (self._index[bucket + 1] <= places), "bucket")
 
     def _refuse(self, start: int, bad: NDArray[np.bool_], what: str) -> None:
-        places = np.flatnonzero(bad)
-        if len(places):
-            place = start + int(places[0])
+        if bad.any():
+            place = start + int(bad.argmax())
             raise TableError(f"tenant {place}: its {what} is not valid: {self._columns[place]}")
 
     def _key(self, row: np.void) -> bytes:

@@ -1,5 +1,6 @@
-"""Which of many keys are keys, as ``is_key`` says of one."""
+"""Many keys in one buffer, and which of them are keys, as ``is_key`` says of one."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,19 @@ def are_keys(
     return sound
 
 
+def joined(keys: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+    """The bytes of all keys, one behind the other with a byte between, and of each its offset and its length."""
+    data = np.frombuffer(_BETWEEN.join(keys), np.uint8)
+    ends = np.append(np.flatnonzero(data == _BETWEEN[0]), len(data))
+    if len(ends) == len(keys):
+        offsets = np.concatenate((np.zeros(1, np.int64), ends[:-1] + 1))
+        return data, offsets, ends - offsets
+    lengths = np.fromiter(map(len, keys), np.int64, len(keys))
+    return data, np.cumsum(lengths + 1) - (lengths + 1), lengths
+
+
+_BETWEEN = b"~"
+"""What keys may have, so that all bytes can be checked in one go, but seldom have: then none is asked its length."""
 _FIRST = np.zeros(256, bool)
 _FIRST[list(KEY_FIRST_BYTES)] = True
 _ANY = np.zeros(256, bool)

@@ -4,7 +4,7 @@ import numpy as np
 
 from cellplane.model import MAX_KEY_BYTES
 from cellplane.placement import key_hash
-from cellplane.placement.hashing import _CHUNK_ROWS, hash_keys
+from cellplane.placement.hashing import _CHUNK_ROWS, _FEW, hash_keys
 
 DATA = np.random.default_rng(1).integers(0, 256, 4096, np.uint8)
 
@@ -27,6 +27,14 @@ def test_more_keys_than_are_hashed_in_one_go() -> None:
     values = hashed(offsets, [7] * count)
     assert values[:4000] == [key_hash(DATA[offset : offset + 7].tobytes()) for offset in range(4000)]
     assert values[-1] == values[(count - 1) % 4000]
+
+
+def test_many_keys_of_several_lengths() -> None:
+    lengths = [11] * (4 * _FEW) + [10] * (2 * _FEW) + [0] * (_FEW + 1) + [23] * (_FEW + 1) + [9] * _FEW
+    np.random.default_rng(2).shuffle(lengths)
+    offsets = [len(DATA) - length - number % 64 for number, length in enumerate(lengths)]
+    keys = [DATA[offset : offset + length].tobytes() for offset, length in zip(offsets, lengths, strict=True)]
+    assert hashed(offsets, lengths) == [key_hash(key) for key in keys]
 
 
 def test_no_keys() -> None:
