@@ -11,12 +11,13 @@ import time
 import numpy as np
 
 from cellplane.health import peers, pool_breakers
-from cellplane.health.breaker import BreakerSettings, Observation
+from cellplane.health.breaker import Observation
 from cellplane.health.histogram import LATENCY_BOUNDS_SECONDS
 from cellplane.health.peers import PeerState
 from cellplane.health.pool_breakers import PoolBreakers
-from cellplane.health.score import Declared, HealthThresholds, score, signals
+from cellplane.health.score import Declared, score, signals
 from cellplane.health.window import Counters, Window, WindowSettings
+from cellplane.model.health import BreakerSettings, HealthThresholds
 from unit.health.simulation import ERRORS, HEALTHY, SETTINGS, SLOW, WEATHERS, Traffic, false_alarms, seconds_until_found
 
 POOLS = (3, 5, 12)

@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
@@ -11,17 +12,16 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from cellplane.health.breaker import BreakerSettings
 from cellplane.health.pool_breakers import BreakerChange, BreakerEvent
-from cellplane.health.score import HealthThresholds
 from cellplane.model import Capacity, Policy, Reads, Tenant, TenantState, Writes
+from cellplane.model.health import BreakerSettings, Health, HealthThresholds
 from cellplane.router.board import BUCKETS, FIRST_BUCKET, BreakerState, Count
 from cellplane.router.board_metrics import BoardMetrics
 from cellplane.router.judge import Judge, JudgeSettings
 from e2e.acting_cell import acting_cells
 from e2e.edge import Edge, start_edge
 from e2e.harness import eventually
-from e2e.shop import CELLS, Shop, of, store
+from e2e.shop import CELLS, FLEET, Shop, of, store
 
 PAIR = ("cell-1", "cell-2")
 TENANTS = (
@@ -106,12 +106,12 @@ def test_breakers_outlive_a_new_table_and_counts_begin_anew(shop: Shop) -> None:
 
 def test_a_cell_that_fails_is_taken_out_and_brought_back_when_it_is_mended(shop: Shop) -> None:
     """The whole loop, with a second of the judge for each round of requests."""
-    table = shop.serve(*TENANTS)
-    settings = JudgeSettings(
-        thresholds=HealthThresholds(min_requests=20),
+    health = Health(
+        score=HealthThresholds(min_requests=20),
         breaker=BreakerSettings(open_seconds=3, jitter_share=0.0, probe_one_in=4, probes_to_close=5),
     )
-    judge, now = Judge(settings, random.Random(7)), 1_000.0
+    table = shop.serve(*TENANTS, fleet=replace(FLEET, health=health))
+    judge, now = Judge(JudgeSettings(), random.Random(7)), 1_000.0
     events: list[BreakerChange] = []
     cell = shop.cells["cell-1"]
     with shop.edge.client() as client:

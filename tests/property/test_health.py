@@ -8,15 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellplane.health import pool_breakers
-from cellplane.health.breaker import BreakerSettings, Hold, Observation, Phase
+from cellplane.health.breaker import Hold, Observation, Phase
 from cellplane.health.concentration import CellUse, PoisonSettings, TenantUse
 from cellplane.health.histogram import LATENCY_BOUNDS_SECONDS, percentile_seconds
-from cellplane.health.outliers import PeerSettings, compare
+from cellplane.health.outliers import compare
 from cellplane.health.poison import PoisonState, decide
 from cellplane.health.pool_breakers import BreakerChange, PoolBreakers, hold, most_open
 from cellplane.health.rates import Rates
-from cellplane.health.score import HealthThresholds, Signals, score
+from cellplane.health.score import Signals, score
 from cellplane.health.window import Counters, Window, WindowSettings
+from cellplane.model.health import BreakerSettings, HealthThresholds, PeerSettings
 
 QUICK = settings(max_examples=150, deadline=None)
 BOUNDS = (0.1, 1.0)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cellplane.model import Capacity, Cell, CellStatus, Fleet, Pool, Tenant, Topology
+from cellplane.model.health import USUAL_HEALTH, Health
 from cellplane.router.board import FIRST_BUCKET, LATENCY_BOUNDS_SECONDS, Board, Count
 from cellplane.routing import RoutingTable, compile_table, encode
 
@@ -16,12 +17,16 @@ def table_of(
     others: Sequence[str] = (),
     down: Sequence[str] = (),
     concurrency: int | None = None,
+    health: Health = USUAL_HEALTH,
+    objective: float | None = None,
 ) -> RoutingTable:
     """A table of one pool.
 
     Args:
         others: cells of no pool.
         down: cells in maintenance.
+        health: by what its cells are judged.
+        objective: p99 of the pool, seconds.
     """
     cells = tuple(
         Cell(
@@ -33,7 +38,12 @@ def table_of(
         )
         for number, cell in enumerate(sorted({*members, *others}))
     )
-    topology = Topology(Fleet("shop"), cells, (Pool("default", tuple(members)),), (Tenant("acme", (members[0],)),))
+    topology = Topology(
+        Fleet("shop", health=health),
+        cells,
+        (Pool("default", tuple(members), p99_objective_seconds=objective),),
+        (Tenant("acme", (members[0],)),),
+    )
     return RoutingTable(encode(compile_table(topology, epoch)))
 
 

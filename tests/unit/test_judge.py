@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cellplane.health.breaker import BreakerSettings
 from cellplane.health.peers import GrayEvent
 from cellplane.health.pool_breakers import BreakerChange, BreakerEvent
+from cellplane.model.health import BreakerSettings, Health, HealthThresholds
 from cellplane.router.board import BreakerState, Count
 from cellplane.router.judge import CellHealth, Judge, JudgeSettings, comparable_cells
 from cellplane.routing import RoutingTable
@@ -16,7 +16,7 @@ from unit.boards import board_of, count, serve, table_of
 
 MEMBERS = ("cell-1", "cell-2", "cell-3", "cell-4")
 RPS = 60
-BREAKER = BreakerSettings(jitter_share=0.0)
+HEALTH = Health(breaker=BreakerSettings(jitter_share=0.0))
 CLOSED, OPEN = (BreakerState.CLOSED, 0.0), (BreakerState.OPEN, 0.0)
 HALF_OPEN = (BreakerState.HALF_OPEN, 0.05)
 AVOIDED = (BreakerState.AVOIDED, 0.0)
@@ -28,7 +28,7 @@ class Court:
 
     folder: Path
     table: RoutingTable
-    judge: Judge = field(default_factory=lambda: Judge(JudgeSettings(breaker=BREAKER), random.Random(7)))
+    judge: Judge = field(default_factory=lambda: Judge(JudgeSettings(), random.Random(7)))
     now: float = 1_000.0
     error_rates: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class Court:
 
 @pytest.fixture
 def court(tmp_path: Path) -> Court:
-    return Court(tmp_path, table_of(MEMBERS))
+    return Court(tmp_path, table_of(MEMBERS, health=HEALTH))
 
 
 def test_of_a_cell_without_requests_nothing_is_known_and_nothing_is_wrong(court: Court) -> None:
@@ -82,7 +82,7 @@ def test_a_cell_that_fails_is_taken_out_probed_and_brought_back(court: Court) ->
     assert (health.breaker, health.worst) == ("open", "error rate")
     court.error_rates.clear()
     opened_at = next(event.at for event in court.events)
-    court.pass_seconds(round(opened_at + BREAKER.open_seconds - court.now) - 1)
+    court.pass_seconds(round(opened_at + HEALTH.breaker.open_seconds - court.now) - 1)
     assert court.breakers()["cell-2"] == OPEN
     court.pass_seconds(1)
     assert court.breakers()["cell-2"] == HALF_OPEN
@@ -108,8 +108,8 @@ def test_a_cell_whose_probes_fail_waits_twice_as_long(court: Court) -> None:
     events = [event for event in court.events if isinstance(event, BreakerEvent)]
     opened, half_opened = BreakerChange.OPENED, BreakerChange.HALF_OPENED
     assert [event.change for event in events[:4]] == [opened, half_opened, opened, half_opened]
-    assert events[1].at - events[0].at == BREAKER.open_seconds
-    assert events[3].at - events[2].at == 2 * BREAKER.open_seconds
+    assert events[1].at - events[0].at == HEALTH.breaker.open_seconds
+    assert events[3].at - events[2].at == 2 * HEALTH.breaker.open_seconds
 
 
 def test_what_makes_most_cells_ill_takes_out_no_more_than_a_third(court: Court) -> None:
@@ -121,7 +121,7 @@ def test_what_makes_most_cells_ill_takes_out_no_more_than_a_third(court: Court) 
 
 
 def test_of_two_cells_none_is_taken_out(tmp_path: Path) -> None:
-    court = Court(tmp_path, table_of(MEMBERS[:2]))
+    court = Court(tmp_path, table_of(MEMBERS[:2], health=HEALTH))
     court.error_rates["cell-1"] = 1.0
     court.pass_seconds(30)
     assert set(court.breakers().values()) == {CLOSED}
@@ -142,8 +142,22 @@ def test_a_gray_cell_is_avoided_and_comes_back_when_it_is_as_its_peers(court: Co
     assert not court.judge.health()["cell-3"].is_gray
 
 
+def test_cells_are_judged_by_what_the_table_says(tmp_path: Path) -> None:
+    court = Court(tmp_path, table_of(MEMBERS, health=HEALTH))
+    court.seconds = dict.fromkeys(MEMBERS, 0.5)
+    court.pass_seconds(15)
+    assert court.judge.health()["cell-1"].score == 100
+    stricter = Health(score=HealthThresholds(p99_objective_seconds=0.2, p99_bad_ratio=2.0))
+    court.switch(table_of(MEMBERS, health=stricter, epoch=2))
+    court.pass_seconds(5)
+    assert (court.judge.health()["cell-1"].score, court.judge.health()["cell-1"].worst) == (0.0, "latency")
+    court.switch(table_of(MEMBERS, health=stricter, objective=0.6, epoch=3))
+    court.pass_seconds(15)
+    assert court.judge.health()["cell-1"].score == 100
+
+
 def test_more_under_way_than_a_cell_can_do_costs_its_score_and_its_breaker(tmp_path: Path) -> None:
-    court = Court(tmp_path, table_of(MEMBERS, concurrency=10))
+    court = Court(tmp_path, table_of(MEMBERS, health=HEALTH, concurrency=10))
     court.pass_seconds(15)
     assert court.judge.health()["cell-1"].score == 100
     count(court.board, "cell-1", Count.IN_FLIGHT, 10)
@@ -156,7 +170,7 @@ def test_more_under_way_than_a_cell_can_do_costs_its_score_and_its_breaker(tmp_p
 
 
 def test_a_count_that_lost_its_beginning_is_none_under_way(tmp_path: Path) -> None:
-    court = Court(tmp_path, table_of(MEMBERS, concurrency=10))
+    court = Court(tmp_path, table_of(MEMBERS, health=HEALTH, concurrency=10))
     court.board._counts[0, 0, Count.IN_FLIGHT] = 2**64 - 3
     court.pass_seconds(15)
     assert court.judge.health()["cell-1"].score == 100
@@ -166,7 +180,7 @@ def test_a_new_table_begins_its_counts_at_zero_and_forgets_nobodys_health(court:
     court.error_rates["cell-2"] = 1.0
     court.pass_seconds(8)
     assert court.breakers()["cell-2"] == OPEN
-    court.switch(table_of(MEMBERS, epoch=2))
+    court.switch(table_of(MEMBERS, health=HEALTH, epoch=2))
     court.error_rates.clear()
     court.pass_seconds(2)
     assert court.breakers() == {**dict.fromkeys(MEMBERS, CLOSED), "cell-2": OPEN}
@@ -181,7 +195,7 @@ def test_cells_that_leave_and_join_change_nothing_for_the_others(court: Court) -
     assert court.board.breaker("cell-3") == AVOIDED
     assert court.judge.health()["cell-2"].breaker != "closed"
     before = len(court.events)
-    court.switch(table_of(["cell-0", "cell-1", "cell-2", "cell-3"], epoch=2))
+    court.switch(table_of(["cell-0", "cell-1", "cell-2", "cell-3"], health=HEALTH, epoch=2))
     court.pass_seconds(1)
     health = court.judge.health()
     assert set(health) == {"cell-0", "cell-1", "cell-2", "cell-3"}
@@ -194,7 +208,7 @@ def test_cells_that_leave_and_join_change_nothing_for_the_others(court: Court) -
 
 
 def test_a_cell_that_serves_nobody_is_not_judged(tmp_path: Path) -> None:
-    court = Court(tmp_path, table_of(MEMBERS, down=["cell-4"]))
+    court = Court(tmp_path, table_of(MEMBERS, health=HEALTH, down=["cell-4"]))
     court.pass_seconds(3)
     assert set(court.judge.health()) == set(MEMBERS[:3])
 
@@ -216,7 +230,7 @@ def test_a_judge_that_begins_on_an_old_board_takes_what_was_counted_for_the_past
 
 def test_a_board_of_another_table_is_not_judged(court: Court) -> None:
     with pytest.raises(AssertionError, match="by the table"):
-        court.judge.tick(court.board, table_of(MEMBERS, epoch=2), court.now)
+        court.judge.tick(court.board, table_of(MEMBERS, health=HEALTH, epoch=2), court.now)
 
 
 def test_cells_of_a_pool_are_compared_and_all_others_with_each_other() -> None:
@@ -225,7 +239,7 @@ def test_cells_of_a_pool_are_compared_and_all_others_with_each_other() -> None:
 
 
 def test_a_board_is_written_only_where_cells_are_judged(tmp_path: Path) -> None:
-    court = Court(tmp_path, table_of(MEMBERS, down=["cell-4"]))
+    court = Court(tmp_path, table_of(MEMBERS, health=HEALTH, down=["cell-4"]))
     court.board.set_breaker("cell-4", BreakerState.OPEN)
     court.pass_seconds(3)
     assert court.breakers() == {**dict.fromkeys(MEMBERS, CLOSED), "cell-4": OPEN}

@@ -76,6 +76,10 @@ class FleetSpec(Strict):
         Literal["reads", "all"], Field(description="Which requests `missing_key` lets through, if it does")
     ] = "reads"
     routers: Annotated[int, Field(description="How many routers share the limits")] = 1
+    health: Annotated[
+        dict[str, dict[str, float]],
+        Field(description="Thresholds other than usual, in `score`, `breaker` and `peers`: docs/health.md"),
+    ] = {}
 
     def to_model(self) -> Fleet:
         """The fleet of this body."""
@@ -134,6 +138,9 @@ class PoolSpec(Strict):
     )
     policy: PolicySpec = PolicySpec()
     canary: CanarySpec | None = None
+    p99_objective_seconds: Annotated[
+        float | None, Field(description="What the p99 of its cells is to be at most; null for the fleet's")
+    ] = None
 
     def to_model(self, name: str) -> Pool:
         """The pool of this body."""
@@ -259,6 +266,7 @@ class PoolView(BaseModel):
     overflow: str | None
     policy: PolicySpec
     canary: CanarySpec | None
+    p99_objective_seconds: float | None
 
 
 class PoolList(BaseModel):

@@ -34,6 +34,7 @@ from cellplane.model import (
     UnknownTenant,
     Writes,
 )
+from cellplane.model.health import health_of, said_of
 
 Row = Mapping[str, Any]
 
@@ -55,6 +56,7 @@ def fleet_row(fleet: Fleet) -> dict[str, Any]:
         "policy": policy_row(fleet.policy),
         "fail_open": fleet.fail_open.value,
         "routers": fleet.routers,
+        "health": said_of(fleet.health),
     }
 
 
@@ -72,6 +74,7 @@ def fleet_of(row: Row) -> Fleet:
             "jwt": tuple(providers),
             "policy": policy_of(row["policy"]),
             "fail_open": FailOpen(row["fail_open"]),
+            "health": health_of("fleet.health", row["health"]),
         }
     )
 
@@ -114,6 +117,7 @@ def pool_row(pool: Pool) -> dict[str, Any]:
         "overflow": pool.overflow,
         "policy": policy_row(pool.policy),
         "canary": None if pool.canary is None else {**asdict(pool.canary), "by": pool.canary.by.value},
+        "p99_objective_seconds": pool.p99_objective_seconds,
     }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import JSON, Boolean, Column, Dialect, Float, Index, Integer, MetaData, String, Table, text
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """What ``PRAGMA user_version`` of a database of these tables says; 0 is a database from before versions."""
 
 
@@ -71,6 +71,7 @@ fleet = Table(
     Column("policy", JSON, nullable=False),
     Column("fail_open", String, nullable=False),
     Column("routers", Integer, nullable=False),
+    Column("health", JSON, nullable=False),
     info={"kind": "fleet"},
 )
 
@@ -107,6 +108,7 @@ pools = Table(
     Column("overflow", String, nullable=True),
     Column("policy", JSON, nullable=False),
     Column("canary", JSON(none_as_null=True), nullable=True),
+    Column("p99_objective_seconds", Float, nullable=True),
     info={"kind": "pool"},
 )
 

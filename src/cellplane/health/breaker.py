@@ -7,8 +7,8 @@ becomes half-open and nothing else; a half-open one is closed by good probes alo
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from cellplane.health.checks import MAX_COUNT, MAX_SECONDS, check_between
 from cellplane.health.score import UNKNOWN, Signals
+from cellplane.model.health import BreakerSettings
 
 _MAX_DOUBLINGS = 32
 
@@ -37,70 +37,6 @@ class Trip(Enum):
     LATENCY = "latency"
     SATURATION = "saturation"
     PROBES = "probes failed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerSettings:
-    """When breakers of one pool open, for how long, and how many at once."""
-
-    open_below_score: float = 20.0
-    """Score under which a tick counts against the cell, 0 to 100; 0 is never."""
-
-    open_ticks: int = 5
-    """Ticks in a row with such a score after which the breaker opens. A tick is one step, usually a second."""
-
-    trip_error_rate: float | None = 0.5
-    """Error rate from which a tick counts against the cell whatever the score, 0 to 1; None is never."""
-
-    trip_p99_seconds: float | None = 10.0
-    """p99 from which a tick counts against the cell whatever the score, seconds; None is never. A router waits 15 s."""
-
-    trip_saturation: float | None = 2.0
-    """Saturation from which a tick counts against the cell whatever the score; None is never."""
-
-    trip_ticks: int = 3
-    """Ticks in a row that are over any of these three after which the breaker opens."""
-
-    open_seconds: float = 10.0
-    """How long the breaker is open the first time, seconds; it doubles each time that it opens again."""
-
-    open_cap_seconds: float = 300.0
-    """Longest time that it is open before probes are let through, seconds."""
-
-    jitter_share: float = 0.2
-    """Largest part by which that time is shortened at random, 0 to 1: cells that opened together, or one cell at
-    several routers, are not probed together."""
-
-    forget_seconds: float = 600.0
-    """Time closed after which earlier openings are forgotten, and the next one is a first one again, seconds."""
-
-    probe_one_in: int = 20
-    """While half-open, one of so many requests is sent to the cell, as a probe."""
-
-    probes_to_close: int = 20
-    """Good probes that close it, > 0. Health checks may be counted as probes where a cell has little traffic."""
-
-    probe_failures_to_open: int = 2
-    """Failed probes that open it again before it was closed, > 0. One alone is what a well cell has among a hundred."""
-
-    max_open_share: float = 0.34
-    """Largest share of a pool's cells whose breakers are not closed at once, 0 to 1, rounded down. What makes more
-    of them ill is the pool's trouble or the router's own, and refusing everybody does not mend it. One of three; of
-    two, none."""
-
-    def validate(self) -> None:
-        """Raise ValidationError naming the first field that breaks a rule."""
-        check_between("open_below_score", self.open_below_score, 0, 100)
-        for field, most in (("trip_error_rate", 1.0), ("trip_p99_seconds", MAX_SECONDS), ("trip_saturation", 1_000.0)):
-            if getattr(self, field) is not None:
-                check_between(field, getattr(self, field), 0.0001, most)
-        for field in ("open_ticks", "trip_ticks", "probe_one_in", "probes_to_close", "probe_failures_to_open"):
-            check_between(field, getattr(self, field), 1, MAX_COUNT)
-        check_between("open_seconds", self.open_seconds, 0.001, MAX_SECONDS)
-        check_between("open_cap_seconds", self.open_cap_seconds, self.open_seconds, MAX_SECONDS)
-        check_between("forget_seconds", self.forget_seconds, 0, MAX_SECONDS)
-        check_between("jitter_share", self.jitter_share, 0, 1)
-        check_between("max_open_share", self.max_open_share, 0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +165,6 @@ def _over(signals: Signals, settings: BreakerSettings) -> Trip | None:
         (Trip.LATENCY, signals.p99_seconds, settings.trip_p99_seconds),
         (Trip.SATURATION, signals.saturation, settings.trip_saturation),
     ):
-        if value is not None and limit is not None and value >= limit:
+        if value is not None and limit and value >= limit:
             return trip
     return None

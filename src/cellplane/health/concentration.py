@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from cellplane.health.checks import MAX_COUNT, check_between, check_rising
+from cellplane.model.bounds import MAX_COUNT, check_between, check_rising
 
 
 class Harm(Enum):

@@ -6,9 +6,9 @@ from enum import Enum
 from functools import partial
 from math import pi, sqrt
 
-from cellplane.health.checks import MAX_COUNT, MAX_SECONDS, check_between
 from cellplane.health.rates import Rates
 from cellplane.health.robust import MAD_TO_DEVIATION, without_each
+from cellplane.model.health import PeerSettings
 
 
 class PeerMeasure(Enum):
@@ -18,69 +18,6 @@ class PeerMeasure(Enum):
     MEAN = "mean latency"
     P90 = "p90"
     P99 = "p99"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerSettings:
-    """When a cell counts as worse than its peers."""
-
-    window_seconds: float = 25.0
-    """Span of the rates that are compared, seconds; rates of less than half of it are not. At 20 requests a second it
-    holds 500: enough to tell 3 % errors from 0.3 %."""
-
-    step_seconds: float = 2.0
-    """Time between two comparisons, seconds."""
-
-    windows: int = 22
-    """Comparisons that are remembered (n)."""
-
-    wrong_windows: int = 15
-    """Comparisons of them in which a cell must be worse in the same measure (m). More than window ÷ step: otherwise one
-    burst of errors, which is in so many windows, would be enough."""
-
-    clear_windows: int = 4
-    """A cell that was found gray is so until at most this many of the n are wrong; fewer than m, so that it does not
-    flap."""
-
-    z: float = 3.0
-    """Robust z-score from which a cell is worse. One window at 3 is no rarity; fifteen of 22 are."""
-
-    min_cells: int = 3
-    """Cells with enough requests that a comparison takes, > 2: of two, nobody knows which is wrong."""
-
-    min_requests: int = 100
-    """Requests in the window under which a cell's error rate, and answers under which its latencies, are neither
-    compared nor those of a peer."""
-
-    error_rate_floor: float = 0.003
-    """Least spread of error rates, 0 to 1: what peers without any error are taken to differ by."""
-
-    latency_floor_seconds: float = 0.010
-    """Least spread of latencies, seconds: below it lie scheduling and garbage collection."""
-
-    latency_floor_ratio: float = 0.3
-    """Least spread of latencies as a share of the peers' median: cells of one pool serve different tenants. With z =
-    3 a cell must be 1.9 times as slow as its peers."""
-
-    percentile_deviations: float = 2.0
-    """Standard errors by which a percentile is lowered for the cell that is judged, and raised for its peers. Where
-    a share of the requests that is near 10 % or 1 % is slow, the percentile itself jumps between slow and fast by
-    chance."""
-
-    def validate(self) -> None:
-        """Raise ValidationError naming the first field that breaks a rule."""
-        check_between("window_seconds", self.window_seconds, 0.001, MAX_SECONDS)
-        check_between("step_seconds", self.step_seconds, 0, MAX_SECONDS)
-        check_between("windows", self.windows, 1, 1_000)
-        check_between("wrong_windows", self.wrong_windows, 1, self.windows)
-        check_between("clear_windows", self.clear_windows, 0, self.wrong_windows - 1)
-        check_between("z", self.z, 0.1, 1_000)
-        check_between("min_cells", self.min_cells, 3, MAX_COUNT)
-        check_between("min_requests", self.min_requests, 1, MAX_COUNT)
-        check_between("error_rate_floor", self.error_rate_floor, 0.0001, 1)
-        check_between("latency_floor_seconds", self.latency_floor_seconds, 0.0001, MAX_SECONDS)
-        check_between("latency_floor_ratio", self.latency_floor_ratio, 0, 100)
-        check_between("percentile_deviations", self.percentile_deviations, 0, 10)
 
 
 @dataclass(frozen=True, slots=True)

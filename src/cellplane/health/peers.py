@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cellplane.errors import ValidationError
-from cellplane.health.outliers import Outlier, PeerMeasure, PeerSettings, compare
+from cellplane.health.outliers import Outlier, PeerMeasure, compare
 from cellplane.health.rates import Rates
+from cellplane.model.health import PeerSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from enum import Enum
 from math import floor
 
 from cellplane.errors import ValidationError
-from cellplane.health.breaker import Breaker, BreakerSettings, Hold, Observation, Phase, Trip, half_opened, opened, tick
+from cellplane.health.breaker import Breaker, Hold, Observation, Phase, Trip, half_opened, opened, tick
+from cellplane.model.health import BreakerSettings
 
 
 class BreakerChange(Enum):

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from enum import Enum
 from math import prod
 
-from cellplane.health.checks import MAX_COUNT, MAX_SECONDS, check_between, check_rising
 from cellplane.health.rates import Rates
+from cellplane.model.bounds import MAX_COUNT, check_between
+from cellplane.model.health import HealthThresholds
 
 
 class Measure(Enum):
@@ -15,60 +16,6 @@ class Measure(Enum):
     LATENCY = "latency"
     SATURATION = "saturation"
     QUEUE_LAG = "queue lag"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HealthThresholds:
-    """Where each measure begins to cost points (good), and where it has cost all of them (bad)."""
-
-    error_rate_good: float = 0.005
-    """Error rate up to which nothing is wrong, 0 to 1: what deployments and bad input make on an ordinary day."""
-
-    error_rate_bad: float = 0.25
-    """Error rate at which the score is 0, 0 to 1: one request in four. A breaker that opens refuses the other three."""
-
-    p99_objective_seconds: float = 1.0
-    """What the p99 is to be at most, seconds: the service level of the pool's tenants."""
-
-    p99_good_ratio: float = 1.0
-    """p99 ÷ objective up to which nothing is wrong."""
-
-    p99_bad_ratio: float = 5.0
-    """p99 ÷ objective at which the score is 0: by then clients have given up."""
-
-    saturation_good: float = 0.7
-    """Saturation up to which nothing is wrong: queues are short below it, and grow fast above it."""
-
-    saturation_bad: float = 1.2
-    """Saturation at which the score is 0. It is above 1, so that a cell which is full and otherwise well keeps 40
-    points: more in flight than declared means that requests wait."""
-
-    queue_lag_good_seconds: float = 10.0
-    """Age of the oldest job up to which nothing is wrong, seconds."""
-
-    queue_lag_bad_seconds: float = 300.0
-    """Age of the oldest job at which the score is 0, seconds: workers stand still."""
-
-    min_requests: int = 50
-    """Requests in the window under which the error rate says nothing: one error among fewer would be 2 % or more."""
-
-    min_answers: int = 100
-    """Answers in the window under which the p99 says nothing: of fewer it is the slowest alone."""
-
-    def validate(self) -> None:
-        """Raise ValidationError naming the first field that breaks a rule."""
-        for low, high, most in (
-            ("error_rate_good", "error_rate_bad", 1.0),
-            ("p99_good_ratio", "p99_bad_ratio", 1_000.0),
-            ("saturation_good", "saturation_bad", 10.0),
-            ("queue_lag_good_seconds", "queue_lag_bad_seconds", MAX_SECONDS),
-        ):
-            for field in (low, high):
-                check_between(field, getattr(self, field), 0, most)
-            check_rising(low, getattr(self, low), high, getattr(self, high))
-        check_between("p99_objective_seconds", self.p99_objective_seconds, 0.001, MAX_SECONDS)
-        check_between("min_requests", self.min_requests, 1, MAX_COUNT)
-        check_between("min_answers", self.min_answers, 1, MAX_COUNT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ from dataclasses import dataclass, replace
 from math import isfinite
 
 from cellplane.errors import ValidationError
-from cellplane.health.checks import MAX_SECONDS, check_between, check_rising
 from cellplane.health.histogram import LATENCY_BOUNDS_SECONDS
 from cellplane.health.rates import Rates
+from cellplane.model.bounds import MAX_SECONDS, check_between, check_rising
+from cellplane.model.health import MAX_WINDOW_SECONDS
 
 MAX_SAMPLES = 1_000
 """Most samples that a window may be set to keep: each holds a histogram."""
@@ -19,7 +20,7 @@ MAX_BUCKETS = 200
 class WindowSettings:
     """What a window keeps of one cell."""
 
-    span_seconds: float = 30.0
+    span_seconds: float = MAX_WINDOW_SECONDS
     """How far back a window reaches, seconds: the longest span that anybody asks it for. Peers are compared over 25 s,
     a score is usually made of 10 s."""
 

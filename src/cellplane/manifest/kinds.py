@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeAlias
 
+from cellplane.manifest.health_fields import HEALTH, P99_OBJECTIVE
 from cellplane.manifest.policy_fields import CANARY, POLICY
 from cellplane.manifest.shapes import (
     NAME,
@@ -253,6 +254,7 @@ KINDS: Mapping[Kind, Declared] = {
                 "Which requests without a key `missingKey` lets through, unless it is `reject`.",
             ),
             Field("routers", "routers", Whole(1, MAX_ROUTERS), "How many routers share the limits."),
+            Field("health", "health", HEALTH, "By what routers judge cells, where it is not as usual."),
         ),
     ),
     Kind.CELL: Declared(
@@ -358,6 +360,12 @@ KINDS: Mapping[Kind, Declared] = {
                 "policy", "policy", POLICY, "What routers do with its requests, where a tenant does not say otherwise."
             ),
             Field("canary", "canary", CANARY, "A cell that takes a part of its requests, to try what is new there."),
+            Field(
+                "p99ObjectiveSeconds",
+                "p99_objective_seconds",
+                P99_OBJECTIVE,
+                "What the p99 of its cells is to be at most, for their health. Not named: the fleet's.",
+            ),
         ),
     ),
     Kind.TENANT: Declared(

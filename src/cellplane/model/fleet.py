@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from cellplane.errors import ValidationError
+from cellplane.model.health import USUAL_HEALTH, Health
 from cellplane.model.jwt import JwtProvider, check_providers
 from cellplane.model.key import check_name
 from cellplane.model.key_source import MAX_KEY_SOURCES, KeySource, KeySourceKind
@@ -51,6 +52,7 @@ class Fleet:
         fail_open: which requests ``missing_key`` lets through, unless it rejects them; see FailOpen. It says nothing of
             unknown tenants.
         routers: how many routers share the limits; each enforces so many parts of them.
+        health: by what routers judge cells.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Fleet:
     policy: Policy = NO_POLICY
     fail_open: FailOpen = FailOpen.READS
     routers: int = 1
+    health: Health = USUAL_HEALTH
 
     @property
     def has_default_cell(self) -> bool:
@@ -107,6 +110,7 @@ class Fleet:
         self.policy.validate(f"{field}.policy")
         if not 1 <= self.routers <= MAX_ROUTERS:
             raise ValidationError(f"{field}.routers", f"expected 1 to {MAX_ROUTERS}, found {self.routers}")
+        self.health.validate(f"{field}.health")
         if len(self.rules) > MAX_RULES:
             raise ValidationError(f"{field}.rules", f"expected at most {MAX_RULES} rules, found {len(self.rules)}")
         names: set[str] = set()

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from cellplane.errors import ValidationError
+from cellplane.model.bounds import MAX_SECONDS
 from cellplane.model.cell import Dimension
+from cellplane.model.health import MIN_OBJECTIVE_SECONDS
 from cellplane.model.key import check_name
 from cellplane.model.policy import NO_POLICY, Canary, Policy
 
@@ -54,6 +56,8 @@ class Pool:
         overflow: the pool whose cells take new tenants when this one has no room, for ``explicit``.
         policy: what routers do with its tenants' requests, where a tenant does not say otherwise.
         canary: a cell that takes a part of its tenants' requests; None for none.
+        p99_objective_seconds: what the p99 of its cells is to be at most, > 0; None where it is the fleet's. A cell of
+            two pools has the lower.
     """
 
     name: str
@@ -68,6 +72,7 @@ class Pool:
     overflow: str | None = None
     policy: Policy = NO_POLICY
     canary: Canary | None = None
+    p99_objective_seconds: float | None = None
 
     @property
     def size(self) -> int:
@@ -148,6 +153,12 @@ class Pool:
         self.policy.validate(f"{field}.policy")
         if self.canary is not None:
             self.canary.validate(f"{field}.canary")
+        objective = self.p99_objective_seconds
+        if objective is not None and not MIN_OBJECTIVE_SECONDS <= objective <= MAX_SECONDS:
+            raise ValidationError(
+                f"{field}.p99_objective_seconds",
+                f"expected {MIN_OBJECTIVE_SECONDS:g} to {MAX_SECONDS:g}, found {objective:g}",
+            )
 
     def validate_ring(self, field: str, weights: Iterable[float]) -> None:
         """Raise ValidationError, with this path, where the ring of cells with these weights has too many points."""

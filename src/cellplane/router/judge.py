@@ -5,17 +5,17 @@ It reads counts and writes breakers; all that it decides is decided by ``cellpla
 
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from cellplane.health import peers, pool_breakers
-from cellplane.health.breaker import BreakerSettings, Observation, Phase
-from cellplane.health.outliers import PeerSettings
+from cellplane.health.breaker import Observation, Phase
 from cellplane.health.peers import GrayEvent, PeerState
 from cellplane.health.pool_breakers import BreakerEvent, PoolBreakers
-from cellplane.health.score import Declared, HealthScore, HealthThresholds, score, signals
+from cellplane.health.score import Declared, HealthScore, score, signals
 from cellplane.health.window import Counters, Window, WindowSettings
+from cellplane.model.health import USUAL_HEALTH, HealthThresholds
 from cellplane.router.board import BUCKETS, FIRST_BUCKET, LATENCY_BOUNDS_SECONDS, Board, BreakerState, Count
 from cellplane.routing import RoutingTable
 
@@ -24,19 +24,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeSettings:
-    """How a router judges cells."""
+    """How a router judges cells, beside the thresholds that its table says."""
 
     window: WindowSettings = field(default_factory=lambda: WindowSettings(bounds_seconds=LATENCY_BOUNDS_SECONDS))
     """What is kept of each cell's counts."""
-
-    thresholds: HealthThresholds = field(default_factory=HealthThresholds)
-    """What costs a cell points."""
-
-    peers: PeerSettings = field(default_factory=PeerSettings)
-    """When a cell is worse than its peers."""
-
-    breaker: BreakerSettings = field(default_factory=BreakerSettings)
-    """When its circuit breaker opens."""
 
     score_seconds: float = 10.0
     """Span of the rates that a score is made of, seconds."""
@@ -83,6 +74,8 @@ class Judge:
         self._windows: dict[str, Window] = {}
         self._scores: dict[str, HealthScore] = {}
         self._pools: tuple[_Pool, ...] = ()
+        self._health = USUAL_HEALTH
+        self._thresholds: Mapping[str, HealthThresholds] = {}
         self._probes: dict[str, tuple[int, int]] = {}
         self._generation = 0
         self._board: Board | None = None
@@ -100,6 +93,11 @@ class Judge:
             self._generation += 1
             self._windows = {cell: window for cell, window in self._windows.items() if cell in board.cells}
             self._arrange(table)
+            self._health = table.edge.health
+            self._thresholds = {
+                table.cells[cell].id: replace(self._health.score, p99_objective_seconds=seconds)
+                for cell, seconds in table.edge.objectives.items()
+            }
         self._count(board, now)
         events: list[BreakerEvent | GrayEvent] = []
         for pool in self._pools:
@@ -160,20 +158,21 @@ class Judge:
 
     def _judge(self, pool: _Pool, table: RoutingTable, now: float) -> Iterable[BreakerEvent | GrayEvent]:
         events: list[BreakerEvent | GrayEvent] = []
-        if peers.compare_due(pool.peers, now, self._settings.peers):
-            span = self._settings.peers.window_seconds
+        if peers.compare_due(pool.peers, now, self._health.peers):
+            span = self._health.peers.window_seconds
             rates = {cell: self._windows[cell].rates(now, span) for cell in pool.cells}
-            pool.peers, found = peers.step(pool.peers, rates, now, self._settings.peers)
+            pool.peers, found = peers.step(pool.peers, rates, now, self._health.peers)
             events += found
         concurrency = {cell.id: cell.concurrency for cell in table.cells}
         seen = {cell: self._observe(cell, pool, Declared(concurrency.get(cell) or None), now) for cell in pool.cells}
-        pool.breakers, changed = pool_breakers.step(pool.breakers, seen, now, self._settings.breaker)
+        pool.breakers, changed = pool_breakers.step(pool.breakers, seen, now, self._health.breaker)
         return [*events, *changed]
 
     def _observe(self, cell: str, pool: _Pool, declared: Declared, now: float) -> Observation:
         rates = self._windows[cell].rates(now, self._settings.score_seconds)
-        found = signals(rates, declared, self._settings.thresholds)
-        scored = score(found, self._settings.thresholds)
+        thresholds = self._thresholds.get(cell, self._health.score)
+        found = signals(rates, declared, thresholds)
+        scored = score(found, thresholds)
         self._scores[cell] = scored
         good, failed = self._probes_since(cell, pool)
         return Observation(
@@ -198,7 +197,7 @@ class Judge:
 
     def _write(self, pool: _Pool, board: Board) -> None:
         for cell, breaker in pool.breakers.cells.items():
-            share = breaker.traffic_share(self._settings.breaker)
+            share = breaker.traffic_share(self._health.breaker)
             if 0 < share < 1:
                 board.set_breaker(cell, BreakerState.HALF_OPEN, share)
             elif share == 0:

@@ -112,6 +112,7 @@ def compile_table(topology: Topology, epoch: int, tenants: PlacedTenants | None 
         tenants=columns.filtered(_said_by_default(topology, names)),
         default_shard=int(merged[-1]) if default else None,
         policies=listed,
+        objectives=_objectives(names),
     )
 
 
@@ -230,6 +231,16 @@ class _Policies:
             if cell_id is not None:
                 self._names.cell(cell_id)
         return row_of(policy, self._names.cell_index, self._routers)
+
+
+def _objectives(names: _Names) -> dict[int, float]:
+    """The p99 objective of each cell whose pool says one; the lower of two."""
+    found: dict[int, float] = {}
+    for pool in names.pools:
+        if pool.p99_objective_seconds is not None:
+            for cell in map(names.cell, pool.cells):
+                found[cell] = min(pool.p99_objective_seconds, found.get(cell, pool.p99_objective_seconds))
+    return found
 
 
 def _canary(pool: Pool, names: _Names) -> CanaryRow | None:

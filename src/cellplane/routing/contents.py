@@ -1,7 +1,7 @@
 """What a routing table says, before it is bytes."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,7 @@ class TableContents:
         tenants: in any order, keys unique.
         default_shard: index in shards of the fleet's default cell, where it has one.
         policies: the fleet's, then those of tenants, then those of pools (``policies.in_order``).
+        objectives: p99 objective, seconds, of cells whose pool has one of its own, by index in cells.
     """
 
     epoch: int
@@ -54,6 +55,7 @@ class TableContents:
     tenants: TenantColumns
     default_shard: int | None = None
     policies: Sequence[PolicyRow] = (PolicyRow(),)
+    objectives: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ def encode(contents: TableContents) -> bytes:
             layout.KEY_SOURCE.pack(*strings.ref(source.name), layout.KEY_SOURCE_CODES[source.kind])
             for source in contents.fleet.key_sources
         ),
-        Section.EDGE: encode_edge(EdgePolicy.of(contents.fleet)),
+        Section.EDGE: encode_edge(EdgePolicy(contents.fleet.jwt, contents.fleet.health, contents.objectives)),
         Section.POLICIES: b"".join(map(pack, contents.policies)),
     }
     base = _Base(0, bytes(32))

@@ -280,6 +280,9 @@ class Base(Layer):
         needs_token = any(source.kind is KeySourceKind.JWT_CLAIM for source in self.key_sources)
         if needs_token and not self.edge.jwt:
             raise TableError("a key source is a claim, but EDGE names no issuer of tokens")
+        for cell in self.edge.objectives:
+            if not 0 <= cell < len(self.cells):
+                raise TableError(f"EDGE: an objective is of cell {cell} of {len(self.cells)}")
 
     def _read_fleet(self) -> None:
         rows = list(self._rows(Section.FLEET))

@@ -67,6 +67,7 @@ def test_every_field_is_put_and_read_back(fleet: Api) -> None:
         "overflow": None,
         "policy": {**NO_POLICY, "balance": "round-robin", "rps": 2.5},
         "canary": {"cell": "cell-4", "percent": 0.25, "by": "request"},
+        "p99_objective_seconds": 0.5,
     }
     fleet.put_epoch("/v1/pools/wide", pool)
     assert {"name": "wide", **pool} in fleet.get("/v1/pools").json()["items"]
@@ -117,6 +118,7 @@ def test_every_field_is_put_and_read_back(fleet: Api) -> None:
         "policy": {**NO_POLICY, "priority": "high", "burst_seconds": 2.0},
         "fail_open": "all",
         "routers": 3,
+        "health": {"peers": {"z": 4.0}},
     }
     fleet.put_epoch("/v1/fleet", policy)
     assert fleet.get("/v1/fleet").json() == policy

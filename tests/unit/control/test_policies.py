@@ -233,6 +233,12 @@ def test_a_body_that_is_no_policy_is_refused(steady_shop: Api, path: str, body: 
     [
         ("/v1/fleet", {**SHOP, "policy": {"rps": 0}}, "fleet.policy.rps"),
         ("/v1/fleet", {**SHOP, "routers": 0}, "fleet.routers"),
+        ("/v1/fleet", {**SHOP, "health": {"scores": {}}}, "fleet.health.scores"),
+        ("/v1/fleet", {**SHOP, "health": {"score": {"p99": 1}}}, "fleet.health.score.p99"),
+        ("/v1/fleet", {**SHOP, "health": {"score": {"min_requests": 1.5}}}, "fleet.health.score.min_requests"),
+        ("/v1/fleet", {**SHOP, "health": {"score": {"error_rate_bad": 0.001}}}, "fleet.health.score.error_rate_bad"),
+        ("/v1/fleet", {**SHOP, "health": {"peers": {"window_seconds": 31}}}, "fleet.health.peers.window_seconds"),
+        ("/v1/pools/default", {"cells": ["cell-1"], "p99_objective_seconds": 0}, "pool.p99_objective_seconds"),
         ("/v1/pools/default", {"cells": ["cell-1"], "policy": {"mode": "redirect"}}, "pool.policy.mode"),
         ("/v1/pools/default", {"cells": ["cell-1"], "canary": {"cell": "none", "percent": 1}}, "pool.canary.cell"),
         ("/v1/cells/cell-1", {"address": "h", "port": 1, "public_url": "http://a.example"}, "cell.public_url"),
@@ -242,6 +248,19 @@ def test_a_body_that_is_no_policy_is_refused(steady_shop: Api, path: str, body: 
 )
 def test_a_policy_that_cannot_be_is_refused(steady_shop: Api, path: str, body: dict[str, Any], field: str) -> None:
     assert_problem(steady_shop.put(path, body), 422, "invalid-resource", field=field)
+
+
+def test_thresholds_reach_the_table_and_the_api_says_those_that_are_not_as_usual(shop: Api) -> None:
+    said = {"score": {"min_requests": 20, "error_rate_bad": 0.25}, "breaker": {"open_seconds": 5}}
+    shop.put_epoch("/v1/fleet", {**SHOP, "health": said})
+    pool = {"cells": ["cell-1"], "p99_objective_seconds": 0.2}
+    edge = shop.published(shop.put_epoch("/v1/pools/fast", pool)).edge
+    assert edge.health.score.min_requests == 20
+    assert edge.health.breaker.open_seconds == 5
+    assert edge.objectives == {0: 0.2}
+    assert shop.get("/v1/fleet").json()["health"] == {"score": {"min_requests": 20}, "breaker": {"open_seconds": 5}}
+    pools = {pool["name"]: pool["p99_objective_seconds"] for pool in shop.get("/v1/pools").json()["items"]}
+    assert pools == {"default": None, "fast": 0.2}
 
 
 def test_a_tenants_policy_stays_until_another_is_named(shop: Api) -> None:

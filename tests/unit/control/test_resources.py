@@ -16,6 +16,7 @@ OTHERS: dict[str, Any] = {
     "overflow": None,
     "policy": NO_POLICY,
     "canary": None,
+    "p99_objective_seconds": None,
 }
 """What a pool says that names none of it."""
 
@@ -36,6 +37,7 @@ def test_a_fleet_is_put_and_read_back(api: Api) -> None:
         "policy": NO_POLICY,
         "fail_open": "reads",
         "routers": 1,
+        "health": {},
     }
 
 

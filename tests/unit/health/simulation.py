@@ -8,9 +8,9 @@ import numpy as np
 
 from cellplane.health import peers
 from cellplane.health.histogram import LATENCY_BOUNDS_SECONDS
-from cellplane.health.outliers import PeerSettings
 from cellplane.health.peers import GrayEvent, PeerState
 from cellplane.health.window import Counters, Window, WindowSettings
+from cellplane.model.health import PeerSettings
 
 SETTINGS = PeerSettings()
 ONSET_SECONDS = 90.0

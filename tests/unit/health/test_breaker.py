@@ -4,18 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from cellplane.health.breaker import (
-    Breaker,
-    BreakerSettings,
-    Hold,
-    Observation,
-    Phase,
-    Trip,
-    half_opened,
-    opened,
-    tick,
-)
+from cellplane.health.breaker import Breaker, Hold, Observation, Phase, Trip, half_opened, opened, tick
 from cellplane.health.score import Signals
+from cellplane.model.health import BreakerSettings
 
 SETTINGS = BreakerSettings(
     open_ticks=3, trip_ticks=2, open_seconds=10, open_cap_seconds=35, probes_to_close=4, probe_failures_to_open=2
@@ -56,7 +47,7 @@ def test_it_would_open_when_a_measure_is_over_its_own_limit(signals: Signals, tr
 
 
 def test_a_limit_that_is_none_never_trips() -> None:
-    settings = replace(SETTINGS, trip_error_rate=None, trip_p99_seconds=None, trip_saturation=None)
+    settings = replace(SETTINGS, trip_error_rate=0, trip_p99_seconds=0, trip_saturation=0)
     breaker = Breaker(trip_ticks=1)
     _, trip = tick(breaker, Observation(signals=Signals(1.0, 99, 99)), 1, settings)
     assert trip is None

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from cellplane.health.histogram import LATENCY_BOUNDS_SECONDS
-from cellplane.health.outliers import Outlier, PeerMeasure, PeerSettings, compare
+from cellplane.health.outliers import Outlier, PeerMeasure, compare
 from cellplane.health.rates import Rates
+from cellplane.model.health import PeerSettings
 
 SETTINGS = PeerSettings()
 FAST, SLOW, STUCK = 14, 24, 35

@@ -7,11 +7,9 @@ from typing import Any
 
 import pytest
 
-from cellplane.health.breaker import BreakerSettings
 from cellplane.health.concentration import PoisonSettings
-from cellplane.health.outliers import PeerSettings
-from cellplane.health.score import HealthThresholds
 from cellplane.health.window import WindowSettings
+from cellplane.model.health import BreakerSettings, HealthThresholds, PeerSettings
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "health.md").read_text()
 

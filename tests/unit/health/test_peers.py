@@ -6,9 +6,10 @@ import pytest
 
 from cellplane.errors import ValidationError
 from cellplane.health import peers
-from cellplane.health.outliers import PeerMeasure, PeerSettings
+from cellplane.health.outliers import PeerMeasure
 from cellplane.health.peers import GrayEvent, PeerState
 from cellplane.health.rates import Rates
+from cellplane.model.health import PeerSettings
 from unit.health.simulation import (
     ERRORS,
     HEALTHY,

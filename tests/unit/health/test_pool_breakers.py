@@ -6,8 +6,9 @@ import pytest
 
 from cellplane.errors import ValidationError
 from cellplane.health import pool_breakers
-from cellplane.health.breaker import Breaker, BreakerSettings, Hold, Observation, Phase, Trip
+from cellplane.health.breaker import Breaker, Hold, Observation, Phase, Trip
 from cellplane.health.pool_breakers import BreakerChange, BreakerEvent, PoolBreakers, hold, most_open
+from cellplane.model.health import BreakerSettings
 
 SETTINGS = BreakerSettings(open_ticks=1, open_seconds=10, probes_to_close=2, probe_failures_to_open=1)
 CELLS = [f"cell-{number}" for number in range(1, 7)]

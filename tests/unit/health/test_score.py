@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from cellplane.health.rates import Rates
-from cellplane.health.score import UNKNOWN, Declared, HealthThresholds, Measure, Signals, penalty, score, signals
+from cellplane.health.score import UNKNOWN, Declared, Measure, Signals, penalty, score, signals
+from cellplane.model.health import HealthThresholds
 
 THRESHOLDS = HealthThresholds()
 GOOD = Signals(0.001, 0.3, 0.5, 2.0, frozenset(Measure))

@@ -5,11 +5,10 @@ from typing import Any
 import pytest
 
 from cellplane.errors import ValidationError
-from cellplane.health.breaker import BreakerSettings
 from cellplane.health.concentration import PoisonSettings
-from cellplane.health.outliers import PeerSettings
-from cellplane.health.score import Declared, HealthThresholds
+from cellplane.health.score import Declared
 from cellplane.health.window import WindowSettings
+from cellplane.model.health import BreakerSettings, HealthThresholds, PeerSettings
 
 EVERY = (WindowSettings, HealthThresholds, PeerSettings, BreakerSettings, PoisonSettings)
 
@@ -51,7 +50,7 @@ def test_the_defaults_are_valid(settings: type[Any]) -> None:
         (PeerSettings, {"latency_floor_ratio": -1}, "latency_floor_ratio"),
         (PeerSettings, {"percentile_deviations": 11}, "percentile_deviations"),
         (BreakerSettings, {"open_below_score": 101}, "open_below_score"),
-        (BreakerSettings, {"trip_error_rate": 0}, "trip_error_rate"),
+        (BreakerSettings, {"trip_error_rate": -0.1}, "trip_error_rate"),
         (BreakerSettings, {"trip_p99_seconds": -1}, "trip_p99_seconds"),
         (BreakerSettings, {"trip_saturation": float("nan")}, "trip_saturation"),
         (BreakerSettings, {"open_ticks": 0}, "open_ticks"),
@@ -80,7 +79,7 @@ def test_a_setting_that_cannot_be_names_its_field(settings: type[Any], changed: 
 
 
 def test_no_limit_is_a_limit_that_never_trips() -> None:
-    BreakerSettings(trip_error_rate=None, trip_p99_seconds=None, trip_saturation=None).validate()
+    BreakerSettings(trip_error_rate=0, trip_p99_seconds=0, trip_saturation=0).validate()
 
 
 def test_what_a_cell_declares_is_above_0() -> None:

@@ -17,6 +17,8 @@ from cellplane.model import (
     Pool,
     Topology,
 )
+from cellplane.model.health import BreakerSettings, Health, HealthThresholds
+from cellplane.model.topology import MAX_CELLS
 from cellplane.routing import RoutingTable, compile_table, encode, layout
 from cellplane.routing.edge import MAX_EDGE_BYTES, EdgePolicy, decode_edge, encode_edge
 from cellplane.routing.layout import Section
@@ -96,7 +98,10 @@ def test_every_field_of_an_issuer_is_in_the_document() -> None:
 
 def test_members_that_this_release_does_not_know_are_skipped() -> None:
     member = {**asdict(FULL), "audiences": ["shop", "api"], "algorithms": ["ES256"]}
-    assert decode_edge(json.dumps({"jwt": [member], "cors": {"origins": []}}).encode()) == EdgePolicy((FULL,))
+    health = {"score": {"min_requests": 9, "hue": 1}, "moods": {"x": "y"}}
+    document = {"jwt": [member], "cors": {"origins": []}, "health": health}
+    expected = EdgePolicy((FULL,), Health(score=HealthThresholds(min_requests=9)))
+    assert decode_edge(json.dumps(document).encode()) == expected
 
 
 def test_members_that_are_not_there_have_their_defaults() -> None:
@@ -151,6 +156,20 @@ GOOD: dict[str, Any] = {"name": "own", "issuer": "own", "jwks_file": "/etc/jwks.
             )
         ),
         json.dumps({"jwt": [{"name": "own", "issuer": "own"}]}),
+        '{"health": []}',
+        '{"health": {"score": 1}}',
+        '{"health": {"score": {"min_requests": "9"}}}',
+        '{"health": {"score": {"min_requests": 0}}}',
+        '{"health": {"score": {"z": true, "min_requests": true}}}',
+        '{"health": {"peers": {"z": NaN}}}',
+        '{"health": {"breaker": {"open_seconds": Infinity}}}',
+        '{"objectives": {}}',
+        '{"objectives": [1]}',
+        '{"objectives": [{"cells": [0]}]}',
+        '{"objectives": [{"seconds": "1", "cells": [0]}]}',
+        '{"objectives": [{"seconds": 1, "cells": 0}]}',
+        '{"objectives": [{"seconds": 1, "cells": ["cell-1"]}]}',
+        '{"objectives": [{"seconds": 0, "cells": [0]}]}',
         json.dumps({"jwt": [{"issuer": "own", "jwks_file": "/k"}]}),
         json.dumps({"jwt": [GOOD, GOOD]}),
         json.dumps({"jwt": [{**GOOD, "name": f"n-{number}"} for number in range(9)]}),
@@ -176,12 +195,23 @@ def test_a_document_has_a_limit() -> None:
         decode_edge(document + b" ")
 
 
+def test_an_objective_of_no_cell_is_refused() -> None:
+    document = b'{"objectives": [{"seconds": 1, "cells": [1]}]}'
+    assert decode_edge(document).objectives == {1: 1.0}
+    with pytest.raises(TableError, match="an objective is of cell 1 of 1"):
+        RoutingTable(with_edge(table_of(HEADER), document))
+
+
 def test_the_largest_fleet_is_within_the_limit() -> None:
     text = "i" * 1024
     audiences = tuple(f"{number:02}{text[2:]}" for number in range(16))
     url = f"https://{text}"[:1024]
     largest = JwtProvider("id", text, audiences, url, "", "c" * 64, 300)
-    policy = EdgePolicy(tuple(replace(largest, name=f"{'i' * 62}{number}") for number in range(8)))
+    policy = EdgePolicy(
+        tuple(replace(largest, name=f"{'i' * 62}{number}") for number in range(8)),
+        Health(breaker=BreakerSettings(open_seconds=5)),
+        {cell: 1.0 + cell % 100 / 100 for cell in range(MAX_CELLS)},
+    )
     for place, provider in enumerate(policy.jwt):
         replace(provider, jwks_url="https://id.example").validate(f"jwt[{place}]")
     assert len(encode_edge(policy)) < MAX_EDGE_BYTES
