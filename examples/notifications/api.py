@@ -16,6 +16,7 @@ from notifications import problems, process
 from notifications.edge import BodyLimit, ServedBy
 from notifications.errors import QueueUnavailableError
 from notifications.health import HealthCheck
+from notifications.load import LoadWatch
 from notifications.model import Cursor
 from notifications.queue import Queue
 from notifications.schemas import CursorText, Health, NewNotification, NotificationPage, NotificationView
@@ -27,13 +28,14 @@ _log = logging.getLogger("notifications.api")
 HEALTH_PATH = "/healthz"
 
 
-def create_app(settings: Settings, store: Store, queue: Queue) -> ASGIApp:
+def create_app(settings: Settings, store: Store, queue: Queue, load: LoadWatch) -> ASGIApp:
     """Make the API of one cell.
 
     Args:
         settings: the process's settings.
         store: the rows.
         queue: the queue.
+        load: what routers are told of this cell.
     """
     # No redirects: behind a router they would send the client to this process's own address.
     app = FastAPI(title="Notifications", docs_url=None, redoc_url=None, redirect_slashes=False)
@@ -42,7 +44,7 @@ def create_app(settings: Settings, store: Store, queue: Queue) -> ASGIApp:
     _add_health(app, settings, store, queue)
 
     limited = BodyLimit(app, Limits.request_body_max_bytes)
-    guarded = CellMiddleware(limited, settings.cell.cell_id, exempt_paths=(HEALTH_PATH,))
+    guarded = CellMiddleware(limited, settings.cell.cell_id, exempt_paths=(HEALTH_PATH,), load=load.now)
     return ServedBy(guarded, settings.cell.cell_id)
 
 
@@ -110,8 +112,9 @@ def _add_health(app: FastAPI, settings: Settings, store: Store, queue: Queue) ->
 
 async def serve(settings: Settings, store: Store, queue: Queue, stop: asyncio.Event, port: int) -> None:
     """Answer on 127.0.0.1 until ``stop`` is set: a cell is reached through its routers only."""
+    load = LoadWatch(store.queue_lag, store.pool_use, settings.load_every_seconds)
     config = uvicorn.Config(
-        create_app(settings, store, queue),
+        create_app(settings, store, queue, load),
         host="127.0.0.1",
         port=port,
         loop="asyncio",
@@ -132,11 +135,12 @@ async def serve(settings: Settings, store: Store, queue: Queue, stop: asyncio.Ev
         server.should_exit = True
 
     # uvicorn hears signals only while it serves: one that came before is in `stop`.
-    watcher = asyncio.create_task(exit_when_stopped())
+    besides = [asyncio.create_task(exit_when_stopped()), asyncio.create_task(load.run())]
     try:
         await server.serve()
     finally:
-        watcher.cancel()
+        for task in besides:
+            task.cancel()
 
 
 def main() -> int:

@@ -141,6 +141,9 @@ class Settings:
     health_seconds: float = 0.7
     """Longest health check, in seconds; 0.7, under the 0.8 that a router is promised."""
 
+    load_every_seconds: float = 1.0
+    """Between two looks at the queue's lag, in seconds; 1, as often as routers judge, and one indexed query."""
+
     retry_after_seconds: int = 1
     """``Retry-After`` of every 503, in whole seconds; 1, recovery is a matter of seconds."""
 

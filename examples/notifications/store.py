@@ -8,7 +8,7 @@ from typing import LiteralString, TypeVar
 from uuid import UUID, uuid4
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import class_row, scalar_row
 from psycopg_pool import AsyncConnectionPool
 
 from notifications.errors import DatabaseUnavailableError
@@ -101,6 +101,12 @@ WITH lost AS (
 UPDATE notifications AS n SET queued_at = now() FROM lost
 WHERE n.tenant_id = lost.tenant_id AND n.id = lost.id
 RETURNING n.tenant_id, n.id, n.channel
+"""
+
+# The one that nobody touched for the longest time: an index finds it, however many wait.
+_QUEUE_LAG = """
+SELECT greatest(0, extract(epoch FROM now() - created_at))::float8
+FROM notifications WHERE status = 'queued' ORDER BY queued_at LIMIT 1
 """
 
 
@@ -206,6 +212,22 @@ class Store:
                 return await cursor.fetchall()
 
         return await self._run(work)
+
+    async def queue_lag(self) -> float:
+        """Seconds that the notification which waits longest has waited; 0 where none does."""
+
+        async def work(connection: Connection) -> float:
+            async with connection.cursor(row_factory=scalar_row) as cursor:
+                await cursor.execute(_QUEUE_LAG)
+                return await cursor.fetchone() or 0.0
+
+        return await self._run(work)
+
+    def pool_use(self) -> float:
+        """Connections in use, and callers that wait for one, ÷ all that there may be."""
+        stats = self._pool.get_stats()
+        used = stats.get("pool_size", 0) - stats.get("pool_available", 0) + stats.get("requests_waiting", 0)
+        return used / self._settings.database_pool_max
 
     async def _one(self, statement: LiteralString, **parameters: object) -> Notification | None:
         found = await self._all(statement, **parameters)

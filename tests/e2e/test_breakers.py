@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from cellplane.cell.load import LOAD_HEADER, CellLoad
 from cellplane.health.pool_breakers import BreakerChange, BreakerEvent
 from cellplane.model import Capacity, Policy, Reads, Tenant, TenantState, Writes
 from cellplane.model.health import BreakerSettings, Health, HealthThresholds
@@ -143,6 +144,22 @@ def test_a_cell_that_fails_is_taken_out_and_brought_back_when_it_is_mended(shop:
         assert BreakerChange.HALF_OPENED in events
         assert shop.edge.board.breaker("cell-1")[0] in {BreakerState.CLOSED, BreakerState.AVOIDED}
         assert rounds(1)["alone", "cell-1", 200] == 20
+
+
+def test_what_a_cell_says_of_its_load_reaches_the_judge_and_no_client(shop: Shop) -> None:
+    table = shop.serve(*TENANTS)
+    load = CellLoad(queue_lag_seconds=155.0, pool_use=0.5)
+    shop.cells["cell-1"].said = {LOAD_HEADER.decode(): load.to_header().decode()}
+    judge = Judge(JudgeSettings(), random.Random(7))
+    with shop.edge.client() as client:
+        for now in range(4):
+            answer = client.get("/x", headers=of("alone"))
+            assert answer.status_code == 200
+            assert LOAD_HEADER.decode() not in answer.headers
+            judge.tick(shop.edge.board, table, 1_000.0 + now)
+    health = judge.health()
+    assert (health["cell-1"].score, health["cell-1"].worst) == (50.0, "queue lag")
+    assert health["cell-2"].score == 100
 
 
 def test_counts_are_exactly_what_was_sent(shop: Shop) -> None:

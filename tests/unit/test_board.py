@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellplane.router.board import LATENCY_BOUNDS_SECONDS, MAGIC, Board, BreakerState, Count, TenantCounts
+from cellplane.router.board import LATENCY_BOUNDS_SECONDS, MAGIC, Board, BreakerState, Count, Load, TenantCounts
 from unit.boards import board_of, count, note_tenant, serve, table_of
 
 TABLE = table_of(["cell-1", "cell-2"])
@@ -19,9 +19,9 @@ def test_a_new_board_says_nothing_and_its_header_is_as_the_module_reads_it(tmp_p
     assert not board.counts().any()
     assert list(board.tenants("cell-1")) == []
     words = np.fromfile(board.path, "<u8")
-    assert words[:4].tolist() == [MAGIC, 1, 3, 2]
+    assert words[:4].tolist() == [MAGIC, 2, 3, 2]
     assert words[4:8].tobytes() == bytes.fromhex(TABLE.sha256)
-    assert len(words) == 16 + 2 * 2 + 3 * 2 * (64 + 16 * 24)
+    assert len(words) == 16 + 2 * 3 + 3 * 2 * (64 + 16 * 24)
     assert stat.S_IMODE(board.path.stat().st_mode) == 0o600
     assert stat.S_IMODE(board.path.parent.stat().st_mode) == 0o700
 
@@ -36,8 +36,20 @@ def test_breakers_are_the_words_that_the_module_reads(tmp_path: Path) -> None:
     ]:
         board.set_breaker("cell-2", state, share)
         assert board.breaker("cell-2") == (state, share)
-        assert np.fromfile(board.path, "<u8")[16:20].tolist() == [0, 0, word, 0]
+        assert np.fromfile(board.path, "<u8")[16:22].tolist() == [0, 0, 0, word, 0, 0]
     assert board.breaker("cell-1") == (BreakerState.CLOSED, 0.0)
+
+
+def test_loads_are_read_from_the_words_that_the_module_writes(tmp_path: Path) -> None:
+    board = board_of(tmp_path, TABLE)
+    assert board.loads() == [Load(0, None, None)] * 2
+    for word, load in [
+        (1 << 48 | 8_000 << 32 | 12_500, Load(1, 12.5, 0.8)),
+        (65_535 << 48 | 0xFFFF << 32, Load(65_535, 0.0, None)),
+        (2 << 48 | 0 << 32 | 0xFFFF_FFFF, Load(2, None, 0.0)),
+    ]:
+        np.memmap(board.path, "<u8", mode="r+")[16 + 3 + 2] = word
+        assert board.loads() == [Load(0, None, None), load]
 
 
 def test_counts_are_those_of_all_workers(tmp_path: Path) -> None:

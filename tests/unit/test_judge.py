@@ -169,6 +169,29 @@ def test_more_under_way_than_a_cell_can_do_costs_its_score_and_its_breaker(tmp_p
     assert court.breakers()["cell-1"] != CLOSED
 
 
+def say(court: Court, cell: str, reports: int, lag_ms: int = 0xFFFF_FFFF, use: int = 0xFFFF) -> None:
+    court.board._loads[court.board.cells.index(cell)] = reports << 48 | use << 32 | lag_ms
+
+
+def test_what_a_cell_says_of_its_load_counts_while_it_is_news(court: Court) -> None:
+    say(court, "cell-2", 1, lag_ms=155_000)
+    court.pass_seconds(10)
+    assert court.judge.health()["cell-2"].score == 100, "it was said before anybody looked"
+    for report in range(2, 7):
+        say(court, "cell-2", report, lag_ms=155_000)
+        court.pass_seconds(1)
+    health = court.judge.health()["cell-2"]
+    assert (health.score, health.worst) == (50.0, "queue lag")
+    court.pass_seconds(20)
+    assert court.judge.health()["cell-2"].score == 100
+    for report in range(7, 20):
+        say(court, "cell-2", report, lag_ms=0, use=9_500)
+        court.pass_seconds(1)
+    health = court.judge.health()["cell-2"]
+    assert (health.score, health.worst) == (50.0, "saturation")
+    assert court.judge.health()["cell-1"].score == 100
+
+
 def test_a_count_that_lost_its_beginning_is_none_under_way(tmp_path: Path) -> None:
     court = Court(tmp_path, table_of(MEMBERS, health=HEALTH, concurrency=10))
     court.board._counts[0, 0, Count.IN_FLIGHT] = 2**64 - 3

@@ -7,10 +7,11 @@
 //! | words | |
 //! |---|---|
 //! | 16 | magic, version, workers, cells, four words of the base's SHA-256, zeros |
-//! | 2 a cell | breaker: state in the low byte (0 closed, 1 open, 2 half-open, 3 avoided), probes in 10,000 in bits 16 to 31; the cell's limit |
+//! | 3 a cell | breaker: state in the low byte (0 closed, 1 open, 2 half-open, 3 avoided), probes in 10,000 in bits 16 to 31; the cell's limit; what it says of its load: [`Load::to_word`], and in bits 48 to 63 how often, modulo 65,536 |
 //! | 64 a worker and cell | see [`Count`]; from 32 on, a histogram of durations |
 //! | 384 a worker and cell | 16 tenants of 24 words: see [`tenants`] |
 
+use crate::load::Load;
 use crate::mmap::SharedMap;
 use crate::sha256::DIGEST_BYTES;
 use std::path::Path;
@@ -19,9 +20,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub mod tenants;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"\x89CPB\r\n\x1a\n");
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 const HEADER_WORDS: usize = 16;
-const CELL_WORDS: usize = 2;
+const CELL_WORDS: usize = 3;
+const REPORTS_SHIFT: u32 = 48;
 const COUNT_WORDS: usize = 64;
 const FIRST_BUCKET: usize = 32;
 const BUCKETS: usize = 32;
@@ -99,7 +101,7 @@ impl Board {
         }
         let header: Vec<u64> = words[..HEADER_WORDS].iter().map(|word| word.load(Relaxed)).collect();
         if header[..2] != [MAGIC, VERSION] {
-            return Err("expected a board of version 1".to_owned());
+            return Err("expected a board of version 2".to_owned());
         }
         let is_of_base = base_sha256
             .chunks_exact(8)
@@ -135,6 +137,13 @@ impl Board {
     /// The word in which a cell's limit is kept (`limits`).
     pub fn cell_limit(&self, cell: u16) -> &AtomicU64 {
         &self.cell_words(cell)[1]
+    }
+
+    /// Notes what a cell says of its load. Of two workers that do so at once, one may go unnoticed.
+    pub fn note_load(&self, cell: u16, load: Load) {
+        let word = &self.cell_words(cell)[2];
+        let reports = (word.load(Relaxed) >> REPORTS_SHIFT).wrapping_add(1);
+        word.store(load.to_word() | reports << REPORTS_SHIFT, Relaxed);
     }
 
     /// What one worker counts of a cell. Nobody else writes there.
@@ -277,6 +286,25 @@ mod tests {
         board.cell_words(1)[0].store(3, Relaxed);
         assert_eq!(board.breaker(1), Breaker::Avoided);
         assert_eq!(board.breaker(0), Breaker::Closed);
+    }
+
+    #[test]
+    fn each_report_of_a_load_changes_its_word() {
+        let (_file, board) = open("board-load", 1, 2);
+        let load =
+            Load::parse(b"TEXT named_metrics.queue_lag_seconds=2,named_metrics.connection_pool_use=0.5").unwrap();
+        let words: Vec<u64> = (0..2)
+            .map(|_| {
+                board.note_load(1, load);
+                board.cell_words(1)[2].load(Relaxed)
+            })
+            .collect();
+        let expected = 2_000 | 5_000 << 32;
+        assert_eq!(words, [expected | 1 << 48, expected | 2 << 48]);
+        board.cell_words(1)[2].store(u64::MAX, Relaxed);
+        board.note_load(1, load);
+        assert_eq!(board.cell_words(1)[2].load(Relaxed), expected);
+        assert_eq!(board.cell_words(0)[2].load(Relaxed), 0);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::decide::{decide, Reason, Route, Subject};
 use crate::flow::{Flow, Sent};
 use crate::key::{HeaderValues, KeyValues, PartitionKey, Seals};
 use crate::limits::take_of_cell;
+use crate::load::{self, Load};
 use crate::problem::{Code, Refusal};
 use crate::route_config::RouteConfig;
 use crate::stream::{Headers, Stream, TooManyHeaders};
@@ -123,6 +124,22 @@ where
     Verdict::Continue
 }
 
+/// Takes what the cell says of its load off its answer, and notes it for the agent.
+fn note_load<S, B>(stream: &mut S, cell: u16, config: &RouteConfig<B>)
+where
+    S: Stream,
+    B: AsRef<[u8]>,
+{
+    let said = stream.response_header(load::HEADER);
+    if said.is_empty() {
+        return;
+    }
+    if let (Some(load), Some(board)) = (Load::parse(said), &config.board) {
+        board.note_load(cell, load);
+    }
+    stream.remove_response(load::HEADER);
+}
+
 /// Goes on with an answer that was held: tries the request anew where the agent has a newer table live.
 pub fn on_agent_answer<S, B>(stream: &mut S, flow: &mut Flow, config: &RouteConfig<B>, is_live: bool)
 where
@@ -151,6 +168,7 @@ where
     S: Stream,
     B: AsRef<[u8]>,
 {
+    note_load(stream, cell, config);
     stream.set_response(CELL_ID, config.table.base().cell_id(cell).as_bytes());
     stream.set_response(CELL_EPOCH, config.epoch_text.as_bytes());
 }

@@ -25,6 +25,7 @@ pub mod guard;
 pub mod hmac;
 pub mod key;
 pub mod limits;
+pub mod load;
 pub mod mmap;
 pub mod problem;
 pub mod route_config;

@@ -56,6 +56,9 @@ pub trait Stream {
     /// Sets a response header; all values that it had are gone.
     fn set_response(&mut self, name: &[u8], value: &[u8]);
 
+    /// Removes all values of a response header.
+    fn remove_response(&mut self, name: &[u8]);
+
     /// Remembers something for another pass of this request, and for no other request.
     fn remember(&mut self, value: &[u8]);
 

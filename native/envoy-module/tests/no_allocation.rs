@@ -97,6 +97,8 @@ impl Stream for FixedStream {
 
     fn set_response(&mut self, _: &[u8], _: &[u8]) {}
 
+    fn remove_response(&mut self, _: &[u8]) {}
+
     fn remember(&mut self, _: &[u8]) {}
 
     fn remembered(&self) -> Option<&[u8]> {

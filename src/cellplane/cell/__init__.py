@@ -13,6 +13,7 @@ Standard library only, so that any ASGI app of any age can take it in::
 
 from cellplane.cell.context import CellContext, current, current_or_none
 from cellplane.cell.errors import CellError, InvalidSettingError, MissingSettingsError, NoCellContextError
+from cellplane.cell.load import CellLoad
 from cellplane.cell.middleware import CellMiddleware
 from cellplane.cell.problem import Problem
 from cellplane.cell.settings import CellSettings
@@ -20,6 +21,7 @@ from cellplane.cell.settings import CellSettings
 __all__ = [
     "CellContext",
     "CellError",
+    "CellLoad",
     "CellMiddleware",
     "CellSettings",
     "InvalidSettingError",

@@ -1,9 +1,11 @@
 """The cell's door: lets in what a router sent here, with its context, and refuses everything else."""
 
+import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from cellplane.cell.context import CellContext, enter, leave
+from cellplane.cell.load import CellLoad, LoadReporter
 from cellplane.cell.problem import Problem
 from cellplane.cell.settings import HeaderLimits, check_cell_id
 
@@ -26,22 +28,42 @@ class CellMiddleware:
     """Pure ASGI middleware: checks the routing headers and sets the context while the app runs.
 
     It trusts those headers: the routers strip a client's own, and nothing but routers may reach a cell.
-    It neither reads the body nor touches the app's response.
+    It does not read the body, and adds nothing to the app's response but, now and then, the load.
+
+    A refusal with 421 names the newest epoch that this process knows, if it is newer than the request's: the router
+    then fetches the table of it, and tries again.
 
     Args:
         app: the ASGI app to guard; http and websocket are checked, lifespan passes.
         cell_id: this cell's id, as the fleet knows it.
         exempt_paths: exact paths that need no router, such as a health check; they run without a context.
+        moved: the epoch by which a tenant is another cell's; None for one of this cell. A request that was routed by
+            an older table is refused; by a newer one the tenant is here again. Asked for every request, so it must not
+            wait.
+        load: what routers are told of this cell's load; asked for an answer now and then, it must not wait.
+        clock: monotonic seconds.
 
     Raises:
         InvalidSettingError: ``cell_id`` cannot be the value of a header.
     """
 
-    def __init__(self, app: ASGIApp, cell_id: str, exempt_paths: Iterable[str] = ("/healthz",)) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        cell_id: str,
+        exempt_paths: Iterable[str] = ("/healthz",),
+        *,
+        moved: Callable[[str], int | None] = lambda _tenant: None,
+        load: Callable[[], CellLoad] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         check_cell_id("cell_id", cell_id)
         self._app = app
         self._cell_id = cell_id
         self._exempt_paths = frozenset(exempt_paths)
+        self._moved = moved
+        self._load = None if load is None else LoadReporter(load, clock)
+        self._newest_epoch = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -54,7 +76,7 @@ class CellMiddleware:
             return
         token = enter(found)
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, send if self._load is None else _telling(send, self._load))
         finally:
             leave(token)
 
@@ -70,17 +92,33 @@ class CellMiddleware:
         cell = values.get(CELL_ID_HEADER, b"")
         if not cell:
             return _NO_CELL
-        if cell != self._cell_id.encode("ascii"):
-            return self._wrong_cell(cell)
-        epoch = values.get(EPOCH_HEADER, b"")
-        if not epoch.isdigit() or len(epoch) > _LIMITS.epoch_max_digits:
+        digits = values.get(EPOCH_HEADER, b"")
+        if not digits.isdigit() or len(digits) > _LIMITS.epoch_max_digits:
             return _INVALID_EPOCH
+        epoch = int(digits)
+        self._newest_epoch = max(self._newest_epoch, epoch)
+        if cell != self._cell_id.encode("ascii"):
+            return self._wrong_cell(cell, epoch)
         tenant = values.get(TENANT_HEADER, b"")
         if not 1 <= len(tenant) <= _LIMITS.tenant_max_bytes or not all(0x21 <= byte <= 0x7E for byte in tenant):
             return _NO_TENANT
-        return CellContext(cell_id=self._cell_id, epoch=int(epoch), tenant_id=tenant.decode("ascii"))
+        tenant_id = tenant.decode("ascii")
+        moved = self._moved(tenant_id)
+        if moved is not None and epoch < moved:
+            return self._tenant_moved(moved, epoch)
+        return CellContext(cell_id=self._cell_id, epoch=epoch, tenant_id=tenant_id)
 
-    def _wrong_cell(self, found: bytes) -> Problem:
+    def _tenant_moved(self, moved: int, epoch: int) -> Problem:
+        return Problem(
+            "tenant-moved",
+            421,
+            "The tenant is another cell's",
+            f"Cell {self._cell_id} gave the tenant away by epoch {moved}, and the request was routed by epoch {epoch}. "
+            "Send it again by a newer table.",
+            {"cell": self._cell_id, "epoch": moved},
+        )
+
+    def _wrong_cell(self, found: bytes, epoch: int) -> Problem:
         other = found[: _LIMITS.cell_max_bytes].decode("ascii", "backslashreplace")
         return Problem(
             "wrong-cell",
@@ -88,7 +126,7 @@ class CellMiddleware:
             "This is another cell",
             f"The request is for cell {other}, and this is cell {self._cell_id}. "
             "The router's table or its addresses are stale.",
-            {"cell": self._cell_id},
+            {"cell": self._cell_id, **({"epoch": self._newest_epoch} if epoch < self._newest_epoch else {})},
         )
 
 
@@ -126,6 +164,19 @@ def _ambiguous(name: bytes) -> Problem:
     )
 
 
+def _telling(send: Send, load: LoadReporter) -> Send:
+    """A ``send`` that says the load where an answer begins, if it is time."""
+
+    async def tell(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            header = load.header()
+            if header is not None:
+                message = {**message, "headers": [*message.get("headers", ()), header]}
+        await send(message)
+
+    return tell
+
+
 async def _refuse(scope: Scope, send: Send, problem: Problem) -> None:
     """Answer an http request, or turn a websocket down before it is accepted."""
     prefix = "http.response"
@@ -139,5 +190,7 @@ async def _refuse(scope: Scope, send: Send, problem: Problem) -> None:
         (b"content-type", problem.content_type.encode("ascii")),
         (b"content-length", str(len(body)).encode("ascii")),
     ]
+    if "epoch" in problem.members:
+        headers.append((EPOCH_HEADER, str(problem.members["epoch"]).encode("ascii")))
     await send({"type": f"{prefix}.start", "status": problem.status, "headers": headers})
     await send({"type": f"{prefix}.body", "body": body})

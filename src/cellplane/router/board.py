@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from cellplane.routing import RoutingTable
 
 MAGIC = int.from_bytes(b"\x89CPB\r\n\x1a\n", "little")
-VERSION = 1
+VERSION = 2
 HEADER_WORDS = 16
-CELL_WORDS = 2
+CELL_WORDS = 3
 COUNT_WORDS = 64
 FIRST_BUCKET = 32
 BUCKETS = 32
@@ -27,6 +27,8 @@ TENANT_PLACES = 16
 TENANT_WORDS = 24
 _TENANT_KEY = 8
 _DIGEST_CHARS = 12
+_NO_LAG = 0xFFFF_FFFF
+_NO_USE = 0xFFFF
 _READ_TRIES = 3
 """Tries to read a tenant's place while it changes hands; after them it is left out."""
 
@@ -71,6 +73,21 @@ class BreakerState(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """What a cell said of its load.
+
+    Attributes:
+        reports: how often it said something, modulo 65,536.
+        queue_lag_seconds: age of the oldest job in its queue; None where it does not say.
+        pool_use: connections in use ÷ its pool, 0 to 6.5; None where it does not say.
+    """
+
+    reports: int
+    queue_lag_seconds: float | None
+    pool_use: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class TenantCounts:
     """What the workers noticed of one tenant at one cell, since it was last among those who took most of its time.
 
@@ -111,7 +128,7 @@ class Board:
             raise ValueError(f"{path}: expected a board of this table's base")
         counts_at = HEADER_WORDS + len(cells) * CELL_WORDS
         tenants_at = counts_at + workers * len(cells) * COUNT_WORDS
-        self._breakers, self._limits = words[HEADER_WORDS:counts_at].reshape(len(cells), CELL_WORDS).T
+        self._breakers, self._limits, self._loads = words[HEADER_WORDS:counts_at].reshape(len(cells), CELL_WORDS).T
         self._counts = words[counts_at:tenants_at].reshape(workers, len(cells), COUNT_WORDS)
         self._tenants = words[tenants_at:].reshape(workers, len(cells), TENANT_PLACES, TENANT_WORDS)
 
@@ -166,6 +183,10 @@ class Board:
         total: NDArray[np.uint64] = self._counts.sum(axis=0, dtype=np.uint64)
         return total
 
+    def loads(self) -> list[Load]:
+        """What each cell said last of its load, in the order of ``cells``."""
+        return [_read_load(int(word)) for word in self._loads]
+
     def tenants(self, cell: str) -> Iterator[TenantCounts]:
         """Those who take most of a cell's time, in any order; each once."""
         found: dict[str, TenantCounts] = {}
@@ -185,6 +206,13 @@ def _header(base_sha256: str, cells: tuple[str, ...], workers: int) -> NDArray[n
 
 def _words(cells: tuple[str, ...], workers: int) -> int:
     return HEADER_WORDS + len(cells) * (CELL_WORDS + workers * (COUNT_WORDS + TENANT_PLACES * TENANT_WORDS))
+
+
+def _read_load(word: int) -> Load:
+    reports, use, lag_ms = word >> 48, word >> 32 & _NO_USE, word & _NO_LAG
+    if reports == use == lag_ms == 0:
+        return Load(0, None, None)
+    return Load(reports, None if lag_ms == _NO_LAG else lag_ms / 1e3, None if use == _NO_USE else use / 1e4)
 
 
 def _read_place(place: NDArray[np.uint64]) -> TenantCounts | None:

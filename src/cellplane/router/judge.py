@@ -6,6 +6,7 @@ It reads counts and writes breakers; all that it decides is decided by ``cellpla
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 
 import structlog
 
@@ -16,7 +17,7 @@ from cellplane.health.pool_breakers import BreakerEvent, PoolBreakers
 from cellplane.health.score import Declared, HealthScore, score, signals
 from cellplane.health.window import Counters, Window, WindowSettings
 from cellplane.model.health import USUAL_HEALTH, HealthThresholds
-from cellplane.router.board import BUCKETS, FIRST_BUCKET, LATENCY_BOUNDS_SECONDS, Board, BreakerState, Count
+from cellplane.router.board import BUCKETS, FIRST_BUCKET, LATENCY_BOUNDS_SECONDS, Board, BreakerState, Count, Load
 from cellplane.routing import RoutingTable
 
 log = structlog.get_logger()
@@ -31,6 +32,9 @@ class JudgeSettings:
 
     score_seconds: float = 10.0
     """Span of the rates that a score is made of, seconds."""
+
+    load_seconds: float = 15.0
+    """How long what a cell said of its load counts, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,14 @@ class CellHealth:
     breaker: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A cell's load, and when the judge noticed it: a time long ago where it was there before the judge."""
+
+    load: Load
+    at: float
+
+
 @dataclass(slots=True)
 class _Pool:
     """Cells that are compared with each other, and of which only so many are taken out at once."""
@@ -59,6 +71,9 @@ class _Pool:
     cells: tuple[str, ...]
     peers: PeerState = field(default_factory=PeerState)
     breakers: PoolBreakers = field(default_factory=PoolBreakers)
+
+
+_NOTHING_SAID = Load(0, None, None)
 
 
 class Judge:
@@ -77,6 +92,7 @@ class Judge:
         self._health = USUAL_HEALTH
         self._thresholds: Mapping[str, HealthThresholds] = {}
         self._probes: dict[str, tuple[int, int]] = {}
+        self._said: dict[str, _Said] = {}
         self._generation = 0
         self._board: Board | None = None
 
@@ -92,6 +108,7 @@ class Judge:
             self._board = board
             self._generation += 1
             self._windows = {cell: window for cell, window in self._windows.items() if cell in board.cells}
+            self._said = {}
             self._arrange(table)
             self._health = table.edge.health
             self._thresholds = {
@@ -141,9 +158,10 @@ class Judge:
         )
 
     def _count(self, board: Board, now: float) -> None:
-        counts = board.counts()
+        counts, loads = board.counts(), board.loads()
         for place, cell in enumerate(board.cells):
             row = counts[place].tolist()
+            load = self._hear(cell, loads[place], now)
             counters = Counters(
                 requests=row[Count.REQUESTS],
                 errors=row[Count.ERRORS],
@@ -152,9 +170,19 @@ class Judge:
                 generation=self._generation,
                 # Of a worker whose place is another's too, some ends are counted without their beginning.
                 in_flight=float(0 if row[Count.IN_FLIGHT] >> 63 else row[Count.IN_FLIGHT]),
+                connections=load.pool_use,
+                queue_lag_seconds=load.queue_lag_seconds,
             )
             window = self._windows.get(cell, Window(self._settings.window))
             self._windows[cell] = window.observe(counters, now)
+
+    def _hear(self, cell: str, load: Load, now: float) -> Load:
+        """What a cell says of its load, as long as it is news."""
+        said = self._said.get(cell, _Said(load, -inf))
+        if load != said.load:
+            said = _Said(load, now)
+        self._said[cell] = said
+        return load if now - said.at < self._settings.load_seconds else _NOTHING_SAID
 
     def _judge(self, pool: _Pool, table: RoutingTable, now: float) -> Iterable[BreakerEvent | GrayEvent]:
         events: list[BreakerEvent | GrayEvent] = []
@@ -164,13 +192,19 @@ class Judge:
             pool.peers, found = peers.step(pool.peers, rates, now, self._health.peers)
             events += found
         concurrency = {cell.id: cell.concurrency for cell in table.cells}
-        seen = {cell: self._observe(cell, pool, Declared(concurrency.get(cell) or None), now) for cell in pool.cells}
+        seen = {cell: self._observe(cell, pool, concurrency.get(cell) or None, now) for cell in pool.cells}
         pool.breakers, changed = pool_breakers.step(pool.breakers, seen, now, self._health.breaker)
         return [*events, *changed]
 
-    def _observe(self, cell: str, pool: _Pool, declared: Declared, now: float) -> Observation:
+    def _observe(self, cell: str, pool: _Pool, concurrency: int | None, now: float) -> Observation:
         rates = self._windows[cell].rates(now, self._settings.score_seconds)
         thresholds = self._thresholds.get(cell, self._health.score)
+        # A cell says what part of its pool is in use, so that the pool counts as 1.
+        declared = Declared(
+            concurrency=concurrency,
+            connections=None if rates.connections is None else 1.0,
+            has_queue=rates.queue_lag_seconds is not None,
+        )
         found = signals(rates, declared, thresholds)
         scored = score(found, thresholds)
         self._scores[cell] = scored

@@ -11,6 +11,7 @@ def test_public_names_are_exactly_these() -> None:
     assert cellplane.cell.__all__ == [
         "CellContext",
         "CellError",
+        "CellLoad",
         "CellMiddleware",
         "CellSettings",
         "InvalidSettingError",

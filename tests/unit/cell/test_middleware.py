@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellplane.cell import CellContext, CellMiddleware, InvalidSettingError, current, current_or_none
+from cellplane.cell import CellContext, CellLoad, CellMiddleware, InvalidSettingError, current, current_or_none
 from cellplane.cell.middleware import Message, Receive, Scope, Send
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -29,7 +29,15 @@ class App:
         await send({"type": "http.response.body", "body": b""})
 
 
-def call(app: App, headers: Headers, *, kind: str = "http", path: str = "/x", **scope: Any) -> list[Message]:
+def call(
+    app: App,
+    headers: Headers,
+    *,
+    kind: str = "http",
+    path: str = "/x",
+    middleware: CellMiddleware | None = None,
+    **scope: Any,
+) -> list[Message]:
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -38,7 +46,7 @@ def call(app: App, headers: Headers, *, kind: str = "http", path: str = "/x", **
     async def send(message: Message) -> None:
         sent.append(message)
 
-    middleware = CellMiddleware(app, cell_id="cell-a")
+    middleware = middleware or CellMiddleware(app, cell_id="cell-a")
     asyncio.run(middleware({"type": kind, "path": path, "headers": headers, **scope}, receive, send))
     assert current_or_none() is None
     return sent
@@ -148,6 +156,59 @@ def test_request_is_refused(changes: Mapping[bytes, bytes | None], status: int, 
 
 def test_refusal_of_another_cells_request_names_this_cell() -> None:
     assert problem(call(App(), routed({b"x-cell-id": b"cell-b"})))["cell"] == "cell-a"
+
+
+def said_epoch(sent: list[Message]) -> bytes | None:
+    return dict(sent[0]["headers"]).get(b"x-cell-epoch")
+
+
+def test_a_refusal_of_an_old_table_says_the_newest_epoch_that_is_known() -> None:
+    app = App()
+    middleware = CellMiddleware(app, "cell-a")
+    other = {b"x-cell-id": b"cell-b"}
+    sent = call(app, routed(other), middleware=middleware)
+    assert (said_epoch(sent), "epoch" in problem(sent)) == (None, False)
+    call(app, routed({b"x-cell-epoch": b"9"}), middleware=middleware)
+    sent = call(app, routed(other), middleware=middleware)
+    assert (said_epoch(sent), problem(sent)["epoch"]) == (b"9", 9)
+    assert said_epoch(call(app, routed({**other, b"x-cell-epoch": b"9"}), middleware=middleware)) is None
+
+
+def test_a_tenant_that_moved_is_refused_until_a_table_says_that_it_is_here() -> None:
+    app = App()
+    middleware = CellMiddleware(app, "cell-a", moved={"acme": 8}.get)
+    sent = call(app, ROUTED, middleware=middleware)
+    assert (problem(sent)["status"], problem(sent)["code"]) == (421, "tenant-moved")
+    assert (said_epoch(sent), problem(sent)["epoch"]) == (b"8", 8)
+    assert app.contexts == []
+    call(app, routed({b"x-cell-epoch": b"8"}), middleware=middleware)
+    call(app, routed({b"x-tenant-id": b"globex"}), middleware=middleware)
+    assert app.contexts == [CellContext("cell-a", 8, "acme"), CellContext("cell-a", 7, "globex")]
+
+
+def test_the_load_is_said_now_and_then() -> None:
+    app, now, load = App(), [100.0], [CellLoad(12.5, 0.8)]
+    middleware = CellMiddleware(app, "cell-a", load=lambda: load[0], clock=lambda: now[0])
+
+    def said() -> list[bytes]:
+        headers = call(app, ROUTED, middleware=middleware)[0]["headers"]
+        assert headers[0] == (b"a", b"b")
+        return [value for name, value in headers if name == b"endpoint-load-metrics"]
+
+    assert said() == [b"TEXT named_metrics.queue_lag_seconds=12.5,named_metrics.connection_pool_use=0.8"]
+    now[0] += 0.4
+    assert said() == []
+    now[0] += 0.1
+    load[0] = CellLoad(queue_lag_seconds=0.0)
+    assert said() == [b"TEXT named_metrics.queue_lag_seconds=0"]
+
+
+@pytest.mark.parametrize("amount", [None, -1.0, float("nan"), float("inf")])
+def test_a_load_of_which_nothing_is_known_is_not_said(amount: float | None) -> None:
+    assert CellLoad(amount, amount).to_header() == b""
+    app = App()
+    sent = call(app, ROUTED, middleware=CellMiddleware(app, "cell-a", load=lambda: CellLoad(amount)))
+    assert sent[0]["headers"] == [(b"a", b"b")]
 
 
 @pytest.mark.parametrize("name", [b"x-cell-id", b"x-cell-epoch", b"x-tenant-id"])

@@ -426,6 +426,13 @@ impl Stream for EnvoyStream {
         }
     }
 
+    fn remove_response(&mut self, name: &[u8]) {
+        // SAFETY: see `new`. No value is no header.
+        unsafe {
+            envoy_dynamic_module_callback_http_set_header(self.filter, RESPONSE_HEADERS, Buf::of(name), Buf::none());
+        }
+    }
+
     fn remember(&mut self, value: &[u8]) {
         // SAFETY: see `new`. Envoy copies the key and the value before it returns.
         unsafe {

@@ -43,7 +43,7 @@ fn ask(config: &Config, stream: &mut FakeStream) -> (Verdict, Flow) {
 /// A cell's count of worker 0, as the agent would read it.
 fn count(file: &TestFile, cell: usize, what: Count) -> u64 {
     let bytes = std::fs::read(file.path()).unwrap();
-    let word = 16 + 4 * 2 + cell * 64 + what as usize;
+    let word = 16 + 4 * 3 + cell * 64 + what as usize;
     u64::from_le_bytes(bytes[word * 8..word * 8 + 8].try_into().unwrap())
 }
 
@@ -326,7 +326,7 @@ fn an_open_breaker_is_like_a_cell_that_is_down_and_a_half_open_one_lets_probes_t
     let (file, config) = config("breaker", |_| {});
     let write = |cell: usize, word: u64| {
         let mut bytes = std::fs::read(file.path()).unwrap();
-        bytes[(16 + cell * 2) * 8..][..8].copy_from_slice(&word.to_le_bytes());
+        bytes[(16 + cell * 3) * 8..][..8].copy_from_slice(&word.to_le_bytes());
         // In place: the board is mapped.
         use std::io::Write;
         let mut shared = std::fs::OpenOptions::new().write(true).open(file.path()).unwrap();
@@ -363,22 +363,35 @@ fn an_avoided_cell_counts_before_what_was_kept_of_its_answers() {
     });
     let mut bytes = std::fs::read(file.path()).unwrap();
     for cell in 0..4 {
-        bytes[(16 + cell * 2) * 8] = 3;
+        bytes[(16 + cell * 3) * 8] = 3;
     }
     // In place: the board is mapped.
     use std::io::Write;
     let mut shared = std::fs::OpenOptions::new().write(true).open(file.path()).unwrap();
     shared.write_all(&bytes).unwrap();
     assert_eq!(ask(&config, &mut get("quarantined")).0, Verdict::Continue);
-    bytes
-        .iter_mut()
-        .skip(16 * 8)
-        .step_by(16)
-        .take(4)
-        .for_each(|state| *state = 1);
+    for cell in 0..4 {
+        bytes[(16 + cell * 3) * 8] = 1;
+    }
     let mut shared = std::fs::OpenOptions::new().write(true).open(file.path()).unwrap();
     shared.write_all(&bytes).unwrap();
     assert_eq!(ask(&config, &mut get("quarantined")).0, Verdict::Stop);
+}
+
+#[test]
+fn what_a_cell_says_of_its_load_is_noted_and_taken_off_its_answer() {
+    let (file, config) = config("load", |_| {});
+    let mut stream = get("pinned");
+    let (_, mut flow) = ask(&config, &mut stream);
+    answered(&mut stream, 200, 0);
+    let said = b"TEXT named_metrics.queue_lag_seconds=2";
+    stream.response_headers.push((load::HEADER.to_vec(), said.to_vec()));
+    assert_eq!(on_response_headers(&mut stream, &mut flow, &config), Verdict::Continue);
+    assert!(stream.response_headers.iter().all(|(name, _)| name != load::HEADER));
+    let bytes = std::fs::read(file.path()).unwrap();
+    let word = |cell: usize| u64::from_le_bytes(bytes[(16 + cell * 3 + 2) * 8..][..8].try_into().unwrap());
+    assert_eq!(word(3), 2_000 | 0xFFFF << 32 | 1 << 48);
+    assert_eq!(word(0), 0);
 }
 
 #[test]

@@ -162,6 +162,10 @@ impl Stream for FakeStream {
         self.response_headers.push((name.to_vec(), value.to_vec()));
     }
 
+    fn remove_response(&mut self, name: &[u8]) {
+        self.response_headers.retain(|(found, _)| found != name);
+    }
+
     fn remember(&mut self, value: &[u8]) {
         self.remembered = Some(value.to_vec());
     }
