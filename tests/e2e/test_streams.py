@@ -8,8 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import h2.config
-import h2.connection
 import h2.events
 import httpx2
 import pytest
@@ -19,6 +17,7 @@ from cellplane.router.board import Count
 from e2e.acting_cell import Act, ActingCell, acting_cells, frame, patterned, read_frame, sha256_of
 from e2e.edge import Edge, start_edge
 from e2e.harness import eventually
+from e2e.http2 import http2_connection
 from e2e.shop import CELLS, Shop, of, store
 
 TIMEOUT_SECONDS = 0.5
@@ -134,44 +133,6 @@ def test_a_websocket_counts_as_a_write(shop: Shop) -> None:
         assert chat.status == 503
         assert b'"code":"cell-unavailable"' in chat.body
     assert not shop.cells["cell-2"].requests("/x")
-
-
-class Http2:
-    """A connection of HTTP/2 on which each frame is sent by hand."""
-
-    def __init__(self, edge: Edge) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", edge.settings.port), 10.0)
-        self.state = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
-        self.state.initiate_connection()
-        self.flush()
-
-    def request(self, tenant: str, *more: tuple[str, str], method: str = "GET", path: str = "/x", end: bool) -> int:
-        stream = self.state.get_next_available_stream_id()
-        pseudo = [(":method", method), *more, (":scheme", "http"), (":authority", "shop.example"), (":path", path)]
-        self.state.send_headers(stream, [*pseudo, ("x-tenant-id", tenant)], end_stream=end)
-        self.flush()
-        return stream
-
-    def flush(self) -> None:
-        self._socket.sendall(self.state.data_to_send())
-
-    def events(self) -> Iterator[h2.events.Event]:
-        """What comes, until the other side closes."""
-        while data := self._socket.recv(65536):
-            yield from self.state.receive_data(data)
-            self.flush()
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-@contextmanager
-def http2_connection(edge: Edge) -> Iterator[Http2]:
-    connection = Http2(edge)
-    try:
-        yield connection
-    finally:
-        connection.close()
 
 
 def test_websockets_over_http2_share_a_connection_and_count_as_writes(shop: Shop) -> None:

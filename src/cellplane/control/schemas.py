@@ -109,6 +109,9 @@ class CellSpec(Strict):
     capacity: CapacitySpec = CapacitySpec()
     public_url: Annotated[str, Field(description="Where clients reach it, for redirects; empty where they do not")] = ""
     maintenance_page: Annotated[str, Field(description="What clients are told while it is in maintenance")] = ""
+    protocol: Annotated[Literal["http1", "http2"], Field(description="What routers speak to it; gRPC needs http2")] = (
+        "http1"
+    )
 
     def to_model(self, cell_id: str) -> Cell:
         """The cell of this body."""
@@ -235,6 +238,7 @@ class CellView(BaseModel):
     capacity: CapacitySpec
     public_url: str
     maintenance_page: str
+    protocol: str
     healthy: bool | None = Field(description="Whether a router can reach it; null when no router has said")
     score: float | None = Field(description="The lowest that a router gives it, 0 to 100; null when none has said")
     breaker: Literal["closed", "open", "half-open"] | None = Field(

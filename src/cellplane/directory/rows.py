@@ -13,6 +13,7 @@ from cellplane.model import (
     CanaryBy,
     Capacity,
     Cell,
+    CellProtocol,
     CellStatus,
     Dimension,
     FailOpen,
@@ -94,12 +95,20 @@ def cell_row(cell: Cell) -> dict[str, Any]:
         "capacity": asdict(cell.capacity),
         "public_url": cell.public_url,
         "maintenance_page": cell.maintenance_page,
+        "protocol": cell.protocol.value,
     }
 
 
 def cell_of(row: Row) -> Cell:
     """The cell of a row."""
-    return Cell(**{**row, "status": CellStatus(row["status"]), "capacity": Capacity(**row["capacity"])})
+    return Cell(
+        **{
+            **row,
+            "status": CellStatus(row["status"]),
+            "capacity": Capacity(**row["capacity"]),
+            "protocol": CellProtocol(row["protocol"]),
+        }
+    )
 
 
 def pool_row(pool: Pool) -> dict[str, Any]:

@@ -90,6 +90,7 @@ cells = Table(
     Column("capacity", JSON, nullable=False),
     Column("public_url", String, nullable=False),
     Column("maintenance_page", String, nullable=False),
+    Column("protocol", String, nullable=False),
     info={"kind": "cell"},
 )
 

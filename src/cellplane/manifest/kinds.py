@@ -31,6 +31,7 @@ from cellplane.model import (
     MAX_KEY_BYTES,
     Capacity,
     Cell,
+    CellProtocol,
     CellStatus,
     Dimension,
     FailOpen,
@@ -302,6 +303,7 @@ KINDS: Mapping[Kind, Declared] = {
                 Text(MAX_PAGE_CHARS),
                 "What clients are told while it is in `maintenance`.",
             ),
+            Field("protocol", "protocol", Choice(CellProtocol), "What routers speak to it; gRPC needs `http2`."),
         ),
     ),
     Kind.POOL: Declared(

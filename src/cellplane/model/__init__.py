@@ -1,7 +1,7 @@
 """What a fleet is made of: frozen values that validate themselves, and nothing that does I/O."""
 
 from cellplane.model.capacity import Capacity, Load
-from cellplane.model.cell import Cell, CellStatus, Dimension
+from cellplane.model.cell import Cell, CellProtocol, CellStatus, Dimension
 from cellplane.model.fleet import Fleet, MissingKey, UnknownTenant
 from cellplane.model.jwt import JwtProvider
 from cellplane.model.key import MAX_KEY_BYTES, is_key, is_name
@@ -36,6 +36,7 @@ __all__ = [
     "CanaryBy",
     "Capacity",
     "Cell",
+    "CellProtocol",
     "CellStatus",
     "Dimension",
     "FailOpen",

@@ -31,6 +31,14 @@ class CellStatus(Enum):
         return self in {CellStatus.ACTIVE, CellStatus.LOCKED, CellStatus.DRAINING}
 
 
+class CellProtocol(Enum):
+    """What routers speak to a cell; the value is what the API shows. Clients speak what they like."""
+
+    HTTP1 = "http1"
+    HTTP2 = "http2"
+    """Without TLS and from the first byte on (RFC 9113, 3.3), which gRPC needs."""
+
+
 class Dimension(Enum):
     """In what cells fail together; the value is what the API shows."""
 
@@ -59,6 +67,7 @@ class Cell:
             a query, and without a slash at its end; empty where they do not.
         maintenance_page: what clients are told while it is in maintenance, at most 2,000 characters; empty for what
             routers say.
+        protocol: see CellProtocol.
     """
 
     id: str
@@ -73,6 +82,7 @@ class Cell:
     capacity: Capacity = Capacity()
     public_url: str = ""
     maintenance_page: str = ""
+    protocol: CellProtocol = CellProtocol.HTTP1
 
     def coordinate(self, dimension: "Dimension") -> str:
         """Where it is in a dimension; a cell without a zone has its region for one, and no release is ``none``."""

@@ -118,6 +118,7 @@ def _cells(contents: TableContents, strings: _Strings) -> bytes:
             *strings.ref(cell.jurisdiction),
             cell.port,
             layout.CELL_STATUS_CODES[cell.status],
+            layout.CELL_PROTOCOL_CODES[cell.protocol],
             round(cell.weight * 1000),
             shared_milli(cell.capacity.rps, contents.fleet.routers),
             shared(cell.capacity.concurrency, contents.fleet.routers),

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from cellplane.errors import TableError, ValidationError
 from cellplane.model import (
+    CellProtocol,
     CellStatus,
     FailOpen,
     KeySource,
@@ -52,6 +53,7 @@ class CellRow(NamedTuple):
     concurrency: int = 0
     public_url: str = ""
     maintenance_page: str = ""
+    protocol: CellProtocol = CellProtocol.HTTP1
 
 
 class TenantRow(NamedTuple):
@@ -174,11 +176,13 @@ class Base(Layer):
             if cell_id <= before or not is_name(cell_id):
                 raise TableError(f"{what}: id {cell_id!r} is no name, stands twice or is out of order")
             before = cell_id
-            port, status, weight_milli, rps_milli, concurrency = refs[8:13]
+            port, status, protocol, weight_milli, rps_milli, concurrency = refs[8:14]
             if port == 0:
                 raise TableError(f"{what}: port is 0, expected 1 to 65535")
             if status not in layout.CELL_STATUSES:
                 raise TableError(f"{what}: status {status} is unknown")
+            if protocol not in layout.CELL_PROTOCOLS:
+                raise TableError(f"{what}: protocol {protocol} is unknown")
             yield CellRow(
                 id=cell_id,
                 address=self._text(what, refs[2], refs[3]),
@@ -189,8 +193,9 @@ class Base(Layer):
                 weight=weight_milli / 1000,
                 rps_milli=rps_milli,
                 concurrency=concurrency,
-                public_url=self._public_url(what, *refs[13:15]),
-                maintenance_page=self._page(what, *refs[15:17]),
+                public_url=self._public_url(what, *refs[14:16]),
+                maintenance_page=self._page(what, *refs[16:18]),
+                protocol=layout.CELL_PROTOCOLS[protocol],
             )
 
     def _public_url(self, what: str, offset: int, length: int) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from cellplane.model import (
     Balance,
     CanaryBy,
+    CellProtocol,
     CellStatus,
     FailOpen,
     KeySourceKind,
@@ -41,8 +42,9 @@ MAX_SECTIONS = 64
 
 # name, default_pool, unknown_tenant, missing_key, retry_after_s, default_shard, policy, fail_open
 FLEET = struct.Struct("<II8xHBBIIHB33x")
-# id, address, region, jurisdiction, port, status, weight_milli, rps_milli, concurrency, public_url, maintenance_page
-CELL = struct.Struct("<IIIIIIIIHBxIIIIIII")
+# id, address, region, jurisdiction, port, status, protocol, weight_milli, rps_milli, concurrency, public_url,
+# maintenance_page
+CELL = struct.Struct("<IIIIIIIIHBBIIIIIII")
 # name, first_slot, strategy, policy, canary_cell, canary_bp, canary_by
 POOL = struct.Struct("<IIIBxHHHB11x")
 SHARD = struct.Struct("<8H")
@@ -119,6 +121,7 @@ ENTRY_SIZES = {
 FIXED_STRIDE = frozenset({Section.STRINGS, Section.SLOTS, Section.TENANT_INDEX, Section.EDGE})
 
 CELL_STATUS_CODES = {status: code for code, status in enumerate(CellStatus)}
+CELL_PROTOCOL_CODES = {CellProtocol.HTTP1: 0, CellProtocol.HTTP2: 1}
 TENANT_STATE_CODES = {state: code for code, state in enumerate(TenantState)}
 UNKNOWN_TENANT_CODES = {UnknownTenant.HASH: 0, UnknownTenant.REJECT: 1, UnknownTenant.DEFAULT_CELL: 2}
 MISSING_KEY_CODES = {MissingKey.REJECT: 0, MissingKey.DEFAULT_CELL: 1, MissingKey.SOURCE_HASH: 2}
@@ -139,6 +142,7 @@ PRIORITY_CODES = {Priority.NORMAL: 0, Priority.HIGH: 1}
 CANARY_BY_CODES = {CanaryBy.TENANT: 0, CanaryBy.REQUEST: 1}
 
 CELL_STATUSES = {code: status for status, code in CELL_STATUS_CODES.items()}
+CELL_PROTOCOLS = {code: protocol for protocol, code in CELL_PROTOCOL_CODES.items()}
 TENANT_STATES = {code: state for state, code in TENANT_STATE_CODES.items()}
 UNKNOWN_TENANTS = {code: policy for policy, code in UNKNOWN_TENANT_CODES.items()}
 KEY_SOURCE_KINDS = {code: kind for kind, code in KEY_SOURCE_CODES.items()}

@@ -51,6 +51,7 @@ def test_every_field_is_put_and_read_back(fleet: Api) -> None:
         "capacity": {"tenants": 9, "rps": 1.5, "storage_gib": None, "concurrency": 7},
         "public_url": "https://c.example/eu",
         "maintenance_page": "Back at 6:00.",
+        "protocol": "http2",
     }
     fleet.put_epoch("/v1/cells/cell-6", cell)
     found = {item["id"]: item for item in fleet.get("/v1/cells").json()["items"]}["cell-6"]

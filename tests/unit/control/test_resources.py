@@ -95,6 +95,7 @@ def test_cells_are_listed_with_what_is_pinned_to_them(shop: Api) -> None:
         "capacity": {"tenants": None, "rps": None, "storage_gib": None, "concurrency": None},
         "public_url": "",
         "maintenance_page": "",
+        "protocol": "http1",
         "healthy": None,
         "score": None,
         "breaker": None,

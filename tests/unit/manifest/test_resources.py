@@ -24,6 +24,7 @@ from cellplane.model import (
     CanaryBy,
     Capacity,
     Cell,
+    CellProtocol,
     CellStatus,
     Dimension,
     FailOpen,
@@ -96,6 +97,7 @@ FULL: tuple[Value, ...] = (
         Capacity(1, 2.5, 3, 4),
         "https://cell-1.example/eu",
         "yes\n# no",
+        CellProtocol.HTTP2,
     ),
     Pool(
         "gold",

@@ -15,6 +15,7 @@ from cellplane.model import (
     CanaryBy,
     Capacity,
     Cell,
+    CellProtocol,
     CellStatus,
     FailOpen,
     Fleet,
@@ -166,10 +167,12 @@ def test_a_table_has_limits_urls_and_pages_of_cells() -> None:
         capacity=Capacity(rps=100, concurrency=7),
         public_url="https://cell-1.example",
         maintenance_page="Zurück\num 6.",
+        protocol=CellProtocol.HTTP2,
     )
     table = compiled(replace(FLEET, fleet=replace(FLEET.fleet, routers=3), cells=(first, *CELLS[1:])))
     row, other = table.cells[:2]
     assert (row.rps_milli, row.concurrency) == (33_334, 3)
+    assert (row.protocol, other.protocol) == (CellProtocol.HTTP2, CellProtocol.HTTP1)
     assert (row.public_url, row.maintenance_page) == ("https://cell-1.example", "Zurück\num 6.")
     assert (other.rps_milli, other.concurrency, other.public_url, other.maintenance_page) == (0, 0, "", "")
 

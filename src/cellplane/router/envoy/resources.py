@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from cellplane.model import CellProtocol
 from cellplane.router.envoy.access_log import access_log
 from cellplane.router.envoy.certificate import STRICT_TRANSPORT, certificate, transport_socket
 from cellplane.router.envoy.identity import JWT_FILTER_TYPE, Identity, jwt_filter
@@ -109,7 +110,15 @@ def routes(
 
 _HIGH = {"name": PRIORITY_HEADER, "string_match": {"exact": "high"}}
 _EVENTS = {"name": "accept", "string_match": {"contains": "text/event-stream"}}
-_MATCHES: tuple[tuple[Json, ...], ...] = ((_HIGH, _EVENTS), (_HIGH,), (_EVENTS,), ())
+_GRPC = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
+_MATCHES: tuple[tuple[Json, ...], ...] = (
+    (_HIGH, _EVENTS),
+    (_HIGH, _GRPC),
+    (_HIGH,),
+    (_EVENTS,),
+    (_GRPC,),
+    (),
+)
 """Headers of each route. The first that matches counts, and it is looked for again when the module has decided."""
 
 
@@ -118,6 +127,13 @@ def _route(table: RoutingTable, settings: RouterSettings, headers: tuple[Json, .
     if _EVENTS in headers:
         # A stream of events ends when somebody ends it; silence ends it too.
         action |= {"timeout": "0s", "idle_timeout": _seconds(settings.idle_timeout_seconds)}
+    if _GRPC in headers:
+        # A call lasts as long as its client says (grpc-timeout), and a stream until somebody ends it; or silence.
+        action |= {
+            "timeout": "0s",
+            "idle_timeout": _seconds(settings.idle_timeout_seconds),
+            "max_stream_duration": {"grpc_timeout_header_max": "0s"},
+        }
     if _HIGH in headers:
         action["priority"] = "HIGH"
     if any(policy.shadow is not None for policy in table.policies):
@@ -207,7 +223,11 @@ def _cluster(cell: CellRow, settings: RouterSettings) -> Json:
                 "no_traffic_interval": _seconds(settings.health_interval_seconds),
                 "unhealthy_threshold": settings.unhealthy_threshold,
                 "healthy_threshold": 1,
-                "http_health_check": {"path": settings.health_path, "host": cell.id},
+                "http_health_check": {
+                    "path": settings.health_path,
+                    "host": cell.id,
+                    "codec_client_type": "HTTP2" if cell.protocol is CellProtocol.HTTP2 else "HTTP1",
+                },
             }
         ],
         "outlier_detection": _outliers(settings),
@@ -216,9 +236,22 @@ def _cluster(cell: CellRow, settings: RouterSettings) -> Json:
             _HTTP_OPTIONS: {
                 "@type": _TYPE + _HTTP_OPTIONS,
                 "common_http_protocol_options": {"idle_timeout": _seconds(settings.idle_timeout_seconds)},
-                "explicit_http_config": {"http_protocol_options": {}},
+                "explicit_http_config": _protocol(cell.protocol),
             }
         },
+    }
+
+
+def _protocol(protocol: CellProtocol) -> Json:
+    if protocol is CellProtocol.HTTP1:
+        return {"http_protocol_options": {}}
+    return {
+        "http2_protocol_options": {
+            # A WebSocket is extended CONNECT there (RFC 8441), for cells that know it.
+            "allow_connect": True,
+            "initial_stream_window_size": HTTP2_STREAM_WINDOW_BYTES,
+            "initial_connection_window_size": HTTP2_CONNECTION_WINDOW_BYTES,
+        }
     }
 
 
