@@ -23,6 +23,7 @@ pub mod filter;
 pub mod flow;
 pub mod guard;
 pub mod hmac;
+pub mod kept;
 pub mod key;
 pub mod limits;
 pub mod mmap;

@@ -95,6 +95,8 @@ impl Stream for FixedStream {
         b""
     }
 
+    fn response_parts(&self, _: impl FnMut(&[u8])) {}
+
     fn set_response(&mut self, _: &[u8], _: &[u8]) {}
 
     fn remember(&mut self, _: &[u8]) {}

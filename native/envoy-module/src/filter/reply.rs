@@ -56,11 +56,12 @@ where
     stream.reply(&Reply {
         status: problem.status,
         headers: &headers,
-        body: &if is_page {
+        body: if is_page {
             maintenance_html(page)
         } else {
             problem.document(cell, page)
-        },
+        }
+        .as_bytes(),
         details: &problem.response_details(),
     });
     Verdict::Stop
@@ -90,7 +91,7 @@ where
     stream.reply(&Reply {
         status: 307,
         headers: &headers,
-        body: "",
+        body: b"",
         details: "cellplane_redirect",
     });
     Verdict::Stop
