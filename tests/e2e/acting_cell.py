@@ -47,6 +47,7 @@ class ActingCell:
     Attributes:
         act: see Act.
         status: of its answers.
+        said: headers that its answers have, too.
         is_healthy: what its health checks say.
         event_pause_seconds: between two events.
         seen: requests that reached it, without health checks.
@@ -63,6 +64,7 @@ class ActingCell:
         """A cell that is well, and has seen nothing."""
         self.act = Act.ANSWER
         self.status = 200
+        self.said: dict[str, str] = {}
         self.is_healthy = True
         self.event_pause_seconds = 0.1
         self.seen: list[Seen] = []
@@ -168,6 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_pieces(int(self.path.rpartition("/")[2]))
         else:
             seen = {"cell": cell.cell, "headers": headers, "body_bytes": received, "body_sha256": digest}
+            seen["number"] = len(cell.seen)
             self._say(cell.status, json.dumps(seen).encode())
 
     do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = do_GET  # noqa: N815  # the base class calls them so
@@ -179,9 +182,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(data)))
+        self._send_said()
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(data)
+
+    def _send_said(self) -> None:
+        for name, value in self.server.cell.said.items():
+            self.send_header(name, value)
 
     def _break(self, act: Act) -> None:
         self.close_connection = True
@@ -205,6 +213,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("content-type", content_type)
         self.send_header("transfer-encoding", "chunked")
+        self._send_said()
         self.end_headers()
 
     def _send_chunk(self, data: bytes) -> None:

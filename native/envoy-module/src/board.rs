@@ -6,7 +6,7 @@
 //!
 //! | words | |
 //! |---|---|
-//! | 16 | magic, version, workers, cells, four words of the base's SHA-256, zeros |
+//! | 16 | magic, version, workers, cells, four words of the base's SHA-256, bytes of kept answers, zeros |
 //! | 2 a cell | breaker: state in the low byte (0 closed, 1 open, 2 half-open, 3 avoided), probes in 10,000 in bits 16 to 31; the cell's limit |
 //! | 64 a worker and cell | see [`Count`]; from 32 on, a histogram of durations |
 //! | 384 a worker and cell | 16 tenants of 24 words: see [`tenants`] |
@@ -21,6 +21,8 @@ pub mod tenants;
 const MAGIC: u64 = u64::from_le_bytes(*b"\x89CPB\r\n\x1a\n");
 const VERSION: u64 = 1;
 const HEADER_WORDS: usize = 16;
+/// The word that says how many bytes kept answers take.
+const KEPT_BYTES: usize = 8;
 const CELL_WORDS: usize = 2;
 const COUNT_WORDS: usize = 64;
 const FIRST_BUCKET: usize = 32;
@@ -60,6 +62,12 @@ pub enum Count {
     Probes = 13,
     /// Copied to it.
     Shadowed = 14,
+    /// Kept, so that it can be given while the cell is down.
+    Kept = 24,
+    /// Others that went, to make room for one of this cell's.
+    KeptEvicted = 25,
+    /// Nothing was kept of what was asked while the cell was down.
+    KeptMissed = 26,
     /// By what named the shard: four words, in the order of `decide::Reason`.
     Reasons = 16,
 }
@@ -137,6 +145,11 @@ impl Board {
         &self.cell_words(cell)[1]
     }
 
+    /// Says how many bytes kept answers take.
+    pub fn set_kept_bytes(&self, bytes: usize) {
+        self.map.words()[KEPT_BYTES].store(bytes as u64, Relaxed);
+    }
+
     /// What one worker counts of a cell. Nobody else writes there.
     pub fn counts(&self, worker: usize, cell: u16) -> Counts<'_> {
         let start = self.counts_start() + self.place(worker, cell) * COUNT_WORDS;
@@ -180,6 +193,11 @@ impl Counts<'_> {
     /// Counts one.
     pub fn count(&self, what: Count) {
         add(&self.0[what as usize], 1);
+    }
+
+    /// Counts several.
+    pub fn count_many(&self, what: Count, amount: u64) {
+        add(&self.0[what as usize], amount);
     }
 
     /// Counts one of several words.

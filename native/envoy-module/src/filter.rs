@@ -2,6 +2,9 @@
 
 mod asking;
 mod counting;
+mod keeping;
+#[cfg(test)]
+mod keeping_tests;
 mod reply;
 mod seen;
 #[cfg(test)]
@@ -10,7 +13,7 @@ mod tests;
 mod traffic_tests;
 
 use crate::board::Count;
-use crate::decide::{decide, Reason, Route, Subject};
+use crate::decide::{decide, unavailable, Reason, Route, Subject};
 use crate::flow::{Flow, Sent};
 use crate::key::{PartitionKey, Seals};
 use crate::limits::take_of_cell;
@@ -19,7 +22,8 @@ use crate::route_config::RouteConfig;
 use crate::stream::{Headers, Stream, TooManyHeaders};
 use crate::table::Reads;
 use asking::{Asking, CellName};
-use counting::{count_refusal, count_sent, end};
+use counting::{count_of, count_refusal, count_sent, end};
+pub use keeping::{keep_body, keep_headers, keep_trailers};
 use reply::{redirect, refuse};
 use seen::{claims_of, is_router_header, strip, Seen, TenantId};
 
@@ -76,6 +80,7 @@ where
     match route(stream, flow, config, is_whole) {
         Ok(Outcome::Sent) => Verdict::Continue,
         Ok(Outcome::Redirected(cell)) => redirect(stream, config, cell),
+        Ok(Outcome::Kept(found)) => keeping::give(stream, config, &found),
         Err(refusal) => {
             count_refusal(stream, config, &refusal);
             refuse(stream, refusal, Some(config))
@@ -187,6 +192,8 @@ enum Outcome {
     Sent,
     /// The client is to ask the cell itself.
     Redirected(u16),
+    /// What was kept of the cell's answers is given.
+    Kept(keeping::Found),
 }
 
 fn route<S, B>(stream: &mut S, flow: &mut Flow, config: &RouteConfig<B>, is_whole: bool) -> Result<Outcome, Refusal>
@@ -257,10 +264,16 @@ where
         }
         return Ok(Outcome::Redirected(route.cell));
     }
-    if route.is_stale {
-        return Err(refused(Code::CellUnavailable));
-    }
     let policy = base.policy_at(route.policy);
+    let found = if route.is_stale {
+        let nothing_kept = Refusal {
+            nothing_kept: true,
+            ..unavailable(base, route.cell)
+        };
+        Some(keeping::find(stream, config, &subject, policy).ok_or(nothing_kept)?)
+    } else {
+        None
+    };
     let now_ns = stream.clock_ns();
     // Whoever is over a limit of its own takes nothing of the cell's.
     let rps_milli = match policy.rps_milli {
@@ -273,18 +286,20 @@ where
             .take(subject.key().unwrap_or(b""), rps_milli, policy.burst_ms, now_ns)
             .map_err(|over| refused(Code::TenantLimited).over(over))?;
     }
+    if let Some(found) = found {
+        stream.set(CELL_ID, base.cell_id(found.cell).as_bytes());
+        describe(stream, config, &route);
+        say_tenant(stream, &tenant_id, &subject);
+        count_of(stream, config, found.cell, Count::Stale, 1);
+        return Ok(Outcome::Kept(found));
+    }
     if let Some(board) = board {
         let limit = board.cell_limit(route.cell);
         take_of_cell(limit, base.cell_rps_milli(route.cell), policy.high_priority, now_ns)
             .map_err(|over| refused(Code::CellOverloaded).over(over))?;
     }
     describe(stream, config, &route);
-    match (tenant_id, subject.key()) {
-        (TenantId::Absent, Some(key)) => stream.add(TENANT_ID, key),
-        (TenantId::Other, Some(key)) => stream.set(TENANT_ID, key),
-        (TenantId::Other, None) => stream.remove(Headers::Request, TENANT_ID),
-        (TenantId::Key, _) | (TenantId::Absent, None) => {}
-    }
+    say_tenant(stream, &tenant_id, &subject);
     if lacks_websocket_key {
         let key = websocket_key(stream);
         stream.add(WEBSOCKET_KEY, &key);
@@ -292,15 +307,27 @@ where
     if let Some(counts) = counts {
         count_sent(&counts, &route, is_probe);
     }
-    let has_other = route.shard_size > 1 || route.is_canary || matches!(policy.reads, Reads::Standby(_));
+    let has_other =
+        route.shard_size > 1 || route.is_canary || matches!(policy.reads, Reads::Standby(_) | Reads::Cache(_));
     flow.sent = Some(Sent {
         cell: route.cell,
         tenant: subject.key().and_then(PartitionKey::new),
         since_ns: now_ns,
         may_retry: failed.is_none() && !writes && is_whole && has_other,
+        keeping: keeping::keeping_of(policy, writes, is_whole, route.is_canary),
         may_refetch: failed.is_none() && is_whole,
     });
     Ok(Outcome::Sent)
+}
+
+/// Says whose request it is, or that it is nobody's, in place of what the client said.
+fn say_tenant<S: Stream>(stream: &mut S, found: &TenantId, subject: &Subject) {
+    match (found, subject.key()) {
+        (TenantId::Absent, Some(key)) => stream.add(TENANT_ID, key),
+        (TenantId::Other, Some(key)) => stream.set(TENANT_ID, key),
+        (TenantId::Other, None) => stream.remove(Headers::Request, TENANT_ID),
+        (TenantId::Key, _) | (TenantId::Absent, None) => {}
+    }
 }
 
 /// A client of HTTP/2 sends none (RFC 8441, 5), and Envoy makes an upgrade of HTTP/1.1 without one of its request, which a

@@ -22,6 +22,13 @@ pub(super) fn count_sent(counts: &Counts, route: &Route, is_probe: bool) {
     }
 }
 
+/// Counts something of a cell, so often.
+pub(super) fn count_of<S: Stream, B>(stream: &S, config: &RouteConfig<B>, cell: u16, what: Count, amount: u64) {
+    if let Some(board) = &config.board {
+        board.counts(stream.worker(), cell).count_many(what, amount);
+    }
+}
+
 pub(super) fn count_refusal<S, B>(stream: &S, config: &RouteConfig<B>, refusal: &Refusal)
 where
     S: Stream,
@@ -33,7 +40,11 @@ where
         _ => return,
     };
     if let (Some(board), Some(cell)) = (&config.board, refusal.cell) {
-        board.counts(stream.worker(), cell).count(what);
+        let counts = board.counts(stream.worker(), cell);
+        counts.count(what);
+        if refusal.nothing_kept {
+            counts.count(Count::KeptMissed);
+        }
     }
 }
 
