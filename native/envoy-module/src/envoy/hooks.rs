@@ -258,8 +258,9 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_response_body(
     // SAFETY: as the caller promises.
     let (stream, state) = unsafe { (EnvoyStream::new(filter), state_of(module)) };
     guard("response_body", log_panic, || {
-        if let Some(config) = state.config.get() {
-            keep_body(&stream, &mut state.flow.borrow_mut(), config, end_of_stream);
+        // An answer that was held goes on inside of the hook that lets it, and is none that is kept.
+        if let (Some(config), Ok(mut flow)) = (state.config.get(), state.flow.try_borrow_mut()) {
+            keep_body(&stream, &mut flow, config, end_of_stream);
         }
     });
     CONTINUE
@@ -276,7 +277,9 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_response_trailers(
     // SAFETY: as the caller promises.
     let state = unsafe { state_of(module) };
     guard("response_trailers", log_panic, || {
-        keep_trailers(&mut state.flow.borrow_mut())
+        if let Ok(mut flow) = state.flow.try_borrow_mut() {
+            keep_trailers(&mut flow);
+        }
     });
     CONTINUE
 }

@@ -7,6 +7,8 @@ use std::mem::size_of;
 
 /// Largest body that is kept.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
+/// What a header block takes at first.
+const USUAL_FIELDS_BYTES: usize = 512;
 /// Largest header block that is kept.
 const MAX_FIELDS_BYTES: usize = 8 * 1024;
 /// What an answer costs beyond its bytes: its places in the maps, and what an allocation takes.
@@ -50,7 +52,7 @@ impl Head {
         let mut directives = Directives::default();
         let mut is_kept = asked.is_get && !asked.directives.no_store;
         let mut head = Self {
-            fields: String::new(),
+            fields: String::with_capacity(USUAL_FIELDS_BYTES),
             is_for_all: false,
             age_s: 0,
             longest_s: None,

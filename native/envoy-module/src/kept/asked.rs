@@ -5,6 +5,8 @@ use crate::filter::TENANT_ID;
 use crate::stream::{Headers, Stream};
 use crate::table::{KeySource, KeySourceKind};
 
+/// What a key takes at first.
+const USUAL_KEY_BYTES: usize = 256;
 /// Longest key of an answer.
 const MAX_KEY_BYTES: usize = 4096;
 
@@ -116,7 +118,7 @@ impl Asked {
         });
         let path_end = path.iter().position(|byte| *byte == b'?').unwrap_or(path.len());
         let (path, query) = path.split_at(path_end);
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(USUAL_KEY_BYTES);
         push(&mut bytes, Some(path));
         let path_end = bytes.len();
         for part in [query, scheme, authority.to_ascii_lowercase().as_slice()] {
