@@ -14,6 +14,7 @@ from e2e.acting_cell import Act, ActingCell, acting_cells
 from e2e.edge import start_edge
 from e2e.harness import eventually
 from e2e.shop import CELLS, Shop, of, store
+from e2e.test_tls_and_logs import write_pair
 
 CACHE = Policy(reads=Reads.CACHE)
 TENANTS = (
@@ -348,5 +349,25 @@ def test_what_was_kept_is_gone_with_envoy(tmp_path: Path, fleet: dict[str, Actin
                 fleet["cell-1"].is_healthy = False
                 eventually(lambda: edge.healthy_hosts("cell-1") == 0, "it is down")
                 assert is_kept(get(client, "kept")) is is_first
+            finally:
+                fleet["cell-1"].reset()
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
+def test_what_was_kept_is_given_by_tls_too(tmp_path: Path, fleet: dict[str, ActingCell], http2: bool) -> None:
+    write_pair(tmp_path, "localhost")
+    options = {"tls_certificate": tmp_path / "tls.crt", "tls_key": tmp_path / "tls.key"}
+    with start_edge(tmp_path / "router", store(tmp_path, fleet, TENANTS), **options) as edge:
+        url = edge.url.replace("http:", "https:")
+        with httpx2.Client(base_url=url, verify=False, http2=http2, trust_env=False) as client:
+            try:
+                first = get(client, "kept")
+                fleet["cell-1"].is_healthy = False
+                eventually(lambda: edge.healthy_hosts("cell-1") == 0, "it is down")
+                answer = get(client, "kept")
+                assert (is_kept(answer), answer.content) == (True, first.content)
+                names = [name for name, _ in answer.headers.multi_items()]
+                assert "strict-transport-security" in names
+                assert sorted(set(names)) == sorted(names)
             finally:
                 fleet["cell-1"].reset()

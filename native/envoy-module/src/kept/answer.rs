@@ -15,8 +15,8 @@ const MAX_FIELDS_BYTES: usize = 8 * 1024;
 const OVERHEAD_BYTES: usize = 512;
 const NS_OF_ONE_SECOND: u64 = 1_000_000_000;
 
-/// Headers that are this router's or one connection's, and not the answer's.
-const DROPPED: [&[u8]; 11] = [
+/// Headers that are this router's or one connection's, and not the answer's: Envoy says them anew.
+const DROPPED: [&[u8]; 12] = [
     b"age",
     b"alt-svc",
     b"connection",
@@ -25,6 +25,7 @@ const DROPPED: [&[u8]; 11] = [
     b"proxy-authenticate",
     b"proxy-connection",
     b"server",
+    b"strict-transport-security",
     b"transfer-encoding",
     b"upgrade",
     b"x-data-source",
@@ -286,6 +287,7 @@ pub(super) mod tests {
             ("x-cell-id", "cell-9"),
             ("x-envoy-upstream-service-time", "1"),
             ("transfer-encoding", "chunked"),
+            ("strict-transport-security", "max-age=1"),
             ("content-length", "2"),
         ];
         let found = answer(&headers, b"ab", 0);
