@@ -46,6 +46,7 @@ wheel: setup ## Build a self-contained wheel, with the compiled module, into dis
 bench-router: setup ## CPU per routed request against the client-named-cluster baseline (needs wrk)
 	$(BIN)/python bench/router.py $(ARGS)
 	$(BIN)/python bench/traffic.py $(ARGS)
+	$(BIN)/python bench/kept.py $(ARGS)
 
 bench-fleet: setup ## How fast a change is live, and what a dead cell or control plane costs whom
 	PYTHONPATH=tests $(BIN)/python bench/fleet.py $(ARGS)

@@ -132,16 +132,16 @@ def plain_router(name: str, stored: StoredTable, folder: Path, route: Json) -> E
 class BackendEnvoy:
     """What all routers send to: an Envoy that answers by itself, and says which cell it was asked for."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, body: str = "ok") -> None:
         self.name = "backend"
-        self._settings = settings_of("backend", folder)
+        self._settings = settings_of(f"backend-{len(body)}", folder)
         self.port = self._settings.port
         self.url = f"http://{HOST}:{self.port}/"
         state = self._settings.state_dir / "envoy"
         state.mkdir(parents=True)
         answer = {
             "match": {"prefix": "/"},
-            "direct_response": {"status": 200, "body": {"inline_string": "ok"}},
+            "direct_response": {"status": 200, "body": {"inline_string": body}},
             "response_headers_to_add": [{"header": {"key": "served-by", "value": f"%REQ({CELL_HEADER})%"}}],
         }
         listeners = resources.listeners(self._settings)

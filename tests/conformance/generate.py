@@ -254,15 +254,15 @@ def policies() -> TableContents:
         PolicyRow(),
         PolicyRow(writes=Writes.FAIL),
         PolicyRow(reads=Reads.STANDBY, standby=STANDBY),
-        PolicyRow(reads=Reads.CACHE, rps_milli=500_000, burst_ms=2_500),
+        PolicyRow(reads=Reads.CACHE, rps_milli=500_000, burst_ms=2_500, cache_s=1),
         PolicyRow(writes=Writes.FAIL, reads=Reads.FAIL),
         PolicyRow(balance=Balance.ROUND_ROBIN, writes=Writes.FAIL),
         PolicyRow(balance=Balance.ROUND_ROBIN, reads=Reads.STANDBY, standby=STANDBY),
         PolicyRow(balance=Balance.LEAST_LOADED),
-        PolicyRow(balance=Balance.LEAST_LOADED, reads=Reads.CACHE),
+        PolicyRow(balance=Balance.LEAST_LOADED, reads=Reads.CACHE, cache_s=3_600),
         PolicyRow(mode=Mode.REDIRECT),
         PolicyRow(shadow=SHADOW, priority=Priority.HIGH),
-        PolicyRow(mode=Mode.REDIRECT, reads=Reads.CACHE, shadow=SHADOW),
+        PolicyRow(mode=Mode.REDIRECT, reads=Reads.CACHE, shadow=SHADOW, cache_s=604_800),
         PolicyRow(rps_milli=1, burst_ms=3_600_000),
     )
     pair = 1
@@ -763,6 +763,13 @@ def _write_broken(base: str) -> None:
         case("policy: shadow out of range", (at(Section.POLICIES, 8), "0900")),
         case("policy: no burst", (at(Section.POLICIES, 16), "00000000")),
         case("policy: a burst of more than an hour", (at(Section.POLICIES, 16), "81ee3600")),
+        case("policy: reads from what nobody keeps", (at(Section.POLICIES, 1), "02")),
+        case(
+            "policy: reads what is older than a week",
+            (at(Section.POLICIES, 1), "02"),
+            (at(Section.POLICIES, 28), "813a0900"),
+        ),
+        case("policy: keeps what nobody reads", (at(Section.POLICIES, 28), "01000000")),
         case("pool: slots outside", (at(Section.POOLS, 8), "feffffff")),
         case(
             "pool: none where a missing key needs slots",

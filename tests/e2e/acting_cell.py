@@ -170,6 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_pieces(int(self.path.rpartition("/")[2]))
         else:
             seen = {"cell": cell.cell, "headers": headers, "body_bytes": received, "body_sha256": digest}
+            seen["number"] = len(cell.seen)
             self._say(cell.status, json.dumps(seen).encode())
 
     do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = do_GET  # noqa: N815  # the base class calls them so

@@ -210,7 +210,7 @@ def check_metrics(edge: Edge, total: dict[str, dict[Count, int]]) -> None:
     registry = CollectorRegistry()
     registry.register(BoardMetrics(lambda: edge.board, dict))
     samples = {
-        (sample.name, sample.labels["cell"], sample.labels.get("le")): sample.value
+        (sample.name, sample.labels.get("cell"), sample.labels.get("le")): sample.value
         for family in text_string_to_metric_families(generate_latest(registry).decode())
         for sample in family.samples
     }

@@ -54,6 +54,10 @@ def test_before_the_first_table_there_are_names_and_no_samples() -> None:
         (Count.PROBES, "cell_probes_total"),
         (Count.SHADOWED, "cell_shadowed_total"),
         (Count.REDIRECTED, "cell_redirected_total"),
+        (Count.KEPT, "cell_kept_total"),
+        (Count.KEPT_EVICTED, "cell_kept_evicted_total"),
+        (Count.STALE, "cell_kept_given_total"),
+        (Count.KEPT_MISSED, "cell_kept_missed_total"),
         (Count.IN_FLIGHT, "cell_in_flight"),
     ],
 )
@@ -65,6 +69,14 @@ def test_each_count_is_a_metric_of_its_cell(tmp_path: Path, what: Count, name: s
     assert samples[of_cell(name, "cell-1")] == 7
     assert samples[of_cell(name, "cell-2")] == 0
     assert [sample for sample, value in samples.items() if value] == [of_cell(name, "cell-1")]
+
+
+def test_kept_bytes_are_those_of_all_cells_together(tmp_path: Path) -> None:
+    board = board_of(tmp_path, TABLE)
+    board._header[8] = 4096
+    assert scrape(board)["cellplane_router_kept_bytes", ()] == 4096
+    board.begin_run()
+    assert scrape(board)["cellplane_router_kept_bytes", ()] == 0
 
 
 def test_reasons_say_what_named_the_shard(tmp_path: Path) -> None:

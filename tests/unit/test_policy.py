@@ -29,7 +29,7 @@ from cellplane.model import (
 from cellplane.model.capacity import Capacity
 from cellplane.model.cell import MAX_PAGE_CHARS
 from cellplane.model.fleet import MAX_ROUTERS
-from cellplane.model.policy import MAX_BURST_SECONDS, MAX_POLICY_RPS
+from cellplane.model.policy import DEFAULT_CACHE_SECONDS, MAX_BURST_SECONDS, MAX_CACHE_SECONDS, MAX_POLICY_RPS
 from cellplane.model.traffic import MAX_TENANT_POLICIES
 
 
@@ -97,6 +97,17 @@ def test_a_standby_that_nothing_reads_from_any_more_is_dropped() -> None:
     assert resolve(Policy(reads=Reads.FAIL), STANDBY) == ResolvedPolicy(reads=Reads.FAIL)
 
 
+def test_how_old_an_answer_may_be_is_said_where_answers_are_kept() -> None:
+    cache = Policy(reads=Reads.CACHE)
+    assert resolve(cache).cache_seconds == DEFAULT_CACHE_SECONDS
+    assert resolve(Policy(cache_seconds=60), cache).cache_seconds == 60
+    assert resolve(Policy(reads=Reads.FAIL), replace(cache, cache_seconds=60)).cache_seconds is None
+    assert resolve(STANDBY, replace(cache, cache_seconds=60)) == resolve(STANDBY)
+    error = refusal(with_tenant(Policy(cache_seconds=60)))
+    assert (error.field, "reads: shard" in str(error)) == ("tenants[1].policy.cache_seconds", True)
+    replace(with_tenant(Policy(cache_seconds=60)), pools=with_pool(policy=cache).pools).validate()
+
+
 def test_a_topology_merges_its_levels() -> None:
     fleet = replace(with_fleet(policy=Policy(rps=9)), pools=with_pool(policy=Policy(rps=5)).pools)
     fleet.validate()
@@ -112,6 +123,9 @@ def test_a_topology_merges_its_levels() -> None:
         (Policy(standby="No"), "policy.standby"),
         (Policy(shadow="-"), "policy.shadow"),
         (Policy(standby="eu-3", reads=Reads.SHARD), "policy.standby"),
+        (Policy(cache_seconds=60, reads=Reads.FAIL), "policy.cache_seconds"),
+        (Policy(cache_seconds=0), "policy.cache_seconds"),
+        (Policy(cache_seconds=MAX_CACHE_SECONDS + 1), "policy.cache_seconds"),
         (Policy(rps=0), "policy.rps"),
         (Policy(rps=float("nan")), "policy.rps"),
         (Policy(rps=MAX_POLICY_RPS * 1.01), "policy.rps"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cellplane.durable import write_durably
-from cellplane.model import Cell, Fleet, Pool, Tenant, Topology
+from cellplane.model import Cell, Fleet, KeySource, Policy, Pool, Reads, Tenant, Topology
 from cellplane.router.backoff import pause_seconds
 from cellplane.router.envoy import resources
 from cellplane.router.envoy.admin import rejection_reason
@@ -115,6 +115,17 @@ def test_routes_name_the_table_by_path_and_epoch(tmp_path: Path) -> None:
     changed = replace(stored, overlay_path=tmp_path / "overlay-9-on-7.cpt")
     text = json.dumps(resources.routes(changed, settings))
     assert f"table={stored.path}\\noverlay={changed.overlay_path}\\nepoch=7\\n" in text
+
+
+def test_routes_say_how_much_may_be_kept_where_a_policy_reads_it(tmp_path: Path) -> None:
+    settings = RouterSettings(router_id="r", control_url="http://x", state_dir=tmp_path, port=1, max_kept_bytes=5)
+    fleet = Fleet("shop", key_sources=(KeySource.trusted_header("x-tenant-id"),))
+    topology = Topology(fleet, (Cell("cell-1", "127.0.0.1", 8001),), (Pool("default", ("cell-1",)),))
+    caching = replace(topology, fleet=replace(fleet, policy=Policy(reads=Reads.CACHE)))
+    for each, limit, expected in ((topology, 5, False), (caching, 5, True), (caching, 0, False)):
+        stored = StoredTable(RoutingTable(encode(compile_table(each, 1))), tmp_path / "table-1.cpt")
+        text = json.dumps(resources.routes(stored, replace(settings, max_kept_bytes=limit)))
+        assert ("kept-bytes=5\\n" in text) is expected
 
 
 def test_the_reason_for_a_rejection_is_found_in_the_log() -> None:

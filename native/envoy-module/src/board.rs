@@ -6,7 +6,7 @@
 //!
 //! | words | |
 //! |---|---|
-//! | 16 | magic, version, workers, cells, four words of the base's SHA-256, zeros |
+//! | 16 | magic, version, workers, cells, four words of the base's SHA-256, bytes of kept answers, zeros |
 //! | 3 a cell | breaker: state in the low byte (0 closed, 1 open, 2 half-open, 3 avoided), probes in 10,000 in bits 16 to 31; the cell's limit; what it says of its load: [`Load::to_word`], and in bits 48 to 63 how often, modulo 65,536 |
 //! | 64 a worker and cell | see [`Count`]; from 32 on, a histogram of durations |
 //! | 384 a worker and cell | 16 tenants of 24 words: see [`tenants`] |
@@ -24,6 +24,8 @@ const VERSION: u64 = 2;
 const HEADER_WORDS: usize = 16;
 const CELL_WORDS: usize = 3;
 const REPORTS_SHIFT: u32 = 48;
+/// The word that says how many bytes kept answers take.
+const KEPT_BYTES: usize = 8;
 const COUNT_WORDS: usize = 64;
 const FIRST_BUCKET: usize = 32;
 const BUCKETS: usize = 32;
@@ -62,6 +64,12 @@ pub enum Count {
     Probes = 13,
     /// Copied to it.
     Shadowed = 14,
+    /// Kept, so that it can be given while the cell is down.
+    Kept = 24,
+    /// Others that went, to make room for one of this cell's.
+    KeptEvicted = 25,
+    /// Nothing was kept of what was asked while the cell was down.
+    KeptMissed = 26,
     /// By what named the shard: four words, in the order of `decide::Reason`.
     Reasons = 16,
 }
@@ -146,6 +154,11 @@ impl Board {
         word.store(load.to_word() | reports << REPORTS_SHIFT, Relaxed);
     }
 
+    /// Says how many bytes kept answers take.
+    pub fn set_kept_bytes(&self, bytes: usize) {
+        self.map.words()[KEPT_BYTES].store(bytes as u64, Relaxed);
+    }
+
     /// What one worker counts of a cell. Nobody else writes there.
     pub fn counts(&self, worker: usize, cell: u16) -> Counts<'_> {
         let start = self.counts_start() + self.place(worker, cell) * COUNT_WORDS;
@@ -189,6 +202,11 @@ impl Counts<'_> {
     /// Counts one.
     pub fn count(&self, what: Count) {
         add(&self.0[what as usize], 1);
+    }
+
+    /// Counts several.
+    pub fn count_many(&self, what: Count, amount: u64) {
+        add(&self.0[what as usize], amount);
     }
 
     /// Counts one of several words.

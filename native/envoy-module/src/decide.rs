@@ -195,7 +195,7 @@ impl<B: AsRef<[u8]>, S: Surroundings> Choice<'_, B, S> {
         match (chosen, policy.reads) {
             (Some(cell), _) => Ok((cell, false, false)),
             (None, Reads::Standby(standby)) if !writes && self.may_stand_in(standby) => Ok((standby, false, false)),
-            (None, Reads::Cache) if !writes => Ok((shard.first(), false, true)),
+            (None, Reads::Cache(_)) if !writes => Ok((shard.first(), false, true)),
             _ => Err(unavailable(self.base, shard.first())),
         }
     }
@@ -255,6 +255,11 @@ impl<B: AsRef<[u8]>, S: Surroundings> Choice<'_, B, S> {
         let jurisdiction = |cell| self.base.jurisdiction(cell);
         shard.cells().any(|member| member == cell) || jurisdiction(cell) == jurisdiction(shard.first())
     }
+}
+
+/// The cells that serve a subject; None where it is refused.
+pub fn shard_of<B: AsRef<[u8]>>(table: &Table<B>, subject: &Subject) -> Option<Shard> {
+    place(table, subject, false).ok().map(|placement| placement.shard)
 }
 
 /// A shard, and what named it.
@@ -337,7 +342,8 @@ fn slot_of(hash: u32) -> u16 {
     (hash & 0xFFFF) as u16
 }
 
-fn unavailable<B: AsRef<[u8]>>(base: &Base<B>, first: u16) -> Refusal {
+/// The refusal of a request none of whose cells can be used.
+pub fn unavailable<B: AsRef<[u8]>>(base: &Base<B>, first: u16) -> Refusal {
     let in_maintenance = base.cell_status(first) == CellStatus::Maintenance;
     Refusal {
         code: if in_maintenance {
@@ -347,6 +353,7 @@ fn unavailable<B: AsRef<[u8]>>(base: &Base<B>, first: u16) -> Refusal {
         },
         cell: Some(first),
         limit: None,
+        nothing_kept: false,
     }
 }
 
@@ -601,6 +608,7 @@ mod tests {
         let cache = with_policy(
             PolicyRow {
                 reads: 2,
+                cache_s: 60,
                 ..PolicyRow::default()
             },
             |_| {},

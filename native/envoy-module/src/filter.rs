@@ -1,24 +1,32 @@
 //! The filter's work on one request: read the key, name the cell, or answer; then count how it went.
 
 mod asking;
+mod counting;
+mod keeping;
+#[cfg(test)]
+mod keeping_tests;
 mod reply;
+mod seen;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod traffic_tests;
 
-use crate::board::{Count, Counts};
-use crate::decide::{decide, Reason, Route, Subject};
+use crate::board::Count;
+use crate::decide::{decide, unavailable, Reason, Route, Subject};
 use crate::flow::{Flow, Sent};
-use crate::key::{HeaderValues, KeyValues, PartitionKey, Seals};
+use crate::key::{PartitionKey, Seals};
 use crate::limits::take_of_cell;
 use crate::load::{self, Load};
 use crate::problem::{Code, Refusal};
 use crate::route_config::RouteConfig;
 use crate::stream::{Headers, Stream, TooManyHeaders};
-use crate::table::{KeySource, KeySourceKind, Reads};
+use crate::table::Reads;
 use asking::{Asking, CellName};
+use counting::{count_of, count_refusal, count_sent, end};
+pub use keeping::{keep_body, keep_headers, keep_trailers};
 use reply::{redirect, refuse};
+use seen::{claims_of, is_router_header, strip, Seen, TenantId};
 
 /// The chosen cell; the route's `cluster_header`.
 pub const CELL_ID: &[u8] = b"x-cell-id";
@@ -40,8 +48,6 @@ const WEBSOCKET_KEY: &[u8] = b"sec-websocket-key";
 const MISDIRECTED: u16 = 421;
 /// What a second pass remembers whose first cell sent it away; no cell has this id.
 const REFETCHED: &[u8] = b"!";
-/// What begins so is said by routers only.
-const ROUTER_PREFIX: &[u8] = b"x-cell-";
 /// Largest body that is copied. Envoy holds a request back while its copy is not read: up to so much it can keep itself,
 /// so that nobody waits for a shadow.
 const MAX_COPIED_BYTES: u64 = 16 * 1024;
@@ -75,6 +81,7 @@ where
     match route(stream, flow, config, is_whole) {
         Ok(Outcome::Sent) => Verdict::Continue,
         Ok(Outcome::Redirected(cell)) => redirect(stream, config, cell),
+        Ok(Outcome::Kept(found)) => keeping::give(stream, config, &found),
         Err(refusal) => {
             count_refusal(stream, config, &refusal);
             refuse(stream, refusal, Some(config))
@@ -203,6 +210,8 @@ enum Outcome {
     Sent,
     /// The client is to ask the cell itself.
     Redirected(u16),
+    /// What was kept of the cell's answers is given.
+    Kept(keeping::Found),
 }
 
 fn route<S, B>(stream: &mut S, flow: &mut Flow, config: &RouteConfig<B>, is_whole: bool) -> Result<Outcome, Refusal>
@@ -273,10 +282,16 @@ where
         }
         return Ok(Outcome::Redirected(route.cell));
     }
-    if route.is_stale {
-        return Err(refused(Code::CellUnavailable));
-    }
     let policy = base.policy_at(route.policy);
+    let found = if route.is_stale {
+        let nothing_kept = Refusal {
+            nothing_kept: true,
+            ..unavailable(base, route.cell)
+        };
+        Some(keeping::find(stream, config, &subject, policy).ok_or(nothing_kept)?)
+    } else {
+        None
+    };
     let now_ns = stream.clock_ns();
     // Whoever is over a limit of its own takes nothing of the cell's.
     let rps_milli = match policy.rps_milli {
@@ -289,18 +304,20 @@ where
             .take(subject.key().unwrap_or(b""), rps_milli, policy.burst_ms, now_ns)
             .map_err(|over| refused(Code::TenantLimited).over(over))?;
     }
+    if let Some(found) = found {
+        stream.set(CELL_ID, base.cell_id(found.cell).as_bytes());
+        describe(stream, config, &route);
+        say_tenant(stream, &tenant_id, &subject);
+        count_of(stream, config, found.cell, Count::Stale, 1);
+        return Ok(Outcome::Kept(found));
+    }
     if let Some(board) = board {
         let limit = board.cell_limit(route.cell);
         take_of_cell(limit, base.cell_rps_milli(route.cell), policy.high_priority, now_ns)
             .map_err(|over| refused(Code::CellOverloaded).over(over))?;
     }
     describe(stream, config, &route);
-    match (tenant_id, subject.key()) {
-        (TenantId::Absent, Some(key)) => stream.add(TENANT_ID, key),
-        (TenantId::Other, Some(key)) => stream.set(TENANT_ID, key),
-        (TenantId::Other, None) => stream.remove(Headers::Request, TENANT_ID),
-        (TenantId::Key, _) | (TenantId::Absent, None) => {}
-    }
+    say_tenant(stream, &tenant_id, &subject);
     if lacks_websocket_key {
         let key = websocket_key(stream);
         stream.add(WEBSOCKET_KEY, &key);
@@ -308,15 +325,27 @@ where
     if let Some(counts) = counts {
         count_sent(&counts, &route, is_probe);
     }
-    let has_other = route.shard_size > 1 || route.is_canary || matches!(policy.reads, Reads::Standby(_));
+    let has_other =
+        route.shard_size > 1 || route.is_canary || matches!(policy.reads, Reads::Standby(_) | Reads::Cache(_));
     flow.sent = Some(Sent {
         cell: route.cell,
         tenant: subject.key().and_then(PartitionKey::new),
         since_ns: now_ns,
         may_retry: failed.is_none() && !writes && is_whole && has_other,
+        keeping: keeping::keeping_of(policy, writes, is_whole, route.is_canary),
         may_refetch: failed.is_none() && is_whole,
     });
     Ok(Outcome::Sent)
+}
+
+/// Says whose request it is, or that it is nobody's, in place of what the client said.
+fn say_tenant<S: Stream>(stream: &mut S, found: &TenantId, subject: &Subject) {
+    match (found, subject.key()) {
+        (TenantId::Absent, Some(key)) => stream.add(TENANT_ID, key),
+        (TenantId::Other, Some(key)) => stream.set(TENANT_ID, key),
+        (TenantId::Other, None) => stream.remove(Headers::Request, TENANT_ID),
+        (TenantId::Key, _) | (TenantId::Absent, None) => {}
+    }
 }
 
 /// A client of HTTP/2 sends none (RFC 8441, 5), and Envoy makes an upgrade of HTTP/1.1 without one of its request, which a
@@ -370,171 +399,4 @@ fn share_of(rps_milli: u32, shard_size: usize) -> u32 {
         0 => 0,
         limit => (limit / shard_size as u32).max(1),
     }
-}
-
-fn count_sent(counts: &Counts, route: &Route, is_probe: bool) {
-    counts.begin();
-    counts.count_nth(Count::Reasons, route.reason as usize);
-    for (count, what) in [
-        (Count::Canary, route.is_canary),
-        (Count::Probes, is_probe),
-        (Count::Shadowed, route.shadow.is_some()),
-    ] {
-        if what {
-            counts.count(count);
-        }
-    }
-}
-
-fn count_refusal<S, B>(stream: &S, config: &RouteConfig<B>, refusal: &Refusal)
-where
-    S: Stream,
-{
-    let what = match refusal.code {
-        Code::TenantLimited => Count::Limited,
-        Code::CellOverloaded => Count::Shed,
-        Code::CellUnavailable | Code::CellMaintenance => Count::Unavailable,
-        _ => return,
-    };
-    if let (Some(board), Some(cell)) = (&config.board, refusal.cell) {
-        board.counts(stream.worker(), cell).count(what);
-    }
-}
-
-/// Counts the end of what was let through, once.
-fn end<S, B>(stream: &S, flow: &mut Flow, config: &RouteConfig<B>, is_retried: bool)
-where
-    S: Stream,
-{
-    let (sent, board) = match (flow.sent.take(), &config.board) {
-        (Some(sent), Some(board)) => (sent, board),
-        _ => return,
-    };
-    let worker = stream.worker();
-    let response = stream.response();
-    let duration_us = stream.clock_ns().saturating_sub(sent.since_ns) / 1_000;
-    let counts = board.counts(worker, sent.cell);
-    if response.is_shed() {
-        counts.shed();
-        return;
-    }
-    counts.end(duration_us);
-    for (count, what) in [
-        (Count::Errors, response.is_error()),
-        (Count::Unreachable, response.is_unreachable()),
-        (Count::Misrouted, response.status == Some(MISDIRECTED)),
-        (Count::Retried, is_retried),
-    ] {
-        if what {
-            counts.count(count);
-        }
-    }
-    if let Some(tenant) = &sent.tenant {
-        if !is_retried {
-            board
-                .tenants(worker, sent.cell)
-                .note(tenant.as_bytes(), response.is_error(), duration_us);
-        }
-    }
-}
-
-/// What the client's own `x-tenant-id` is.
-enum TenantId {
-    /// Not there.
-    Absent,
-    /// The request's key, once.
-    Key,
-    /// Anything else.
-    Other,
-}
-
-impl TenantId {
-    fn of(values: HeaderValues, key: Option<&[u8]>) -> Self {
-        match values.count {
-            0 => Self::Absent,
-            1 if key == Some(values.first) => Self::Key,
-            _ => Self::Other,
-        }
-    }
-}
-
-/// What one look at all of a request's headers finds.
-struct Seen<'a> {
-    keys: KeyValues<'a>,
-    tenant_ids: HeaderValues<'a>,
-    writes: bool,
-    /// Whether the proxy has handed over a claim.
-    has_claim: bool,
-    /// Whether a header is there that only routers may set.
-    spoofed: bool,
-    /// Of the body, where the client says so before.
-    body_bytes: Option<u64>,
-    /// Whether it is for a WebSocket, and has no key of one.
-    lacks_websocket_key: bool,
-}
-
-impl<'a> Seen<'a> {
-    fn of<S: Stream>(stream: &'a S, key_sources: &'a [KeySource]) -> Result<Self, TooManyHeaders> {
-        let mut seen = Self {
-            keys: KeyValues::new(key_sources),
-            tenant_ids: HeaderValues::default(),
-            writes: true,
-            has_claim: false,
-            spoofed: false,
-            body_bytes: None,
-            lacks_websocket_key: false,
-        };
-        let (mut reads, mut upgrades, mut is_websocket, mut has_key) = (false, false, false, false);
-        stream.scan(Headers::Request, |name, value| {
-            seen.keys.add(name, value);
-            if name == TENANT_ID {
-                seen.tenant_ids.add(value);
-            }
-            if name == b":method" {
-                reads = matches!(value, b"GET" | b"HEAD" | b"OPTIONS");
-            }
-            // What passes an upgraded connection, such as a WebSocket, nobody sees: it may well write.
-            upgrades |= name == b"upgrade";
-            is_websocket |= name == b"upgrade" && value.eq_ignore_ascii_case(b"websocket");
-            has_key |= name == WEBSOCKET_KEY;
-            if name == b"content-length" {
-                seen.body_bytes = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-            }
-            if is_router_header(name) {
-                let is_claim = claims_of(key_sources).any(|source| source.header == name);
-                seen.has_claim |= is_claim;
-                seen.spoofed |= !is_claim;
-            }
-        })?;
-        seen.writes = !reads || upgrades;
-        seen.lacks_websocket_key = is_websocket && !has_key;
-        Ok(seen)
-    }
-}
-
-fn claims_of(key_sources: &[KeySource]) -> impl Iterator<Item = &KeySource> {
-    key_sources.iter().filter(|source| source.kind == KeySourceKind::Claim)
-}
-
-fn is_router_header(name: &[u8]) -> bool {
-    name.starts_with(ROUTER_PREFIX)
-}
-
-/// Removes the headers whose name is unwanted. Their names are copied first, as the first removal may free them;
-/// this happens to hostile or confused requests only.
-fn strip<S: Stream>(
-    stream: &mut S,
-    headers: Headers,
-    is_unwanted: impl Fn(&[u8]) -> bool,
-) -> Result<(), TooManyHeaders> {
-    let mut unwanted: Vec<Vec<u8>> = Vec::new();
-    stream.scan(headers, |name, _| {
-        if is_unwanted(name) {
-            unwanted.push(name.to_vec());
-        }
-    })?;
-    for name in &unwanted {
-        stream.remove(headers, name);
-    }
-    Ok(())
 }

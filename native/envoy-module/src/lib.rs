@@ -2,8 +2,8 @@
 //!
 //! The way of a request through the modules: [`filter`] reads the partition key ([`key`]), asks [`decide`] which
 //! cell serves it according to the routing [`table`], and either names that cell in a header or answers with a
-//! [`problem`]. All of that is safe code over a [`stream::Stream`]; only `envoy`, [`mmap`] and the fast path of
-//! [`sha256`] are not.
+//! [`problem`], or with what was [`kept`] of a cell that is down. All of that is safe code over a [`stream::Stream`];
+//! only `envoy`, [`mmap`] and the fast path of [`sha256`] are not.
 //!
 //! The way of a table: Envoy hands the text of a route's config to [`route_config`], which maps its files and checks
 //! each as a whole; [`bases`] remembers the base, so that a new overlay on it costs only what the overlay has. A null
@@ -23,6 +23,7 @@ pub mod filter;
 pub mod flow;
 pub mod guard;
 pub mod hmac;
+pub mod kept;
 pub mod key;
 pub mod limits;
 pub mod load;

@@ -46,6 +46,8 @@ pub struct Refusal {
     pub cell: Option<u16>,
     /// The limit that is used up.
     pub limit: Option<OverLimit>,
+    /// Whether what was kept of the cell's answers was looked for, and was not there.
+    pub nothing_kept: bool,
 }
 
 impl Refusal {
@@ -64,6 +66,7 @@ impl From<Code> for Refusal {
             code,
             cell: None,
             limit: None,
+            nothing_kept: false,
         }
     }
 }

@@ -8,6 +8,7 @@
 //! overlay=/var/lib/cellplane/overlay-21.cpt
 //! cookie-keys=/etc/cellplane/cookie-keys
 //! board=/var/lib/cellplane/board-17
+//! kept-bytes=67108864
 //! logged=1
 //! epoch=21
 //! ```
@@ -15,9 +16,10 @@
 use crate::bases::{Bases, BASES};
 use crate::board::Board;
 use crate::cookie::Keyring;
+use crate::kept::Kept;
 use crate::limits::TenantLimits;
 use crate::mmap::Mmap;
-use crate::table::{KeySourceKind, Table, TableError};
+use crate::table::{KeySourceKind, Reads, Table, TableError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::{fmt, io};
@@ -33,6 +35,8 @@ pub struct RouteConfig<B> {
     pub cookie_keys: Option<Keyring>,
     /// What is shared with the router's agent.
     pub board: Option<Board>,
+    /// What is kept of cells' answers, of this process; None where no policy reads it, or there is no room.
+    pub kept: Option<Arc<Kept>>,
     /// Whether Envoy's log wants to know what was decided, which it reads from request headers.
     pub is_logged: bool,
     /// Of this process, whatever its tables.
@@ -104,6 +108,7 @@ impl<B: AsRef<[u8]>> RouteConfig<B> {
             table,
             cookie_keys,
             board: None,
+            kept: None,
             is_logged: false,
             tenant_limits: shared_limits(),
         }
@@ -127,6 +132,7 @@ impl RouteConfig<Mmap> {
             overlay,
             cookie_keys,
             board,
+            kept_bytes,
             is_logged,
             epoch,
         } = ConfigText::parse(text).map_err(ConfigError::Text)?;
@@ -162,8 +168,18 @@ impl RouteConfig<Mmap> {
             _ => None,
         };
         let board = board.map(|path| open_board(path, &table)).transpose()?;
+        let reads_kept = table
+            .base()
+            .policies()
+            .iter()
+            .any(|policy| matches!(policy.reads, Reads::Cache(_)));
+        let kept = kept_bytes.filter(|_| reads_kept).map(Kept::shared);
+        if let Some(board) = &board {
+            board.set_kept_bytes(kept.as_ref().map_or(0, |kept| kept.bytes()));
+        }
         Ok(Self {
             board,
+            kept,
             is_logged,
             ..Self::new(table, cookie_keys)
         })
@@ -192,6 +208,7 @@ struct ConfigText {
     overlay: Option<PathBuf>,
     cookie_keys: Option<PathBuf>,
     board: Option<PathBuf>,
+    kept_bytes: Option<usize>,
     is_logged: bool,
     epoch: u64,
 }
@@ -200,18 +217,20 @@ impl ConfigText {
     fn parse(text: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(text).map_err(|error| format!("expected UTF-8, found {error}"))?;
         let (mut table, mut overlay, mut cookie_keys, mut board, mut epoch) = (None, None, None, None, None);
-        let mut is_logged = false;
+        let (mut kept_bytes, mut is_logged) = (None, false);
         for line in text.lines() {
             let is_second = match line.split_once('=') {
                 Some(("table", value)) => table.replace(parse_path("table", value)?).is_some(),
                 Some(("overlay", value)) => overlay.replace(parse_path("overlay", value)?).is_some(),
                 Some(("cookie-keys", value)) => cookie_keys.replace(parse_path("cookie-keys", value)?).is_some(),
                 Some(("board", value)) => board.replace(parse_path("board", value)?).is_some(),
+                Some(("kept-bytes", value)) => kept_bytes.replace(parse_number("kept-bytes", value)?).is_some(),
                 Some(("logged", "1")) => std::mem::replace(&mut is_logged, true),
-                Some(("epoch", value)) => epoch.replace(parse_epoch(value)?).is_some(),
+                Some(("epoch", value)) => epoch.replace(parse_number("epoch", value)?).is_some(),
                 _ => {
                     return Err(format!(
-                        "expected table=…, overlay=…, cookie-keys=…, board=…, logged=1 or epoch=…, found {line:?}"
+                        "expected table=…, overlay=…, cookie-keys=…, board=…, kept-bytes=…, logged=1 or epoch=…, found \
+                         {line:?}"
                     ))
                 }
             };
@@ -224,6 +243,7 @@ impl ConfigText {
             overlay,
             cookie_keys,
             board,
+            kept_bytes: kept_bytes.map(|bytes| bytes as usize),
             is_logged,
             epoch: epoch.ok_or("expected a line epoch=…, found none")?,
         })
@@ -239,10 +259,10 @@ fn parse_path(name: &str, value: &str) -> Result<PathBuf, String> {
     }
 }
 
-fn parse_epoch(value: &str) -> Result<u64, String> {
+fn parse_number(name: &str, value: &str) -> Result<u64, String> {
     value
         .parse()
-        .map_err(|_| format!("epoch: expected a decimal number below 2^64, found {value:?}"))
+        .map_err(|_| format!("{name}: expected a decimal number below 2^64, found {value:?}"))
 }
 
 #[cfg(test)]
@@ -357,6 +377,23 @@ mod tests {
     }
 
     #[test]
+    fn answers_are_kept_only_where_a_policy_reads_them_and_there_is_room() {
+        let mut writer = TableWriter::sample();
+        let plain = TestFile::new("keeps-nothing", &writer.encode());
+        writer.policies[0].reads = 2;
+        writer.policies[0].cache_s = 60;
+        let reading = TestFile::new("keeps", &writer.encode());
+        let kept = |table: &TestFile, rest: &str| {
+            let text = format!("table={}\nepoch=17\n{rest}", table.path().display());
+            RouteConfig::load(text.as_bytes()).unwrap().kept
+        };
+        assert!(kept(&plain, "kept-bytes=1048576").is_none());
+        assert!(kept(&reading, "").is_none());
+        let first = kept(&reading, "kept-bytes=1048576").unwrap();
+        assert!(Arc::ptr_eq(&first, &kept(&reading, "kept-bytes=1048576").unwrap()));
+    }
+
+    #[test]
     fn every_other_text_is_refused() {
         for (text, reason) in [
             ("", "expected a line table=…"),
@@ -375,6 +412,10 @@ mod tests {
             (
                 "table=/t.cpt\noverlay=/o.cpt\noverlay=/o.cpt\nepoch=17",
                 "each setting once",
+            ),
+            (
+                "table=/t.cpt\nepoch=17\nkept-bytes=1M",
+                "kept-bytes: expected a decimal number",
             ),
             ("table=/t.cpt\nepoch=17\nmode=fast", "found \"mode=fast\""),
             ("table=/t.cpt\n\nepoch=17", "found \"\""),

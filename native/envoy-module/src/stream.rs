@@ -3,13 +3,15 @@
 /// Most headers, or trailers, that one scan looks at. Envoy's own limit is 100 of each by default.
 pub const MAX_HEADERS: usize = 128;
 
-/// One of a request's two sets of headers.
+/// One of the sets of headers of a request and its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Headers {
     /// In front of the body, with pseudo-headers such as `:method`.
     Request,
     /// Behind the body.
     Trailers,
+    /// In front of the answer's body, with pseudo-headers such as `:status`.
+    Response,
 }
 
 /// A scan was refused: there are more than [`MAX_HEADERS`].
@@ -52,6 +54,9 @@ pub trait Stream {
 
     /// The first value of a response header; empty where there is none.
     fn response_header(&self, name: &[u8]) -> &[u8];
+
+    /// Shows the parts of the answer's body that have just come.
+    fn response_parts(&self, visit: impl FnMut(&[u8]));
 
     /// Sets a response header; all values that it had are gone.
     fn set_response(&mut self, name: &[u8], value: &[u8]);
@@ -146,7 +151,7 @@ pub struct Reply<'a> {
     /// Names and values.
     pub headers: &'a [(&'a str, &'a str)],
     /// The body.
-    pub body: &'a str,
+    pub body: &'a [u8],
     /// Envoy's response code details.
     pub details: &'a str,
 }

@@ -4,8 +4,9 @@
 mod support;
 
 use cellplane_envoy::cookie::Keyring;
-use cellplane_envoy::filter::{on_request_headers, Verdict};
+use cellplane_envoy::filter::{keep_body, keep_headers, on_request_headers, Verdict};
 use cellplane_envoy::flow::Flow;
+use cellplane_envoy::kept::Kept;
 use cellplane_envoy::route_config::RouteConfig;
 use cellplane_envoy::stream::{Headers, Reply, Response, Stream, TooManyHeaders};
 use cellplane_envoy::table::{Base, Table};
@@ -95,6 +96,8 @@ impl Stream for FixedStream {
         b""
     }
 
+    fn response_parts(&self, _: impl FnMut(&[u8])) {}
+
     fn set_response(&mut self, _: &[u8], _: &[u8]) {}
 
     fn remove_response(&mut self, _: &[u8]) {}
@@ -172,6 +175,29 @@ fn a_routed_request_allocates_nothing() {
             (2, 0)
         );
     }
+}
+
+#[test]
+fn an_answer_that_nobody_wants_kept_allocates_nothing() {
+    let writer = TableWriter::sample();
+    let table = Table::new(Arc::new(Base::new(writer.encode()).unwrap()));
+    let config = RouteConfig {
+        kept: Some(Kept::shared(1 << 20)),
+        ..RouteConfig::new(table, None)
+    };
+    let mut stream = FixedStream {
+        headers: vec![(":method", "GET"), (":path", "/"), ("x-tenant-id", "pinned")],
+        sets: 0,
+    };
+    let mut flow = Flow::default();
+    assert_eq!(
+        on_request_headers(&mut stream, &mut flow, Some(&config), true),
+        Verdict::Continue
+    );
+    let before = ALLOCATIONS.with(Cell::get);
+    keep_headers(&stream, &mut flow, &config, false);
+    keep_body(&stream, &mut flow, &config, true);
+    assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0);
 }
 
 #[test]

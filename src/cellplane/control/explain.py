@@ -131,6 +131,7 @@ def _policy(table: RoutingTable, row: PolicyRow) -> RoutePolicy:
         writes=row.writes.value,
         reads=row.reads.value,
         standby=None if row.standby is None else table.cells[row.standby].id,
+        cache_seconds=row.cache_s or None,
         balance=row.balance.value,
         mode=row.mode.value,
         priority=row.priority.value,
@@ -171,7 +172,7 @@ def _while_down(table: RoutingTable, first: str, policy: PolicyRow) -> list[str]
             assert policy.standby is not None, "a checked policy has the standby that it reads from"
             said.append(f"reads go to {table.cells[policy.standby].id}")
         case Reads.CACHE:
-            said.append("reads get what the router has kept")
+            said.append(f"reads get what the router has kept, at most {policy.cache_s} s old")
         case Reads.FAIL:
             said.append("reads fail")
         case Reads.SHARD:

@@ -25,6 +25,9 @@ class PolicySpec(BaseModel):
         Field(description="What a request that reads gets when its first cell is down; `shard` by default"),
     ] = None
     standby: Annotated[str | None, Field(description="The cell that `standby` means")] = None
+    cache_seconds: Annotated[
+        int | None, Field(description="How old an answer of `cache` may be, seconds; 3600 by default")
+    ] = None
     balance: Annotated[
         Literal["preferred", "round-robin", "least-loaded"] | None,
         Field(description="How requests spread over the cells of a shard; `preferred` by default"),
@@ -61,6 +64,7 @@ class RoutePolicy(BaseModel):
     writes: str
     reads: str
     standby: str | None
+    cache_seconds: int | None
     balance: str
     mode: str
     priority: str

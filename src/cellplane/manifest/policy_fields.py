@@ -1,8 +1,14 @@
 """The fields of a policy and of a canary, as Fleet, Pool and Tenant have them."""
 
-from cellplane.manifest.shapes import NAME, Choice, Field, Number, Object
+from cellplane.manifest.shapes import NAME, Choice, Field, Number, Object, Whole
 from cellplane.model import Balance, Canary, CanaryBy, Mode, Policy, Priority, Reads, Writes
-from cellplane.model.policy import MAX_BURST_SECONDS, MAX_POLICY_RPS, MIN_BURST_SECONDS, MIN_POLICY_RPS
+from cellplane.model.policy import (
+    MAX_BURST_SECONDS,
+    MAX_CACHE_SECONDS,
+    MAX_POLICY_RPS,
+    MIN_BURST_SECONDS,
+    MIN_POLICY_RPS,
+)
 
 POLICY = Object(
     Policy,
@@ -20,6 +26,12 @@ POLICY = Object(
             "What a request that reads gets when its first cell is down. Said nowhere: `shard`.",
         ),
         Field("standby", "standby", NAME, "The cell that `reads: standby` means; there only."),
+        Field(
+            "cacheSeconds",
+            "cache_seconds",
+            Whole(1, MAX_CACHE_SECONDS),
+            "How old an answer of `reads: cache` may be; there only. Said nowhere: 3600.",
+        ),
         Field(
             "balance",
             "balance",

@@ -18,6 +18,12 @@ MAX_BURST_SECONDS = 3600
 MIN_BURST_SECONDS = 0.001
 """Least: what a table can say."""
 
+DEFAULT_CACHE_SECONDS = 3600
+"""How old an answer of before may be where nobody says."""
+
+MAX_CACHE_SECONDS = 604_800
+"""Oldest that an answer of before may be: a week."""
+
 CANARY_STEPS = 100
 """Steps of one percent in which a canary's part is said."""
 
@@ -90,6 +96,7 @@ class Policy:
         burst_seconds: how many seconds' worth of requests may come at once, 0.001 to 3600; 1 by default.
         priority: see Priority; ``normal`` by default.
         shadow: id of a cell that gets a copy of each request, for comparison.
+        cache_seconds: how old an answer of ``reads: cache`` may be, 1 to MAX_CACHE_SECONDS; an hour by default.
     """
 
     writes: Writes | None = None
@@ -101,6 +108,7 @@ class Policy:
     burst_seconds: float | None = None
     priority: Priority | None = None
     shadow: str | None = None
+    cache_seconds: int | None = None
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -115,6 +123,14 @@ class Policy:
         if self.standby is not None and self.reads not in {None, Reads.STANDBY}:
             raise ValidationError(
                 f"{field}.standby", f"means nothing beside reads: {self.reads.value}; say standby there"
+            )
+        if self.cache_seconds is not None and self.reads not in {None, Reads.CACHE}:
+            raise ValidationError(
+                f"{field}.cache_seconds", f"means nothing beside reads: {self.reads.value}; say cache there"
+            )
+        if self.cache_seconds is not None and not 1 <= self.cache_seconds <= MAX_CACHE_SECONDS:
+            raise ValidationError(
+                f"{field}.cache_seconds", f"expected 1 to {MAX_CACHE_SECONDS}, found {self.cache_seconds}"
             )
         # Written so that NaN fails.
         if self.rps is not None and not MIN_POLICY_RPS <= self.rps <= MAX_POLICY_RPS:
@@ -145,6 +161,7 @@ class ResolvedPolicy:
     burst_seconds: float = 1.0
     priority: Priority = Priority.NORMAL
     shadow: str | None = None
+    cache_seconds: int | None = None
 
 
 DEFAULT_POLICY = ResolvedPolicy()
@@ -152,7 +169,7 @@ DEFAULT_POLICY = ResolvedPolicy()
 
 
 def resolve(*levels: Policy) -> ResolvedPolicy:
-    """What levels say together, the narrowest first. A standby that nothing reads from any more is dropped."""
+    """What levels say together, the narrowest first. What only other ``reads`` would mean is dropped."""
     said = {}
     for level in reversed(levels):
         for field in fields(Policy):
@@ -160,7 +177,10 @@ def resolve(*levels: Policy) -> ResolvedPolicy:
             if value is not None:
                 said[field.name] = value
     resolved = ResolvedPolicy(**said)
-    return resolved if resolved.reads is Reads.STANDBY else replace(resolved, standby=None)
+    if resolved.reads is Reads.CACHE:
+        return replace(resolved, standby=None, cache_seconds=resolved.cache_seconds or DEFAULT_CACHE_SECONDS)
+    standby = resolved.standby if resolved.reads is Reads.STANDBY else None
+    return replace(resolved, standby=standby, cache_seconds=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,10 @@ class Traffic:
             raise ValidationError(
                 f"{field}.standby", f"means nothing beside reads: {policy.reads.value}; say standby there"
             )
+        if policy.reads is not Reads.CACHE and whose.own.cache_seconds is not None:
+            raise ValidationError(
+                f"{field}.cache_seconds", f"means nothing beside reads: {policy.reads.value}; say cache there"
+            )
         if policy.shadow is not None:
             self._check_deputy(f"{field}.shadow", policy.shadow, whose)
         if policy.mode is Mode.REDIRECT:

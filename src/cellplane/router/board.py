@@ -29,6 +29,7 @@ _TENANT_KEY = 8
 _DIGEST_CHARS = 12
 _NO_LAG = 0xFFFF_FFFF
 _NO_USE = 0xFFFF
+_KEPT_BYTES = 8
 _READ_TRIES = 3
 """Tries to read a tenant's place while it changes hands; after them it is left out."""
 
@@ -56,6 +57,9 @@ class Count(IntEnum):
     REDIRECTED = 12
     PROBES = 13
     SHADOWED = 14
+    KEPT = 24
+    KEPT_EVICTED = 25
+    KEPT_MISSED = 26
     BY_ASSIGNMENT = 16
     BY_SLOT = 17
     BY_DEFAULT = 18
@@ -129,6 +133,7 @@ class Board:
         counts_at = HEADER_WORDS + len(cells) * CELL_WORDS
         tenants_at = counts_at + workers * len(cells) * COUNT_WORDS
         self._breakers, self._limits, self._loads = words[HEADER_WORDS:counts_at].reshape(len(cells), CELL_WORDS).T
+        self._header = words[:HEADER_WORDS]
         self._counts = words[counts_at:tenants_at].reshape(workers, len(cells), COUNT_WORDS)
         self._tenants = words[tenants_at:].reshape(workers, len(cells), TENANT_PLACES, TENANT_WORDS)
 
@@ -164,10 +169,11 @@ class Board:
 
     def begin_run(self) -> None:
         """Forget what only a proxy that runs can mean: one that died has nothing under way, and after a start of the
-        machine its clock, by which limits are kept, begins anew.
+        machine its clock, by which limits are kept, begins anew. What it kept of answers is gone.
         """
         self._counts[:, :, Count.IN_FLIGHT] = 0
         self._limits[:] = 0
+        self._header[_KEPT_BYTES] = 0
 
     def set_breaker(self, cell: str, state: BreakerState, probe_share: float = 0.0) -> None:
         """Say what requests a cell gets: of a half-open one the probes, a share of 0 to 1."""
@@ -177,6 +183,11 @@ class Board:
         """What requests a cell gets, and the share of the probes."""
         word = int(self._breakers[self._places[cell]])
         return BreakerState(word & 0xFF), (word >> 16) / 10_000
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes that kept answers took when one was last kept."""
+        return int(self._header[_KEPT_BYTES])
 
     def counts(self) -> NDArray[np.uint64]:
         """All counts now, of all workers together: shape (cells, 64)."""

@@ -24,6 +24,14 @@ _COUNTERS = (
     (Count.CANARY, "cellplane_router_cell_canary", "Requests that went to a cell as a canary"),
     (Count.PROBES, "cellplane_router_cell_probes", "Requests that went to a cell to see whether it works again"),
     (Count.SHADOWED, "cellplane_router_cell_shadowed", "Requests to a cell that were copied to another"),
+    (Count.KEPT, "cellplane_router_cell_kept", "Answers of a cell that were kept, for when it is down"),
+    (Count.KEPT_EVICTED, "cellplane_router_cell_kept_evicted", "Kept answers that went to make room for one of a cell"),
+    (Count.STALE, "cellplane_router_cell_kept_given", "Requests that got what was kept of a cell's answers"),
+    (
+        Count.KEPT_MISSED,
+        "cellplane_router_cell_kept_missed",
+        "Requests of which nothing was kept while a cell was down",
+    ),
     (Count.REDIRECTED, "cellplane_router_cell_redirected", "Requests whose client was sent to the cell's own address"),
 )
 _REASONS = (
@@ -83,6 +91,10 @@ class BoardMetrics(Collector):
             in_flight.add_metric([cell], 0 if row[Count.IN_FLIGHT] >> 63 else row[Count.IN_FLIGHT])
             durations.add_metric([cell], _buckets(row[FIRST_BUCKET : FIRST_BUCKET + BUCKETS]), row[Count.BUSY_US] / 1e6)
         yield from (reasons, in_flight, durations)
+        kept = GaugeMetricFamily("cellplane_router_kept_bytes", "Bytes that all kept answers take")
+        if board is not None:
+            kept.add_metric([], board.kept_bytes)
+        yield kept
         yield from self._tenant_families(board)
         yield from self._health_families()
 

@@ -177,6 +177,10 @@ class RouterSettings:
     max_client_connections: int = 10_000
     """Most connections of clients; further ones are refused."""
 
+    max_kept_bytes: int = 64 * 1024 * 1024
+    """Most that Envoy keeps of cells' answers for policies with ``reads: cache``, bytes: a quarter is for those that
+    are still coming, and one tenant has a sixty-fourth of the rest. 0: nothing is kept."""
+
     max_heap_bytes: int = 1024 * 1024 * 1024
     """Envoy's heap at 98 % of which it refuses new requests, bytes."""
 

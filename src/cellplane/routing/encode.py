@@ -14,7 +14,7 @@ from cellplane.routing.columns import TenantColumns
 from cellplane.routing.contents import OverlayContents, TableContents
 from cellplane.routing.edge import EdgePolicy, encode_edge
 from cellplane.routing.layout import Section
-from cellplane.routing.policies import MAX_MILLI, pack, shared, shared_milli
+from cellplane.routing.policies import MAX_MILLI, is_cache_in_range, pack, shared, shared_milli
 from cellplane.routing.shards import ShardRows, first_bad_shard, pack_shards
 
 
@@ -293,6 +293,10 @@ def _check_policies(contents: TableContents) -> None:
             raise ValidationError(f"policies[{place}]", f"expected cells of 0 to {cells - 1}, found {named}")
         if (row.reads is Reads.STANDBY) != (row.standby is not None):
             raise ValidationError(f"policies[{place}]", "expected a standby where reads is standby, and nowhere else")
+        if not is_cache_in_range(row):
+            raise ValidationError(
+                f"policies[{place}]", "expected cache_s in range where reads is cache, and nowhere else"
+            )
         if not 0 <= row.rps_milli <= MAX_MILLI or not 1 <= row.burst_ms <= layout.MAX_BURST_MS:
             raise ValidationError(f"policies[{place}]", f"expected limits in range, found {row}")
     for place, pool in enumerate(contents.pools):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from cellplane.errors import TableError
 from cellplane.model import Balance, CanaryBy, Mode, Priority, Reads, ResolvedPolicy, Writes
+from cellplane.model.policy import MAX_CACHE_SECONDS
 from cellplane.routing import layout
 
 MILLI = 1000
@@ -22,6 +23,7 @@ class PolicyRow(NamedTuple):
         rps_milli: requests of one tenant that this router lets through, in 1,000 seconds; 0 where the cell's limit
             counts instead.
         burst_ms: how many milliseconds' worth of requests may come at once.
+        cache_s: how old an answer may be that is read from what was kept, seconds; 0 where nothing reads so.
     """
 
     writes: Writes = Writes.SHARD
@@ -33,6 +35,7 @@ class PolicyRow(NamedTuple):
     shadow: int | None = None
     rps_milli: int = 0
     burst_ms: int = 1000
+    cache_s: int = 0
 
     @property
     def is_plain(self) -> bool:
@@ -69,7 +72,13 @@ def row_of(policy: ResolvedPolicy, cells: Mapping[str, int], routers: int) -> Po
         shadow=None if policy.shadow is None else cells[policy.shadow],
         rps_milli=shared_milli(policy.rps, routers),
         burst_ms=max(1, round(policy.burst_seconds * MILLI)),
+        cache_s=policy.cache_seconds or 0,
     )
+
+
+def is_cache_in_range(row: PolicyRow) -> bool:
+    """Whether a row says how old an answer may be, exactly where answers are kept."""
+    return 1 <= row.cache_s <= MAX_CACHE_SECONDS if row.reads is Reads.CACHE else row.cache_s == 0
 
 
 def shared_milli(amount: float | None, routers: int) -> int:
@@ -110,6 +119,7 @@ def pack(row: PolicyRow) -> bytes:
         layout.NO_CELL if row.shadow is None else row.shadow,
         row.rps_milli,
         row.burst_ms,
+        row.cache_s,
     )
 
 
@@ -124,7 +134,8 @@ def unpack(what: str, data: memoryview, cells: int) -> PolicyRow:
     Raises:
         TableError: something in it is out of range.
     """
-    writes, reads, balance, mode, priority, standby, shadow, rps_milli, burst_ms = layout.POLICY.unpack_from(data)
+    writes, reads, balance, mode, priority, *numbers = layout.POLICY.unpack_from(data)
+    standby, shadow, rps_milli, burst_ms, cache_s = numbers
     for name, code, known in (
         ("writes", writes, layout.WRITES),
         ("reads", reads, layout.READS),
@@ -147,9 +158,14 @@ def unpack(what: str, data: memoryview, cells: int) -> PolicyRow:
         None if shadow == layout.NO_CELL else shadow,
         rps_milli,
         burst_ms,
+        cache_s,
     )
     if (row.reads is Reads.STANDBY) != (row.standby is not None):
         raise TableError(f"{what}: expected a standby where reads is standby, and nowhere else")
+    if not is_cache_in_range(row):
+        raise TableError(
+            f"{what}: cache_s is {cache_s}, expected 1 to {MAX_CACHE_SECONDS} where reads is cache, else 0"
+        )
     if not 1 <= burst_ms <= layout.MAX_BURST_MS:
         raise TableError(f"{what}: burst_ms is {burst_ms}, expected 1 to {layout.MAX_BURST_MS}")
     return row

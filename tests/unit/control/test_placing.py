@@ -135,6 +135,7 @@ def test_every_field_is_put_and_read_back(fleet: Api) -> None:
             "writes": "fail",
             "reads": "standby",
             "standby": "cell-6",
+            "cache_seconds": None,
             "balance": "least-loaded",
             "mode": "proxy",
             "rps": 0.5,

@@ -313,6 +313,7 @@ def test_a_route_says_what_its_policy_says(shop: Api) -> None:
         "writes": "shard",
         "reads": "shard",
         "standby": None,
+        "cache_seconds": None,
         "balance": "round-robin",
         "mode": "proxy",
         "priority": "normal",
@@ -346,11 +347,12 @@ def test_a_route_to_a_canary_and_by_a_redirect_is_said_to_be_so(shop: Api) -> No
     [
         ({"writes": "fail"}, "writes fail"),
         ({"reads": "fail"}, "reads fail"),
-        ({"reads": "cache"}, "reads get what the router has kept"),
+        ({"reads": "cache"}, "reads get what the router has kept, at most 3600 s old"),
+        ({"reads": "cache", "cache_seconds": 5}, "reads get what the router has kept, at most 5 s old"),
         ({"writes": "fail", "reads": "standby", "standby": "cell-2"}, "writes fail and reads go to cell-2"),
     ],
 )
-def test_a_route_says_what_happens_while_its_cell_is_down(shop: Api, policy: dict[str, str], text: str) -> None:
+def test_a_route_says_what_happens_while_its_cell_is_down(shop: Api, policy: dict[str, Any], text: str) -> None:
     shop.published(shop.put_epoch("/v1/tenants/acme", {"cell": "cell-1", "policy": policy}))
     assert f"go to cell-1; while cell-1 is down, {text} (epoch" in explained(shop, tenant="acme")["text"]
 

@@ -116,6 +116,7 @@ FULL: tuple[Value, ...] = (
     Tenant("0o17", ("cell-1",), TenantState.QUARANTINED, "gold", "true", "no", (("a", "yes"),), Load(3, 1, 0.25), 1),
     Tenant("1e3"),
     Tenant("2", policy=Policy(shadow="cell-1", priority=Priority.NORMAL)),
+    Tenant("3", policy=Policy(reads=Reads.CACHE, cache_seconds=60)),
 )
 
 
@@ -172,6 +173,7 @@ def test_a_fleet_is_the_same_after_yaml() -> None:
         "0o17",
         "1e3",
         "2",
+        "3",
     ]
     assert loaded[1]["spec"]["jurisdiction"] == "no"
 
@@ -329,6 +331,7 @@ def test_the_pattern_of_names_is_that_of_the_model(text: str) -> None:
         (Kind.FLEET, "rules[3].attributes.a", "spec.rules[3].match.attributes.a"),
         (Kind.FLEET, "rules[3]", "spec.rules[3]"),
         (Kind.POOL, "policy.burst_seconds", "spec.policy.burstSeconds"),
+        (Kind.POOL, "policy.cache_seconds", "spec.policy.cacheSeconds"),
         (Kind.POOL, "canary.cell", "spec.canary.cell"),
         (Kind.POOL, "p99_objective_seconds", "spec.p99ObjectiveSeconds"),
         (Kind.FLEET, "health.score.error_rate_bad", "spec.health.score.errorRateBad"),

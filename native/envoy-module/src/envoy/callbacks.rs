@@ -75,6 +75,9 @@ const CALLOUT_STARTED: u32 = 0;
 const RESPONSE_CODE: u32 = 15;
 const RESPONSE_FLAGS: u32 = 17;
 
+/// Envoy's number for what has just come of a response's body.
+const RECEIVED_RESPONSE_BODY: u32 = 2;
+
 /// Envoy's number for the response's headers.
 const RESPONSE_HEADERS: u32 = 2;
 
@@ -143,6 +146,8 @@ extern "C" {
         body: Buf,
         timeout_ms: u64,
     ) -> u32;
+    fn envoy_dynamic_module_callback_http_get_body_chunks_size(filter: FilterPtr, kind: u32) -> usize;
+    fn envoy_dynamic_module_callback_http_get_body_chunks(filter: FilterPtr, kind: u32, result: *mut Buf) -> bool;
     fn envoy_dynamic_module_callback_http_filter_continue_encoding(filter: FilterPtr);
     fn envoy_dynamic_module_callback_http_filter_recreate_stream(
         filter: FilterPtr,
@@ -258,6 +263,7 @@ fn kind(headers: Headers) -> u32 {
     match headers {
         Headers::Request => 0,
         Headers::Trailers => 1,
+        Headers::Response => RESPONSE_HEADERS,
     }
 }
 
@@ -418,6 +424,25 @@ impl Stream for EnvoyStream {
         }
     }
 
+    fn response_parts(&self, mut visit: impl FnMut(&[u8])) {
+        // SAFETY: see `new`.
+        let count =
+            unsafe { envoy_dynamic_module_callback_http_get_body_chunks_size(self.filter, RECEIVED_RESPONSE_BODY) };
+        let mut parts = vec![Buf::none(); count];
+        // SAFETY: see `new`. Envoy writes as many parts as it has just counted; they stay while this hook runs, as
+        // nothing here changes a body.
+        unsafe {
+            let is_there = envoy_dynamic_module_callback_http_get_body_chunks(
+                self.filter,
+                RECEIVED_RESPONSE_BODY,
+                parts.as_mut_ptr(),
+            );
+            if is_there {
+                parts.into_iter().for_each(|part| visit(part.as_slice()));
+            }
+        }
+    }
+
     fn set_response(&mut self, name: &[u8], value: &[u8]) {
         // SAFETY: see `new`. Envoy copies the name and the value before it returns. Where it cannot, the client does not
         // learn something that it does not need.
@@ -515,7 +540,7 @@ impl Stream for EnvoyStream {
                 reply.status.into(),
                 headers.as_mut_ptr(),
                 headers.len(),
-                Buf::of(reply.body.as_bytes()),
+                Buf::of(reply.body),
                 Buf::of(reply.details.as_bytes()),
             );
         }

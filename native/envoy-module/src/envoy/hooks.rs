@@ -5,7 +5,8 @@
 
 use super::callbacks::{log, Buf, EnvoyStream, FilterPtr, Level};
 use crate::filter::{
-    fail, on_agent_answer, on_complete, on_request_headers, on_request_trailers, on_response_headers, Verdict,
+    fail, keep_body, keep_headers, keep_trailers, on_agent_answer, on_complete, on_request_headers,
+    on_request_trailers, on_response_headers, Verdict,
 };
 use crate::flow::Flow;
 use crate::guard::guard;
@@ -222,13 +223,20 @@ unsafe fn on_stream(hook: &str, filter: FilterPtr, body: impl FnOnce(&mut EnvoyS
 unsafe extern "C" fn envoy_dynamic_module_on_http_filter_response_headers(
     filter: FilterPtr,
     module: *const c_void,
-    _end_of_stream: bool,
+    end_of_stream: bool,
 ) -> u32 {
     // SAFETY: as the caller promises.
     let (mut stream, state) = unsafe { (EnvoyStream::new(filter), state_of(module)) };
     // After a panic the answer goes on as it is.
     let verdict = guard("response_headers", log_panic, || match state.config.get() {
-        Some(config) => on_response_headers(&mut stream, &mut state.flow.borrow_mut(), config),
+        Some(config) => {
+            let flow = &mut state.flow.borrow_mut();
+            let verdict = on_response_headers(&mut stream, flow, config);
+            if verdict == Verdict::Continue {
+                keep_headers(&stream, flow, config, end_of_stream);
+            }
+            verdict
+        }
         None => Verdict::Continue,
     });
     match verdict {
@@ -238,17 +246,41 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_response_headers(
     }
 }
 
+/// # Safety
+///
+/// As `request_headers`.
 #[no_mangle]
-extern "C" fn envoy_dynamic_module_on_http_filter_response_body(
-    _filter: FilterPtr,
-    _module: *const c_void,
-    _end_of_stream: bool,
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_response_body(
+    filter: FilterPtr,
+    module: *const c_void,
+    end_of_stream: bool,
 ) -> u32 {
+    // SAFETY: as the caller promises.
+    let (stream, state) = unsafe { (EnvoyStream::new(filter), state_of(module)) };
+    guard("response_body", log_panic, || {
+        // An answer that was held goes on inside of the hook that lets it, and is none that is kept.
+        if let (Some(config), Ok(mut flow)) = (state.config.get(), state.flow.try_borrow_mut()) {
+            keep_body(&stream, &mut flow, config, end_of_stream);
+        }
+    });
     CONTINUE
 }
 
+/// # Safety
+///
+/// As `request_headers`.
 #[no_mangle]
-extern "C" fn envoy_dynamic_module_on_http_filter_response_trailers(_filter: FilterPtr, _module: *const c_void) -> u32 {
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_response_trailers(
+    _filter: FilterPtr,
+    module: *const c_void,
+) -> u32 {
+    // SAFETY: as the caller promises.
+    let state = unsafe { state_of(module) };
+    guard("response_trailers", log_panic, || {
+        if let Ok(mut flow) = state.flow.try_borrow_mut() {
+            keep_trailers(&mut flow);
+        }
+    });
     CONTINUE
 }
 

@@ -7,6 +7,8 @@ use crate::route_config::RouteConfig;
 use crate::stream::{Headers, Reply, Stream};
 use std::fmt::Write;
 
+/// What a refusal says of a tenant that would have got an answer of before.
+const NOTHING_KEPT: &str = "No cell of this tenant can serve the request now, and no answer to it was kept.";
 const NS_OF_ONE_SECOND: u64 = 1_000_000_000;
 /// How long a browser is to ask by HTTPS alone, once it was sent to a cell's own address: a year.
 const STRICT_TRANSPORT: (&str, &str) = ("strict-transport-security", "max-age=31536000");
@@ -22,10 +24,11 @@ where
     let cell = base.zip(refusal.cell).map(|(base, cell)| base.cell_id(cell));
     let page = match (refusal.code, base, refusal.cell) {
         (Code::CellMaintenance, Some(base), Some(cell)) => base.maintenance_page(cell),
+        _ if refusal.nothing_kept => NOTHING_KEPT,
         _ => "",
     };
     let asked = Asked::of(stream);
-    let is_page = asked.wants_html && !page.is_empty() && !asked.is_grpc;
+    let is_page = asked.wants_html && !page.is_empty() && !asked.is_grpc && refusal.code == Code::CellMaintenance;
     let retry_after = retry_after_s(&refusal, base.map(|base| base.policy().retry_after_s)).map(|s| s.to_string());
     let limits = refusal
         .limit
@@ -56,11 +59,12 @@ where
     stream.reply(&Reply {
         status: problem.status,
         headers: &headers,
-        body: &if is_page {
+        body: if is_page {
             maintenance_html(page)
         } else {
             problem.document(cell, page)
-        },
+        }
+        .as_bytes(),
         details: &problem.response_details(),
     });
     Verdict::Stop
@@ -90,7 +94,7 @@ where
     stream.reply(&Reply {
         status: 307,
         headers: &headers,
-        body: "",
+        body: b"",
         details: "cellplane_redirect",
     });
     Verdict::Stop

@@ -359,6 +359,7 @@ fn an_open_breaker_is_like_a_cell_that_is_down_and_a_half_open_one_lets_probes_t
 fn an_avoided_cell_counts_before_what_was_kept_of_its_answers() {
     let (file, config) = config("avoided", |writer| {
         writer.policies[0].reads = 2;
+        writer.policies[0].cache_s = 60;
         writer.tenants[3].shard = Some(1);
     });
     let mut bytes = std::fs::read(file.path()).unwrap();

@@ -140,6 +140,11 @@ impl<B: AsRef<[u8]>> Base<B> {
         self.text(self.sections.pools.entry(self.file(), pool.into()), pool::NAME)
     }
 
+    /// What routers do with requests, of everybody.
+    pub fn policies(&self) -> &[Policy] {
+        &self.policies
+    }
+
     /// What routers do with the requests of whoever names this index.
     pub fn policy_at(&self, index: u16) -> &Policy {
         &self.policies[usize::from(index)]

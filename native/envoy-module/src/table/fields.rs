@@ -57,6 +57,7 @@ pub(super) mod policy {
     pub(crate) const SHADOW: usize = 8;
     pub(crate) const RPS_MILLI: usize = 12;
     pub(crate) const BURST_MS: usize = 16;
+    pub(crate) const CACHE_S: usize = 28;
 }
 
 /// Places in a shard, and the size of one.

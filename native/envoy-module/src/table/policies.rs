@@ -8,6 +8,8 @@ use std::ops::RangeInclusive;
 
 const POLICIES: RangeInclusive<usize> = 1..=65_535;
 const BURST_MS: RangeInclusive<u32> = 1..=3_600_000;
+/// A week.
+const CACHE_S: RangeInclusive<u32> = 1..=604_800;
 /// All of the requests, in hundredths of a percent.
 const ALL_BP: u16 = 10_000;
 
@@ -27,8 +29,8 @@ pub enum Reads {
     Shard,
     /// The standby.
     Standby(u16),
-    /// What the router has kept of the cell's answers.
-    Cache,
+    /// What the router has kept of the cell's answers, no older than so many seconds.
+    Cache(u32),
     /// A refusal.
     Fail,
 }
@@ -106,10 +108,13 @@ fn read_policy(entry: &[u8], cells: usize, place: impl Fn(&str) -> String) -> Re
         other => return wrong("writes", "0 or 1", other),
     };
     let standby = cell_at(entry, policy::STANDBY, cells, || place("standby"))?;
+    let cache_s = u32_at(entry, policy::CACHE_S);
     let reads = match (code(policy::READS), standby) {
+        (2, None) if CACHE_S.contains(&cache_s) => Reads::Cache(cache_s),
+        (2, None) => return wrong("cache_s", "1 to 604800", cache_s),
+        (0..=3, _) if cache_s != 0 => return wrong("cache_s", "0, as reads is not 2", cache_s),
         (0, None) => Reads::Shard,
         (1, Some(cell)) => Reads::Standby(cell),
-        (2, None) => Reads::Cache,
         (3, None) => Reads::Fail,
         (1, None) => return wrong("standby", &below(cells), NO_CELL.into()),
         (0..=3, Some(cell)) => return wrong("standby", "FFFF, as reads is not 1", cell.into()),

@@ -27,6 +27,8 @@ pub struct FakeStream {
     pub turn: u64,
     pub response: Response,
     pub response_headers: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What has just come of the answer's body.
+    pub response_parts: Vec<Vec<u8>>,
     pub remembered: Option<Vec<u8>>,
     /// How often the request was begun anew.
     pub begun_anew: usize,
@@ -80,6 +82,7 @@ impl FakeStream {
         match headers {
             Headers::Request => &mut self.request,
             Headers::Trailers => &mut self.trailers,
+            Headers::Response => &mut self.response_headers,
         }
     }
 }
@@ -95,6 +98,7 @@ impl Stream for FakeStream {
         let headers = match headers {
             Headers::Request => &self.request,
             Headers::Trailers => &self.trailers,
+            Headers::Response => &self.response_headers,
         };
         if headers.len() > MAX_HEADERS {
             return Err(TooManyHeaders);
@@ -157,6 +161,10 @@ impl Stream for FakeStream {
         found.map_or(b"", |(_, value)| value)
     }
 
+    fn response_parts(&self, visit: impl FnMut(&[u8])) {
+        self.response_parts.iter().map(Vec::as_slice).for_each(visit);
+    }
+
     fn set_response(&mut self, name: &[u8], value: &[u8]) {
         self.response_headers.retain(|(found, _)| found != name);
         self.response_headers.push((name.to_vec(), value.to_vec()));
@@ -213,7 +221,7 @@ impl Stream for FakeStream {
                 .iter()
                 .map(|(name, value)| (name.to_string(), value.to_string()))
                 .collect(),
-            body: reply.body.to_owned(),
+            body: String::from_utf8(reply.body.to_owned()).unwrap(),
             details: reply.details.to_owned(),
         });
     }

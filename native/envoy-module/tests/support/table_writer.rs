@@ -49,6 +49,7 @@ pub struct PolicyRow {
     pub shadow: u16,
     pub rps_milli: u32,
     pub burst_ms: u32,
+    pub cache_s: u32,
 }
 
 impl Default for PolicyRow {
@@ -63,6 +64,7 @@ impl Default for PolicyRow {
             shadow: 0xFFFF,
             rps_milli: 0,
             burst_ms: 1_000,
+            cache_s: 0,
         }
     }
 }
@@ -282,7 +284,8 @@ impl TableWriter {
             row.extend([0, 0]);
             put_u32(row, policy.rps_milli);
             put_u32(row, policy.burst_ms);
-            row.resize(32, 0);
+            row.resize(28, 0);
+            put_u32(row, policy.cache_s);
         });
         let sections = [
             (1, 1, 0, strings),

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cellplane.model import CellProtocol
+from cellplane.model import CellProtocol, Reads
 from cellplane.router.envoy.access_log import access_log
 from cellplane.router.envoy.certificate import STRICT_TRANSPORT, certificate, transport_socket
 from cellplane.router.envoy.identity import JWT_FILTER_TYPE, Identity, jwt_filter
@@ -89,6 +89,8 @@ def routes(
         files += f"cookie-keys={cookie_keys}\n"
     if board is not None:
         files += f"board={board}\n"
+    if settings.max_kept_bytes and any(policy.reads is Reads.CACHE for policy in stored.table.policies):
+        files += f"kept-bytes={settings.max_kept_bytes}\n"
     if settings.access_log is not None:
         files += "logged=1\n"
     module = {
