@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import JSON, Boolean, Column, Dialect, Float, Index, Integer, MetaData, String, Table, text
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """What ``PRAGMA user_version`` of a database of these tables says; 0 is a database from before versions."""
 
 
@@ -71,6 +71,7 @@ fleet = Table(
     Column("policy", JSON, nullable=False),
     Column("fail_open", String, nullable=False),
     Column("routers", Integer, nullable=False),
+    Column("quarantine", JSON, nullable=False),
     info={"kind": "fleet"},
 )
 
@@ -141,6 +142,26 @@ assignments = Table(
 )
 """The tenants of each cell: ``tenants.shard``, the other way round."""
 
+quarantines = Table(
+    "quarantines",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("cell", String, nullable=False),
+    Column("since", String, nullable=False),
+    Column("until", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("figures", JSON, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("ended", String, nullable=True),
+    Column("end_reason", String, nullable=False),
+    Column("held_until", String, nullable=True),
+    Index("quarantines_that_last", "tenant", sqlite_where=text("ended IS NULL")),
+    sqlite_with_rowid=False,
+    info={"kind": "quarantine"},
+)
+"""The last quarantine of each tenant, beside its assignment, until it is forgotten. Times are UTC, ISO 8601."""
+
 loads = Table(
     "loads",
     metadata,
@@ -164,7 +185,7 @@ changes = Table(
     Column("action", String, nullable=False),
     Column("before", JSON(none_as_null=True), nullable=True),
     Column("after", JSON(none_as_null=True), nullable=True),
-    Index("changes_of_the_topology", "epoch", sqlite_where=text("kind NOT IN ('tenant', 'table')")),
+    Index("changes_of_the_topology", "epoch", sqlite_where=text("kind NOT IN ('tenant', 'table', 'quarantine')")),
     sqlite_autoincrement=True,
 )
 

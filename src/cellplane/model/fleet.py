@@ -8,6 +8,7 @@ from cellplane.model.jwt import JwtProvider, check_providers
 from cellplane.model.key import check_name
 from cellplane.model.key_source import MAX_KEY_SOURCES, KeySource, KeySourceKind
 from cellplane.model.policy import NO_POLICY, FailOpen, Policy
+from cellplane.model.quarantine import NO_QUARANTINE, QuarantinePolicy
 from cellplane.model.rule import MAX_RULES, Rule
 
 MAX_RETRY_AFTER_SECONDS = 3600
@@ -51,6 +52,7 @@ class Fleet:
         fail_open: which requests ``missing_key`` lets through, unless it rejects them; see FailOpen. It says nothing of
             unknown tenants.
         routers: how many routers share the limits; each enforces so many parts of them.
+        quarantine: what becomes of tenants that make their cell ill for all others.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Fleet:
     policy: Policy = NO_POLICY
     fail_open: FailOpen = FailOpen.READS
     routers: int = 1
+    quarantine: QuarantinePolicy = NO_QUARANTINE
 
     @property
     def has_default_cell(self) -> bool:
@@ -107,6 +110,7 @@ class Fleet:
         self.policy.validate(f"{field}.policy")
         if not 1 <= self.routers <= MAX_ROUTERS:
             raise ValidationError(f"{field}.routers", f"expected 1 to {MAX_ROUTERS}, found {self.routers}")
+        self.quarantine.validate(f"{field}.quarantine")
         if len(self.rules) > MAX_RULES:
             raise ValidationError(f"{field}.rules", f"expected at most {MAX_RULES} rules, found {len(self.rules)}")
         names: set[str] = set()

@@ -137,7 +137,7 @@ def test_an_error_names_file_line_column_resource_and_field() -> None:
         ("Tenant", "{attributes: {A: b}}", "6:21: Tenant/thing spec.attributes.A: a name is 1 to 63 lower-case"),
         ("Tenant", "{attributes: {a: 1}}", "spec.attributes.a: expected a text, found the number 1: put it in quotes"),
         ("Tenant", '{attributes: {a: "\\a"}}', "6:24: Tenant/thing spec.attributes.a: expected 1 to 128 printable"),
-        ("Tenant", "{state: moving}", "expected active, suspended or quarantined; found 'moving'"),
+        ("Tenant", "{state: moving}", "expected active or suspended; found 'moving'"),
         ("Tenant", "[a]", "6:7: Tenant/thing spec: expected fields, found a list"),
         (
             "Fleet",

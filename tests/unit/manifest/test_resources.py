@@ -103,7 +103,7 @@ FULL: tuple[Value, ...] = (
         canary=Canary("cell-1", 12.34, CanaryBy.REQUEST),
     ),
     Pool("own", ("cell-1",), StrategyName.EXPLICIT, dedicated=True, overflow="gold"),
-    Tenant("0o17", ("cell-1",), TenantState.QUARANTINED, "gold", "true", "no", (("a", "yes"),), Load(3, 1, 0.25), 1),
+    Tenant("0o17", ("cell-1",), TenantState.SUSPENDED, "gold", "true", "no", (("a", "yes"),), Load(3, 1, 0.25), 1),
     Tenant("1e3"),
     Tenant("2", policy=Policy(shadow="cell-1", priority=Priority.NORMAL)),
 )
@@ -173,7 +173,7 @@ TENANTS = st.builds(
     Tenant,
     id=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:@|+=~-]{0,20}", fullmatch=True),
     shard=st.lists(WORDS, unique=True, max_size=8).map(tuple),
-    state=st.sampled_from([TenantState.ACTIVE, TenantState.SUSPENDED, TenantState.QUARANTINED]),
+    state=st.sampled_from([TenantState.ACTIVE, TenantState.SUSPENDED]),
     pool=st.none() | WORDS,
     tier=st.just("") | WORDS,
     jurisdiction=st.just("") | WORDS,
