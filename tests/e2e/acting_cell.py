@@ -47,6 +47,7 @@ class ActingCell:
     Attributes:
         act: see Act.
         status: of its answers.
+        failing: tenants whose requests get 500, whatever the status.
         is_healthy: what its health checks say.
         event_pause_seconds: between two events.
         seen: requests that reached it, without health checks.
@@ -63,6 +64,7 @@ class ActingCell:
         """A cell that is well, and has seen nothing."""
         self.act = Act.ANSWER
         self.status = 200
+        self.failing: frozenset[str] = frozenset()
         self.is_healthy = True
         self.event_pause_seconds = 0.1
         self.seen: list[Seen] = []
@@ -168,7 +170,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_pieces(int(self.path.rpartition("/")[2]))
         else:
             seen = {"cell": cell.cell, "headers": headers, "body_bytes": received, "body_sha256": digest}
-            self._say(cell.status, json.dumps(seen).encode())
+            is_failing = headers.get("x-tenant-id") in cell.failing
+            self._say(500 if is_failing else cell.status, json.dumps(seen).encode())
 
     do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = do_GET  # noqa: N815  # the base class calls them so
 

@@ -1,4 +1,5 @@
-"""The judge: what the agent makes of the board, once a second. Which cells are ill, and what requests they get.
+"""The judge: what the agent makes of the board, once a second. Which cells are ill, what requests they get, and
+whether a single tenant is what makes one ill.
 
 It reads counts and writes breakers; all that it decides is decided by ``cellplane.health``, which does no I/O.
 """
@@ -9,13 +10,17 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from cellplane.health import peers, pool_breakers
+from cellplane.health import peers, poison, pool_breakers
 from cellplane.health.breaker import BreakerSettings, Observation, Phase
+from cellplane.health.concentration import Concentration, Harm, PoisonSettings, TenantUse
 from cellplane.health.outliers import PeerSettings
 from cellplane.health.peers import GrayEvent, PeerState
+from cellplane.health.poison import Suspicion
 from cellplane.health.pool_breakers import BreakerEvent, PoolBreakers
-from cellplane.health.score import Declared, HealthScore, HealthThresholds, score, signals
+from cellplane.health.score import UNKNOWN, Declared, HealthScore, HealthThresholds, score, signals
+from cellplane.health.use import UseWindow
 from cellplane.health.window import Counters, Window, WindowSettings
+from cellplane.model import TenantState
 from cellplane.router.board import BUCKETS, FIRST_BUCKET, LATENCY_BOUNDS_SECONDS, Board, BreakerState, Count
 from cellplane.routing import RoutingTable
 
@@ -40,6 +45,16 @@ class JudgeSettings:
 
     score_seconds: float = 10.0
     """Span of the rates that a score is made of, seconds."""
+
+    poison: PoisonSettings = field(default_factory=PoisonSettings)
+    """When a tenant is suspected of making its cell ill."""
+
+    use_seconds: float = 10.0
+    """Span over which the tenants of a cell that is not well are looked at, seconds."""
+
+
+JudgeEvent = BreakerEvent | GrayEvent | Concentration
+"""What changed at a look: a breaker, a cell's place among its peers, or who is suspected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +99,13 @@ class Judge:
         self._scores: dict[str, HealthScore] = {}
         self._pools: tuple[_Pool, ...] = ()
         self._probes: dict[str, tuple[int, int]] = {}
+        self._uses: dict[str, UseWindow] = {}
+        self._suspicions: dict[str, Suspicion] = {}
+        self._spared_until: dict[str, float] = {}
         self._generation = 0
         self._board: Board | None = None
 
-    def tick(self, board: Board, table: RoutingTable, now: float) -> list[BreakerEvent | GrayEvent]:
+    def tick(self, board: Board, table: RoutingTable, now: float) -> list[JudgeEvent]:
         """Look at the board once, and write on it what requests each cell gets.
 
         Args:
@@ -98,15 +116,16 @@ class Judge:
         if self._board is not board:
             self._board = board
             self._generation += 1
+            self._uses.clear()
             self._windows = {cell: window for cell, window in self._windows.items() if cell in board.cells}
             self._arrange(table)
         self._count(board, now)
-        events: list[BreakerEvent | GrayEvent] = []
+        events: list[JudgeEvent] = [*self._suspect(board, table, now)]
         for pool in self._pools:
             events += self._judge(pool, table, now)
-            self._write(pool, board)
+            self._write(pool, board, now)
         for event in events:
-            log.warning("cell_health", **_told(event))
+            log.warning("tenant_suspected" if isinstance(event, Concentration) else "cell_health", **_told(event))
         return events
 
     def health(self) -> Mapping[str, CellHealth]:
@@ -125,6 +144,55 @@ class Judge:
                         breaker.phase.value,
                     )
         return found
+
+    def suspects(self) -> tuple[tuple[Concentration, int], ...]:
+        """The tenants that make a cell ill for all others, one a cell at most, the largest share first; each with the
+        epoch of the table that was live when what counts against it began.
+        """
+        ripe = [
+            (suspicion.found, self._uses[cell].epoch)
+            for cell, suspicion in self._suspicions.items()
+            if poison.is_ripe(suspicion, self._settings.poison) and cell in self._uses
+        ]
+        return tuple(sorted(ripe, key=lambda each: (-each[0].share, each[0].cell)))
+
+    def _suspect(self, board: Board, table: RoutingTable, now: float) -> Iterable[Concentration]:
+        """Look at the tenants of the cells that are not well, and return whom this look makes a suspect."""
+        concurrency = {cell.id: cell.concurrency or None for cell in table.cells}
+        found = []
+        for cell in board.cells:
+            if self._is_well(cell, concurrency.get(cell), now):
+                self._uses.pop(cell, None)
+                self._suspicions.pop(cell, None)
+                continue
+            total, tenants = _used(board, self._windows[cell].last, cell)
+            window = self._uses.get(cell, UseWindow(self._settings.use_seconds)).observe(
+                total, tenants, now, table.epoch
+            )
+            self._uses[cell] = window
+            before = self._suspicions.pop(cell, None)
+            after = poison.suspect(before, cell, window.use(concurrency.get(cell)), self._settings.poison)
+            if after is None:
+                continue
+            if after.found.harm is Harm.ERRORS:
+                self._spared_until[cell] = now + self._settings.score_seconds
+            # What a tenant did before it was sent away is still in the window.
+            if _is_away(table, after.found.tenant):
+                continue
+            self._suspicions[cell] = after
+            if poison.is_ripe(after, self._settings.poison) and (
+                before is None or not poison.is_ripe(before, self._settings.poison)
+            ):
+                found.append(after.found)
+        return found
+
+    def _is_well(self, cell: str, concurrency: int | None, now: float) -> bool:
+        """Whether a cell is far from being ill, so that nobody has to look at its tenants."""
+        rates, limits = self._windows[cell].rates(now, self._settings.score_seconds), self._settings.poison
+        if rates.error_rate is None:
+            return True
+        busy_share = 0.0 if concurrency is None else rates.latency_seconds / (concurrency * rates.seconds)
+        return rates.error_rate <= limits.well_error_rate and busy_share <= limits.well_busy_share
 
     def _arrange(self, table: RoutingTable) -> None:
         """Pools of a table. What is known of a cell goes with it: a new table says nothing about anybody's health."""
@@ -176,13 +244,18 @@ class Judge:
         scored = score(found, self._settings.thresholds)
         self._scores[cell] = scored
         good, failed = self._probes_since(cell, pool)
+        is_spared = self._is_spared(cell, now)
         return Observation(
-            score=scored.value,
-            signals=found,
+            score=100.0 if is_spared else scored.value,
+            signals=UNKNOWN if is_spared else found,
             probes_good=good,
             probes_failed=failed,
             jitter=self._rng.random(),
         )
+
+    def _is_spared(self, cell: str, now: float) -> bool:
+        """Whether all but one tenant are, or just were, served well: then refusing everybody helps nobody."""
+        return now < self._spared_until.get(cell, now)
 
     def _probes_since(self, cell: str, pool: _Pool) -> tuple[int, int]:
         """Good and failed answers of a half-open cell since the last look: all that it gets are probes."""
@@ -196,7 +269,7 @@ class Judge:
         failed = max(0, last.errors - before[1])
         return max(0, last.requests - before[0] - failed), failed
 
-    def _write(self, pool: _Pool, board: Board) -> None:
+    def _write(self, pool: _Pool, board: Board, now: float) -> None:
         for cell, breaker in pool.breakers.cells.items():
             share = breaker.traffic_share(self._settings.breaker)
             if 0 < share < 1:
@@ -205,8 +278,24 @@ class Judge:
                 board.set_breaker(cell, BreakerState.OPEN)
             else:
                 # Refusing all for the sake of a few errors would be worse than they are.
-                is_gray = cell in pool.peers.gray
+                is_gray = cell in pool.peers.gray and not self._is_spared(cell, now)
                 board.set_breaker(cell, BreakerState.AVOIDED if is_gray else BreakerState.CLOSED)
+
+
+def _used(board: Board, last: Counters | None, cell: str) -> tuple[TenantUse, dict[str, TenantUse]]:
+    """What a cell was used for since counting began, in all and by its largest tenants."""
+    assert last is not None, "a cell was counted before its tenants are looked at"
+    total = TenantUse("", last.requests, last.errors, last.latency_seconds)
+    tenants = {
+        each.tenant: TenantUse(each.tenant, each.requests, each.errors, each.busy_seconds)
+        for each in board.tenants(cell)
+    }
+    return total, tenants
+
+
+def _is_away(table: RoutingTable, tenant: str) -> bool:
+    row = table.find(tenant.encode())
+    return row is not None and row.state is TenantState.QUARANTINED
 
 
 def comparable_cells(table: RoutingTable) -> list[tuple[str, ...]]:
@@ -226,7 +315,9 @@ def comparable_cells(table: RoutingTable) -> list[tuple[str, ...]]:
     return [*groups, tuple(sorted(left))]
 
 
-def _told(event: BreakerEvent | GrayEvent) -> dict[str, object]:
+def _told(event: JudgeEvent) -> dict[str, object]:
+    if isinstance(event, Concentration):
+        return {"cell": event.cell, "tenant": event.tenant, "harm": event.harm.value, "found": event.text}
     if isinstance(event, GrayEvent):
         measures = ", ".join(outlier.measure.value for outlier in event.outliers)
         return {"cell": event.cell, "change": "gray" if event.is_gray else "no longer gray", "by": measures}
