@@ -108,8 +108,12 @@ class Site:
         return answer.status_code, answer.headers.get("x-cell-id", "")
 
     @contextmanager
-    def load(self, rps: Mapping[str, float]) -> Iterator[list[Answer]]:
-        """So many requests a second of each tenant, for as long as the block runs; without an answer status is 0."""
+    def load(self, rps: Mapping[str, float], *, at_once: Mapping[str, int] | None = None) -> Iterator[list[Answer]]:
+        """So many requests a second of each tenant, for as long as the block runs; without an answer status is 0.
+
+        Args:
+            at_once: clients of a tenant that send so many a second each; one where it is not named.
+        """
         answers: list[Answer] = []
         stop = threading.Event()
 
@@ -124,7 +128,11 @@ class Site:
                         pass
                     answers.append(Answer(time.monotonic(), tenant, status, cell))
 
-        threads = [threading.Thread(target=run, args=(tenant, 1 / rate)) for tenant, rate in rps.items()]
+        threads = [
+            threading.Thread(target=run, args=(tenant, 1 / rate))
+            for tenant, rate in rps.items()
+            for _ in range((at_once or {}).get(tenant, 1))
+        ]
         for thread in threads:
             thread.start()
         try:

@@ -61,7 +61,8 @@ class Warden:
         self._clock = clock
         self._reported: dict[str, _Reported] = {}
         self._left: dict[str, KnownLeft] = {}
-        self._told_epoch: int | None = None
+        # What was so before is no news.
+        self._told_epoch = directory.epoch()
         self._news = asyncio.Event()
 
     @property
@@ -126,12 +127,10 @@ class Warden:
     def _tell(self, known: Mapping[str, Quarantine]) -> None:
         """Tell of what began and ended since the last round, whoever did it."""
         self._metrics.quarantined.set(sum(each.lasts for each in known.values()))
-        newest = max((each.epoch for each in known.values()), default=0)
-        if self._told_epoch is not None:
-            for each in sorted(known.values(), key=lambda each: each.epoch):
-                if each.epoch > self._told_epoch:
-                    self._tell_one(each)
-        self._told_epoch = max(newest, self._told_epoch or 0)
+        for each in sorted(known.values(), key=lambda each: each.epoch):
+            if each.epoch > self._told_epoch:
+                self._tell_one(each)
+                self._told_epoch = each.epoch
 
     def _tell_one(self, each: Quarantine) -> None:
         self._left.pop(each.tenant, None)

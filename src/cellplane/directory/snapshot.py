@@ -114,7 +114,8 @@ class Snapshot:
         for tenant_id, pool, shard, state, policy in self._stream(
             select(*columns).where(self._is_said(away)).order_by(table.c.id)
         ):
-            yield _where(away, Entry(tenant_id, pool, tuple(shard), _STATES[state], rows.policy_of(policy)))
+            entry = Entry(tenant_id, pool, tuple(shard), _STATES[state], rows.policy_of(policy))
+            yield _where(away, entry) if away else entry
         yield from self._unlisted(away)
 
     def changed_tenants(self, after_epoch: int) -> Iterator[ChangedTenant]:
