@@ -10,18 +10,16 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from cellplane.health import peers, poison, pool_breakers
+from cellplane.health import peers, pool_breakers
 from cellplane.health.breaker import BreakerSettings, Observation, Phase
-from cellplane.health.concentration import Concentration, Harm, PoisonSettings, TenantUse
+from cellplane.health.concentration import Concentration
 from cellplane.health.outliers import PeerSettings
 from cellplane.health.peers import GrayEvent, PeerState
-from cellplane.health.poison import Suspicion
 from cellplane.health.pool_breakers import BreakerEvent, PoolBreakers
 from cellplane.health.score import UNKNOWN, Declared, HealthScore, HealthThresholds, score, signals
-from cellplane.health.use import UseWindow
 from cellplane.health.window import Counters, Window, WindowSettings
-from cellplane.model import TenantState
 from cellplane.router.board import BUCKETS, FIRST_BUCKET, LATENCY_BOUNDS_SECONDS, Board, BreakerState, Count
+from cellplane.router.suspects import Suspects, SuspectsSettings
 from cellplane.routing import RoutingTable
 
 log = structlog.get_logger()
@@ -46,11 +44,8 @@ class JudgeSettings:
     score_seconds: float = 10.0
     """Span of the rates that a score is made of, seconds."""
 
-    poison: PoisonSettings = field(default_factory=PoisonSettings)
+    suspects: SuspectsSettings = field(default_factory=SuspectsSettings)
     """When a tenant is suspected of making its cell ill."""
-
-    use_seconds: float = 10.0
-    """Span over which the tenants of a cell that is not well are looked at, seconds."""
 
 
 JudgeEvent = BreakerEvent | GrayEvent | Concentration
@@ -99,9 +94,7 @@ class Judge:
         self._scores: dict[str, HealthScore] = {}
         self._pools: tuple[_Pool, ...] = ()
         self._probes: dict[str, tuple[int, int]] = {}
-        self._uses: dict[str, UseWindow] = {}
-        self._suspicions: dict[str, Suspicion] = {}
-        self._spared_until: dict[str, float] = {}
+        self._suspects = Suspects(settings.suspects)
         self._generation = 0
         self._board: Board | None = None
 
@@ -116,11 +109,11 @@ class Judge:
         if self._board is not board:
             self._board = board
             self._generation += 1
-            self._uses.clear()
+            self._suspects.forget_counts()
             self._windows = {cell: window for cell, window in self._windows.items() if cell in board.cells}
             self._arrange(table)
         self._count(board, now)
-        events: list[JudgeEvent] = [*self._suspect(board, table, now)]
+        events: list[JudgeEvent] = [*self._suspects.tick(board, table, self._windows, now)]
         for pool in self._pools:
             events += self._judge(pool, table, now)
             self._write(pool, board, now)
@@ -146,53 +139,8 @@ class Judge:
         return found
 
     def suspects(self) -> tuple[tuple[Concentration, int], ...]:
-        """The tenants that make a cell ill for all others, one a cell at most, the largest share first; each with the
-        epoch of the table that was live when what counts against it began.
-        """
-        ripe = [
-            (suspicion.found, self._uses[cell].epoch)
-            for cell, suspicion in self._suspicions.items()
-            if poison.is_ripe(suspicion, self._settings.poison) and cell in self._uses
-        ]
-        return tuple(sorted(ripe, key=lambda each: (-each[0].share, each[0].cell)))
-
-    def _suspect(self, board: Board, table: RoutingTable, now: float) -> Iterable[Concentration]:
-        """Look at the tenants of the cells that are not well, and return whom this look makes a suspect."""
-        concurrency = {cell.id: cell.concurrency or None for cell in table.cells}
-        found = []
-        for cell in board.cells:
-            if self._is_well(cell, concurrency.get(cell), now):
-                self._uses.pop(cell, None)
-                self._suspicions.pop(cell, None)
-                continue
-            total, tenants = _used(board, self._windows[cell].last, cell)
-            window = self._uses.get(cell, UseWindow(self._settings.use_seconds)).observe(
-                total, tenants, now, table.epoch
-            )
-            self._uses[cell] = window
-            before = self._suspicions.pop(cell, None)
-            after = poison.suspect(before, cell, window.use(concurrency.get(cell)), self._settings.poison)
-            if after is None:
-                continue
-            if after.found.harm is Harm.ERRORS:
-                self._spared_until[cell] = now + self._settings.score_seconds
-            # What a tenant did before it was sent away is still in the window.
-            if _is_away(table, after.found.tenant):
-                continue
-            self._suspicions[cell] = after
-            if poison.is_ripe(after, self._settings.poison) and (
-                before is None or not poison.is_ripe(before, self._settings.poison)
-            ):
-                found.append(after.found)
-        return found
-
-    def _is_well(self, cell: str, concurrency: int | None, now: float) -> bool:
-        """Whether a cell is far from being ill, so that nobody has to look at its tenants."""
-        rates, limits = self._windows[cell].rates(now, self._settings.score_seconds), self._settings.poison
-        if rates.error_rate is None:
-            return True
-        busy_share = 0.0 if concurrency is None else rates.latency_seconds / (concurrency * rates.seconds)
-        return rates.error_rate <= limits.well_error_rate and busy_share <= limits.well_busy_share
+        """The tenants that make a cell ill for all others (``Suspects.ripe``)."""
+        return self._suspects.ripe()
 
     def _arrange(self, table: RoutingTable) -> None:
         """Pools of a table. What is known of a cell goes with it: a new table says nothing about anybody's health."""
@@ -244,7 +192,7 @@ class Judge:
         scored = score(found, self._settings.thresholds)
         self._scores[cell] = scored
         good, failed = self._probes_since(cell, pool)
-        is_spared = self._is_spared(cell, now)
+        is_spared = self._suspects.spares(cell, now)
         return Observation(
             score=100.0 if is_spared else scored.value,
             signals=UNKNOWN if is_spared else found,
@@ -252,10 +200,6 @@ class Judge:
             probes_failed=failed,
             jitter=self._rng.random(),
         )
-
-    def _is_spared(self, cell: str, now: float) -> bool:
-        """Whether all but one tenant are, or just were, served well: then refusing everybody helps nobody."""
-        return now < self._spared_until.get(cell, now)
 
     def _probes_since(self, cell: str, pool: _Pool) -> tuple[int, int]:
         """Good and failed answers of a half-open cell since the last look: all that it gets are probes."""
@@ -278,24 +222,8 @@ class Judge:
                 board.set_breaker(cell, BreakerState.OPEN)
             else:
                 # Refusing all for the sake of a few errors would be worse than they are.
-                is_gray = cell in pool.peers.gray and not self._is_spared(cell, now)
+                is_gray = cell in pool.peers.gray and not self._suspects.spares(cell, now)
                 board.set_breaker(cell, BreakerState.AVOIDED if is_gray else BreakerState.CLOSED)
-
-
-def _used(board: Board, last: Counters | None, cell: str) -> tuple[TenantUse, dict[str, TenantUse]]:
-    """What a cell was used for since counting began, in all and by its largest tenants."""
-    assert last is not None, "a cell was counted before its tenants are looked at"
-    total = TenantUse("", last.requests, last.errors, last.latency_seconds)
-    tenants = {
-        each.tenant: TenantUse(each.tenant, each.requests, each.errors, each.busy_seconds)
-        for each in board.tenants(cell)
-    }
-    return total, tenants
-
-
-def _is_away(table: RoutingTable, tenant: str) -> bool:
-    row = table.find(tenant.encode())
-    return row is not None and row.state is TenantState.QUARANTINED
 
 
 def comparable_cells(table: RoutingTable) -> list[tuple[str, ...]]:
