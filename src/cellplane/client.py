@@ -56,6 +56,10 @@ class Client:
         """Create or replace a resource; raises as ``get`` does."""
         return self._ask("PUT", path, json=dict(body))
 
+    def delete(self, path: str, **params: str | float) -> dict[str, Any]:
+        """Remove a resource; raises as ``get`` does."""
+        return self._ask("DELETE", path, params=params)
+
     def post(self, path: str, body: Mapping[str, Any], **params: str | int) -> dict[str, Any]:
         """Ask for something to be done; raises as ``get`` does."""
         timeout = httpx2.Timeout(TIMEOUT_SECONDS, read=WORK_TIMEOUT_SECONDS)

@@ -248,6 +248,10 @@ CANARY, CELL_1, CELL_2, CELL_3, CELL_4, SHADOW, STANDBY = range(7)
 """Cells of the table ``policies``, in its order."""
 
 
+QUARANTINED = {b"away-standby": 2, b"away-cache": 3, b"away-redirect": 9, b"away-shadow": 10}
+"""Tenants in quarantine, in a pool of which the lowest chances go to a canary, and the policy of each."""
+
+
 def policies() -> TableContents:
     """A policy for each tenant; canaries by tenant and by request; limits that three routers share."""
     rows = (
@@ -287,6 +291,8 @@ def policies() -> TableContents:
         TenantEntry(b"tenant-018", pair, 3),
         TenantEntry(b"tenant-019", 9, 2, policy=11),
         TenantEntry(b"tenant-020", pair, 2, TenantState.MOVING, policy=9),
+        *(TenantEntry(key, pair, 0, TenantState.QUARANTINED, policy) for key, policy in QUARANTINED.items()),
+        TenantEntry(b"away-by-slot", None, 0, TenantState.QUARANTINED, policy=2),
     )
     slots = [slot % 2 for slot in range(SLOT_COUNT)]
     return TableContents(
@@ -586,6 +592,11 @@ def _policies() -> Iterable[Question]:
         for chance in (1, 2_499, 2_500, 9_999):
             yield Question(f"{key.decode()}, chance {chance}", (key,), chance=chance)
             yield Question(f"{key.decode()}, chance {chance}, canary down", (key,), chance=chance, down=("canary",))
+    for key in (*QUARANTINED, b"away-by-slot"):
+        for while_, down in {"all is well": (), **downs}.items():
+            for writes in (False, True):
+                what = f"{key.decode()} {'writes' if writes else 'reads'} while {while_}"
+                yield Question(what, (key,), writes=writes, down=down)
     for number in range(40):
         yield Question(f"the canary's hash of stranger-{number}", (b"stranger-%d" % number,))
     yield Question("no key, and writes", writes=True)

@@ -48,6 +48,8 @@ class ActingCell:
         act: see Act.
         status: of its answers.
         said: headers that its answers have, too.
+        failing: tenants whose requests get 500, whatever the status.
+        slow: tenants whose requests take so many seconds.
         is_healthy: what its health checks say.
         event_pause_seconds: between two events.
         seen: requests that reached it, without health checks.
@@ -65,6 +67,8 @@ class ActingCell:
         self.act = Act.ANSWER
         self.status = 200
         self.said: dict[str, str] = {}
+        self.failing: frozenset[str] = frozenset()
+        self.slow: dict[str, float] = {}
         self.is_healthy = True
         self.event_pause_seconds = 0.1
         self.seen: list[Seen] = []
@@ -171,7 +175,9 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             seen = {"cell": cell.cell, "headers": headers, "body_bytes": received, "body_sha256": digest}
             seen["number"] = len(cell.seen)
-            self._say(cell.status, json.dumps(seen).encode())
+            time.sleep(cell.slow.get(headers.get("x-tenant-id", ""), 0.0))
+            is_failing = headers.get("x-tenant-id") in cell.failing
+            self._say(500 if is_failing else cell.status, json.dumps(seen).encode())
 
     do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = do_GET  # noqa: N815  # the base class calls them so
 

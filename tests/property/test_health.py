@@ -9,10 +9,8 @@ from hypothesis import strategies as st
 
 from cellplane.health import pool_breakers
 from cellplane.health.breaker import Hold, Observation, Phase
-from cellplane.health.concentration import CellUse, PoisonSettings, TenantUse
 from cellplane.health.histogram import LATENCY_BOUNDS_SECONDS, percentile_seconds
 from cellplane.health.outliers import compare
-from cellplane.health.poison import PoisonState, decide
 from cellplane.health.pool_breakers import BreakerChange, PoolBreakers, hold, most_open
 from cellplane.health.rates import Rates
 from cellplane.health.score import Signals, score
@@ -198,39 +196,3 @@ def test_breakers_never_skip_half_open_nor_open_beyond_their_share(
             state, _ = hold(state, *order, now)
             if order[1] is not Hold.OPEN:
                 assert set(state.not_closed) <= set(held.not_closed)
-
-
-uses = st.builds(
-    lambda requests, errors, other_errors: CellUse(
-        TenantUse("", requests + 100, errors + other_errors, 10.0),
-        (TenantUse("acme", requests, errors, 5.0), TenantUse("beta", 100, other_errors, 5.0)),
-    ),
-    st.integers(0, 200),
-    st.integers(0, 100),
-    st.sampled_from([0, 0, 5]),
-)
-
-
-def renamed(use: CellUse, cell: str) -> CellUse:
-    """The same with tenants of this cell."""
-    return replace(use, tenants=tuple(replace(tenant, tenant=f"{tenant.tenant}-{cell}") for tenant in use.tenants))
-
-
-@QUICK
-@given(st.lists(st.tuples(st.floats(0, 20), st.dictionaries(st.sampled_from(CELLS), uses)), max_size=40))
-def test_no_more_tenants_are_quarantined_than_set_and_each_is_released(
-    windows: list[tuple[float, dict[str, CellUse]]],
-) -> None:
-    limits = PoisonSettings(windows=2, max_quarantined=2, quarantine_seconds=10, quarantine_cap_seconds=30)
-    state, now = PoisonState(), 0.0
-    for later, cells in windows:
-        now += later
-        before = state
-        state, events = decide(state, {cell: renamed(use, cell) for cell, use in cells.items()}, now, limits)
-        assert len(state.quarantined) <= limits.max_quarantined
-        for tenant in state.quarantined:
-            assert now < state.quarantines[tenant].until <= now + limits.quarantine_cap_seconds
-        came = set(state.quarantined) - set(before.quarantined)
-        assert came <= {event.tenant for event in events}
-    state, _ = decide(state, {}, now + limits.quarantine_cap_seconds, limits)
-    assert state.quarantined == ()

@@ -4,10 +4,10 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 
-from cellplane.model import Capacity, Cell, CellStatus, Fleet, Pool, Tenant, Topology
+from cellplane.model import NO_POLICY, Capacity, Cell, CellStatus, Fleet, Pool, Tenant, TenantState, Topology
 from cellplane.model.health import USUAL_HEALTH, Health
 from cellplane.router.board import FIRST_BUCKET, LATENCY_BOUNDS_SECONDS, Board, Count
-from cellplane.routing import RoutingTable, compile_table, encode
+from cellplane.routing import PlacedTenants, RoutingTable, compile_overlay, compile_table, encode, encode_overlay
 
 
 def table_of(
@@ -45,6 +45,15 @@ def table_of(
         (Tenant("acme", (members[0],)),),
     )
     return RoutingTable(encode(compile_table(topology, epoch)))
+
+
+def sent_away(table: RoutingTable, members: Sequence[str]) -> RoutingTable:
+    """The same table with acme in quarantine, in the last of these cells, which are all of it."""
+    cells = tuple(Cell(cell.id, "127.0.0.1", 1) for cell in table.cells)
+    topology = Topology(Fleet("shop"), cells, (Pool("default", tuple(members)),))
+    placed = PlacedTenants(["acme"], ["default"], [(members[-1],)], [TenantState.QUARANTINED], [NO_POLICY])
+    base = table.base.epoch, table.sha256
+    return RoutingTable(table.base, encode_overlay(compile_overlay(topology, base, table.epoch + 1, placed, [])))
 
 
 def board_of(folder: Path, table: RoutingTable, workers: int = 1) -> Board:

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from cellplane.health.concentration import Concentration, Harm
 from cellplane.health.peers import GrayEvent
 from cellplane.health.pool_breakers import BreakerChange, BreakerEvent
 from cellplane.model.health import BreakerSettings, Health, HealthThresholds
 from cellplane.router.board import BreakerState, Count
-from cellplane.router.judge import CellHealth, Judge, JudgeSettings, comparable_cells
+from cellplane.router.judge import CellHealth, Judge, JudgeEvent, JudgeSettings, comparable_cells
 from cellplane.routing import RoutingTable
-from unit.boards import board_of, count, serve, table_of
+from unit.boards import board_of, count, note_tenant, sent_away, serve, table_of
 
 MEMBERS = ("cell-1", "cell-2", "cell-3", "cell-4")
 RPS = 60
@@ -32,7 +33,8 @@ class Court:
     now: float = 1_000.0
     error_rates: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    events: list[BreakerEvent | GrayEvent] = field(default_factory=list)
+    events: list[JudgeEvent] = field(default_factory=list)
+    sent: dict[str, tuple[int, int, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.board = board_of(self.folder, self.table)
@@ -46,7 +48,20 @@ class Court:
                 requests = {BreakerState.CLOSED: RPS, BreakerState.HALF_OPEN: round(RPS * share)}.get(state, 0)
                 errors = round(requests * self.error_rates.get(cell, 0.0))
                 serve(self.board, cell, requests, errors=errors, seconds=self.seconds.get(cell, 0.01))
+            for cell in self.sent:
+                self.send(cell)
             self.events += self.judge.tick(self.board, self.table, self.now)
+
+    def send(self, cell: str) -> None:
+        """A second of requests of acme to a cell: so many, of which so many fail, each after so long."""
+        requests, errors, seconds = self.sent[cell]
+        serve(self.board, cell, requests, errors=errors, seconds=seconds)
+        known = next((each for each in self.board.tenants(cell) if each.tenant == "acme"), None)
+        before = (known.requests, known.errors, known.busy_seconds) if known is not None else (0, 0, 0.0)
+        busy_us = round((before[2] + requests * seconds) * 1e6)
+        note_tenant(
+            self.board, cell, 0, "acme", requests=before[0] + requests, errors=before[1] + errors, busy_us=busy_us
+        )
 
     def switch(self, table: RoutingTable) -> None:
         """A new base, whose board has the breakers of the one before, as an engine makes it."""
@@ -81,7 +96,7 @@ def test_a_cell_that_fails_is_taken_out_probed_and_brought_back(court: Court) ->
     health = court.judge.health()["cell-2"]
     assert (health.breaker, health.worst) == ("open", "error rate")
     court.error_rates.clear()
-    opened_at = next(event.at for event in court.events)
+    opened_at = next(event.at for event in court.events if isinstance(event, BreakerEvent))
     court.pass_seconds(round(opened_at + HEALTH.breaker.open_seconds - court.now) - 1)
     assert court.breakers()["cell-2"] == OPEN
     court.pass_seconds(1)
@@ -266,3 +281,68 @@ def test_a_board_is_written_only_where_cells_are_judged(tmp_path: Path) -> None:
     court.board.set_breaker("cell-4", BreakerState.OPEN)
     court.pass_seconds(3)
     assert court.breakers() == {**dict.fromkeys(MEMBERS, CLOSED), "cell-4": OPEN}
+
+
+def suspected(court: Court) -> list[tuple[str, str, Harm]]:
+    return [(found.tenant, found.cell, found.harm) for found, _ in court.judge.suspects()]
+
+
+def test_a_tenant_whose_requests_alone_fail_is_suspected_and_its_cell_is_not_taken_out_for_it(court: Court) -> None:
+    court.pass_seconds(15)
+    court.sent["cell-2"] = (40, 40, 0.01)
+    court.pass_seconds(6)
+    assert suspected(court) == [("acme", "cell-2", Harm.ERRORS)]
+    court.pass_seconds(60)
+    assert court.judge.health()["cell-2"].score < 20
+    assert court.board.breaker("cell-2") == CLOSED
+    assert court.changes() == []
+    told = [event for event in court.events if isinstance(event, Concentration)]
+    assert [(event.tenant, event.cell) for event in told] == [("acme", "cell-2")]
+
+
+def test_where_the_others_fail_too_nobody_is_suspected_and_the_cell_is_taken_out(court: Court) -> None:
+    court.pass_seconds(15)
+    court.sent["cell-2"] = (40, 40, 0.01)
+    court.error_rates["cell-2"] = 0.5
+    court.pass_seconds(12)
+    assert suspected(court) == []
+    assert court.changes() == [("cell-2", BreakerChange.OPENED)]
+
+
+def test_a_tenant_that_takes_nearly_all_of_what_a_cell_can_do_is_suspected(tmp_path: Path) -> None:
+    court = Court(tmp_path, table_of(MEMBERS, concurrency=10))
+    court.pass_seconds(15)
+    court.sent["cell-3"] = (5, 0, 2.0)
+    court.pass_seconds(20)
+    assert suspected(court) == [("acme", "cell-3", Harm.BUSY_TIME)]
+
+
+def test_what_counts_against_a_tenant_is_of_the_table_that_was_live_then(court: Court) -> None:
+    court.pass_seconds(15)
+    court.sent["cell-2"] = (40, 40, 0.01)
+    court.pass_seconds(8)
+    ((_, epoch),) = court.judge.suspects()
+    assert epoch == court.table.epoch
+
+
+def test_who_is_away_is_suspected_no_more_and_its_cell_stays_spared_until_it_is_well(court: Court) -> None:
+    court.pass_seconds(15)
+    court.sent["cell-2"] = (40, 40, 0.01)
+    court.pass_seconds(6)
+    assert suspected(court)
+    del court.sent["cell-2"]
+    court.table = sent_away(court.table, MEMBERS)
+    court.pass_seconds(1)
+    assert suspected(court) == []
+    court.pass_seconds(30)
+    assert court.changes() == []
+    assert court.judge.health()["cell-2"].score == 100
+
+
+def test_a_cell_that_is_well_again_suspects_nobody(court: Court) -> None:
+    court.pass_seconds(15)
+    court.sent["cell-2"] = (40, 40, 0.01)
+    court.pass_seconds(8)
+    del court.sent["cell-2"]
+    court.pass_seconds(12)
+    assert suspected(court) == []

@@ -153,7 +153,7 @@ pub fn decide<B: AsRef<[u8]>>(
     let redirects = policy.redirects && !is_stale && !choice.base.public_url(cell).is_empty();
     let wanted = policy
         .shadow
-        .filter(|shadow| !redirects && !is_stale && *shadow != cell);
+        .filter(|shadow| !redirects && !is_stale && !placement.is_alone && *shadow != cell);
     Ok(Route {
         cell,
         pool: placement.pool,
@@ -194,6 +194,7 @@ impl<B: AsRef<[u8]>, S: Surroundings> Choice<'_, B, S> {
         };
         match (chosen, policy.reads) {
             (Some(cell), _) => Ok((cell, false, false)),
+            (None, _) if self.placement.is_alone => Err(unavailable(self.base, shard.first())),
             (None, Reads::Standby(standby)) if !writes && self.may_stand_in(standby) => Ok((standby, false, false)),
             (None, Reads::Cache(_)) if !writes => Ok((shard.first(), false, true)),
             _ => Err(unavailable(self.base, shard.first())),
@@ -201,6 +202,9 @@ impl<B: AsRef<[u8]>, S: Surroundings> Choice<'_, B, S> {
     }
 
     fn canary(&mut self, subject: &Subject) -> Option<u16> {
+        if self.placement.is_alone {
+            return None;
+        }
         let canary = self.base.pool_policy(self.placement.pool?).canary?;
         let falls = match canary.by {
             CanaryBy::Tenant => subject.canary_place() < canary.bp,
@@ -269,6 +273,8 @@ struct Placement {
     slot: Option<u16>,
     reason: Reason,
     policy: u16,
+    /// Whether only the shard's cells may get the request, and nobody a copy: the tenant is in quarantine.
+    is_alone: bool,
 }
 
 /// Steps 2 to 5.
@@ -293,18 +299,24 @@ fn place<B: AsRef<[u8]>>(table: &Table<B>, subject: &Subject, writes: bool) -> R
         TenantState::Moving if writes => return Err(Code::TenantMoving.into()),
         TenantState::Active | TenantState::Moving | TenantState::Quarantined => {}
     }
+    let is_alone = tenant.state == TenantState::Quarantined;
+    let policy = policy_of(base, &tenant);
     match tenant.shard {
         Some(shard) => Ok(Placement {
             shard,
             pool: Some(tenant.pool),
             slot: Some(slot),
             reason: Reason::Assignment,
-            policy: policy_of(base, &tenant),
+            policy,
+            is_alone,
         }),
         None => {
             let placement = by_slot(base, tenant.pool, slot, Reason::Slot)?;
-            let policy = policy_of(base, &tenant);
-            Ok(Placement { policy, ..placement })
+            Ok(Placement {
+                policy,
+                is_alone,
+                ..placement
+            })
         }
     }
 }
@@ -324,6 +336,7 @@ fn by_slot<B: AsRef<[u8]>>(base: &Base<B>, pool: u8, slot: u16, reason: Reason) 
         slot: Some(slot),
         reason,
         policy: base.pool_policy(pool).policy,
+        is_alone: false,
     })
 }
 
@@ -335,6 +348,7 @@ fn by_default<B: AsRef<[u8]>>(base: &Base<B>, slot: Option<u16>) -> Result<Place
         slot,
         reason: Reason::Default,
         policy: base.policy().policy,
+        is_alone: false,
     })
 }
 

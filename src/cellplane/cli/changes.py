@@ -41,7 +41,7 @@ def _put(control_url: str, tenant: str, body: dict[str, Any], *, as_json: bool, 
     began = time.monotonic()
     with Client(control_url, ACTOR) as client:
         changed = client.put(f"/v1/tenants/{quote(tenant, safe='')}", body)
-        routers = _wait_live(client, changed["epoch"]) if wait else None
+        routers = wait_live(client, changed["epoch"]) if wait else None
         placed = client.get(f"/v1/tenants/{quote(tenant, safe='')}")["placed"] if wait else None
     milliseconds = round((time.monotonic() - began) * 1000)
     if as_json:
@@ -49,10 +49,11 @@ def _put(control_url: str, tenant: str, body: dict[str, Any], *, as_json: bool, 
         return
     target = " + ".join(changed["cells"]) or placed or "its slot"
     state = "" if changed["state"] == "active" else f", {changed['state']}"
-    click.echo(f"{tenant} → {target}{state} (epoch {changed['epoch']}), {_liveness(routers, milliseconds)}")
+    click.echo(f"{tenant} → {target}{state} (epoch {changed['epoch']}), {liveness(routers, milliseconds)}")
 
 
-def _liveness(routers: int | None, milliseconds: int) -> str:
+def liveness(routers: int | None, milliseconds: int) -> str:
+    """What to say of how many routers run a change; None where nobody waited for them."""
     if routers is None:
         return "not waited for"
     if routers == 0:
@@ -60,7 +61,7 @@ def _liveness(routers: int | None, milliseconds: int) -> str:
     return f"live on {routers} router{'' if routers == 1 else 's'} after {milliseconds} ms"
 
 
-def _wait_live(client: Client, epoch: int) -> int:
+def wait_live(client: Client, epoch: int) -> int:
     """Wait until this epoch is published and every router that reports runs it, and return how many do."""
     deadline = time.monotonic() + LIVE_TIMEOUT_SECONDS
     while True:

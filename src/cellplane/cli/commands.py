@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from cellplane import __version__
-from cellplane.cli import changes, chaos, completion, fleet, plan, reads
+from cellplane.cli import changes, chaos, completion, fleet, plan, quarantine, reads
 from cellplane.errors import CellplaneError, UnreachableError
 
 EXIT_FAILED = 1
@@ -63,6 +63,7 @@ for command in (
     reads.routers,
     changes.assign,
     changes.unassign,
+    quarantine.quarantine,
     chaos.chaos,
     plan.plan,
     completion.completion,

@@ -120,12 +120,12 @@ def tenants(control_url: str, limit: int, after: str, cell: str | None, *, as_js
             (
                 item["id"],
                 item["placed"] or "-",
-                "assignment" if item["cells"] else "slot",
+                "quarantine" if _state(item) == "quarantined" else "assignment" if item["cells"] else "slot",
                 " ".join(item["cells"]) or "-",
                 item["placed_pool"] or "-",
                 item["tier"] or "-",
                 item["jurisdiction"] or "-",
-                item["state"],
+                _state(item),
             )
             for item in answer["items"]
         ),
@@ -133,6 +133,12 @@ def tenants(control_url: str, limit: int, after: str, cell: str | None, *, as_js
     )
     if answer["next"] is not None:
         click.echo(f"There are more: cellplane tenants --after {answer['next']}")
+
+
+def _state(tenant: Mapping[str, Any]) -> str:
+    """Of an active tenant in quarantine, that it is there; routers do what any other state says."""
+    is_away = tenant["quarantine"] is not None and tenant["state"] == "active"
+    return "quarantined" if is_away else str(tenant["state"])
 
 
 @click.command()

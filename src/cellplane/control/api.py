@@ -15,14 +15,17 @@ from cellplane.control.apply_schemas import Applied, ApplySpec, ResourceList, Re
 from cellplane.control.applying import apply
 from cellplane.control.explain import explain, explain_source
 from cellplane.control.publication import Publication
+from cellplane.control.quarantine_schemas import LeftAloneView, QuarantineList, QuarantineOrder, QuarantineView
 from cellplane.control.service import Service
 from cellplane.control.settings import MAX_ACTOR_CHARS, PIECE_BYTES
 from cellplane.directory import TenantRecord
 from cellplane.directory.rows import cell_row, fleet_row, pool_row
-from cellplane.errors import ValidationError
+from cellplane.errors import ConflictError, ValidationError
 from cellplane.manifest.resources import resource_of
-from cellplane.model import Cell, Fleet, Pool, Tenant
+from cellplane.model import Cell, Fleet, Pool, Quarantine, QuarantinePolicy, Tenant
 from cellplane.model.key import check_key, check_name
+from cellplane.model.quarantine import MAX_QUARANTINE_SECONDS
+from cellplane.placement.quarantine import Asked, LeftAlone
 from cellplane.routing import Refusal, decide
 
 
@@ -191,15 +194,18 @@ def list_tenants(
     """Tenants by id, one page; `cell` keeps those assigned to it."""
     size = min(limit or service.settings.page_size, service.settings.max_page_size)
     page = service.directory.tenants(limit=size, after=after, cell=cell)
-    current = service.publisher.current
-    return schemas.TenantList(items=[_placed(current, record) for record in page.items], next=page.next)
+    current, away = service.publisher.current, service.directory.quarantines()
+    items = [_placed(current, record, away.get(record.tenant.id)) for record in page.items]
+    return schemas.TenantList(items=items, next=page.next)
 
 
 @router.get("/v1/tenants/{tenant_id:rest}", tags=["tenants"])
 def get_tenant(tenant_id: str, service: CurrentService) -> schemas.PlacedTenant:
     """One tenant."""
     check_key("tenant_id", tenant_id)
-    return _placed(service.publisher.current, service.directory.tenant(tenant_id))
+    with service.directory.snapshot() as snapshot:
+        record, away = snapshot.tenant(tenant_id), snapshot.quarantines()
+    return _placed(service.publisher.current, record, away.get(tenant_id))
 
 
 @router.put(
@@ -240,6 +246,64 @@ def delete_tenant(tenant_id: str, service: CurrentService, actor: Actor) -> sche
     return service.changed(service.directory.delete_tenant(tenant_id, actor=actor))
 
 
+@router.get("/v1/quarantine", tags=["quarantine"])
+def list_quarantines(service: CurrentService) -> QuarantineList:
+    """Who is in quarantine, who is held out of it, and whom routers find poisonous and who is left alone."""
+    with service.directory.snapshot() as snapshot:
+        known, fleet = snapshot.quarantines(), snapshot.outline.fleet
+    policy = QuarantinePolicy() if fleet is None else fleet.quarantine
+    now = service.directory.now()
+    return QuarantineList(
+        max_tenants=policy.max_tenants,
+        cells=list(policy.cells),
+        automatic=policy.automatic,
+        items=[QuarantineView.of(each) for each in known.values() if each.lasts],
+        held=[
+            QuarantineView.of(each) for each in known.values() if each.held_until is not None and now < each.held_until
+        ],
+        left_alone=[
+            LeftAloneView(
+                tenant=tenant, cell=left.found.cell, by=left.why.by.value, reason=left.why.text, found=left.found.text
+            )
+            for tenant, left in sorted(service.warden.left_alone.items())
+        ],
+    )
+
+
+@router.put("/v1/quarantine/{tenant_id:rest}", tags=["quarantine"], responses={409: CONFLICT})
+def put_quarantine(tenant_id: str, order: QuarantineOrder, service: CurrentService, actor: Actor) -> QuarantineView:
+    """Send a tenant to the quarantine cell of its jurisdiction; one that is there gets this time and reason."""
+    check_key("tenant_id", tenant_id)
+    asked = Asked(tenant_id, order.reason, seconds=order.seconds, cell=order.cell)
+    found = service.directory.quarantine(asked, actor=actor)
+    if isinstance(found, LeftAlone):
+        raise ConflictError(f"tenant {tenant_id!r} is not quarantined: {found.text}")
+    service.quarantine_changed(found.epoch)
+    return QuarantineView.of(found)
+
+
+@router.delete("/v1/quarantine/{tenant_id:rest}", tags=["quarantine"])
+def delete_quarantine(
+    tenant_id: str,
+    service: CurrentService,
+    actor: Actor,
+    hold: Annotated[
+        float | None,
+        Query(
+            ge=0,
+            le=MAX_QUARANTINE_SECONDS,
+            description="Seconds in which no finding sends it back; by default as the fleet says",
+        ),
+    ] = None,
+) -> QuarantineView:
+    """End a tenant's quarantine: its requests go home again."""
+    check_key("tenant_id", tenant_id)
+    seconds = service.directory.fleet().quarantine.hold_seconds if hold is None else hold
+    found = service.directory.release(tenant_id, f"released by {actor}", hold_seconds=seconds, actor=actor)
+    service.quarantine_changed(found.epoch)
+    return QuarantineView.of(found)
+
+
 @router.post("/v1/apply", tags=["fleet"], responses={409: CONFLICT})
 def apply_resources(
     spec: ApplySpec,
@@ -270,7 +334,8 @@ def explain_route(
     check_key("tenant", tenant)
     current = service.publisher.require_current()
     with service.directory.snapshot() as snapshot:
-        return explain(current.table, tenant, snapshot.find_tenant(tenant), snapshot.topology)
+        away = snapshot.quarantines().get(tenant)
+        return explain(current.table, tenant, snapshot.find_tenant(tenant), snapshot.topology, away)
 
 
 @router.get("/v1/routers", tags=["routers"])
@@ -283,7 +348,7 @@ def list_routers(service: CurrentService) -> schemas.RouterList:
         items=[
             schemas.RouterView(
                 id=known.id,
-                **known.report.model_dump(exclude={"cells"}),
+                **known.report.model_dump(exclude={"cells", "suspects"}),
                 age_seconds=round(age, 3),
                 lost=age > service.settings.router_stale_seconds,
                 behind=0 if current is None else published - known.report.epoch,
@@ -298,6 +363,7 @@ async def report_router(router_id: str, report: schemas.RouterReport, service: C
     """Take a router's report."""
     check_name("router_id", router_id)
     service.routers.report(router_id, report)
+    service.warden.suspect(report.suspects)
     current = service.publisher.current
     epoch = 0 if current is None else current.epoch
     return schemas.Health(status="ok", epoch=epoch, published_epoch=None if current is None else epoch)
@@ -338,11 +404,12 @@ async def _pieces(parts: tuple[bytes, ...]) -> AsyncIterator[bytes]:
             yield part[start : start + PIECE_BYTES]
 
 
-def _placed(current: Publication | None, record: TenantRecord) -> schemas.PlacedTenant:
+def _placed(current: Publication | None, record: TenantRecord, quarantine: Quarantine | None) -> schemas.PlacedTenant:
     """A tenant, with the cell that the published table sends it to."""
     placed = None
     if current is not None:
         key = record.tenant.id.encode()
         decision = decide(current.table, key, writes=False, has_healthy_host=lambda _cell: True)
         placed = None if isinstance(decision, Refusal) else decision.cell
-    return schemas.PlacedTenant(**schemas.TenantView.fields_of(record), placed=placed)
+    view = QuarantineView.of(quarantine) if quarantine is not None and quarantine.lasts else None
+    return schemas.PlacedTenant(**schemas.TenantView.fields_of(record), placed=placed, quarantine=view)

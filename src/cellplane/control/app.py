@@ -16,6 +16,7 @@ from cellplane.control.publisher import Publisher
 from cellplane.control.registry import RouterRegistry
 from cellplane.control.service import Service
 from cellplane.control.settings import ControlSettings
+from cellplane.control.warden import Warden
 from cellplane.directory import Directory
 
 DATABASE = "directory.sqlite3"
@@ -32,21 +33,25 @@ def create_app(settings: ControlSettings) -> FastAPI:
         publisher = Publisher(directory, settings, metrics)
         routers = RouterRegistry(settings, time.monotonic)
         metrics.show_routers(routers.routers)
+        warden = Warden(directory, settings, metrics, publisher.notify, time.monotonic)
         app.state.service = Service(
             settings=settings,
             directory=directory,
             publisher=publisher,
             routers=routers,
+            warden=warden,
             metrics=metrics,
             loop=asyncio.get_running_loop(),
         )
-        publishing = asyncio.create_task(publisher.run())
+        running = [asyncio.create_task(publisher.run()), asyncio.create_task(warden.run())]
         try:
             yield
         finally:
-            publishing.cancel()
-            with suppress(asyncio.CancelledError):
-                await publishing
+            for task in running:
+                task.cancel()
+            for task in running:
+                with suppress(asyncio.CancelledError):
+                    await task
             directory.close()
 
     app = FastAPI(

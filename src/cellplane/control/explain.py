@@ -5,10 +5,11 @@ from ipaddress import ip_address
 from typing import Literal
 
 from cellplane.control.policy_schemas import RoutePolicy
+from cellplane.control.quarantine_schemas import QuarantineView
 from cellplane.control.schemas import RouteView
 from cellplane.directory import TenantRecord
 from cellplane.errors import ValidationError
-from cellplane.model import Balance, CanaryBy, Reads, Topology, Writes
+from cellplane.model import Balance, CanaryBy, Quarantine, Reads, TenantState, Topology, Writes
 from cellplane.placement import slot_of
 from cellplane.routing import CanaryRow, Decision, PolicyRow, Redirect, Refusal, Route, RoutingTable, decide
 
@@ -25,23 +26,41 @@ class _PoolChoice:
     text: str = ""
 
 
-def explain(table: RoutingTable, tenant_id: str, record: TenantRecord | None, topology: Topology | None) -> RouteView:
+def explain(
+    table: RoutingTable,
+    tenant_id: str,
+    record: TenantRecord | None,
+    topology: Topology | None,
+    quarantine: Quarantine | None = None,
+) -> RouteView:
     """How the table routes this key when every serving cell is healthy.
 
     Args:
         tenant_id: a valid partition key.
         record: the tenant as the directory lists it; None where it does not.
         topology: the fleet with its rules, as the directory has it now.
+        quarantine: the tenant's last one, as the directory has it now; None where it remembers none.
     """
     key = tenant_id.encode()
     decision = decide(table, key, writes=False, has_healthy_host=lambda _cell: True, chance=NEVER)
     choice = _choice(record, topology)
     slot = slot_of(key)
+    row = table.find(key)
+    away = None if row is None or row.state is not TenantState.QUARANTINED else quarantine
     if isinstance(decision, Refusal):
         text = f"{tenant_id} is refused with {_refusal(decision)} (epoch {table.epoch})"
+    elif away is not None:
+        text = (
+            f"{tenant_id} is in quarantine until {away.until:%Y-%m-%d %H:%M:%S} UTC, {_why_away(away)}: its requests "
+        )
+        text += f"go to {decision.cell} and to no other cell (epoch {table.epoch})"
     else:
         text = f"{tenant_id} {_way(decision, choice)}: {_goal(table, decision, 'its requests go')}"
-    return _view(table, decision, text, choice, tenant=tenant_id, known=record is not None, slot=slot)
+    view = _view(table, decision, text, choice, tenant=tenant_id, known=record is not None, slot=slot)
+    if away is None:
+        return view
+    no_canary = {"canary_cell": None, "canary_percent": 0.0}
+    return view.model_copy(update={**no_canary, "quarantine": QuarantineView.of(away)})
 
 
 def explain_source(table: RoutingTable, source: str) -> RouteView:
@@ -99,6 +118,7 @@ def _view(
         canary=route is not None and route.canary,
         canary_cell=None if canary is None else table.cells[canary.cell].id,
         canary_percent=0.0 if canary is None else canary.basis_points / 100,
+        quarantine=None,
         redirect=route.location if isinstance(route, Redirect) else None,
         reason=decision.code.code if isinstance(decision, Refusal) else decision.reason,
         epoch=decision.epoch,
@@ -116,6 +136,11 @@ def _choice(record: TenantRecord | None, topology: Topology | None) -> _PoolChoi
     if record.tenant.pool is not None:
         return _PoolChoice("tenant", None, " (its own)")
     return _PoolChoice("default") if name is None else _PoolChoice("rule", name, f" (rule {name})")
+
+
+def _why_away(quarantine: Quarantine) -> str:
+    found = "found by a router" if quarantine.figures else "by order of a person"
+    return f"{found} ({quarantine.reason})"
 
 
 def _refusal(decision: Refusal) -> str:

@@ -35,6 +35,22 @@ class Metrics:
             "Publications that failed and left the table before",
             registry=self.registry,
         )
+        self.quarantined = Gauge("cellplane_quarantined_tenants", "Tenants in quarantine now", registry=self.registry)
+        self.quarantines = Counter(
+            "cellplane_quarantines_total", "Quarantines that began, by who asked", ["by"], registry=self.registry
+        )
+        self.releases = Counter("cellplane_quarantine_releases_total", "Quarantines that ended", registry=self.registry)
+        self.left_alone = Counter(
+            "cellplane_quarantine_left_alone_total",
+            "Poison tenants that were not quarantined, by what kept them",
+            ["by"],
+            registry=self.registry,
+        )
+        self.quarantine_failures = Counter(
+            "cellplane_quarantine_failures_total",
+            "Rounds over quarantines that failed and were tried again",
+            registry=self.registry,
+        )
         self.requests = Counter(
             "cellplane_control_requests_total",
             "Requests answered by the control plane",

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from cellplane.control.policy_schemas import STRICT, CanarySpec, PolicySpec, RoutePolicy
+from cellplane.control.quarantine_schemas import MAX_SUSPECTS, QuarantineSpec, QuarantineView, Suspect
 from cellplane.control.settings import MAX_REASON_CHARS
 from cellplane.directory import TenantRecord
 from cellplane.directory.rows import cell_of, fleet_of, policy_of, pool_of, tenant_row
@@ -80,6 +81,7 @@ class FleetSpec(Strict):
         dict[str, dict[str, float]],
         Field(description="Thresholds other than usual, in `score`, `breaker` and `peers`: docs/health.md"),
     ] = {}
+    quarantine: QuarantineSpec = QuarantineSpec()
 
     def to_model(self) -> Fleet:
         """The fleet of this body."""
@@ -314,6 +316,7 @@ class PlacedTenant(TenantView):
     """A tenant, and where the published table sends it."""
 
     placed: str | None = Field(description="The cell that the published table sends it to; null when refused")
+    quarantine: QuarantineView | None = Field(description="Null where it is in none")
 
 
 class TenantList(BaseModel):
@@ -341,6 +344,7 @@ class RouteView(BaseModel):
     canary: bool = Field(description="Whether the cell is the pool's canary")
     canary_cell: str | None = Field(description="The pool's canary, which takes `canary_percent` of its requests")
     canary_percent: float
+    quarantine: QuarantineView | None = Field(description="Null where the tenant is in none")
     redirect: str | None = Field(description="The URL that clients are sent to; null when the request is proxied")
     reason: str = Field(description="`assignment`, `slot`, `default`, `source`, or the code of the refusal")
     epoch: int
@@ -380,6 +384,9 @@ class RouterReport(Strict):
     ready: bool
     rejected: Rejection | None = None
     cells: Annotated[dict[str, CellHealth], Field(max_length=MAX_CELLS)] = {}
+    suspects: Annotated[
+        list[Suspect], Field(max_length=MAX_SUSPECTS, description="Tenants that make a cell ill for all others")
+    ] = []
 
 
 class RouterView(BaseModel):

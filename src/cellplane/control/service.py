@@ -8,6 +8,7 @@ from cellplane.control.publisher import Publisher
 from cellplane.control.registry import RouterRegistry
 from cellplane.control.schemas import Changed
 from cellplane.control.settings import ControlSettings
+from cellplane.control.warden import Warden
 from cellplane.directory import Directory
 
 
@@ -19,6 +20,7 @@ class Service:
     directory: Directory
     publisher: Publisher
     routers: RouterRegistry
+    warden: Warden
     metrics: Metrics
     loop: asyncio.AbstractEventLoop
 
@@ -26,3 +28,8 @@ class Service:
         """Wake the publisher for a committed change, from any thread."""
         self.loop.call_soon_threadsafe(self.publisher.notify)
         return Changed(epoch=epoch)
+
+    def quarantine_changed(self, epoch: int) -> Changed:
+        """The same for a quarantine, of which the warden tells."""
+        self.loop.call_soon_threadsafe(self.warden.look)
+        return self.changed(epoch)

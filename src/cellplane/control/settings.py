@@ -65,5 +65,14 @@ class ControlSettings:
     router_forget_seconds: float = 3600.0
     """Silence after which a router leaves the registry, seconds."""
 
+    quarantine_interval_seconds: float = 0.5
+    """Longest time between looks whether a quarantine is over, seconds; what routers find is looked at at once."""
+
+    max_suspects: int = 1_000
+    """Most tenants that routers find poisonous at one time; further ones are not heard."""
+
+    left_alone_forget_seconds: float = 60.0
+    """Time after which a suspect that is left alone is told of anew, where no router spoke of it meanwhile, seconds."""
+
     shutdown_seconds: int = 2
     """How long open requests may take to end when the process is asked to stop, seconds."""

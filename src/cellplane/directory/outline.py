@@ -58,7 +58,7 @@ class Outline:
             and fleet.default_pool in self.pools
             and (fleet.default_cell is None or fleet.default_cell in self.cells)
             and all(rule.pool in self.pools for rule in fleet.rules)
-            and all(cell_id in self.cells for cell_id in fleet.policy.cells)
+            and all(cell_id in self.cells for cell_id in (*fleet.policy.cells, *fleet.quarantine.cells))
         )
 
     def pool_of(self, tenant: Tenant) -> tuple[str | None, Rule | None]:

@@ -54,8 +54,8 @@ class Entry(NamedTuple):
     Attributes:
         id: its partition key.
         placed_pool: as in TenantRecord.
-        shard: ids of the cells it is assigned to; none where its slot places it.
-        state: its state.
+        shard: ids of the cells it is assigned to, or of its quarantine cell; none where its slot places it.
+        state: its state, and quarantined where it is active and in quarantine.
         policy: what it says itself.
     """
 
@@ -81,7 +81,7 @@ class Change:
         epoch: its number, strictly increasing; also the epoch of the table that first contains it.
         at: when, UTC, ISO 8601.
         actor: who asked for it.
-        kind: fleet, cell, pool, tenant or table.
+        kind: fleet, cell, pool, tenant, quarantine (its id is the tenant's) or table.
         id: of what was changed.
         action: put, delete or republish.
         before: the resource before, None where it was created.

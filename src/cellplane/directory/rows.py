@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
@@ -27,6 +28,8 @@ from cellplane.model import (
     Policy,
     Pool,
     Priority,
+    Quarantine,
+    QuarantinePolicy,
     Reads,
     Rule,
     StrategyName,
@@ -58,6 +61,7 @@ def fleet_row(fleet: Fleet) -> dict[str, Any]:
         "fail_open": fleet.fail_open.value,
         "routers": fleet.routers,
         "health": said_of(fleet.health),
+        "quarantine": {**asdict(fleet.quarantine), "cells": list(fleet.quarantine.cells)},
     }
 
 
@@ -76,6 +80,7 @@ def fleet_of(row: Row) -> Fleet:
             "policy": policy_of(row["policy"]),
             "fail_open": FailOpen(row["fail_open"]),
             "health": health_of("fleet.health", row["health"]),
+            "quarantine": QuarantinePolicy(**{**row["quarantine"], "cells": tuple(row["quarantine"]["cells"])}),
         }
     )
 
@@ -179,6 +184,23 @@ def tenant_of(row: Row) -> TenantRecord:
         }
     )
     return TenantRecord(tenant, row["placed_pool"])
+
+
+def quarantine_row(quarantine: Quarantine) -> dict[str, Any]:
+    """A quarantine as a row."""
+    return {
+        name: value.isoformat(timespec="milliseconds") if isinstance(value, datetime) else value
+        for name, value in asdict(quarantine).items()
+    }
+
+
+def quarantine_of(row: Row) -> Quarantine:
+    """The quarantine of a row."""
+    times = {
+        name: None if row[name] is None else datetime.fromisoformat(row[name])
+        for name in ("since", "until", "ended", "held_until")
+    }
+    return Quarantine(**{**row, **times})
 
 
 _CHOICES: Mapping[str, type[Enum]] = {

@@ -72,6 +72,7 @@ fleet = Table(
     Column("fail_open", String, nullable=False),
     Column("routers", Integer, nullable=False),
     Column("health", JSON, nullable=False),
+    Column("quarantine", JSON, nullable=False),
     info={"kind": "fleet"},
 )
 
@@ -144,6 +145,26 @@ assignments = Table(
 )
 """The tenants of each cell: ``tenants.shard``, the other way round."""
 
+quarantines = Table(
+    "quarantines",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("cell", String, nullable=False),
+    Column("since", String, nullable=False),
+    Column("until", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("figures", JSON, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("ended", String, nullable=True),
+    Column("end_reason", String, nullable=False),
+    Column("held_until", String, nullable=True),
+    Index("quarantines_that_last", "tenant", sqlite_where=text("ended IS NULL")),
+    sqlite_with_rowid=False,
+    info={"kind": "quarantine"},
+)
+"""The last quarantine of each tenant, beside its assignment, until it is forgotten. Times are UTC, ISO 8601."""
+
 loads = Table(
     "loads",
     metadata,
@@ -167,7 +188,7 @@ changes = Table(
     Column("action", String, nullable=False),
     Column("before", JSON(none_as_null=True), nullable=True),
     Column("after", JSON(none_as_null=True), nullable=True),
-    Index("changes_of_the_topology", "epoch", sqlite_where=text("kind NOT IN ('tenant', 'table')")),
+    Index("changes_of_the_topology", "epoch", sqlite_where=text("kind NOT IN ('tenant', 'table', 'quarantine')")),
     sqlite_autoincrement=True,
 )
 

@@ -1,6 +1,6 @@
 """A snapshot: the directory at one moment, for reads that must agree with each other."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, Table, func, null, or_, select, true
@@ -8,9 +8,10 @@ from sqlalchemy.sql import ColumnElement
 
 from cellplane.directory import rows, schema
 from cellplane.directory.outline import Outline
+from cellplane.directory.quarantines import read_quarantines
 from cellplane.directory.records import Change, ChangedTenant, Entry, Page, TenantRecord
 from cellplane.errors import NotFoundError
-from cellplane.model import Load, TenantState, Topology, UnknownTenant
+from cellplane.model import Load, Quarantine, TenantState, Topology, UnknownTenant
 
 STREAMED_ROWS = 1_000
 """Rows that a stream takes from the database at once."""
@@ -108,32 +109,52 @@ class Snapshot:
 
         Reads each tenant's row once; makes objects of those alone that are returned.
         """
-        table = schema.tenants
+        table, away = schema.tenants, self.away()
         columns = (table.c.id, table.c.placed_pool, table.c.shard, table.c.state, table.c.policy)
         for tenant_id, pool, shard, state, policy in self._stream(
-            select(*columns).where(self._is_said()).order_by(table.c.id)
+            select(*columns).where(self._is_said(away)).order_by(table.c.id)
         ):
-            yield Entry(tenant_id, pool, tuple(shard), _STATES[state], rows.policy_of(policy))
+            entry = Entry(tenant_id, pool, tuple(shard), _STATES[state], rows.policy_of(policy))
+            yield _where(away, entry) if away else entry
+        yield from self._unlisted(away)
 
     def changed_tenants(self, after_epoch: int) -> Iterator[ChangedTenant]:
         """The tenants that changed behind an epoch, by id, each once, with what a table says of them now.
 
         A change of the fleet or of a pool can place tenants that did not change: compare ``topology_epoch``.
         """
-        log, table = schema.changes, schema.tenants
-        changed = (
-            select(log.c.id).where(log.c.epoch > after_epoch, log.c.kind == table.info["kind"]).distinct().subquery()
-        )
+        log, table, away = schema.changes, schema.tenants, self.away()
+        kinds = [table.info["kind"], schema.quarantines.info["kind"]]
+        changed = select(log.c.id).where(log.c.epoch > after_epoch, log.c.kind.in_(kinds)).distinct().subquery()
+        unlisted = {entry.id: entry for entry in self._unlisted(away)}
         query = (
             select(changed.c.id, table.c.id, table.c.placed_pool, table.c.shard, table.c.state, table.c.policy)
-            .select_from(changed.outerjoin(table, (table.c.id == changed.c.id) & self._is_said()))
+            .select_from(changed.outerjoin(table, (table.c.id == changed.c.id) & self._is_said(away)))
             .order_by(changed.c.id)
         )
         for changed_id, tenant_id, pool, shard, state, policy in self._stream(query):
-            entry = None
+            entry = unlisted.get(changed_id)
             if tenant_id is not None:
-                entry = Entry(tenant_id, pool, tuple(shard), _STATES[state], rows.policy_of(policy))
+                listed = Entry(tenant_id, pool, tuple(shard), _STATES[state], rows.policy_of(policy))
+                entry = _where(away, listed)
             yield ChangedTenant(changed_id, entry)
+
+    def quarantines(self) -> dict[str, Quarantine]:
+        """The last quarantine of each tenant that is remembered, by tenant."""
+        return read_quarantines(self._connection)
+
+    def away(self) -> dict[str, str]:
+        """The tenants that are in quarantine now, and the cell of each."""
+        return {each.tenant: each.cell for each in read_quarantines(self._connection, only_lasting=True).values()}
+
+    def _unlisted(self, away: Mapping[str, str]) -> Iterator[Entry]:
+        """Entries of those in quarantine whom the directory does not list, by id."""
+        fleet = self.outline.fleet
+        if fleet is not None and away:
+            listed = read_tenants(self._connection, list(away))
+            for tenant_id, cell in away.items():
+                if tenant_id not in listed:
+                    yield Entry(tenant_id, fleet.default_pool, (cell,), TenantState.QUARANTINED)
 
     def loads(self) -> dict[str, Load]:
         """What the tenants that are assigned to each cell declare, summed; each counts in all cells of its shard."""
@@ -161,7 +182,7 @@ class Snapshot:
         query = select(table).where(table.c.epoch > after).order_by(table.c.epoch).limit(limit)
         return tuple(Change(**row) for row in self._connection.execute(query).mappings())
 
-    def _is_said(self) -> ColumnElement[bool]:
+    def _is_said(self, away: Collection[str]) -> ColumnElement[bool]:
         """Whether a table has an entry for a tenant."""
         table, fleet = schema.tenants, self.outline.fleet
         is_placed = table.c.placed_pool.is_not(None)
@@ -172,6 +193,7 @@ class Snapshot:
             table.c.state != TenantState.ACTIVE.value,
             table.c.placed_pool != fleet.default_pool,
             table.c.policy.is_not(null()),
+            table.c.id.in_(away),
         )
 
     def _stream(self, query: Select[Any]) -> Iterator[Any]:
@@ -196,7 +218,7 @@ def read_epoch(connection: Connection) -> int:
 def read_topology_epoch(connection: Connection) -> int:
     """Number of the last change of the fleet, a cell or a pool, 0 when there is none."""
     # The same text as the index's condition, or SQLite does not use it.
-    query = "SELECT coalesce(max(epoch), 0) FROM changes WHERE kind NOT IN ('tenant', 'table')"
+    query = "SELECT coalesce(max(epoch), 0) FROM changes WHERE kind NOT IN ('tenant', 'table', 'quarantine')"
     return int(connection.exec_driver_sql(query).scalar_one())
 
 
@@ -217,6 +239,13 @@ def one(connection: Connection, table: Table, where: ColumnElement[bool]) -> dic
 
 def _all(connection: Connection, table: Table, order: ColumnElement[str]) -> list[dict[str, Any]]:
     return [dict(row) for row in connection.execute(select(table).order_by(order)).mappings()]
+
+
+def _where(away: Mapping[str, str], entry: Entry) -> Entry:
+    """What a table says of a tenant: of an active one in quarantine, that it is there."""
+    if entry.id in away and entry.state is TenantState.ACTIVE:
+        return entry._replace(shard=(away[entry.id],), state=TenantState.QUARANTINED)
+    return entry
 
 
 _STATES = {state.value: state for state in TenantState}

@@ -17,7 +17,8 @@ from cellplane.directory.records import Applied, Change, Entry, Page, Placement,
 from cellplane.directory.snapshot import Snapshot, one, read_outline, read_topology_epoch
 from cellplane.directory.transaction import Resource, Transaction, fields_of
 from cellplane.errors import ConflictError, DirectoryError, NotFoundError, ValidationError
-from cellplane.model import Cell, Fleet, Load, Pool, Tenant, Topology
+from cellplane.model import Cell, Fleet, Load, Pool, Quarantine, Tenant, Topology
+from cellplane.placement.quarantine import Asked, LeftAlone
 
 
 def utc_now() -> datetime:
@@ -62,6 +63,10 @@ class Directory:
         """Reads that agree with each other. Others may change the directory meanwhile."""
         with self._errors(), self._reader.begin() as connection:
             yield Snapshot(connection, self._outline(connection))
+
+    def now(self) -> datetime:
+        """The time of the directory's clock, UTC."""
+        return self._clock()
 
     def epoch(self) -> int:
         """Number of the last change, 0 when there is none."""
@@ -117,6 +122,11 @@ class Directory:
         """One page of tenants (``Snapshot.tenants``)."""
         with self.snapshot() as snapshot:
             return snapshot.tenants(limit=limit, after=after, cell=cell)
+
+    def quarantines(self) -> dict[str, Quarantine]:
+        """The last quarantine of each tenant that is remembered (``Snapshot.quarantines``)."""
+        with self.snapshot() as snapshot:
+            return snapshot.quarantines()
 
     def entries(self) -> Iterator[Entry]:
         """What a table says of tenants, streamed (``Snapshot.entries``)."""
@@ -233,6 +243,32 @@ class Directory:
         with self._changing(actor) as transaction:
             transaction.delete_tenant(tenant_id)
         return transaction.epoch
+
+    def quarantine(self, asked: Asked, *, actor: str) -> Quarantine | LeftAlone:
+        """Quarantine a tenant, or say why it is left alone (``placement.quarantine.quarantine``)."""
+        with self._changing(actor) as transaction:
+            return transaction.quarantine(asked)
+
+    def release(self, tenant_id: str, reason: str, *, hold_seconds: float = 0.0, actor: str) -> Quarantine:
+        """End a tenant's quarantine: it is where it is at home again.
+
+        Args:
+            reason: why, for people.
+            hold_seconds: for how long no router's finding sends it back.
+
+        Raises:
+            NotFoundError: it is not in quarantine.
+        """
+        with self._changing(actor) as transaction:
+            return transaction.release(tenant_id, reason, hold_seconds)
+
+    def release_due(self, *, actor: str) -> tuple[Quarantine, ...]:
+        """End the quarantines whose time is over."""
+        now = self._clock()
+        if not any(each.lasts and each.until <= now for each in self.quarantines().values()):
+            return ()
+        with self._changing(actor) as transaction:
+            return transaction.release_due()
 
     def apply(
         self,

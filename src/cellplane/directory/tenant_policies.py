@@ -78,7 +78,7 @@ def _policed_by(outline: Outline) -> tuple[object, ...]:
     """What the policies of tenants are checked against."""
     fleet = outline.fleet
     return (
-        None if fleet is None else (fleet.policy, fleet.default_pool, fleet.rules),
+        None if fleet is None else (fleet.policy, fleet.default_pool, fleet.rules, fleet.quarantine.cells),
         outline.is_whole,
         {cell_id: (cell.jurisdiction, bool(cell.public_url)) for cell_id, cell in outline.cells.items()},
         {name: (pool.cells, pool.has_slots, pool.dedicated, pool.policy) for name, pool in outline.pools.items()},

@@ -9,12 +9,14 @@ from sqlalchemy import Connection, delete, insert, select
 from cellplane.directory import rows, schema
 from cellplane.directory.outline import Outline
 from cellplane.directory.placing import Placing
+from cellplane.directory.quarantining import Quarantining
 from cellplane.directory.records import Change, Placement, TenantRecord
 from cellplane.directory.snapshot import NAMED_ROWS, Snapshot, one, read_epoch
 from cellplane.directory.tenant_book import TenantBook
 from cellplane.errors import ConflictError, NotFoundError, ValidationError
-from cellplane.model import Cell, Fleet, Pool, Tenant
+from cellplane.model import Cell, Fleet, Pool, Quarantine, Tenant
 from cellplane.model.topology import MAX_CELLS, MAX_POOLS
+from cellplane.placement.quarantine import Asked, LeftAlone
 
 Resource = Fleet | Cell | Pool | Tenant
 
@@ -52,6 +54,8 @@ class Transaction:
         self._unwritten: list[Change] = []
         self._book = TenantBook(connection)
         self._placing = Placing(connection, self._book, self._record, unhealthy)
+        self._quarantining = Quarantining(connection, self._book, self._log, now)
+        self._touched: set[str] = set()
         self._deleted: list[tuple[str, str]] = []
         self._changed: list[tuple[str, str]] = []
         self.changes: list[Change] = []
@@ -187,6 +191,23 @@ class Transaction:
             raise NotFoundError(f"no tenant is named {tenant_id!r}")
         self._book.write(tenant_id, None)
         self._log("tenant", tenant_id, "delete", rows.tenant_row(before), None)
+        self._quarantining.end_if_any(tenant_id, "the tenant was removed")
+
+    def quarantine(self, asked: Asked) -> Quarantine | LeftAlone:
+        """Quarantine a tenant, or say why it is left alone."""
+        return self._quarantining.begin(self._outline, asked)
+
+    def release(self, tenant_id: str, reason: str, hold_seconds: float) -> Quarantine:
+        """End a tenant's quarantine.
+
+        Raises:
+            NotFoundError: it has none.
+        """
+        return self._quarantining.end(tenant_id, reason, hold_seconds)
+
+    def release_due(self) -> tuple[Quarantine, ...]:
+        """End the quarantines whose time is over."""
+        return self._quarantining.end_due()
 
     def republish(self) -> None:
         """Note an epoch of its own for an unchanged fleet."""
@@ -212,6 +233,9 @@ class Transaction:
         self._placing.check_neighbours(self._outline)
         self._placing.check_law(self._began_with, self._outline)
         self._placing.check_policies(self._began_with, self._outline)
+        if self._touched or self._outline is not self._began_with:
+            is_of_tenants = self._outline is self._began_with
+            self._quarantining.settle(self._outline, self._touched if is_of_tenants else None)
         self._flush_log()
 
     def _put_tenants(self, tenants: Sequence[Tenant], kept_shards: Collection[str]) -> None:
@@ -258,19 +282,21 @@ class Transaction:
         """Write a tenant and its entry of the log, and return the epoch."""
         if before != after:
             self._book.write(after.tenant.id, after)
+            self._touched.add(after.tenant.id)
             row = None if before is None else rows.tenant_row(before)
             self._log("tenant", after.tenant.id, "put", row, rows.tenant_row(after))
         return self._epoch
 
     def _log(
         self, kind: str, name: str, action: str, before: dict[str, Any] | None, after: dict[str, Any] | None
-    ) -> None:
+    ) -> int:
         self._epoch += 1
         change = Change(self._epoch, self._now(), self._actor, kind, name, action, before, after)
         self.changes.append(change)
         self._unwritten.append(change)
         if len(self._unwritten) >= LOGGED_ROWS:
             self._flush_log()
+        return self._epoch
 
     def _flush_log(self) -> None:
         if self._unwritten:
@@ -293,6 +319,7 @@ class Transaction:
                 named += [f"the policy of pool {pool.name!r}" for pool in pools if name in pool.policy.cells]
                 canaries = {pool.canary.cell: pool.name for pool in pools if pool.canary is not None}
                 named += [f"the canary of pool {canaries[name]!r}"] if name in canaries else []
+                named += [] if fleet is None or name not in fleet.quarantine.cells else ["the fleet's quarantine"]
                 if named:
                     raise ConflictError(f"cell {name!r} is named by {named[0]}: change that first")
                 continue

@@ -48,7 +48,7 @@ class CellUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoisonSettings:
-    """When one tenant is quarantined for the sake of a cell's others, and for how long."""
+    """When one tenant is suspected for the sake of a cell's others."""
 
     errors_share: float = 0.8
     """Share of the cell's errors from which they are one tenant's, more than 0.5: so there is one at most."""
@@ -81,19 +81,6 @@ class PoisonSettings:
     windows: int = 5
     """Decisions in a row that must find the same tenant, counted as long as the suspicion is kept."""
 
-    max_quarantined: int = 3
-    """Most tenants in quarantine at once. More poison tenants than that are another trouble: an attack, or a
-    release."""
-
-    quarantine_seconds: float = 60.0
-    """How long the first quarantine of a tenant lasts, seconds; it doubles with each further one."""
-
-    quarantine_cap_seconds: float = 3_600.0
-    """Longest quarantine, seconds."""
-
-    forget_seconds: float = 7_200.0
-    """Time after a release when earlier quarantines of the tenant are forgotten, seconds."""
-
     def validate(self) -> None:
         """Raise ValidationError naming the first field that breaks a rule."""
         for field in ("errors_share", "busy_share"):
@@ -106,17 +93,8 @@ class PoisonSettings:
             for field in (low, high):
                 check_between(field, getattr(self, field), 0, most)
             check_rising(low, getattr(self, low), high, getattr(self, high))
-        for field in ("min_errors", "min_other_requests", "windows", "max_quarantined"):
+        for field in ("min_errors", "min_other_requests", "windows"):
             check_between(field, getattr(self, field), 1, MAX_COUNT)
-        check_between("quarantine_seconds", self.quarantine_seconds, 0.001, MAX_QUARANTINE_SECONDS)
-        check_between(
-            "quarantine_cap_seconds", self.quarantine_cap_seconds, self.quarantine_seconds, MAX_QUARANTINE_SECONDS
-        )
-        check_between("forget_seconds", self.forget_seconds, 0, MAX_QUARANTINE_SECONDS)
-
-
-MAX_QUARANTINE_SECONDS = 30 * 86_400.0
-"""Longest quarantine or memory that can be set: a month. Whoever is to stay away longer is suspended by a person."""
 
 
 @dataclass(frozen=True, slots=True)

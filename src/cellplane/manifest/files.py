@@ -223,6 +223,7 @@ def _references(value: Value) -> Iterator[tuple[str, Kind, str]]:
         one = (("default_pool", Kind.POOL, value.default_pool), ("default_cell", Kind.CELL, value.default_cell))
         one += tuple((f"rules[{place}].pool", Kind.POOL, rule.pool) for place, rule in enumerate(value.rules))
         one += _of_policy(value.policy)
+        many = (("quarantine.cells", Kind.CELL, value.quarantine.cells),)
     elif isinstance(value, Pool):
         one = (("overflow", Kind.POOL, value.overflow), *_of_policy(value.policy))
         one += (("canary.cell", Kind.CELL, None if value.canary is None else value.canary.cell),)

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from cellplane.manifest.health_fields import HEALTH, P99_OBJECTIVE
 from cellplane.manifest.policy_fields import CANARY, POLICY
+from cellplane.manifest.quarantine_fields import QUARANTINE
 from cellplane.manifest.shapes import (
     NAME,
     Amended,
@@ -256,6 +257,7 @@ KINDS: Mapping[Kind, Declared] = {
             ),
             Field("routers", "routers", Whole(1, MAX_ROUTERS), "How many routers share the limits."),
             Field("health", "health", HEALTH, "By what routers judge cells, where it is not as usual."),
+            Field("quarantine", "quarantine", QUARANTINE, "Where tenants go that make their cell ill for all others."),
         ),
     ),
     Kind.CELL: Declared(
@@ -396,9 +398,9 @@ KINDS: Mapping[Kind, Declared] = {
             Field(
                 "state",
                 "state",
-                Choice(TenantState, without=(TenantState.MOVING,)),
+                Choice(TenantState, without=(TenantState.MOVING, TenantState.QUARANTINED)),
                 "What routers do with its requests. Not named: as it is; `active` for a new tenant. A move sets "
-                "`moving` by itself.",
+                "`moving` by itself; `cellplane quarantine` quarantines.",
                 operated=True,
             ),
             Field("load", "load", _LOAD, "What it needs at peak; of unknown size where it is not named."),

@@ -22,6 +22,7 @@ from cellplane.model.policy import (
     resolve,
 )
 from cellplane.model.pool import Pool, StrategyName
+from cellplane.model.quarantine import Quarantine, QuarantinePolicy
 from cellplane.model.rule import Rule
 from cellplane.model.tenant import Tenant, TenantState
 from cellplane.model.topology import Topology
@@ -50,6 +51,8 @@ __all__ = [
     "Policy",
     "Pool",
     "Priority",
+    "Quarantine",
+    "QuarantinePolicy",
     "Reads",
     "ResolvedPolicy",
     "Rule",

@@ -9,6 +9,7 @@ from cellplane.model.jwt import JwtProvider, check_providers
 from cellplane.model.key import check_name
 from cellplane.model.key_source import MAX_KEY_SOURCES, KeySource, KeySourceKind
 from cellplane.model.policy import NO_POLICY, FailOpen, Policy
+from cellplane.model.quarantine import NO_QUARANTINE, QuarantinePolicy
 from cellplane.model.rule import MAX_RULES, Rule
 
 MAX_RETRY_AFTER_SECONDS = 3600
@@ -53,6 +54,7 @@ class Fleet:
             unknown tenants.
         routers: how many routers share the limits; each enforces so many parts of them.
         health: by what routers judge cells.
+        quarantine: what becomes of tenants that make their cell ill for all others.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Fleet:
     fail_open: FailOpen = FailOpen.READS
     routers: int = 1
     health: Health = USUAL_HEALTH
+    quarantine: QuarantinePolicy = NO_QUARANTINE
 
     @property
     def has_default_cell(self) -> bool:
@@ -111,6 +114,7 @@ class Fleet:
         if not 1 <= self.routers <= MAX_ROUTERS:
             raise ValidationError(f"{field}.routers", f"expected 1 to {MAX_ROUTERS}, found {self.routers}")
         self.health.validate(f"{field}.health")
+        self.quarantine.validate(f"{field}.quarantine")
         if len(self.rules) > MAX_RULES:
             raise ValidationError(f"{field}.rules", f"expected at most {MAX_RULES} rules, found {len(self.rules)}")
         names: set[str] = set()

@@ -41,6 +41,7 @@ class Topology:
         self._validate_cells()
         self._validate_pools()
         self._validate_fleet()
+        self._validate_quarantine()
         traffic = self.traffic
         traffic.check()
         self._validate_tenants(traffic)
@@ -140,6 +141,22 @@ class Topology:
                 "the default pool has no slots for unknown tenants: set unknown_tenant to reject or default-cell, "
                 "and missing_key to another than source-hash",
             )
+
+    def _validate_quarantine(self) -> None:
+        ids = {cell.id for cell in self.cells}
+        pools = {cell_id: pool.name for pool in self.pools for cell_id in pool.cells}
+        for place, cell_id in enumerate(self.fleet.quarantine.cells):
+            field = f"fleet.quarantine.cells[{place}]"
+            if cell_id not in ids:
+                raise ValidationError(field, f"no cell is named {cell_id!r}")
+            taken = f"in pool {pools[cell_id]!r}" if cell_id in pools else ""
+            taken = taken or ("the fleet's default cell" if cell_id == self.fleet.default_cell else "")
+            if taken:
+                raise ValidationError(
+                    field,
+                    f"{cell_id!r} is {taken}, and would bring ordinary tenants together with poison ones: name "
+                    "a cell that takes nobody else",
+                )
 
     def _validate_tenants(self, traffic: Traffic) -> None:
         cells = {cell.id: cell for cell in self.cells}

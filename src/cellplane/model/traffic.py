@@ -145,6 +145,12 @@ class Traffic:
                 f"{cell_id!r} is in the dedicated pool {self._dedicated[cell_id]!r}, whose cells take one tenant: name "
                 "another cell",
             )
+        if cell_id in self._fleet.quarantine.cells:
+            raise ValidationError(
+                field,
+                f"{cell_id!r} is a quarantine cell, and takes nobody's requests but those of poison tenants: name "
+                "another cell",
+            )
 
     def _check_public(self, field: str, whose: _Whose, cells: Iterable[Cell]) -> None:
         for cell in cells:

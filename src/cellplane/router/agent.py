@@ -325,6 +325,7 @@ class Agent:
             "ready": False,
             "rejected": self._rejected,
             "cells": {},
+            "suspects": [],
         }
         try:
             state = await self._engine.state()
@@ -335,7 +336,11 @@ class Agent:
         for cell_id, health in self._judge.health().items():
             if cell_id in cells:
                 cells[cell_id] |= {"score": health.score, "breaker": health.breaker, "gray": health.is_gray}
-        return {**report, "proxy": state.proxy, "ready": state.ready, "cells": cells}
+        suspects = [
+            {**asdict(found), "harm": found.harm.value, "epoch": epoch}
+            for found, epoch in self._judge.suspects()[: self._settings.max_suspects]
+        ]
+        return {**report, "proxy": state.proxy, "ready": state.ready, "cells": cells, "suspects": suspects}
 
     def _clock(self) -> float:
         return asyncio.get_running_loop().time()

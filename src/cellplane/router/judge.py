@@ -1,4 +1,5 @@
-"""The judge: what the agent makes of the board, once a second. Which cells are ill, and what requests they get.
+"""The judge: what the agent makes of the board, once a second. Which cells are ill, what requests they get, and
+whether a single tenant is what makes one ill.
 
 It reads counts and writes breakers; all that it decides is decided by ``cellplane.health``, which does no I/O.
 """
@@ -12,12 +13,14 @@ import structlog
 
 from cellplane.health import peers, pool_breakers
 from cellplane.health.breaker import Observation, Phase
+from cellplane.health.concentration import Concentration
 from cellplane.health.peers import GrayEvent, PeerState
 from cellplane.health.pool_breakers import BreakerEvent, PoolBreakers
-from cellplane.health.score import Declared, HealthScore, score, signals
+from cellplane.health.score import UNKNOWN, Declared, HealthScore, score, signals
 from cellplane.health.window import Counters, Window, WindowSettings
 from cellplane.model.health import USUAL_HEALTH, HealthThresholds
 from cellplane.router.board import BUCKETS, FIRST_BUCKET, LATENCY_BOUNDS_SECONDS, Board, BreakerState, Count, Load
+from cellplane.router.suspects import Suspects, SuspectsSettings
 from cellplane.routing import RoutingTable
 
 log = structlog.get_logger()
@@ -35,6 +38,13 @@ class JudgeSettings:
 
     load_seconds: float = 15.0
     """How long what a cell said of its load counts, seconds."""
+
+    suspects: SuspectsSettings = field(default_factory=SuspectsSettings)
+    """When a tenant is suspected of making its cell ill."""
+
+
+JudgeEvent = BreakerEvent | GrayEvent | Concentration
+"""What changed at a look: a breaker, a cell's place among its peers, or who is suspected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +103,11 @@ class Judge:
         self._thresholds: Mapping[str, HealthThresholds] = {}
         self._probes: dict[str, tuple[int, int]] = {}
         self._said: dict[str, _Said] = {}
+        self._suspects = Suspects(settings.suspects)
         self._generation = 0
         self._board: Board | None = None
 
-    def tick(self, board: Board, table: RoutingTable, now: float) -> list[BreakerEvent | GrayEvent]:
+    def tick(self, board: Board, table: RoutingTable, now: float) -> list[JudgeEvent]:
         """Look at the board once, and write on it what requests each cell gets.
 
         Args:
@@ -107,6 +118,7 @@ class Judge:
         if self._board is not board:
             self._board = board
             self._generation += 1
+            self._suspects.forget_counts()
             self._windows = {cell: window for cell, window in self._windows.items() if cell in board.cells}
             self._said = {}
             self._arrange(table)
@@ -116,12 +128,12 @@ class Judge:
                 for cell, seconds in table.edge.objectives.items()
             }
         self._count(board, now)
-        events: list[BreakerEvent | GrayEvent] = []
+        events: list[JudgeEvent] = [*self._suspects.tick(board, table, self._windows, now)]
         for pool in self._pools:
             events += self._judge(pool, table, now)
-            self._write(pool, board)
+            self._write(pool, board, now)
         for event in events:
-            log.warning("cell_health", **_told(event))
+            log.warning("tenant_suspected" if isinstance(event, Concentration) else "cell_health", **_told(event))
         return events
 
     def health(self) -> Mapping[str, CellHealth]:
@@ -140,6 +152,10 @@ class Judge:
                         breaker.phase.value,
                     )
         return found
+
+    def suspects(self) -> tuple[tuple[Concentration, int], ...]:
+        """The tenants that make a cell ill for all others (``Suspects.ripe``)."""
+        return self._suspects.ripe()
 
     def _arrange(self, table: RoutingTable) -> None:
         """Pools of a table. What is known of a cell goes with it: a new table says nothing about anybody's health."""
@@ -209,9 +225,10 @@ class Judge:
         scored = score(found, thresholds)
         self._scores[cell] = scored
         good, failed = self._probes_since(cell, pool)
+        is_spared = self._suspects.spares(cell, now)
         return Observation(
-            score=scored.value,
-            signals=found,
+            score=100.0 if is_spared else scored.value,
+            signals=UNKNOWN if is_spared else found,
             probes_good=good,
             probes_failed=failed,
             jitter=self._rng.random(),
@@ -229,7 +246,7 @@ class Judge:
         failed = max(0, last.errors - before[1])
         return max(0, last.requests - before[0] - failed), failed
 
-    def _write(self, pool: _Pool, board: Board) -> None:
+    def _write(self, pool: _Pool, board: Board, now: float) -> None:
         for cell, breaker in pool.breakers.cells.items():
             share = breaker.traffic_share(self._health.breaker)
             if 0 < share < 1:
@@ -238,7 +255,7 @@ class Judge:
                 board.set_breaker(cell, BreakerState.OPEN)
             else:
                 # Refusing all for the sake of a few errors would be worse than they are.
-                is_gray = cell in pool.peers.gray
+                is_gray = cell in pool.peers.gray and not self._suspects.spares(cell, now)
                 board.set_breaker(cell, BreakerState.AVOIDED if is_gray else BreakerState.CLOSED)
 
 
@@ -259,7 +276,9 @@ def comparable_cells(table: RoutingTable) -> list[tuple[str, ...]]:
     return [*groups, tuple(sorted(left))]
 
 
-def _told(event: BreakerEvent | GrayEvent) -> dict[str, object]:
+def _told(event: JudgeEvent) -> dict[str, object]:
+    if isinstance(event, Concentration):
+        return {"cell": event.cell, "tenant": event.tenant, "harm": event.harm.value, "found": event.text}
     if isinstance(event, GrayEvent):
         measures = ", ".join(outlier.measure.value for outlier in event.outliers)
         return {"cell": event.cell, "change": "gray" if event.is_gray else "no longer gray", "by": measures}

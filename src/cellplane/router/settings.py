@@ -114,6 +114,9 @@ class RouterSettings:
     judge_interval_seconds: float = 1.0
     """Time between looks at what the proxy counts of each cell, seconds."""
 
+    max_suspects: int = 100
+    """Most tenants that make a cell ill for all others and are reported, those with the largest share first."""
+
     local_files_seconds: float = 1.0
     """Time between looks whether the files of keys have changed, seconds."""
 

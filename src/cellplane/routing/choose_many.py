@@ -44,11 +44,13 @@ class Found:
         rows: shape (n, layout.SHARD_PLACES): cell indexes, layout.NO_CELL behind the last, and where there is no shard.
         pool: shape (n,): index of the pool, or NO_POOL.
         policy: shape (n,): index of the policy.
+        alone: shape (n,): whether only the shard's cells may get the request, since the tenant is in quarantine.
     """
 
     rows: NDArray[np.uint16]
     pool: NDArray[np.int64]
     policy: NDArray[np.int64]
+    alone: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,13 +98,13 @@ class Chooser:
         left = open_ & (found.rows[:, 0] != layout.NO_CELL)
         for pool, canary in enumerate(self._table.canaries):
             if canary is not None:
-                places = np.flatnonzero(left & (found.pool == pool))
+                places = np.flatnonzero(left & (found.pool == pool) & ~found.alone)
                 places = places[self._falls_to(canary, keys, places) & self._may(canary.cell, found.rows[places])]
                 chosen.cell[places], chosen.canary[places] = canary.cell, True
         left &= ~chosen.canary
         for index in np.unique(found.policy[left]).tolist():
             places = np.flatnonzero(left & (found.policy == index))
-            cell, stale = self._by_policy(self._table.policies[index], found.rows[places])
+            cell, stale = self._by_policy(self._table.policies[index], found.rows[places], found.alone[places])
             chosen.cell[places], chosen.stale[places] = cell, stale
         return chosen
 
@@ -119,10 +121,12 @@ class Chooser:
         may: NDArray[np.bool_] = (self._law[rows[:, 0]] == self._law[cell]) | (rows == cell).any(axis=1)
         return may if self._usable[cell] else np.zeros(len(rows), bool)
 
-    def _by_policy(self, policy: PolicyRow, rows: NDArray[np.uint16]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    def _by_policy(
+        self, policy: PolicyRow, rows: NDArray[np.uint16], alone: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         cell = first_usable(self._usable, self._in_turn(policy, rows))
         stale = np.zeros(len(rows), bool)
-        none = cell == REFUSED
+        none = (cell == REFUSED) & ~alone
         if self._asked.writes or not none.any():
             return cell, stale
         if policy.reads is Reads.CACHE:

@@ -125,7 +125,9 @@ class _Asked(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """What names the shard: fields as of Route; ``subject`` is what a canary's hash is of."""
+    """What names the shard: fields as of Route; ``subject`` is what a canary's hash is of, and ``is_alone`` says that
+    only the shard's cells may get the request, and nobody a copy: the tenant is in quarantine.
+    """
 
     shard: tuple[int, ...]
     pool: int | None
@@ -133,6 +135,7 @@ class _Found(NamedTuple):
     reason: Reason
     policy: PolicyRow
     subject: bytes
+    is_alone: bool = False
 
 
 def decide(
@@ -181,7 +184,8 @@ def decide(
         reason, shard = "slot", table.shard_of_slot(pool, slot)
         if not shard:
             return Refusal(RefusalCode.TENANT_UNASSIGNED, table.epoch)
-    found = _Found(shard, pool, slot, reason, policy or table.pool_policies[pool], key)
+    is_alone = state is TenantState.QUARANTINED
+    found = _Found(shard, pool, slot, reason, policy or table.pool_policies[pool], key, is_alone)
     if table.is_plain:
         return _first_usable(table, found, has_healthy_host)
     return _choose(table, _Asked(writes, has_healthy_host, source, turn, load, chance), found)
@@ -237,7 +241,7 @@ def _default(table: RoutingTable, asked: _Asked, slot: int | None) -> Decision:
 
 def _first_usable(table: RoutingTable, found: _Found, has_healthy_host: Callable[[str], bool]) -> Decision:
     """What ``_choose`` comes to where no policy and no canary says more, as in most tables."""
-    shard, pool, slot, reason, policy, _ = found
+    shard, pool, slot, reason, policy, *_ = found
     cells, serves = table.cells, table.serves
     for index in shard:
         cell = cells[index]
@@ -249,14 +253,14 @@ def _first_usable(table: RoutingTable, found: _Found, has_healthy_host: Callable
 
 def _choose(table: RoutingTable, asked: _Asked, found: _Found) -> Decision:
     """Steps 6 to 10."""
-    shard, pool, slot, reason, policy, _ = found
-    canary = None if pool is None else table.canaries[pool]
+    shard, pool, slot, reason, policy, _, is_alone = found
+    canary = None if pool is None or is_alone else table.canaries[pool]
     is_canary = is_stale = False
     if canary is not None and _falls_to(canary, asked, found) and _is_usable(table, asked, found, canary.cell):
         cell, is_canary = canary.cell, True
     else:
         chosen = _of_shard(table, asked, shard, policy)
-        if chosen is None and not asked.writes:
+        if chosen is None and not asked.writes and not is_alone:
             chosen, is_stale = _instead(table, asked, found)
         if chosen is None:
             return _refused(table, shard)
@@ -267,7 +271,7 @@ def _choose(table: RoutingTable, asked: _Asked, found: _Found) -> Decision:
     name = None if pool is None else table.pools[pool]
     if policy.mode is Mode.REDIRECT and row.public_url and not is_stale:
         return Redirect(row.id, row.public_url, ids, name, slot, reason, table.epoch, policy, is_canary)
-    shadow = policy.shadow
+    shadow = None if is_alone else policy.shadow
     if shadow is None or is_stale or shadow == cell or not _is_usable(table, asked, found, shadow):
         return Route(row.id, ids, name, slot, reason, table.epoch, policy, is_canary, is_stale)
     return Route(row.id, ids, name, slot, reason, table.epoch, policy, is_canary, is_stale, cells[shadow].id)

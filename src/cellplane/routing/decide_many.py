@@ -22,7 +22,9 @@ _WORKERS = 2
 _CHUNK = 1 << 16
 """Keys that are decided in one go: what they need stays in the processor's cache."""
 
-_MOVING, _SUSPENDED = (layout.TENANT_STATE_CODES[state] for state in (TenantState.MOVING, TenantState.SUSPENDED))
+_MOVING, _SUSPENDED, _QUARANTINED = (
+    layout.TENANT_STATE_CODES[state] for state in (TenantState.MOVING, TenantState.SUSPENDED, TenantState.QUARANTINED)
+)
 _CODES = tuple(RefusalCode)
 
 
@@ -154,6 +156,7 @@ def _shards(
     assigned = np.zeros(count, bool)
     gone = np.zeros(count, bool)
     policy = np.zeros(0 if table.is_plain else count, np.int64)
+    alone = np.zeros(0 if table.is_plain else count, bool)
     open_ = np.arange(count)
     for layer in table.layers:
         data, offsets, lengths, _ = keys
@@ -165,6 +168,7 @@ def _shards(
         pool[there] = entry["pool"]
         if not table.is_plain:
             policy[there] = entry["policy"]
+            alone[there] = state == _QUARANTINED
         listed[there] = True
         _refuse(refusal, _places(chosen, there[state == _SUSPENDED], len(refusal)), RefusalCode.TENANT_SUSPENDED)
         if writes:
@@ -194,11 +198,14 @@ def _shards(
             _refuse(refusal, _places(chosen, places, len(refusal)), RefusalCode.TENANT_UNASSIGNED)
         else:
             rows[places] = base_shards[slots[hashes[places] & np.uint32(SLOT_COUNT - 1)]]
-    if not table.is_plain:
-        # The default shard's is behind those of the pools, where NO_POOL finds it.
-        of_pool = np.array([table.policies.index(row) for row in (*table.pool_policies, table.default_policy)])
-        policy = np.where(policy == layout.POOL_POLICY, of_pool[pool], policy)
-    return Found(rows, pool, policy)
+    return Found(rows, pool, policy if table.is_plain else _policies(table, policy, pool), alone)
+
+
+def _policies(table: RoutingTable, policy: NDArray[np.int64], pool: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The policy that holds for each key: its own, or its pool's."""
+    # The default shard's is behind those of the pools, where NO_POOL finds it.
+    of_pool = np.array([table.policies.index(row) for row in (*table.pool_policies, table.default_policy)])
+    return np.where(policy == layout.POOL_POLICY, of_pool[pool], policy)
 
 
 def _refuse_down(cells: _Cells, rows: NDArray[np.uint16], cell: NDArray[np.int32], refusal: NDArray[np.int8]) -> None:

@@ -37,6 +37,11 @@ def test_every_metric_has_its_name(shop: Api) -> None:
         "cellplane_publish_seconds",
         "cellplane_publish_failures_total",
         "cellplane_control_requests_total",
+        "cellplane_quarantined_tenants",
+        "cellplane_quarantines_total",
+        "cellplane_quarantine_releases_total",
+        "cellplane_quarantine_left_alone_total",
+        "cellplane_quarantine_failures_total",
         "cellplane_router_applied_epoch",
     }
     assert "cellplane_published_epoch 4.0" in text

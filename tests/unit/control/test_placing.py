@@ -120,7 +120,17 @@ def test_every_field_is_put_and_read_back(fleet: Api) -> None:
         "fail_open": "all",
         "routers": 3,
         "health": {"peers": {"z": 4.0}},
+        "quarantine": {
+            "cells": ["away"],
+            "automatic": False,
+            "max_tenants": 2,
+            "seconds": 30,
+            "cap_seconds": 90,
+            "forget_seconds": 0,
+            "hold_seconds": 1,
+        },
     }
+    fleet.put_epoch("/v1/cells/away", {"address": "127.0.0.1", "port": 8009})
     fleet.put_epoch("/v1/fleet", policy)
     assert fleet.get("/v1/fleet").json() == policy
     tenant = {

@@ -38,6 +38,15 @@ def test_a_fleet_is_put_and_read_back(api: Api) -> None:
         "fail_open": "reads",
         "routers": 1,
         "health": {},
+        "quarantine": {
+            "cells": [],
+            "automatic": True,
+            "max_tenants": 3,
+            "seconds": 60,
+            "cap_seconds": 3600,
+            "forget_seconds": 7200,
+            "hold_seconds": 600,
+        },
     }
 
 
@@ -203,9 +212,10 @@ def test_a_tenant_is_pinned_unpinned_and_removed(shop: Api) -> None:
     }
     assert pinned.json() == {**acme, "epoch": 5, "rule": None, "reason": "pinned"}
     shop.published(5)
-    assert shop.get("/v1/tenants/acme").json() == {**acme, "placed": other}
+    assert shop.get("/v1/tenants/acme").json() == {**acme, "placed": other, "quarantine": None}
     shop.published(shop.put_epoch("/v1/tenants/acme", {}))
-    assert shop.get("/v1/tenants/acme").json() == {**acme, "cell": None, "cells": [], "placed": by_slot}
+    by_itself = {**acme, "cell": None, "cells": [], "placed": by_slot, "quarantine": None}
+    assert shop.get("/v1/tenants/acme").json() == by_itself
     assert shop.http.delete("/v1/tenants/acme").json() == {"epoch": 7}
     assert_problem(shop.get("/v1/tenants/acme"), 404, "not-found")
     assert_problem(shop.http.delete("/v1/tenants/acme"), 404, "not-found")

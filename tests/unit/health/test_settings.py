@@ -66,10 +66,7 @@ def test_the_defaults_are_valid(settings: type[Any]) -> None:
         (PoisonSettings, {"well_error_rate": 0.05}, "ill_error_rate"),
         (PoisonSettings, {"ill_busy_share": 11}, "ill_busy_share"),
         (PoisonSettings, {"min_errors": 0}, "min_errors"),
-        (PoisonSettings, {"max_quarantined": 0}, "max_quarantined"),
-        (PoisonSettings, {"quarantine_seconds": 0}, "quarantine_seconds"),
-        (PoisonSettings, {"quarantine_cap_seconds": 59}, "quarantine_cap_seconds"),
-        (PoisonSettings, {"forget_seconds": -1}, "forget_seconds"),
+        (PoisonSettings, {"windows": 0}, "windows"),
     ],
 )
 def test_a_setting_that_cannot_be_names_its_field(settings: type[Any], changed: dict[str, Any], field: str) -> None:

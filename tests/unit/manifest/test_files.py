@@ -137,7 +137,7 @@ def test_an_error_names_file_line_column_resource_and_field() -> None:
         ("Tenant", "{attributes: {A: b}}", "6:21: Tenant/thing spec.attributes.A: a name is 1 to 63 lower-case"),
         ("Tenant", "{attributes: {a: 1}}", "spec.attributes.a: expected a text, found the number 1: put it in quotes"),
         ("Tenant", '{attributes: {a: "\\a"}}', "6:24: Tenant/thing spec.attributes.a: expected 1 to 128 printable"),
-        ("Tenant", "{state: moving}", "expected active, suspended or quarantined; found 'moving'"),
+        ("Tenant", "{state: moving}", "expected active or suspended; found 'moving'"),
         ("Tenant", "[a]", "6:7: Tenant/thing spec: expected fields, found a list"),
         (
             "Fleet",
@@ -382,7 +382,7 @@ def test_every_name_that_nothing_has_is_found() -> None:
     found = said(
         fleet_document(
             "{defaultPool: defualt, missingKey: default-cell, defaultCell: cell-3, rules: [{name: a, pool: gold, "
-            "match: {tiers: [b]}}]}",
+            "match: {tiers: [b]}}], quarantine: {cells: [away]}}",
         ),
         CELLS,
         POOL,
@@ -393,6 +393,7 @@ def test_every_name_that_nothing_has_is_found() -> None:
         "Fleet/shop spec.defaultPool: no pool is named 'defualt': did you mean default?",
         "Fleet/shop spec.defaultCell: no cell is named 'cell-3': did you mean cell-2?",
         "Fleet/shop spec.rules[0].pool: no pool is named 'gold'",
+        "Fleet/shop spec.quarantine.cells[0]: no cell is named 'away'",
         "Pool/other spec.cells[1]: no cell is named 'cell-22': did you mean cell-2?",
         "Pool/other spec.overflow: no pool is named 'none'",
         "Tenant/t spec.pool: no pool is named 'defautl': did you mean default?",

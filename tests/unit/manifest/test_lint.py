@@ -20,6 +20,7 @@ from cellplane.model import (
     Policy,
     Pool,
     Priority,
+    QuarantinePolicy,
     Reads,
     Rule,
     StrategyName,
@@ -97,6 +98,14 @@ def saying(policy: Policy, pool: Pool | None = None) -> Topology:
 
 def canaried(percent: float) -> Topology:
     return replace(SOUND, pools=(replace(by_slot(), canary=Canary("cell-1", percent)),))
+
+
+def quarantining(*away: str) -> Topology:
+    """The fleet of two jurisdictions, with these quarantine cells."""
+    topology = jurisdictions()
+    some = [replace(topology.cells[0], id=cell, jurisdiction=cell.rpartition("-")[2]) for cell in away]
+    fleet = replace(topology.fleet, quarantine=QuarantinePolicy(away))
+    return replace(topology, fleet=fleet, cells=(*topology.cells, *some))
 
 
 def reached(public_url: str) -> Topology:
@@ -177,6 +186,7 @@ CASES: dict[str, tuple[Topology, Topology]] = {
         saying(Policy(reads=Reads.STANDBY, standby="cell-4"), by_slot(2)),
         saying(Policy(reads=Reads.STANDBY, standby="cell-3"), Pool("default", ("cell-1", "cell-2"))),
     ),
+    "CP508": (quarantining("away-eu"), quarantining("away-eu", "away-us")),
 }
 
 
@@ -402,6 +412,14 @@ def test_what_a_policy_names_is_used() -> None:
         assert "CP205" not in codes(pools(replace(by_slot(5), policy=policy)))
         assert "CP205" not in codes(pools(by_slot(5), tenants=(Tenant("a", policy=policy),)))
     assert "CP205" not in codes(pools(replace(by_slot(5), canary=Canary("cell-6", 1))))
+
+
+def test_a_quarantine_cell_is_used_and_a_law_without_one_is_named() -> None:
+    assert "CP205" not in codes(CASES["CP508"][0])
+    assert message(CASES["CP508"][0], "CP508") == (
+        "fleet.quarantine.cells: none is under us: poison tenants stay where they are there"
+    )
+    assert "CP508" not in codes(jurisdictions()), "a fleet may have none at all"
 
 
 def test_the_thresholds_are_settings() -> None:

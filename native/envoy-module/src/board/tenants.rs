@@ -3,7 +3,8 @@
 //! A sketch of fixed size, after *Efficient Computation of Frequent and Top-k Elements in Data Streams* (Metwally,
 //! Agrawal, El Abbadi, 2005): whoever comes when all places are taken gets the place of the least, and its weight. So
 //! whoever has more than a sixteenth of a cell's time has a place, and what a place says is at most too much by what it
-//! began with. The weight is microseconds; the agent may halve nothing, it takes differences.
+//! began with. The weight is microseconds, and a second more of a request that failed; the agent may halve nothing, it
+//! takes differences.
 //!
 //! Words of a place: 0 a lock for readers (odd while it changes hands), 1 weight, 2 requests, 3 errors, 4 microseconds,
 //! 5 the length of the key, 6 the weight that it began with, 8 to 23 the key.
@@ -25,6 +26,7 @@ const KEY_BYTES: usize = 5;
 const BEGAN_WITH: usize = 6;
 const KEY: usize = 8;
 const WORD_BYTES: usize = 8;
+const ERROR_US: u64 = 1_000_000;
 
 /// The places of a worker and cell.
 pub struct Tenants<'a>(&'a [AtomicU64]);
@@ -38,8 +40,9 @@ impl<'a> Tenants<'a> {
     /// Notes a request of a tenant that has ended.
     pub fn note(&self, key: &[u8], is_error: bool, duration_us: u64) {
         let place = self.find(key).unwrap_or_else(|| self.replace_least(key));
-        // Also a request of no time counts, or those who only fail at once would be nobody.
-        let weight = duration_us + 1;
+        // Also a request of no time counts. One that failed counts like a long one, or whoever fails at once, and is
+        // what makes a cell ill, would have no place among those whose requests take time.
+        let weight = duration_us + if is_error { ERROR_US } else { 1 };
         for (word, amount) in [
             (WEIGHT, weight),
             (REQUESTS, 1),
@@ -147,6 +150,20 @@ mod tests {
             (long.to_vec(), 1, 0, 0),
         ];
         assert_eq!(entries(&words), expected);
+    }
+
+    #[test]
+    fn whoever_fails_at_once_keeps_a_place_among_many_that_take_time() {
+        let words = words();
+        let tenants = Tenants::new(&words);
+        for round in 0..10_000u32 {
+            tenants.note(format!("small-{}", round % 3_000).as_bytes(), false, 50_000);
+            if round % 10 == 0 {
+                tenants.note(b"poison", true, 100);
+            }
+        }
+        let poison = entries(&words).into_iter().find(|entry| entry.0 == b"poison").unwrap();
+        assert!(poison.1 > 900 && poison.1 == poison.2, "{poison:?}");
     }
 
     #[test]

@@ -33,14 +33,14 @@ def _without_capacity(topology: Topology, settings: LintSettings) -> Iterator[Hi
 
 def _unused(topology: Topology, _settings: LintSettings) -> Iterator[Hit]:
     used = {cell for pool in topology.pools for cell in pool.cells} | {topology.fleet.default_cell}
-    used |= {cell for tenant in topology.tenants for cell in tenant.shard}
+    used |= {cell for tenant in topology.tenants for cell in tenant.shard} | {*topology.fleet.quarantine.cells}
     policies = [topology.fleet.policy, *(pool.policy for pool in topology.pools)]
     policies += [tenant.policy for tenant in topology.tenants if tenant.policy is not NO_POLICY]
     used |= {cell for policy in policies for cell in policy.cells}
     used |= {pool.canary.cell for pool in topology.pools if pool.canary is not None}
     for place, cell in enumerate(topology.cells):
         if cell.id not in used:
-            yield Hit(f"cells[{place}].id", f"no pool, tenant or policy uses {cell.id!r}")
+            yield Hit(f"cells[{place}].id", f"no pool, tenant, policy or quarantine uses {cell.id!r}")
 
 
 RULES = (

@@ -131,6 +131,17 @@ def _standby_beside(topology: Topology, _settings: LintSettings) -> Iterator[Hit
             )
 
 
+def _without_quarantine(topology: Topology, _settings: LintSettings) -> Iterator[Hit]:
+    cells = {cell.id: cell for cell in topology.cells}
+    served = {cells[cell_id].jurisdiction for pool in topology.pools for cell_id in pool.cells}
+    quarantine = topology.fleet.quarantine.cells
+    without = sorted(served - {cells[cell_id].jurisdiction for cell_id in quarantine})
+    if quarantine and without:
+        yield Hit(
+            "fleet.quarantine.cells", f"none is under {', '.join(without)}: poison tenants stay where they are there"
+        )
+
+
 def _place(cell: Cell) -> tuple[str, str]:
     return cell.region, cell.coordinate(Dimension.ZONE)
 
@@ -184,5 +195,12 @@ RULES = (
         "A standby in the zone of a cell for which it stands in.",
         "Name a cell of another zone.",
         _standby_beside,
+    ),
+    LintRule(
+        "CP508",
+        Severity.WARNING,
+        "A jurisdiction without a quarantine cell, where others have one.",
+        "Name one of its cells, which is in no pool.",
+        _without_quarantine,
     ),
 )
