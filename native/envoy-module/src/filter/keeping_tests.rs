@@ -4,7 +4,7 @@ use super::*;
 use crate::board::{Board, Count};
 use crate::kept::Kept;
 use crate::stream::Response;
-use crate::support::{board_bytes, Answer, CellRow, FakeStream, PoolRow, TableWriter, TestFile};
+use crate::support::{board_bytes, Answer, CellRow, FakeStream, PoolRow, TableWriter, TenantRow, TestFile};
 use crate::table::{Base, Table};
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ fn config(change: impl FnOnce(&mut TableWriter)) -> Config {
     let mut writer = TableWriter::sample();
     writer.policies[0].reads = 2;
     writer.policies[0].cache_s = 60;
+    writer.tenants.push(TenantRow::new("globex", Some(1), 1, 0));
     change(&mut writer);
     RouteConfig {
         kept: Some(Arc::new(Kept::new(MIB))),
@@ -136,11 +137,11 @@ fn only_the_tenant_that_was_answered_gets_the_answer() {
     let config = config(|_| {});
     get(&config, "pinned", &[]);
     assert_eq!(
-        ["pinned", "quarantined", "tenant-1"].map(|tenant| status(&config, tenant)),
+        ["pinned", "globex", "tenant-1"].map(|tenant| status(&config, tenant)),
         [200, 503, 503]
     );
-    get(&config, "quarantined", &[]);
-    assert_eq!(down(&config, request("GET", "quarantined", &[])).body, "of quarantined");
+    get(&config, "globex", &[]);
+    assert_eq!(down(&config, request("GET", "globex", &[])).body, "of globex");
     assert_eq!(down(&config, request("GET", "pinned", &[])).body, "of pinned");
 }
 
@@ -191,12 +192,12 @@ fn a_write_that_succeeded_takes_away_what_was_kept_of_its_path() {
     ] {
         let config = config(|_| {});
         get(&config, "pinned", &[]);
-        get(&config, "quarantined", &[]);
+        get(&config, "globex", &[]);
         let mut stream = request(method, "pinned", &[("authorization", "any")]);
         crate::stream::Stream::set(&mut stream, b":path", b"/?query");
         answered(&config, stream, answer, &[], &[]);
         assert_eq!(status(&config, "pinned"), left, "{method} {answer}");
-        assert_eq!(status(&config, "quarantined"), 200);
+        assert_eq!(status(&config, "globex"), 200);
     }
 }
 
@@ -380,8 +381,8 @@ fn a_canarys_answers_are_not_kept() {
 #[test]
 fn a_read_that_its_cell_does_not_take_gets_what_was_kept_also_with_a_shard_of_one() {
     let config = config(|_| {});
-    get(&config, "quarantined", &[]);
-    let mut stream = request("GET", "quarantined", &[]);
+    get(&config, "globex", &[]);
+    let mut stream = request("GET", "globex", &[]);
     let mut flow = Flow::default();
     on_request_headers(&mut stream, &mut flow, Some(&config), true);
     stream.response = Response {
@@ -393,7 +394,7 @@ fn a_read_that_its_cell_does_not_take_gets_what_was_kept_also_with_a_shard_of_on
         on_request_headers(&mut stream, &mut Flow::default(), Some(&config), true),
         Verdict::Stop
     );
-    assert_eq!(stream.answer.unwrap().body, "of quarantined");
+    assert_eq!(stream.answer.unwrap().body, "of globex");
 }
 
 #[test]
