@@ -94,6 +94,11 @@ class Report:
         lag_ms = percentile([sample.lag_seconds * 1000 for sample in before], 0.99)
         self.hold("load_lag_p99_ms", lag_ms, MAX_LAG_MS, is_timing=True)
 
+    def note_stalls(self, samples: Sequence[Sample]) -> None:
+        """Note the latest request, and the slowest answer: where both are large, the machine stood still."""
+        self.figures["latest_request_ms"] = round(max(sample.lag_seconds for sample in samples) * 1000, 1)
+        self.figures["slowest_answer_ms"] = round(max(sample.seconds for sample in samples) * 1000, 1)
+
     def write(self) -> Path:
         """Write ``build/chaos/<scenario>.json``."""
         RESULTS.mkdir(parents=True, exist_ok=True)

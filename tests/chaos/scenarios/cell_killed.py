@@ -43,6 +43,7 @@ def run(folder: Path, scale: Scale) -> Report:
             back = time.monotonic()
             wait_seconds(AFTER_SECONDS)
     report.hold_load(between(samples, began, killed), killed - began, scale.rps)
+    report.note_stalls(samples)
     # What was under way when it died is part of what it cost.
     after = between(samples, killed - 0.1, back)
     paired = of(after, hurt.intersection(PAIRED))

@@ -51,6 +51,7 @@ def run(folder: Path, scale: Scale) -> Report:
         with fleet.load(calm, usual, seed=scale.seed) as after:
             wait_seconds(AFTER_SECONDS)
     report.hold_load(between(before, began, ended), ended - began, calm.rate_rps + usual.rate_rps)
+    report.note_stalls(samples)
     crowd = of(between(samples, overloaded, done), CROWD)
     report.hold("sent_times_capacity", len(crowd) / (done - overloaded) / capacity, 0.95 * TIMES, at_least=True)
     served = [sample for sample in crowd if sample.status == 200]

@@ -51,6 +51,7 @@ def run(folder: Path, scale: Scale) -> Report:
             wait_seconds(pause_seconds)
         _check_alone(fleet)
     report.hold_load(between(samples, began, restarting), restarting - began, scale.rps)
+    report.note_stalls(samples)
     under_way = [
         sample
         for sample in failed(samples)

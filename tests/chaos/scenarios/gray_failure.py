@@ -45,6 +45,7 @@ def run(folder: Path, scale: Scale, faults: tuple[str, ...] = tuple(FAULTS)) -> 
                 eventually(lambda: not fleet.gray(), "no cell is gray", seconds=120)
                 found.append(_suffer(fleet, victim, FAULTS[fault], scale.seconds))
         report.hold_load(between(samples, began, faulty), faulty - began, scale.rps)
+        report.note_stalls(samples)
     for fault, victim, (is_found, seconds, since, until, others) in zip(faults, victims, found, strict=True):
         report.figures[f"{fault}_cell"] = victim
         report.hold(f"{fault}_found_after_s", seconds, FOUND_SECONDS, is_timing=True)

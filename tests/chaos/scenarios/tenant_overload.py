@@ -11,7 +11,7 @@ from statistics import median
 
 from cellplane.provision.local.load import Load, Outcome, Sample, Stream
 from chaos.fleet import HOST, Resource, chaos_fleet, wait_seconds
-from chaos.report import Report, Scale, between, failed, percentile, wrong
+from chaos.report import Report, Scale, between, failed, percentile, reasons, wrong
 
 NAME = "tenant-overload"
 FULL = Scale(seed=1, rps=500.0, seconds=120.0)
@@ -20,7 +20,10 @@ OTHERS = tuple(f"calm-{number:02}" for number in range(40))
 LOUD = "loud"
 TIMES = 20.0
 LIMIT_RPS = 50.0
-CAPACITY = {"rps": 1000, "concurrency": 200}
+LANES = 8
+SERVICE_MS = 10.0
+"""What a cell takes for a request, in each of its lanes: it can do 800 a second, so the flood alone is too much."""
+
 WINDOW_SECONDS = 3.0
 SETTLE_SECONDS = 0.5
 """Of each window, quiet or loud, that is not looked at: while connections of the flood are opened."""
@@ -35,9 +38,8 @@ def run(folder: Path, scale: Scale) -> Report:
         ("Pool", "default", {"cells": list(CELLS), "policy": {"rps": LIMIT_RPS}}),
         *(("Tenant", tenant, {}) for tenant in OTHERS),
     ]
-    specs = {cell: {"capacity": CAPACITY} for cell in CELLS}
     with (
-        chaos_fleet(folder, CELLS, resources, cell_specs=specs) as fleet,
+        chaos_fleet(folder, CELLS, resources, lanes=LANES, service_ms=SERVICE_MS) as fleet,
         # In a process of its own, so that it does not keep the others' load from reading its answers.
         ProcessPoolExecutor(1, mp_context=get_context("spawn")) as flooding,
     ):
@@ -60,6 +62,7 @@ def run(folder: Path, scale: Scale) -> Report:
         near_ratios.append(_p99_ms(samples, noisy, near) / _p99_ms(samples, quiet, near))
     first = between(samples, *windows[0])
     report.hold_load(first, windows[0][1] - windows[0][0], scale.rps)
+    report.note_stalls(samples)
     sent = loud.total() / (len(windows) / 2 * WINDOW_SECONDS)
     report.hold("sent_times_limit", sent / LIMIT_RPS, 0.95 * TIMES, at_least=True, is_timing=True)
     report.figures |= {
@@ -70,6 +73,7 @@ def run(folder: Path, scale: Scale) -> Report:
         "ratio_at_its_own_cell": round(median(near_ratios), 3),
         "loud_got": dict(loud),
         "others_requests": len(samples),
+        "others_failed_how": reasons(samples),
     }
     report.hold("others_p99_ratio", median(ratios), MAX_RATIO, is_timing=True)
     report.hold("others_failed", len(failed(samples)))
