@@ -5,7 +5,7 @@ from pathlib import Path
 from random import Random
 
 from cellplane.provision.local.load import Stream
-from chaos.fleet import Resource, chaos_fleet, wait_seconds
+from chaos.fleet import START_SECONDS, Resource, chaos_fleet, wait_seconds
 from chaos.report import Report, Scale, between, failed, of, reasons, wrong
 from e2e.harness import eventually
 
@@ -39,7 +39,7 @@ def run(folder: Path, scale: Scale) -> Report:
             fleet.cells[victim].kill()
             wait_seconds(scale.seconds)
             fleet.cells[victim].start()
-            eventually(lambda: fleet.cell(victim)["healthy"], f"{victim} is healthy again")
+            eventually(lambda: fleet.cell(victim)["healthy"], f"{victim} is healthy again", seconds=START_SECONDS)
             back = time.monotonic()
             wait_seconds(AFTER_SECONDS)
     report.hold_load(between(samples, began, killed), killed - began, scale.rps)

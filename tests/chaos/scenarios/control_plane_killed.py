@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 
 from cellplane.provision.local.load import Outcome, Stream
-from chaos.fleet import ChaosFleet, Resource, RouterProc, chaos_fleet, wait_seconds
+from chaos.fleet import START_SECONDS, ChaosFleet, Resource, RouterProc, chaos_fleet, wait_seconds
 from chaos.report import Report, Scale, between, failed, reasons, wrong
 from e2e.harness import eventually
 
@@ -47,7 +47,7 @@ def run(folder: Path, scale: Scale) -> Report:
             first.kill_envoy()
             killed = time.monotonic()
             first.start()
-            eventually(first.serves, f"{first.name} serves again")
+            eventually(first.serves, f"{first.name} serves again", seconds=START_SECONDS)
             wait_seconds(pause_seconds)
         _check_alone(fleet)
     report.hold_load(between(samples, began, restarting), restarting - began, scale.rps)
@@ -78,7 +78,7 @@ def _again(router: RouterProc, end: Callable[[], None]) -> float:
     began = time.monotonic()
     end()
     router.start()
-    eventually(router.serves, f"{router.name} serves again", seconds=60)
+    eventually(router.serves, f"{router.name} serves again", seconds=START_SECONDS)
     return time.monotonic() - began
 
 

@@ -14,21 +14,22 @@ from chaos.fleet import HOST, Resource, chaos_fleet, wait_seconds
 from chaos.report import Report, Scale, between, failed, percentile, reasons, wrong
 
 NAME = "tenant-overload"
-FULL = Scale(seed=1, rps=500.0, seconds=120.0)
+FULL = Scale(seed=1, rps=400.0, seconds=120.0)
 CELLS = tuple(f"cell-{number}" for number in range(1, 5))
 OTHERS = tuple(f"calm-{number:02}" for number in range(40))
 LOUD = "loud"
 TIMES = 20.0
-LIMIT_RPS = 50.0
-LANES = 8
+LIMIT_RPS = 25.0
+LANES = 4
 SERVICE_MS = 10.0
-"""What a cell takes for a request, in each of its lanes: it can do 800 a second, so the flood alone is too much."""
+"""What a cell takes for a request, in each of its lanes: it can do 400 a second, so the flood alone is too much."""
 
 WINDOW_SECONDS = 3.0
 SETTLE_SECONDS = 0.5
 """Of each window, quiet or loud, that is not looked at: while connections of the flood are opened."""
 
 MAX_RATIO = 1.2
+_EXPECTED = ("200", "429", Outcome.UNSENT.value, Outcome.REFUSED.value)
 
 
 def run(folder: Path, scale: Scale) -> Report:
@@ -63,7 +64,7 @@ def run(folder: Path, scale: Scale) -> Report:
     first = between(samples, *windows[0])
     report.hold_load(first, windows[0][1] - windows[0][0], scale.rps)
     report.note_stalls(samples)
-    sent = loud.total() / (len(windows) / 2 * WINDOW_SECONDS)
+    sent = (loud["200"] + loud["429"]) / (len(windows) / 2 * WINDOW_SECONDS)
     report.hold("sent_times_limit", sent / LIMIT_RPS, 0.95 * TIMES, at_least=True, is_timing=True)
     report.figures |= {
         "pairs": len(ratios),
@@ -77,7 +78,8 @@ def run(folder: Path, scale: Scale) -> Report:
     }
     report.hold("others_p99_ratio", median(ratios), MAX_RATIO, is_timing=True)
     report.hold("others_failed", len(failed(samples)))
-    report.hold("loud_neither_served_nor_refused", loud.total() - loud["200"] - loud["429"])
+    # What could not be sent is not the router's doing, and fails the limit above.
+    report.hold("loud_got_something_else", loud.total() - sum(loud[name] for name in _EXPECTED))
     report.hold("loud_refused", loud["429"], 1, at_least=True)
     report.hold("wrong", len(wrong(samples, shards)))
     return report
