@@ -1,6 +1,7 @@
 """``make chaos``: what failures cost whom, held to figures; one JSON file a scenario in ``build/chaos``."""
 
 import argparse
+import signal
 import sys
 import tempfile
 from dataclasses import replace
@@ -16,6 +17,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, help="of all that is drawn (default 1)")
     parser.add_argument("--seconds", type=float, help="how long a fault is watched (default: the scenario's own)")
     options = parser.parse_args()
+    # Whoever ends this ends the fleets too.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))
     passed = True
     for name in options.scenario or SCENARIOS:
         scenario = SCENARIOS[name]

@@ -17,7 +17,7 @@ from typing import Any
 import httpx2
 
 from cellplane.processes import ProcessId, processes_in, wait_gone
-from cellplane.provision.local.load import Load, LoadSettings, Sample, Stream
+from cellplane.provision.local.load import Load, Sample, Stream
 from cellplane.router.envoy.names import ADMIN_SOCKET
 from cellplane.router.envoy.process import envoy_binary
 from e2e.harness import eventually, free_ports
@@ -25,6 +25,7 @@ from e2e.harness import eventually, free_ports
 HOST = "127.0.0.1"
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
+MAX_LOAD_SECONDS = 600.0
 DRAIN_SECONDS = 5.0
 _ASK_LISTENING = b"GET /stats?filter=total_listeners_active HTTP/1.1\r\nhost: envoy\r\nconnection: close\r\n\r\n"
 _LISTENING = b"listener_manager.total_listeners_active: 1"
@@ -138,7 +139,7 @@ class ChaosFleet:
         self._post("/v1/apply", {"resources": [_named(*each) for each in resources]})
         for router in self.routers:
             router.start()
-        self.wait_whole()
+        eventually(self._whole, f"the fleet is whole: see {self.folder}", seconds=START_SECONDS)
 
     def end(self) -> None:
         """End everything that still runs."""
@@ -148,9 +149,6 @@ class ChaosFleet:
         for process in (self.control, *self.cells.values()):
             process.kill()
         self._http.close()
-
-    def wait_whole(self) -> None:
-        eventually(self._whole, f"the fleet is whole: see {self.folder}", seconds=START_SECONDS)
 
     def _whole(self) -> bool:
         try:
@@ -196,9 +194,9 @@ class ChaosFleet:
         assert response.status_code == 204, response.status_code
 
     @contextmanager
-    def load(self, *streams: Stream, seed: int, settings: LoadSettings | None = None) -> Iterator[list[Sample]]:
+    def load(self, *streams: Stream, seed: int) -> Iterator[list[Sample]]:
         """A load for as long as the block runs. Its samples are complete when the block has ended."""
-        load = Load(HOST, self.router_port, streams, seconds=MAX_LOAD_SECONDS, rng=Random(seed), settings=settings)
+        load = Load(HOST, self.router_port, streams, seconds=MAX_LOAD_SECONDS, rng=Random(seed))
         thread = threading.Thread(target=lambda: run(load.run()))
         thread.start()
         try:
@@ -206,9 +204,6 @@ class ChaosFleet:
         finally:
             load.stop()
             thread.join()
-
-
-MAX_LOAD_SECONDS = 600.0
 
 
 def _named(kind: str, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:

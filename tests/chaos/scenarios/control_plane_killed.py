@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 
 from cellplane.provision.local.load import Outcome, Stream
-from chaos.fleet import START_SECONDS, ChaosFleet, Resource, RouterProc, chaos_fleet, wait_seconds
+from chaos.fleet import START_SECONDS, Resource, RouterProc, chaos_fleet, wait_seconds
 from chaos.report import Report, Scale, between, failed, reasons, wrong
 from e2e.harness import eventually
 
@@ -39,8 +39,8 @@ def run(folder: Path, scale: Scale) -> Report:
                 wait_seconds(pause_seconds)
             adopted = first.envoys()
             _again(first, first.kill)
-            kept = first.envoys() == adopted
             wait_seconds(pause_seconds)
+            kept = first.envoys() == adopted
             killing = time.monotonic()
             # The first one: since the second was restarted, all connections are its own.
             first.kill()
@@ -49,7 +49,7 @@ def run(folder: Path, scale: Scale) -> Report:
             first.start()
             eventually(first.serves, f"{first.name} serves again", seconds=START_SECONDS)
             wait_seconds(pause_seconds)
-        _check_alone(fleet)
+        assert not fleet.control.running, "the control plane was dead all the time"
     report.hold_load(between(samples, began, restarting), restarting - began, scale.rps)
     report.note_stalls(samples)
     under_way = [
@@ -80,7 +80,3 @@ def _again(router: RouterProc, end: Callable[[], None]) -> float:
     router.start()
     eventually(router.serves, f"{router.name} serves again", seconds=START_SECONDS)
     return time.monotonic() - began
-
-
-def _check_alone(fleet: ChaosFleet) -> None:
-    assert not fleet.control.running, "the control plane was dead all the time"
