@@ -12,7 +12,7 @@ CRATE := native/envoy-module
 RUST_SOURCES := $(shell find $(CRATE) -path '*/target' -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 ARGS ?=
 
-.PHONY: help setup demo test check format wheel bench-router bench-fleet bench-core vectors reference lock clean
+.PHONY: help setup demo test check format wheel bench-router bench-fleet bench-core chaos vectors reference lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -53,6 +53,9 @@ bench-fleet: setup ## How fast a change is live, and what a dead cell or control
 
 bench-core: setup ## A million tenants: compile, look up, decide, plan; and one change among them, live
 	PYTHONPATH=tests $(BIN)/python bench/core.py $(ARGS)
+
+chaos: setup ## Break fleets under load, held to figures (ARGS="--scenario cell-killed --seed 7 --seconds 30")
+	PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
 
 vectors: setup ## Write the conformance vectors anew from the Python reference
 	PYTHONPATH=tests $(BIN)/python -m conformance.generate

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import random
 import sys
 from typing import Annotated
 from uuid import UUID
@@ -15,6 +16,7 @@ from cellplane.cell import CellMiddleware, Problem, current
 from notifications import problems, process
 from notifications.edge import BodyLimit, ServedBy
 from notifications.errors import QueueUnavailableError
+from notifications.faulty import Faulty
 from notifications.health import HealthCheck
 from notifications.load import LoadWatch
 from notifications.model import Cursor
@@ -43,7 +45,9 @@ def create_app(settings: Settings, store: Store, queue: Queue, load: LoadWatch) 
     _add_notifications(app, store, queue)
     _add_health(app, settings, store, queue)
 
-    limited = BodyLimit(app, Limits.request_body_max_bytes)
+    limited: ASGIApp = BodyLimit(app, Limits.request_body_max_bytes)
+    if settings.faults_file is not None:
+        limited = Faulty(limited, settings.faults_file, HEALTH_PATH, random.Random())  # noqa: S311 - no secret
     guarded = CellMiddleware(limited, settings.cell.cell_id, exempt_paths=(HEALTH_PATH,), load=load.now)
     return ServedBy(guarded, settings.cell.cell_id)
 

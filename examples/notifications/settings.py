@@ -10,6 +10,7 @@ from cellplane.cell import CellSettings, InvalidSettingError, MissingSettingsErr
 
 PROVIDER_DIR_VARIABLE = "NOTIFICATIONS_PROVIDER_DIR"
 FAULT_VARIABLE = "NOTIFICATIONS_FAULT"
+FAULTS_FILE_VARIABLE = "NOTIFICATIONS_FAULTS_FILE"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class Settings:
 
     fault: str = ""
     """Name of the fault point where this process kills itself, ``NOTIFICATIONS_FAULT``; empty: none. For tests."""
+
+    faults_file: Path | None = None
+    """File by which the API is made to fail while it is there (``faulty.py``), ``NOTIFICATIONS_FAULTS_FILE``; none: it
+    cannot be. For trials: the local fleet names one."""
 
     database_pool_max: int = 8
     """Connections to PostgreSQL of one process; 8, two processes stay far below the demo's 60."""
@@ -171,7 +176,13 @@ class Settings:
         provider_dir = environ.get(PROVIDER_DIR_VARIABLE)
         if not provider_dir:
             raise MissingSettingsError([PROVIDER_DIR_VARIABLE])
-        settings = cls(cell=cell, provider_dir=Path(provider_dir), fault=environ.get(FAULT_VARIABLE, ""))
+        faults_file = environ.get(FAULTS_FILE_VARIABLE)
+        settings = cls(
+            cell=cell,
+            provider_dir=Path(provider_dir),
+            fault=environ.get(FAULT_VARIABLE, ""),
+            faults_file=Path(faults_file) if faults_file else None,
+        )
         numbers: dict[str, Any] = {}
         for field in dataclasses.fields(cls):
             name = f"NOTIFICATIONS_{field.name.upper()}"

@@ -114,6 +114,9 @@ Try, in another terminal:
 
   {command} chaos kill {last}{state}     (and `… chaos restore {last}{state}`)
 
+  {command} chaos slow {last}{state}     (or `errors {last} 3%`: ill, though its health check is green)
+  {command} chaos flood tenant-001 --seconds 60{state}     (and who notices: `{command} cells{control}`)
+
 The fleet is {settings.state_dir / MANIFEST}; logs are in {settings.state_dir / "logs"}. Ctrl-C stops everything.
 """
 

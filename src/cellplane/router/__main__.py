@@ -48,6 +48,13 @@ from cellplane.router.source import ControlPlane
     type=click.Path(path_type=Path),
     help="File of the keys of signed routing cookies; looked at again when it changes.",
 )
+@click.option(
+    "--drain-seconds",
+    type=click.FloatRange(0, 300),
+    default=0.5,
+    show_default=True,
+    help="How long a stop waits for requests under way, and for connections to close.",
+)
 @click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Envoy's worker threads.")
 def main(metrics_port: int, state: Path, **options: object) -> None:
     """Run a router."""

@@ -136,7 +136,8 @@ class RouterSettings:
     """The authorities that vouch for the servers of issuers' keys."""
 
     drain_seconds: float = 0.5
-    """How long Envoy goes on with open requests after it was asked to stop, seconds."""
+    """How long Envoy waits, after it was asked to stop, for clients whose requests are under way or whose connections
+    are open, seconds. It takes no new ones meanwhile."""
 
     stop_timeout_seconds: float = 2.0
     """How long Envoy may take to stop before it is killed, seconds."""

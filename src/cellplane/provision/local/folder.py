@@ -53,6 +53,10 @@ class StateFolder:
         """A cell's own folder."""
         return self.root / "cells" / cell_id
 
+    def faults(self, cell_id: str) -> Path:
+        """What a cell does wrong on purpose; where it is not there, nothing."""
+        return self.cell(cell_id) / "faults.json"
+
     def desired(self, part: str) -> Path:
         """What somebody wants a part to be, up or down."""
         return self.root / "desired" / f"{part}.json"

@@ -169,6 +169,7 @@ class CellPart:
             "CELLPLANE_DATABASE_URL": f"postgresql://postgres@{settings.host}:{postgres_port}/postgres",
             "CELLPLANE_NATS_URL": f"nats://{settings.host}:{nats_port}",
             "NOTIFICATIONS_PROVIDER_DIR": str(self._folder / "provider"),
+            "NOTIFICATIONS_FAULTS_FILE": str(folder.faults(cell_id)),
         }
         self._fresh = self._folder / "postgres.new"
         initdb: Command = [*unprivileged.prefix(), postgres_binary("initdb"), "-D", self._fresh, "-U", "postgres"]

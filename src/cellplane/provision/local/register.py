@@ -15,6 +15,10 @@ POOL = "default"
 SEEN = frozenset({"id", "healthy", "score", "breaker", "gray", "pinned_tenants", "load"})
 """What the control plane says of a cell beside what was put."""
 
+TENANT_RPS = 100
+"""Requests per second of each tenant, unless the user says otherwise: less than a cell of a demo answers, so that
+`cellplane chaos flood` shows who is refused, and who is not."""
+
 KEY_SOURCES = [{"kind": "header", "name": "x-tenant-id", "trusted": True}]
 
 
@@ -88,7 +92,8 @@ def _missing(client: Client, addresses: Mapping[str, Mapping[str, Any]]) -> list
     pool = POOL if fleet is None else str(fleet["default_pool"])
     cells = {cell["id"] for cell in client.get("/v1/cells")["items"]}
     pools = {item["name"] for item in client.get("/v1/pools")["items"]}
-    found = [] if fleet is not None else [_resource("Fleet", FLEET, {"keySources": KEY_SOURCES, "defaultPool": POOL})]
+    spec = {"keySources": KEY_SOURCES, "defaultPool": POOL, "policy": {"rps": TENANT_RPS}}
+    found = [] if fleet is not None else [_resource("Fleet", FLEET, spec)]
     found += [_resource("Cell", cell_id, where) for cell_id, where in addresses.items() if cell_id not in cells]
     if pool not in pools:
         found.append(_resource("Pool", pool, {"cells": list(addresses), "strategy": "ring"}))

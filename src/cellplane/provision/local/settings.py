@@ -22,6 +22,28 @@ LOCK_PAUSE_SECONDS = 0.02
 """Pause between these tries, seconds; a look takes microseconds."""
 
 
+MAX_FLOOD_RPS = 5_000
+"""Most requests per second that a flood sends: one process can, and this is one machine."""
+
+MAX_FLOOD_SECONDS = 600
+"""Longest flood, seconds."""
+
+UNLIMITED_FLOOD_RPS = 50.0
+"""What a flood is a multiple of where its tenant has no limit, requests per second."""
+
+FLOOD_BEFORE_SECONDS = 3.0
+"""How long the others are watched before a flood begins, seconds."""
+
+FLOOD_OTHERS_RPS = 60.0
+"""Requests per second of all others together while a flood runs: enough for cells to be compared by them."""
+
+FLOOD_OTHERS = 50
+"""Most other tenants whose requests are watched."""
+
+MAX_DELAY_SECONDS = 60.0
+"""Longest delay of a slow cell, seconds: more than a router waits for an answer."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalSettings:
     """Settings of one local fleet."""

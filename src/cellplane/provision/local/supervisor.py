@@ -12,6 +12,7 @@ from cellplane.provision.local import ports as port_choice
 from cellplane.provision.local.child import kill_trees
 from cellplane.provision.local.desired import Desired, clear_desired, read_desired
 from cellplane.provision.local.folder import FolderLock, StateFolder, read_json, write_json
+from cellplane.provision.local.gray import clear_faults
 from cellplane.provision.local.parts import CellPart, ControlPart, Oversight, Part, RouterPart, process_from
 from cellplane.provision.local.register import register, wait_converged
 from cellplane.provision.local.settings import LocalSettings
@@ -84,6 +85,8 @@ class Supervisor:
             {"--router-port": self._settings.router_port, "--control-port": self._settings.control_port},
         )
         cell_ids = [f"cell-{number}" for number in range(1, self._settings.cells + 1)]
+        for cell_id in cell_ids:
+            clear_faults(self._folder, cell_id)
         ports = self._choose_ports(cell_ids)
         oversight = Oversight(record=self._write_status, give_up=self._require_wanted)
         control = ControlPart(self._settings, self._folder, oversight)

@@ -15,6 +15,7 @@ from cellplane.router.settings import RouterSettings
 
 _ROUTE_STATS = f"http.{STAT_PREFIX}.rds.{ROUTES}"
 _TOKEN_STATS = f"extension_config_discovery.http_filter.{TOKENS}"
+_CLIENT_CONNECTIONS = f"http.{STAT_PREFIX}.downstream_cx_active"
 _FILTER = (
     rf"^(cluster_manager\.(warming_clusters|cds\.(update_rejected|version_text))"
     rf"|extension_config_discovery\.http_filter\.{TOKENS}\.(config_fail|update_rejected|version_text)"
@@ -124,8 +125,25 @@ class Admin:
         await self._post("/reopen_logs")
 
     async def drain(self) -> None:
-        """Stop taking new connections, and close the open ones when their requests are answered."""
-        await self._post("/drain_listeners?graceful")
+        """Stop taking new connections, and close each open one with its next answer.
+
+        Not gracefully, as Envoy calls it: it would go on taking connections until it ends, and break those off that
+        wait to be taken then. Another router on the same port takes them at once.
+
+        Raises:
+            RouterError: Envoy does not answer.
+        """
+        await self._post("/healthcheck/fail")
+        await self._post("/drain_listeners")
+
+    async def client_connections(self) -> int:
+        """Open connections of clients.
+
+        Raises:
+            RouterError: Envoy does not answer.
+        """
+        text = await self._get("/stats", filter=f"^{_CLIENT_CONNECTIONS}$")
+        return int(text.partition(": ")[2] or "0")
 
     async def _get(self, path: str, **params: str) -> str:
         try:

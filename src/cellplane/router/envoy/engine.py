@@ -158,7 +158,12 @@ class EnvoyEngine:
             self._process.note_stopping()
             try:
                 await self._admin.drain()
-                await asyncio.sleep(self._settings.drain_seconds)
+                async with asyncio.timeout(self._settings.drain_seconds):
+                    while await self._admin.client_connections():  # noqa: ASYNC110  # no event says it
+                        await asyncio.sleep(self._settings.admin_poll_seconds)
+            except TimeoutError:
+                # Clients that keep connections without using them are not waited for.
+                pass
             except RouterError:
                 # It does not answer; then there is nothing to drain.
                 pass

@@ -1,0 +1,69 @@
+"""A short slice of every scenario of `make chaos`, held to what no slow machine can break."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from chaos.report import Report, Scale
+from chaos.scenarios import (
+    SCENARIOS,
+    cell_killed,
+    cell_overload,
+    control_plane_killed,
+    gray_failure,
+    tenant_overload,
+)
+
+SEED = 4
+RPS = 150.0
+
+
+def correct(report: Report) -> Report:
+    wrong = [str(limit) for limit in report.limits if not limit.holds and not limit.is_timing]
+    assert not wrong, (wrong, report.figures)
+    return report
+
+
+def test_a_killed_cell_hurts_nobody_else_and_hardly_those_with_a_second(tmp_path: Path) -> None:
+    report = correct(cell_killed.run(tmp_path, Scale(SEED, RPS, seconds=3.0)))
+    assert set(report.figures["single_failed"]) == {"503"}
+    # Writes that were under way, and those by which it was found out.
+    assert sum(report.figures["paired_failed"].values()) <= 10
+
+
+def test_a_tenant_far_over_its_limit_is_refused_and_nobody_else(tmp_path: Path) -> None:
+    correct(tenant_overload.run(tmp_path, Scale(SEED, RPS, seconds=6.0)))
+
+
+def test_an_overloaded_cell_serves_and_refuses_and_fails_nobody(tmp_path: Path) -> None:
+    report = correct(cell_overload.run(tmp_path, Scale(SEED, RPS, seconds=3.0)))
+    assert report.figures["served_rps"] > 0
+    assert set(report.figures["refused"]) == {"503"}
+
+
+def test_routers_restart_without_a_control_plane_and_lose_nothing(tmp_path: Path) -> None:
+    correct(control_plane_killed.run(tmp_path, Scale(SEED, RPS, seconds=5.0)))
+
+
+def test_a_gray_cell_is_found_and_left_alone(tmp_path: Path) -> None:
+    correct(gray_failure.run(tmp_path, Scale(SEED, RPS, seconds=120.0), ("slow",)))
+
+
+def test_every_scenario_has_a_slice_here() -> None:
+    here = Path(__file__).read_text()
+    assert all(f"{name.replace('-', '_')}.run(" in here for name in SCENARIOS)
+
+
+def test_a_limit_that_does_not_hold_fails_the_scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    report = Report("x", Scale(1, 2.0, 3.0))
+    assert not report.passed, "nothing was held to anything"
+    report.hold("some", 3, 3)
+    report.hold("many", 9, 8, at_least=True)
+    assert report.passed
+    report.hold("lost", 1)
+    assert not report.passed
+    value = json.loads(report.write().read_text())
+    assert (value["scenario"], value["passed"], value["seed"]) == ("x", False, 1)
+    assert value["limits"][2] == {"figure": "lost", "value": 1, "at_most": 0, "holds": False}
