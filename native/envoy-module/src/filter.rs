@@ -10,7 +10,7 @@ mod traffic_tests;
 use crate::board::{Count, Counts};
 use crate::decide::{decide, Reason, Route, Subject};
 use crate::flow::{Flow, Sent};
-use crate::key::{HeaderValues, KeyValues, PartitionKey, Seals};
+use crate::key::{is_host, HeaderValues, KeyValues, PartitionKey, Seals};
 use crate::limits::take_of_cell;
 use crate::problem::{Code, Refusal};
 use crate::route_config::RouteConfig;
@@ -208,6 +208,7 @@ where
         spoofed,
         body_bytes,
         lacks_websocket_key,
+        has_host,
     } = Seen::of(stream, base.key_sources())?;
     let now = || stream.unix_seconds();
     let seals = Seals {
@@ -230,6 +231,9 @@ where
         for source in claims_of(base.key_sources()) {
             stream.remove(Headers::Request, &source.header);
         }
+    }
+    if !has_host {
+        return Err(Code::InvalidHost.into());
     }
     let subject = subject?;
     let mut asking = Asking::new(stream, base, board.as_ref(), failed);
@@ -453,6 +457,8 @@ struct Seen<'a> {
     body_bytes: Option<u64>,
     /// Whether it is for a WebSocket, and has no key of one.
     lacks_websocket_key: bool,
+    /// Whether what it says of its host is one.
+    has_host: bool,
 }
 
 impl<'a> Seen<'a> {
@@ -465,12 +471,16 @@ impl<'a> Seen<'a> {
             spoofed: false,
             body_bytes: None,
             lacks_websocket_key: false,
+            has_host: true,
         };
         let (mut reads, mut upgrades, mut is_websocket, mut has_key) = (false, false, false, false);
         stream.scan(Headers::Request, |name, value| {
             seen.keys.add(name, value);
             if name == TENANT_ID {
                 seen.tenant_ids.add(value);
+            }
+            if name == b":authority" {
+                seen.has_host = is_host(value);
             }
             if name == b":method" {
                 reads = matches!(value, b"GET" | b"HEAD" | b"OPTIONS");
