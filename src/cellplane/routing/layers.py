@@ -17,6 +17,8 @@ from cellplane.model import (
     UnknownTenant,
     is_name,
 )
+from cellplane.model.address import is_address
+from cellplane.model.fleet import MAX_RETRY_AFTER_SECONDS
 from cellplane.model.key_source import MAX_KEY_SOURCES
 from cellplane.model.topology import MAX_POOLS
 from cellplane.model.url import MAX_URL_CHARS
@@ -177,11 +179,14 @@ class Base(Layer):
             port, status, weight_milli, rps_milli, concurrency = refs[8:13]
             if port == 0:
                 raise TableError(f"{what}: port is 0, expected 1 to 65535")
+            address = self._text(what, refs[2], refs[3])
+            if not is_address(address):
+                raise TableError(f"{what}: address {address[:80]!r} is no IP address or host name")
             if status not in layout.CELL_STATUSES:
                 raise TableError(f"{what}: status {status} is unknown")
             yield CellRow(
                 id=cell_id,
-                address=self._text(what, refs[2], refs[3]),
+                address=address,
                 port=port,
                 region=self._text(what, refs[4], refs[5]),
                 jurisdiction=self._text(what, refs[6], refs[7]),
@@ -289,6 +294,9 @@ class Base(Layer):
         self.fleet: str = self._text("fleet name", *fields[0:2])
         self.default_pool: int
         self.default_pool, unknown_tenant, missing_key, self.retry_after_seconds, default_shard = fields[2:7]
+        if self.retry_after_seconds > MAX_RETRY_AFTER_SECONDS:
+            found = self.retry_after_seconds
+            raise TableError(f"fleet: retry_after_s is {found}, expected at most {MAX_RETRY_AFTER_SECONDS}")
         if self.default_pool >= len(self.pools):
             raise TableError(f"fleet: default pool {self.default_pool} of {len(self.pools)}")
         if unknown_tenant not in layout.UNKNOWN_TENANTS:
