@@ -66,6 +66,7 @@ class Draft:
         ends_connection: whether the router may close the connection, with an answer or without one.
         is_cut: whether it never becomes whole, so that an answer may never come.
         dropped: sources that the router may not see, since the client has said so.
+        proven: tenants of valid tokens, also where another token speaks against them.
         raw: bytes in place of the head and the body that the fields say; ``%MARKER%`` stands for the marker.
         tricks: names of those that were played.
     """
@@ -87,6 +88,7 @@ class Draft:
     is_cut: bool = False
     raw: bytes | None = None
     dropped: frozenset[KeySourceKind] = frozenset()
+    proven: set[str] = field(default_factory=set)
     tricks: list[str] = field(default_factory=list)
 
     def tenant(self) -> str:
@@ -124,7 +126,9 @@ class Draft:
         tenants, may_refuse = ((), True) if self.is_refused else self._by_sources(self.says)
         if self.dropped and not (self.is_refused and KeySourceKind.JWT_CLAIM not in self.dropped):
             others, _ = self._by_sources({kind: said for kind, said in self.says.items() if kind not in self.dropped})
-            tenants, may_refuse = tuple(dict.fromkeys((*tenants, *others))), True
+            # Of two tokens in two places, the router may be left with the one that is valid.
+            proven = sorted(self.proven) if KeySourceKind.JWT_CLAIM in self.dropped else ()
+            tenants, may_refuse = tuple(dict.fromkeys((*tenants, *others, *proven))), True
         return Outcome(tenants, may_refuse or self.shape is Shape.ODD)
 
     def _by_sources(self, says: Mapping[KeySourceKind, Says]) -> tuple[tuple[str, ...], bool]:

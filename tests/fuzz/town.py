@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from e2e.harness import eventually, free_ports
 from fuzz.cell import MAX_VIOLATIONS
 from fuzz.corpus import Corpus
 from fuzz.fleet import CELLS, TENANTS, VARIANTS
-from unit.agent.fake_control import FakeControl, fake_control
+from unit.agent.fake_control import fake_control
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -28,24 +28,23 @@ TESTS = Path(__file__).resolve().parents[1]
 class Router:
     """A router of its own command: an agent and its Envoy."""
 
-    def __init__(self, folder: Path, control: FakeControl, cookie_keys: Path, *, workers: int = 1) -> None:
+    def __init__(self, folder: Path, control_url: str, cookie_keys: Path, *, workers: int = 1) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self.control = control
         self.port, self.metrics_port = free_ports(2)
         self.log_path = folder / "agent.log"
         self._log: IO[bytes] = self.log_path.open("ab")
         ports = ["--port", str(self.port), "--metrics-port", str(self.metrics_port)]
         more = ["--cookie-keys", str(cookie_keys), "--workers", str(workers)]
-        command = [sys.executable, "-m", "cellplane.router", "--control", control.url, *ports, *more]
+        command = [sys.executable, "-m", "cellplane.router", "--control", control_url, *ports, *more]
         self._agent = subprocess.Popen(
             [*command, "--state", str(folder / "router")], stdout=self._log, stderr=self._log
         )
         self._envoys: list[ProcessId] = []
 
-    def wait_until_ready(self) -> None:
-        """Wait until it reports that it serves; from now on its Envoy may not change."""
-        eventually(lambda: bool(self.control.last().get("ready")), "the router is ready", seconds=READY_SECONDS)
+    def wait_until_ready(self, is_ready: Callable[[], bool]) -> None:
+        """Wait until it has reported that it serves; from now on its Envoy may not change."""
+        eventually(is_ready, "the router is ready", seconds=READY_SECONDS)
         self._envoys = self._found()
 
     def _found(self) -> list[ProcessId]:
@@ -63,18 +62,17 @@ class Router:
             found.append(f"Envoy was started again {restarts:g} times")
         return found
 
-    def metric(self, name: str) -> float:
-        """The sum of a metric of the router."""
+    def metric(self, name: str, label: str = "") -> float:
+        """The sum of a metric of the agent, of all labels or of those with this text in them."""
+        # Of the one name: all of Envoy's would cost the router a second.
+        url = f"http://127.0.0.1:{self.metrics_port}/metrics"
+        response = httpx2.get(url, params={"name[]": name}, trust_env=False, timeout=10)
+        lines = response.raise_for_status().text.splitlines()
         return sum(
             float(line.rpartition(" ")[2])
-            for line in self.metrics().splitlines()
-            if line.startswith((f"{name} ", f"{name}{{"))
+            for line in lines
+            if line.startswith((f"{name} ", f"{name}{{")) and label in line
         )
-
-    def metrics(self) -> str:
-        """All its metrics, as text."""
-        response = httpx2.get(f"http://127.0.0.1:{self.metrics_port}/metrics", trust_env=False, timeout=10)
-        return response.raise_for_status().text
 
     def end(self) -> None:
         """Stop it, and its Envoy."""
@@ -158,14 +156,14 @@ def town(folder: Path, corpus: Corpus, *, workers: int = 1) -> Iterator[Town]:
         for cell, port in ports.items():
             cells.append(CellProcess(folder, cell, port, known))
             stack.callback(cells[-1].end)
-        routers = {}
+        routers: dict[str, Router] = {}
         for variant in VARIANTS:
             control = stack.enter_context(fake_control())
             control.publish(tables[variant.name])
-            routers[variant.name] = Router(folder / variant.name, control, cookie_keys, workers=workers)
+            routers[variant.name] = Router(folder / variant.name, control.url, cookie_keys, workers=workers)
             stack.callback(routers[variant.name].end)
+            routers[variant.name].wait_until_ready(lambda: bool(control.last().get("ready")))  # noqa: B023
         for router in routers.values():
-            router.wait_until_ready()
             for tenant in TENANTS:
                 eventually(lambda: _serves(router, tenant), f"{tenant} is served", seconds=READY_SECONDS)  # noqa: B023
         found = Town(folder, corpus, cells, routers)

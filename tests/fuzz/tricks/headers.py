@@ -152,7 +152,6 @@ def odd_names(draft: Draft) -> None:
     """Names that are none, or only nearly one."""
     names = [
         b"x-cell-id ",
-        b" x-cell-id",
         b"x-cell-id\t",
         b"x cell id",
         b"x-cell-id\0",
