@@ -12,7 +12,7 @@ CRATE := native/envoy-module
 RUST_SOURCES := $(shell find $(CRATE) -path '*/target' -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 ARGS ?=
 
-.PHONY: help setup demo test check format wheel bench-router bench-fleet bench-core chaos vectors reference lock clean
+.PHONY: help setup demo test check format wheel bench-router bench-fleet bench-core chaos fuzz mutate vectors reference lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -56,6 +56,12 @@ bench-core: setup ## A million tenants: compile, look up, decide, plan; and one 
 
 chaos: setup ## Break fleets under load, held to figures (ARGS="--scenario cell-killed --seed 7 --seconds 30")
 	PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
+
+fuzz: setup ## A million made-up requests against real routers (ARGS="--seed 2", or "--replay N" for one of them)
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(ARGS)
+
+mutate: setup ## A topology made wrong in a thousand ways: none may serve, and each is an alarm
+	PYTHONPATH=tests $(BIN)/python -m mutate $(ARGS)
 
 vectors: setup ## Write the conformance vectors anew from the Python reference
 	PYTHONPATH=tests $(BIN)/python -m conformance.generate

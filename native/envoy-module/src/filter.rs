@@ -235,6 +235,7 @@ where
         spoofed,
         body_bytes,
         lacks_websocket_key,
+        has_host,
     } = Seen::of(stream, base.key_sources())?;
     let now = || stream.unix_seconds();
     let seals = Seals {
@@ -257,6 +258,9 @@ where
         for source in claims_of(base.key_sources()) {
             stream.remove(Headers::Request, &source.header);
         }
+    }
+    if !has_host {
+        return Err(Code::InvalidHost.into());
     }
     let subject = subject?;
     let mut asking = Asking::new(stream, base, board.as_ref(), failed);

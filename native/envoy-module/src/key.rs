@@ -20,6 +20,13 @@ pub fn is_key(value: &[u8]) -> bool {
     first_is_plain && value.len() <= MAX_KEY_BYTES && value.iter().all(rest_is_allowed)
 }
 
+/// Whether these bytes are a host with or without a port (RFC 9110, 4.2.3; RFC 3986, 3.2.2), or nothing. A user before the host
+/// is none (RFC 9113, 8.3.1). Nor is a comma: Envoy joins two `Host` headers by one, which RFC 9112, 3.2 has refused.
+pub fn is_host(authority: &[u8]) -> bool {
+    let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%:[]!$&'()*+;=".contains(byte);
+    authority.iter().all(is_allowed)
+}
+
 /// A valid key, copied out of the request, so that the request's headers may change.
 #[derive(Clone, Copy)]
 pub struct PartitionKey {
@@ -262,6 +269,36 @@ mod tests {
             &[b'x'; 129],
         ] {
             assert!(!is_key(other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_one_and_has_no_user() {
+        for host in [
+            &b""[..],
+            b"shop.example",
+            b"shop.example:8080",
+            b"Acme.shop.example.",
+            b"192.0.2.1:80",
+            b"[2001:db8::1]:443",
+            b"a_b!.example",
+            b"%41.example",
+        ] {
+            assert!(is_host(host), "{host:?}");
+        }
+        for other in [
+            &b"a.example,b.example"[..],
+            b"a@b.example",
+            b"a b",
+            b"a/b",
+            b"a?b",
+            b"a#b",
+            b"a\\b",
+            b"a\tb",
+            b"a\0",
+            b"\xc3\xbc.example",
+        ] {
+            assert!(!is_host(other), "{other:?}");
         }
     }
 

@@ -35,6 +35,8 @@ pub enum Code {
     TenantLimited,
     /// The cell's limit is used up.
     CellOverloaded,
+    /// The request is for no host, or for two.
+    InvalidHost,
 }
 
 /// A request's refusal.
@@ -88,7 +90,7 @@ pub struct Problem {
 
 /// All refusals, in the order of [`Code`].
 #[rustfmt::skip]
-pub const PROBLEMS: [Problem; 15] = [
+pub const PROBLEMS: [Problem; 16] = [
     Problem {
         code: Code::MissingKey, name: "missing-key", status: 400,
         title: "Partition key missing",
@@ -163,6 +165,11 @@ pub const PROBLEMS: [Problem; 15] = [
         code: Code::CellOverloaded, name: "cell-overloaded", status: 503,
         title: "Cell overloaded",
         detail: "The cell of this tenant has as many requests as it can take.",
+    },
+    Problem {
+        code: Code::InvalidHost, name: "invalid-host", status: 400,
+        title: "Host invalid",
+        detail: "The request names two hosts, or one that is none.",
     },
 ];
 

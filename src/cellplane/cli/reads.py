@@ -182,12 +182,17 @@ def routers(control_url: str, *, as_json: bool) -> None:
                 item["behind"],
                 item["proxy"],
                 f"{item['age_seconds']:.1f} s ago",
-                "-" if item["rejected"] is None else f"{item['rejected']['epoch']}: {item['rejected']['reason']}",
+                _rejected(item["rejected"]),
             )
             for item in answer["items"]
         ),
         empty="No router has reported yet.",
     )
+
+
+def _rejected(rejected: Mapping[str, Any] | None) -> str:
+    """What a router could not take, and why; what is damaged may not even say its epoch."""
+    return "-" if rejected is None else f"{rejected['epoch'] or '?'}: {rejected['reason']}"
 
 
 def _load(load: Mapping[str, float], capacity: Mapping[str, float | None]) -> str:

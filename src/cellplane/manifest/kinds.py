@@ -48,8 +48,9 @@ from cellplane.model import (
     TenantState,
     UnknownTenant,
 )
+from cellplane.model.address import MAX_ADDRESS_CHARS
 from cellplane.model.capacity import MAX_AMOUNT
-from cellplane.model.cell import MAX_ADDRESS_CHARS, MAX_PAGE_CHARS
+from cellplane.model.cell import MAX_PAGE_CHARS
 from cellplane.model.fleet import MAX_RETRY_AFTER_SECONDS, MAX_ROUTERS
 from cellplane.model.jwt import (
     MAX_AUDIENCES,

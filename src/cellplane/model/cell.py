@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from enum import Enum
 
 from cellplane.errors import ValidationError
+from cellplane.model.address import is_address
 from cellplane.model.capacity import Capacity
 from cellplane.model.key import check_name
 from cellplane.model.url import check_url
 
-MAX_ADDRESS_CHARS = 253
-"""Longest address: that of a DNS name (RFC 1035)."""
+MAX_SHOWN_CHARS = 80
+"""How much of a wrong text is repeated."""
 
 MAX_PAGE_CHARS = 2_000
 """Longest text for the time of a maintenance."""
@@ -95,10 +96,10 @@ class Cell:
         check_name(f"{field}.id", self.id)
         check_name(f"{field}.region", self.region)
         check_name(f"{field}.jurisdiction", self.jurisdiction)
-        if not 1 <= len(self.address) <= MAX_ADDRESS_CHARS or not self.address.isascii():
-            raise ValidationError(f"{field}.address", f"expected an IP address or host name, found {self.address!r}")
-        if not all(char.isalnum() or char in ".:-_" for char in self.address):
-            raise ValidationError(f"{field}.address", f"expected an IP address or host name, found {self.address!r}")
+        if not is_address(self.address):
+            raise ValidationError(
+                f"{field}.address", f"expected an IP address or host name, found {self.address[:MAX_SHOWN_CHARS]!r}"
+            )
         if not 1 <= self.port <= 65535:
             raise ValidationError(f"{field}.port", f"expected 1 to 65535, found {self.port}")
         if not 0.001 <= self.weight <= 100:

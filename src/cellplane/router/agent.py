@@ -21,7 +21,7 @@ from cellplane.router.metrics import AgentMetrics
 from cellplane.router.settings import RouterSettings
 from cellplane.router.source import ControlPlane
 from cellplane.router.tables import StoredTable, TableFolder
-from cellplane.routing import RoutingTable
+from cellplane.routing import RoutingTable, epoch_said
 
 log = structlog.get_logger()
 
@@ -168,16 +168,19 @@ class Agent:
         live = self._live
         known = self._refused_tag or live.table.tag
         base_sha256 = None if self._wants_base else live.table.sha256
-        data = await self._control.fetch_table(known, base_sha256, self._settings.poll_wait_seconds)
-        if data is None:
-            if known == live.table.tag:
-                self._note_agreement()
-            return False
+        data = b""
         try:
+            fetched = await self._control.fetch_table(known, base_sha256, self._settings.poll_wait_seconds)
+            if fetched is None:
+                if known == live.table.tag:
+                    self._note_agreement()
+                return False
+            data = fetched
             table = await asyncio.to_thread(self._folder.open, data, live)
             self._check_newer(table)
-        except TableError:
+        except TableError as error:
             self._metrics.tables_rejected.labels(by="agent").inc()
+            self._note_rejection(epoch_said(data), str(error))
             raise
         if table.tag == live.table.tag:
             self._note_agreement()
@@ -207,9 +210,7 @@ class Agent:
         """Refuse a table that would take the router back: an epoch fences what came before it."""
         assert self._live is not None
         if table.epoch < self._live.epoch or (table.epoch == self._live.epoch and table.tag != self._live.table.tag):
-            reason = f"epoch {table.epoch} is not newer than {self._live.epoch}, which is live"
-            self._note_rejection(table.epoch, reason)
-            raise TableError(reason)
+            raise TableError(f"epoch {table.epoch} is not newer than {self._live.epoch}, which is live")
 
     def _note_rejection(self, epoch: int, reason: str) -> None:
         assert self._live is not None

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx2
 
-from cellplane.errors import ControlPlaneError, UnreachableError
+from cellplane.errors import ControlPlaneError, TableError, UnreachableError
 from cellplane.router.settings import RouterSettings
 
 
@@ -33,7 +33,8 @@ class ControlPlane:
 
         Raises:
             UnreachableError: it cannot be reached.
-            ControlPlaneError: it has no table, or sends one beyond the limit.
+            ControlPlaneError: it has no table.
+            TableError: it sends one beyond the limit.
 
         The time-outs of the client bound each pause; the one around it bounds an answer that trickles for ever.
         """
@@ -57,7 +58,7 @@ class ControlPlane:
                 async for chunk in response.aiter_bytes():
                     data += chunk
                     if len(data) > self._settings.max_table_bytes:
-                        raise ControlPlaneError(f"the table is larger than {self._settings.max_table_bytes} bytes")
+                        raise TableError(f"the table is larger than {self._settings.max_table_bytes} bytes")
                 return bytes(data)
         except (httpx2.HTTPError, OSError) as error:
             raise UnreachableError(f"the control plane cannot be reached: {error!r}") from error

@@ -11,7 +11,7 @@ import structlog
 from cellplane.durable import ASIDE_SUFFIX, write_durably
 from cellplane.errors import TableError
 from cellplane.faults import fault_point
-from cellplane.routing import RoutingTable, split_publication
+from cellplane.routing import RoutingTable, check_jurisdictions, split_publication
 
 log = structlog.get_logger()
 
@@ -63,14 +63,17 @@ class TableFolder:
             known: a table whose base need not be sent again.
 
         Raises:
-            TableError: it is corrupt, or an overlay of a base that is not known.
+            TableError: it is corrupt, an overlay of a base that is not known, or one that would take tenants abroad.
         """
         base, overlay = split_publication(data)
         if base is not None:
-            return RoutingTable(base, overlay)
-        if known is None:
+            table = RoutingTable(base, overlay)
+        elif known is not None:
+            table = RoutingTable(known.table.base, overlay)
+        else:
             raise TableError("an overlay came for a base that is not here")
-        return RoutingTable(known.table.base, overlay)
+        check_jurisdictions(table)
+        return table
 
     def store(self, table: RoutingTable, data: bytes, known: StoredTable | None) -> StoredTable:
         """Write the checked table of a publication durably, the base first."""

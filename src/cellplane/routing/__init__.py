@@ -6,7 +6,8 @@ from cellplane.routing.contents import OverlayContents, PoolSlots, TableContents
 from cellplane.routing.decide import Decision, Redirect, Refusal, RefusalCode, Route, decide, decide_request
 from cellplane.routing.decide_many import Decisions, decide_many
 from cellplane.routing.encode import encode, encode_overlay
-from cellplane.routing.frame import split_publication
+from cellplane.routing.frame import epoch_said, split_publication
+from cellplane.routing.jurisdictions import check_jurisdictions
 from cellplane.routing.keys import RequestKeys
 from cellplane.routing.policies import CanaryRow, PolicyRow
 from cellplane.routing.table import RoutingTable
@@ -28,6 +29,7 @@ __all__ = [
     "TableContents",
     "TenantColumns",
     "TenantEntry",
+    "check_jurisdictions",
     "compile_overlay",
     "compile_table",
     "decide",
@@ -35,5 +37,6 @@ __all__ = [
     "decide_request",
     "encode",
     "encode_overlay",
+    "epoch_said",
     "split_publication",
 ]

@@ -33,6 +33,19 @@ class SectionEntry:
     entry_count: int
 
 
+def epoch_said(data: bytes) -> int:
+    """The epoch that a publication claims, sound or not, of its overlay where it has one; 0 where it says none."""
+    found = 0
+    try:
+        base, overlay = split_publication(data)
+        for part in filter(None, (base, overlay)):
+            if len(part) >= layout.HEADER_SIZE and part.startswith(layout.MAGIC):
+                found = int(layout.HEADER.unpack_from(part)[4])
+    except TableError:
+        pass
+    return found
+
+
 def read_header(data: memoryview, kind: int) -> Header:
     """The header of a file of this kind; its checksum is for ``checksummed`` to check.
 

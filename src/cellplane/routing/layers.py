@@ -18,6 +18,8 @@ from cellplane.model import (
     UnknownTenant,
     is_name,
 )
+from cellplane.model.address import is_address
+from cellplane.model.fleet import MAX_RETRY_AFTER_SECONDS
 from cellplane.model.key_source import MAX_KEY_SOURCES
 from cellplane.model.topology import MAX_POOLS
 from cellplane.model.url import MAX_URL_CHARS
@@ -179,13 +181,16 @@ class Base(Layer):
             port, status, protocol, weight_milli, rps_milli, concurrency = refs[8:14]
             if port == 0:
                 raise TableError(f"{what}: port is 0, expected 1 to 65535")
+            address = self._text(what, refs[2], refs[3])
+            if not is_address(address):
+                raise TableError(f"{what}: address {address[:80]!r} is no IP address or host name")
             if status not in layout.CELL_STATUSES:
                 raise TableError(f"{what}: status {status} is unknown")
             if protocol not in layout.CELL_PROTOCOLS:
                 raise TableError(f"{what}: protocol {protocol} is unknown")
             yield CellRow(
                 id=cell_id,
-                address=self._text(what, refs[2], refs[3]),
+                address=address,
                 port=port,
                 region=self._text(what, refs[4], refs[5]),
                 jurisdiction=self._text(what, refs[6], refs[7]),
@@ -297,6 +302,9 @@ class Base(Layer):
         self.fleet: str = self._text("fleet name", *fields[0:2])
         self.default_pool: int
         self.default_pool, unknown_tenant, missing_key, self.retry_after_seconds, default_shard = fields[2:7]
+        if self.retry_after_seconds > MAX_RETRY_AFTER_SECONDS:
+            found = self.retry_after_seconds
+            raise TableError(f"fleet: retry_after_s is {found}, expected at most {MAX_RETRY_AFTER_SECONDS}")
         if self.default_pool >= len(self.pools):
             raise TableError(f"fleet: default pool {self.default_pool} of {len(self.pools)}")
         if unknown_tenant not in layout.UNKNOWN_TENANTS:

@@ -143,6 +143,6 @@ def test_a_table_beyond_the_limit_is_not_taken(tmp_path: Path, control: FakeCont
             control.publish(table_of(6) + b"x")
             await agent.until(lambda: agent.sample("cellplane_agent_table_failures_total") >= 1, "it is refused")
             assert agent.engine.tried == []
-            assert agent.sample("cellplane_agent_tables_rejected_total", by="agent") == 0, "it was not even read"
+            assert agent.sample("cellplane_agent_tables_rejected_total", by="agent") >= 1
 
     asyncio.run(scenario())

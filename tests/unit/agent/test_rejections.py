@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from unit.agent.fake_control import FakeControl
 from unit.agent.fake_engine import FakeEngine
 from unit.agent.running import running, sha256_of, table_of
@@ -28,6 +30,36 @@ def test_a_rejection_is_reported_and_a_good_table_ends_it(tmp_path: Path, contro
             assert agent.sample("cellplane_agent_applied_epoch") == 5
             control.publish(table_of(7))
             await agent.until(lambda: control.last()["epoch"] == 7, "the next table is live")
+            await agent.until(lambda: control.last()["rejected"] is None, "the report is clean")
+            assert agent.engine.applied == [7]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("damaged", "epoch", "reason"),
+    [
+        (table_of(6)[:-1], 6, "truncated"),
+        (table_of(6)[:-1] + b"x", 6, "corrupt"),
+        (b"<html>" * 100, 0, "not a routing table"),
+        (table_of(4), 4, "epoch 4 is not newer than 5"),
+        (table_of(6) + bytes(1 << 20), 0, "larger than"),
+    ],
+    ids=["cut", "changed", "no table", "older", "too large"],
+)
+def test_a_table_that_the_agent_refuses_is_reported_too(
+    tmp_path: Path, control: FakeControl, damaged: bytes, epoch: int, reason: str
+) -> None:
+    async def scenario() -> None:
+        control.publish(table_of(5))
+        async with running(tmp_path, control.url, max_table_bytes=1 << 20) as agent:
+            await agent.until(lambda: agent.engine.started == [5], "the first table")
+            control.publish(damaged)
+            await agent.until(lambda: bool(control.last().get("rejected")), "the rejection is reported")
+            assert reason in control.last()["rejected"]["reason"]
+            assert control.last()["rejected"]["epoch"] == epoch
+            assert agent.sample("cellplane_agent_tables_rejected_total", by="agent") >= 1
+            control.publish(table_of(7))
             await agent.until(lambda: control.last()["rejected"] is None, "the report is clean")
             assert agent.engine.applied == [7]
 

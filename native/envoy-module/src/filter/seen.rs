@@ -1,7 +1,7 @@
 //! What one look at all of a request's headers finds, and what is removed of them.
 
 use super::{TENANT_ID, WEBSOCKET_KEY};
-use crate::key::{HeaderValues, KeyValues};
+use crate::key::{is_host, HeaderValues, KeyValues};
 use crate::stream::{Headers, Stream, TooManyHeaders};
 use crate::table::{KeySource, KeySourceKind};
 
@@ -41,6 +41,8 @@ pub(super) struct Seen<'a> {
     pub(super) body_bytes: Option<u64>,
     /// Whether it is for a WebSocket, and has no key of one.
     pub(super) lacks_websocket_key: bool,
+    /// Whether what it says of its host is one.
+    pub(super) has_host: bool,
 }
 
 impl<'a> Seen<'a> {
@@ -53,12 +55,16 @@ impl<'a> Seen<'a> {
             spoofed: false,
             body_bytes: None,
             lacks_websocket_key: false,
+            has_host: true,
         };
         let (mut reads, mut upgrades, mut is_websocket, mut has_key) = (false, false, false, false);
         stream.scan(Headers::Request, |name, value| {
             seen.keys.add(name, value);
             if name == TENANT_ID {
                 seen.tenant_ids.add(value);
+            }
+            if name == b":authority" {
+                seen.has_host = is_host(value);
             }
             if name == b":method" {
                 reads = matches!(value, b"GET" | b"HEAD" | b"OPTIONS");

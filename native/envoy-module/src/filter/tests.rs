@@ -53,6 +53,17 @@ fn owned(headers: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[test]
+fn a_request_for_two_hosts_or_for_none_is_refused_whoever_it_is_for() {
+    let config = config(|_| {});
+    for host in ["a.example,b.example", "user@shop.example", "a b"] {
+        let headers = [(":authority", host), ("x-tenant-id", "pinned"), ("x-cell-id", "a")];
+        let answer = refused(Some(&config), FakeStream::new("GET", &headers));
+        assert_eq!(answer.status, 400);
+        assert!(answer.body.contains(r#""code":"invalid-host""#), "{}", answer.body);
+    }
+}
+
+#[test]
 fn a_routed_request_names_its_cell_epoch_and_tenant() {
     let stream = routed(
         &config(|_| {}),

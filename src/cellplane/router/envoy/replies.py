@@ -46,6 +46,8 @@ _BY_STATUS = (
     (431, "headers-too-large", "The request's headers are too large."),
 )
 
+_NO_CODING = "The request's body is in a transfer coding that this router does not take."
+
 _OTHER = "request-refused"
 """Code of whatever else Envoy refuses."""
 
@@ -93,9 +95,12 @@ def local_replies(settings: RouterSettings) -> dict[str, Any]:
     by_status = [
         _mapper(_status("EQ", status), code, _TITLES[status], detail, status) for status, code, detail in _BY_STATUS
     ]
+    # A transfer coding that nobody knows. Envoy says 501 to it (RFC 9112, 6.1); but whoever counts by 5xx what routers
+    # fail at would count what a client sends.
+    coding = {**_mapper(_status("EQ", 501), "bad-request", _TITLES[400], _NO_CODING, 400), "status_code": 400}
     detail = "The router does not take this request."
     other = _mapper(_status("GE", 400), _OTHER, "Request refused", detail, "%RESPONSE_CODE%")
-    return {"mappers": [*flagged, overloaded, *by_token, *by_status, other]}
+    return {"mappers": [*flagged, overloaded, *by_token, *by_status, coding, other]}
 
 
 def _mapper(matches: dict[str, Any], code: str, title: str, detail: str, status: int | str) -> dict[str, Any]:
