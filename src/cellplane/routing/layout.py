@@ -48,8 +48,8 @@ POOL = struct.Struct("<IIIBxHHHB11x")
 SHARD = struct.Struct("<8H")
 # name, kind
 KEY_SOURCE = struct.Struct("<IIB7x")
-# writes, reads, balance, mode, priority, standby, shadow, rps_milli, burst_ms
-POLICY = struct.Struct("<BBBBBxHH2xII12x")
+# writes, reads, balance, mode, priority, standby, shadow, compare_bp, rps_milli, burst_ms, ignored
+POLICY = struct.Struct("<BBBBBxHHHIIII4x")
 # hash, key_offset, shard, key_length, pool, state, policy
 TENANT = struct.Struct("<IIIBBBB")
 TENANT_DTYPE = np.dtype(

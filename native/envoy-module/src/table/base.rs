@@ -4,7 +4,7 @@ use super::check_base::{check_base, BaseSections};
 use super::codes::{CellStatus, MissingKey, UnknownTenant};
 use super::directory::{code, read_directory};
 use super::error::TableError;
-use super::fields::{cell, pool, NO_SLOTS};
+use super::fields::{cell, policy, pool, NO_SLOTS};
 use super::header::{read_header, verify_checksum, FileKind, Header};
 use super::integers::{u16_at, u32_at};
 use super::key_sources::{read_key_sources, KeySource, KeySourceKind};
@@ -83,7 +83,7 @@ impl<B: AsRef<[u8]>> Base<B> {
         };
         let key_sources = read_key_sources(bytes, sections.strings, directory.get(code::KEY_SOURCES)?)?;
         let policy = check_base(bytes, &sections)?;
-        let policies = read_policies(bytes, sections.policies, sections.cells.count)?;
+        let policies = read_policies(bytes, sections.strings, sections.policies, sections.cells.count)?;
         let tenants = Tenants::new(bytes, &directory, FileKind::Base, sections.limits())?;
         Ok(Self {
             file,
@@ -143,6 +143,14 @@ impl<B: AsRef<[u8]>> Base<B> {
     /// What routers do with the requests of whoever names this index.
     pub fn policy_at(&self, index: u16) -> &Policy {
         &self.policies[usize::from(index)]
+    }
+
+    /// What is not compared of a shadow's answers, where a policy compares them: paths, one a line.
+    pub fn ignored(&self, policy: u16) -> &str {
+        self.text(
+            self.sections.policies.entry(self.file(), policy.into()),
+            policy::IGNORED,
+        )
     }
 
     /// What a pool says about its requests.

@@ -55,8 +55,10 @@ pub(super) mod policy {
     pub(crate) const PRIORITY: usize = 4;
     pub(crate) const STANDBY: usize = 6;
     pub(crate) const SHADOW: usize = 8;
+    pub(crate) const COMPARE_BP: usize = 10;
     pub(crate) const RPS_MILLI: usize = 12;
     pub(crate) const BURST_MS: usize = 16;
+    pub(crate) const IGNORED: usize = 20;
 }
 
 /// Places in a shard, and the size of one.

@@ -47,6 +47,8 @@ pub struct PolicyRow {
     pub priority: u8,
     pub standby: u16,
     pub shadow: u16,
+    pub compare_bp: u16,
+    pub ignored: &'static str,
     pub rps_milli: u32,
     pub burst_ms: u32,
 }
@@ -61,6 +63,8 @@ impl Default for PolicyRow {
             priority: 0,
             standby: 0xFFFF,
             shadow: 0xFFFF,
+            compare_bp: 0,
+            ignored: "",
             rps_milli: 0,
             burst_ms: 1_000,
         }
@@ -279,9 +283,10 @@ impl TableWriter {
             ]);
             row.extend(policy.standby.to_le_bytes());
             row.extend(policy.shadow.to_le_bytes());
-            row.extend([0, 0]);
+            row.extend(policy.compare_bp.to_le_bytes());
             put_u32(row, policy.rps_milli);
             put_u32(row, policy.burst_ms);
+            text(row, policy.ignored);
             row.resize(32, 0);
         });
         let sections = [
