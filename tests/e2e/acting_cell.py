@@ -48,6 +48,7 @@ class ActingCell:
         act: see Act.
         status: of its answers.
         is_healthy: what its health checks say.
+        answer: what it answers, as JSON; None: what it was asked.
         event_pause_seconds: between two events.
         seen: requests that reached it, without health checks.
     """
@@ -64,6 +65,7 @@ class ActingCell:
         self.act = Act.ANSWER
         self.status = 200
         self.is_healthy = True
+        self.answer: Any = None
         self.event_pause_seconds = 0.1
         self.seen: list[Seen] = []
         self._reads_bodies = True
@@ -168,7 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_pieces(int(self.path.rpartition("/")[2]))
         else:
             seen = {"cell": cell.cell, "headers": headers, "body_bytes": received, "body_sha256": digest}
-            self._say(cell.status, json.dumps(seen).encode())
+            self._say(cell.status, json.dumps(seen if cell.answer is None else cell.answer).encode())
 
     do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = do_GET  # noqa: N815  # the base class calls them so
 

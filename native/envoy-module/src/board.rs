@@ -60,6 +60,10 @@ pub enum Count {
     Probes = 13,
     /// Copied to it.
     Shadowed = 14,
+    /// Both answers were to be compared: this cell's, and its shadow's.
+    Compared = 20,
+    /// Of them, those that the agent was not told of, since it does not read.
+    Unheard = 21,
     /// By what named the shard: four words, in the order of `decide::Reason`.
     Reasons = 16,
 }

@@ -1,6 +1,9 @@
 //! The filter's work on one request: read the key, name the cell, or answer; then count how it went.
 
 mod asking;
+mod comparing;
+#[cfg(test)]
+mod comparing_tests;
 mod reply;
 #[cfg(test)]
 mod tests;
@@ -17,6 +20,7 @@ use crate::route_config::RouteConfig;
 use crate::stream::{Headers, Stream, TooManyHeaders};
 use crate::table::{KeySource, KeySourceKind, Reads};
 use asking::{Asking, CellName};
+pub use comparing::{note_body, note_headers, note_trailers, on_copy_complete, on_copy_headers};
 use reply::{redirect, refuse};
 
 /// The chosen cell; the route's `cluster_header`.
@@ -30,7 +34,7 @@ pub const CELL_REASON: &[u8] = b"x-cell-reason";
 /// Chooses the route of requests that are shed last.
 pub const CELL_PRIORITY: &[u8] = b"x-cell-priority";
 /// The cell that gets a copy.
-pub const CELL_SHADOW: &[u8] = b"x-cell-shadow";
+pub const CELL_SHADOW: &[u8] = b":cell-shadow";
 /// The partition key.
 pub const TENANT_ID: &[u8] = b"x-tenant-id";
 /// By which a WebSocket of HTTP/1.1 begins (RFC 6455, 4.1).
@@ -41,6 +45,8 @@ const MISDIRECTED: u16 = 421;
 const REFETCHED: &[u8] = b"!";
 /// What begins so is said by routers only.
 const ROUTER_PREFIX: &[u8] = b"x-cell-";
+/// What begins so is said to Envoy alone: HTTP/1.1, in which cells are spoken to, has no names that begin with a colon.
+const UNSENT_PREFIX: &[u8] = b":cell-";
 /// Largest body that is copied. Envoy holds a request back while its copy is not read: up to so much it can keep itself,
 /// so that nobody waits for a shadow.
 const MAX_COPIED_BYTES: u64 = 16 * 1024;
@@ -239,7 +245,8 @@ where
         decision = decide(table, &subject, writes, &mut asking);
     }
     let mut route = decision?;
-    if !is_whole && body_bytes.map_or(true, |bytes| bytes > MAX_COPIED_BYTES) {
+    // A second try is no second request of the shadow's.
+    if failed.is_some() || (!is_whole && body_bytes.map_or(true, |bytes| bytes > MAX_COPIED_BYTES)) {
         route.shadow = None;
     }
     let is_probe = asking.is_probe(route.cell);
@@ -277,6 +284,11 @@ where
             .map_err(|over| refused(Code::CellOverloaded).over(over))?;
     }
     describe(stream, config, &route);
+    if !comparing::begin(stream, flow, base, &route, subject.key()) {
+        if let Some(shadow) = route.shadow {
+            stream.add(CELL_SHADOW, base.cell_id(shadow).as_bytes());
+        }
+    }
     match (tenant_id, subject.key()) {
         (TenantId::Absent, Some(key)) => stream.add(TENANT_ID, key),
         (TenantId::Other, Some(key)) => stream.set(TENANT_ID, key),
@@ -326,9 +338,6 @@ where
             stream.add(CELL_POOL, base.pool_name(pool).as_bytes());
         }
         stream.add(CELL_REASON, reason_text(route).as_bytes());
-    }
-    if let Some(shadow) = route.shadow {
-        stream.add(CELL_SHADOW, base.cell_id(shadow).as_bytes());
     }
     if base.policy_at(route.policy).high_priority {
         stream.add(CELL_PRIORITY, b"high");
@@ -388,9 +397,14 @@ fn end<S, B>(stream: &S, flow: &mut Flow, config: &RouteConfig<B>, is_retried: b
 where
     S: Stream,
 {
-    let (sent, board) = match (flow.sent.take(), &config.board) {
-        (Some(sent), Some(board)) => (sent, board),
-        _ => return,
+    let sent = match flow.sent.take() {
+        Some(sent) => sent,
+        None => return,
+    };
+    comparing::end(stream, flow, config.board.as_ref(), sent.cell, is_retried);
+    let board = match &config.board {
+        Some(board) => board,
+        None => return,
     };
     let worker = stream.worker();
     let response = stream.response();
@@ -499,7 +513,7 @@ fn claims_of(key_sources: &[KeySource]) -> impl Iterator<Item = &KeySource> {
 }
 
 fn is_router_header(name: &[u8]) -> bool {
-    name.starts_with(ROUTER_PREFIX)
+    name.starts_with(ROUTER_PREFIX) || name.starts_with(UNSENT_PREFIX)
 }
 
 /// Removes the headers whose name is unwanted. Their names are copied first, as the first removal may free them;

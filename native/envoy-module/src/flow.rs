@@ -1,5 +1,6 @@
 //! What the filter keeps of one pass of a request, from its headers to its end.
 
+use crate::capture::Capture;
 use crate::key::PartitionKey;
 
 /// A request that was let through to a cell.
@@ -23,4 +24,6 @@ pub struct Flow {
     pub sent: Option<Sent>,
     /// Whether its answer waits until the agent says that a newer table is live.
     pub is_waiting: bool,
+    /// Its answer, where it is compared.
+    pub capture: Option<Box<Capture>>,
 }

@@ -56,6 +56,13 @@ pub trait Stream {
     /// Sets a response header; all values that it had are gone.
     fn set_response(&mut self, name: &[u8], value: &[u8]);
 
+    /// Shows the parts of the response's body that have just come.
+    fn response_parts(&self, visit: impl FnMut(&[u8]));
+
+    /// Tells the router's agent something; false where it does not read. Nobody waits.
+    #[must_use]
+    fn tell_agent(&self, datagram: &[u8]) -> bool;
+
     /// Remembers something for another pass of this request, and for no other request.
     fn remember(&mut self, value: &[u8]);
 

@@ -97,6 +97,12 @@ impl Stream for FixedStream {
 
     fn set_response(&mut self, _: &[u8], _: &[u8]) {}
 
+    fn response_parts(&self, _: impl FnMut(&[u8])) {}
+
+    fn tell_agent(&self, _: &[u8]) -> bool {
+        false
+    }
+
     fn remember(&mut self, _: &[u8]) {}
 
     fn remembered(&self) -> Option<&[u8]> {

@@ -6,12 +6,14 @@ from pydantic import BaseModel, Field
 
 from cellplane.control.policy_schemas import STRICT, CanarySpec, PolicySpec, RoutePolicy
 from cellplane.control.settings import MAX_REASON_CHARS
+from cellplane.control.shadow_schemas import ShadowCounts
 from cellplane.directory import TenantRecord
 from cellplane.directory.rows import cell_of, fleet_of, policy_of, pool_of, tenant_row
 from cellplane.errors import ValidationError
 from cellplane.model import Cell, Fleet, Load, Pool, TenantState
 from cellplane.model.jwt import CLOCK_SKEW_SECONDS
 from cellplane.model.topology import MAX_CELLS
+from cellplane.shadow.report import MAX_COUNTED
 
 Seconds = Annotated[float, Field(ge=0)]
 Epoch = Annotated[int, Field(ge=0, lt=2**64)]
@@ -368,6 +370,7 @@ class RouterReport(Strict):
     ready: bool
     rejected: Rejection | None = None
     cells: Annotated[dict[str, CellHealth], Field(max_length=MAX_CELLS)] = {}
+    shadows: Annotated[list[ShadowCounts], Field(max_length=MAX_COUNTED)] = []
 
 
 class RouterView(BaseModel):

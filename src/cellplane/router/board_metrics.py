@@ -24,6 +24,8 @@ _COUNTERS = (
     (Count.CANARY, "cellplane_router_cell_canary", "Requests that went to a cell as a canary"),
     (Count.PROBES, "cellplane_router_cell_probes", "Requests that went to a cell to see whether it works again"),
     (Count.SHADOWED, "cellplane_router_cell_shadowed", "Requests to a cell that were copied to another"),
+    (Count.COMPARED, "cellplane_router_cell_compared", "Requests to a cell whose answer was kept to be compared"),
+    (Count.UNHEARD, "cellplane_router_cell_unheard", "Of them, those whose answer the agent did not take"),
     (Count.REDIRECTED, "cellplane_router_cell_redirected", "Requests whose client was sent to the cell's own address"),
 )
 _REASONS = (

@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::os::raw::c_int;
+use std::os::unix::net::UnixDatagram;
 use std::ptr::null_mut;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -65,6 +66,9 @@ const REMEMBERED: &[u8] = b"cellplane.pass";
 const LIFE_OF_REQUEST: u32 = 1;
 const NOT_SHARED: u32 = 0;
 
+/// Where the agent is told something, in Envoy's working folder.
+const AGENT_LISTENS: &str = "captures.sock";
+
 /// The cluster of the router's own agent, and how long it may take to answer.
 const AGENT_CLUSTER: &[u8] = b"agent:";
 const AGENT_TIMEOUT_MS: u64 = 5_000;
@@ -74,6 +78,9 @@ const CALLOUT_STARTED: u32 = 0;
 /// Envoy's numbers for attributes.
 const RESPONSE_CODE: u32 = 15;
 const RESPONSE_FLAGS: u32 = 17;
+
+/// Envoy's number for what has just come of a response's body.
+const RECEIVED_RESPONSE_BODY: u32 = 2;
 
 /// Envoy's number for the response's headers.
 const RESPONSE_HEADERS: u32 = 2;
@@ -143,6 +150,8 @@ extern "C" {
         body: Buf,
         timeout_ms: u64,
     ) -> u32;
+    fn envoy_dynamic_module_callback_http_get_body_chunks_size(filter: FilterPtr, kind: u32) -> usize;
+    fn envoy_dynamic_module_callback_http_get_body_chunks(filter: FilterPtr, kind: u32, result: *mut Buf) -> bool;
     fn envoy_dynamic_module_callback_http_filter_continue_encoding(filter: FilterPtr);
     fn envoy_dynamic_module_callback_http_filter_recreate_stream(
         filter: FilterPtr,
@@ -173,6 +182,10 @@ extern "C" {
 }
 
 thread_local! {
+    /// By which the agent is told something; nobody waits for it.
+    static TO_AGENT: Option<UnixDatagram> = UnixDatagram::unbound()
+        .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
+        .ok();
     static TURN: Cell<u64> = const { Cell::new(0) };
     /// Another one on each worker: an address of its own makes it so.
     static RANDOM: Cell<u64> = {
@@ -424,6 +437,32 @@ impl Stream for EnvoyStream {
         unsafe {
             envoy_dynamic_module_callback_http_set_header(self.filter, RESPONSE_HEADERS, Buf::of(name), Buf::of(value));
         }
+    }
+
+    fn response_parts(&self, mut visit: impl FnMut(&[u8])) {
+        // SAFETY: see `new`.
+        let count =
+            unsafe { envoy_dynamic_module_callback_http_get_body_chunks_size(self.filter, RECEIVED_RESPONSE_BODY) };
+        let mut parts = vec![Buf::none(); count];
+        // SAFETY: see `new`. Envoy writes as many parts as it has just counted; they stay while this hook runs, as
+        // nothing here changes a body.
+        unsafe {
+            let is_there = envoy_dynamic_module_callback_http_get_body_chunks(
+                self.filter,
+                RECEIVED_RESPONSE_BODY,
+                parts.as_mut_ptr(),
+            );
+            if is_there {
+                parts.into_iter().for_each(|part| visit(part.as_slice()));
+            }
+        }
+    }
+
+    fn tell_agent(&self, datagram: &[u8]) -> bool {
+        TO_AGENT.with(|socket| match socket {
+            Some(socket) => socket.send_to(datagram, AGENT_LISTENS).is_ok(),
+            None => false,
+        })
     }
 
     fn remember(&mut self, value: &[u8]) {

@@ -284,7 +284,7 @@ fn a_copy_is_made_of_what_envoy_can_keep_until_it_is_read() {
         let mut stream = FakeStream::new(method, &headers);
         let verdict = on_request_headers(&mut stream, &mut Flow::default(), Some(&config), is_whole);
         assert_eq!(verdict, Verdict::Continue);
-        stream.values("x-cell-shadow").concat()
+        stream.values(":cell-shadow").concat()
     };
     assert_eq!(copied_to("GET", None, true), "cell-2");
     assert_eq!(copied_to("POST", Some("0"), true), "cell-2");

@@ -1,6 +1,7 @@
 //! A stream that behaves as Envoy's: its route follows `x-cell-id` once the route cache is cleared.
 
 use cellplane_envoy::stream::{Headers, Reply, Response, Stream, TooManyHeaders, MAX_HEADERS};
+use std::cell::RefCell;
 
 /// What the filter answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,12 @@ pub struct FakeStream {
     pub turn: u64,
     pub response: Response,
     pub response_headers: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What has just come of the answer's body.
+    pub response_parts: Vec<&'static [u8]>,
+    /// Whether the agent reads what it is told.
+    pub hears: bool,
+    /// What it was told.
+    pub told_agent: RefCell<Vec<String>>,
     pub remembered: Option<Vec<u8>>,
     /// How often the request was begun anew.
     pub begun_anew: usize,
@@ -160,6 +167,18 @@ impl Stream for FakeStream {
     fn set_response(&mut self, name: &[u8], value: &[u8]) {
         self.response_headers.retain(|(found, _)| found != name);
         self.response_headers.push((name.to_vec(), value.to_vec()));
+    }
+
+    fn response_parts(&self, mut visit: impl FnMut(&[u8])) {
+        self.response_parts.iter().for_each(|part| visit(part));
+    }
+
+    fn tell_agent(&self, datagram: &[u8]) -> bool {
+        if self.hears {
+            let told = String::from_utf8(datagram.to_vec()).unwrap();
+            self.told_agent.borrow_mut().push(told);
+        }
+        self.hears
     }
 
     fn remember(&mut self, value: &[u8]) {
