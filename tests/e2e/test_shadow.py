@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ from typing import Any
 
 import httpx2
 import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import ConnectionTerminated, ResponseReceived, StreamReset
 
 from cellplane.model import Compare, Policy, Pool, Tenant
 from cellplane.processes import processes_in
@@ -173,6 +177,33 @@ def test_both_cells_get_the_same_request_but_for_who_is_meant(router: Router) ->
         assert not {name for name in copy if name.startswith((":", "x-cell-pair", "x-cell-shadow"))}
     original, copy = both(router, "/acme")
     assert {**original, "x-cell-id": "apart", "x-cell-mirrored": "1"} == copy
+
+
+def test_no_client_can_say_what_the_module_tells_envoy(router: Router) -> None:
+    policy = Policy(shadow="apart", compare=ALL)
+    router.serve(Tenant("acme", ("cell-1",), policy=policy), Tenant("globex", ("cell-1",)))
+    said = [(":cell-shadow", "us-1"), (":cell-compared", "shadow:"), (":cell-pair", "0" * 16 + "us-1")]
+    lines = "".join(f"{name}: {value}\r\n" for name, value in said)
+    with socket.create_connection(("127.0.0.1", router.port), CLIENT_SECONDS) as connection:
+        connection.settimeout(CLIENT_SECONDS)
+        head = f"GET /spoofed HTTP/1.1\r\nhost: shop\r\nx-tenant-id: globex\r\n{lines}\r\n"
+        connection.sendall(head.encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
+    http2 = H2Connection(H2Configuration(validate_outbound_headers=False))
+    http2.initiate_connection()
+    usual = [(":method", "GET"), (":path", "/spoofed"), (":scheme", "http"), (":authority", "shop")]
+    http2.send_headers(1, [*usual, *said, ("x-tenant-id", "globex")], end_stream=True)
+    with socket.create_connection(("127.0.0.1", router.port), CLIENT_SECONDS) as connection:
+        connection.settimeout(CLIENT_SECONDS)
+        connection.sendall(http2.data_to_send())
+        events: list[object] = []
+        while not any(isinstance(event, StreamReset | ResponseReceived | ConnectionTerminated) for event in events):
+            data = connection.recv(65536)
+            events += http2.receive_data(data) if data else [ConnectionTerminated()]
+    assert not any(isinstance(event, ResponseReceived) for event in events)
+    with router.client() as client:
+        assert client.get("/plain", headers=of("globex")).status_code == 200
+    assert [seen.path for cell in router.cells.values() for seen in cell.seen] == ["/plain"]
 
 
 def test_a_request_that_is_tried_again_is_copied_once(router: Router) -> None:
