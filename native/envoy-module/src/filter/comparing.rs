@@ -24,6 +24,8 @@ const PAIR: &[u8] = b"x-cell-pair";
 /// Hexadecimal digits of what both say.
 const PAIR_DIGITS: usize = 16;
 const CONTENT_TYPE: &[u8] = b"content-type";
+/// What begins the media type of a stream of events.
+const EVENTS: &[u8] = b"text/event-stream";
 const CONTENT_ENCODING: &[u8] = b"content-encoding";
 
 /// Begins to keep the answer to a request whose copy is compared; false where this worker keeps as many as it may.
@@ -82,8 +84,11 @@ pub fn on_copy_headers<S: Stream>(stream: &mut S, flow: &mut Flow) -> Verdict {
     Verdict::Continue
 }
 
-/// Keeps what an answer's headers say.
+/// Keeps what an answer's headers say. A stream of events may last as long as its client likes, so it is not kept.
 pub fn note_headers<S: Stream>(stream: &S, flow: &mut Flow, has_ended: bool) {
+    if flow.capture.is_some() && stream.response_header(CONTENT_TYPE).starts_with(EVENTS) {
+        flow.capture = None;
+    }
     if let Some(capture) = &mut flow.capture {
         capture.say("type", stream.response_header(CONTENT_TYPE));
         capture.say("encoding", stream.response_header(CONTENT_ENCODING));

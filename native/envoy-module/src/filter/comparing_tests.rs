@@ -171,6 +171,19 @@ fn what_is_not_compared_is_copied_all_the_same() {
 }
 
 #[test]
+fn a_stream_of_events_is_not_kept() {
+    let (file, config) = config("events", ALL);
+    let (mut stream, mut flow) = (get(true), Flow::default());
+    on_request_headers(&mut stream, &mut flow, Some(&config), true);
+    stream.response_headers = vec![(b"content-type".to_vec(), b"text/event-stream; charset=utf-8".to_vec())];
+    note_headers(&stream, &mut flow, false);
+    assert!(flow.capture.is_none());
+    on_complete(&stream, &mut flow, &config);
+    assert!(stream.told_agent.borrow().is_empty());
+    assert_eq!(count(&file, 3, Count::Compared), 0);
+}
+
+#[test]
 fn what_is_no_copy_gets_nowhere() {
     for pair in ["", "000000ab000000ab"] {
         let mut stream = get(true);
