@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from e2e.shop import CELLS, of, store
 from unit.agent.fake_control import FakeControl, fake_control
 
 ALL = Compare(100, ("/at", "/items/*/id"))
-CLIENT_SECONDS = 5.0
+CLIENT_SECONDS = 10.0
 """How long a client waits for an answer: less than the shadow takes that is held."""
 
 OUTCOMES = ("match", "mismatch", "unanswered", "too_large", "skipped")
@@ -230,6 +231,9 @@ def test_no_client_waits_for_a_shadow_that_is_slow_dead_or_talks_without_end(rou
             assert answer.headers["x-cell-id"] == "cell-1"
             return answer.status_code
 
+    def is_counted(known: int) -> bool:
+        return ask("/broken") == 200 and router.told()["unanswered"] > known
+
     def ask_many(path: str, count: int) -> None:
         with ThreadPoolExecutor(16) as workers:
             assert set(workers.map(ask, [path] * count)) == {200}
@@ -237,19 +241,21 @@ def test_no_client_waits_for_a_shadow_that_is_slow_dead_or_talks_without_end(rou
     cell.answer = shadow.answer = {"same": True}
     assert (ask("/bytes/300000"), router.wait_for(match=1)["mismatch"]) == (200, 0)
 
-    shadow.hold()
-    ask_many("/held", 200)
-    eventually(lambda: len(shadow.requests("/held")) >= 100, "copies have reached the shadow")
-    assert router.told()["match"] == 1
-    shadow.release()
-    eventually(lambda: router.told()["match"] > 1, "what was late is compared")
-
     for act in (Act.CLOSE, Act.BREAK_OFF, Act.RESET):
         shadow.act = act
-        known = router.told()["unanswered"]
-        assert ask("/broken") == 200
-        router.wait_for(unanswered=known + 1)
+        # On a machine that is busy the shadow may be out for a moment, and gets no copy then.
+        eventually(
+            partial(is_counted, router.told()["unanswered"]), f"what the shadow does not answer is counted: {act}"
+        )
     shadow.act = Act.ANSWER
+
+    known = router.told()["match"]
+    shadow.hold()
+    ask_many("/held", 200)
+    eventually(lambda: len(shadow.requests("/held")) >= 10, "copies have reached the shadow")
+    assert router.told()["match"] == known
+    shadow.release()
+    eventually(lambda: router.told()["match"] > known, "what was late is compared")
 
     shadow.refuse()
     ask_many("/refused", 50)
