@@ -228,14 +228,14 @@ def test_no_client_waits_for_a_shadow_that_is_slow_dead_or_talks_without_end(rou
     def ask(path: str) -> int:
         with router.client() as client:
             answer = client.get(path, headers=of("acme"))
-            assert answer.headers["x-cell-id"] == "cell-1"
+            assert answer.headers.get("x-cell-id") == "cell-1", answer.text
             return answer.status_code
 
     def is_counted(known: int) -> bool:
         return ask("/broken") == 200 and router.told()["unanswered"] > known
 
     def ask_many(path: str, count: int) -> None:
-        with ThreadPoolExecutor(16) as workers:
+        with ThreadPoolExecutor(4) as workers:
             assert set(workers.map(ask, [path] * count)) == {200}
 
     cell.answer = shadow.answer = {"same": True}
@@ -251,14 +251,14 @@ def test_no_client_waits_for_a_shadow_that_is_slow_dead_or_talks_without_end(rou
 
     known = router.told()["match"]
     shadow.hold()
-    ask_many("/held", 200)
+    ask_many("/held", 60)
     eventually(lambda: len(shadow.requests("/held")) >= 10, "copies have reached the shadow")
     assert router.told()["match"] == known
     shadow.release()
     eventually(lambda: router.told()["match"] > known, "what was late is compared")
 
     shadow.refuse()
-    ask_many("/refused", 50)
+    ask_many("/refused", 20)
     shadow.accept()
     told = router.told()
     assert told["mismatch"] == 0
