@@ -284,10 +284,12 @@ where
             .map_err(|over| refused(Code::CellOverloaded).over(over))?;
     }
     describe(stream, config, &route);
-    if !comparing::begin(stream, flow, base, &route, subject.key()) {
-        if let Some(shadow) = route.shadow {
+    if let Some(shadow) = route.shadow {
+        if !comparing::begin(stream, flow, base, &route, subject.key()) {
             stream.add(CELL_SHADOW, base.cell_id(shadow).as_bytes());
         }
+        // The routes that copy are others.
+        stream.clear_route_cache();
     }
     match (tenant_id, subject.key()) {
         (TenantId::Absent, Some(key)) => stream.add(TENANT_ID, key),

@@ -106,7 +106,7 @@ def routes(
     }
     return route_configuration(
         routes_version(stored.table, cookie_keys),
-        [_route(stored.table, settings, match) for match in _MATCHES],
+        [_route(settings, mirror, match) for mirror in _mirrors(stored.table) for match in _MATCHES],
         {FILTER: module, **_without_tokens(stored.table)},
         is_secure=settings.tls_certificate is not None,
     )
@@ -118,17 +118,25 @@ _MATCHES: tuple[tuple[Json, ...], ...] = ((_HIGH, _EVENTS), (_HIGH,), (_EVENTS,)
 """Headers of each route. The first that matches counts, and it is looked for again when the module has decided."""
 
 
-def _route(table: RoutingTable, settings: RouterSettings, headers: tuple[Json, ...]) -> Json:
+def _mirrors(table: RoutingTable) -> list[Json | None]:
+    """What routes do with copies, the last one nothing: on a route that may mirror, Envoy copies all headers of each
+    request, whether or not it then does.
+    """
+    has_shadow = any(policy.shadow is not None for policy in table.policies)
+    compares = any(policy.compare_bp for policy in table.policies)
+    return [*([_compared_mirror()] if compares else []), *([_mirror()] if has_shadow else []), None]
+
+
+def _route(settings: RouterSettings, mirror: Json | None, headers: tuple[Json, ...]) -> Json:
     action: Json = {"cluster_header": CELL_HEADER, "timeout": _seconds(settings.request_timeout_seconds)}
     if _EVENTS in headers:
         # A stream of events ends when somebody ends it; silence ends it too.
         action |= {"timeout": "0s", "idle_timeout": _seconds(settings.idle_timeout_seconds)}
     if _HIGH in headers:
         action["priority"] = "HIGH"
-    if any(policy.shadow is not None for policy in table.policies):
-        action["request_mirror_policies"] = [_mirror()]
-    if any(policy.compare_bp for policy in table.policies):
-        action["request_mirror_policies"].append(_compared_mirror())
+    if mirror is not None:
+        action["request_mirror_policies"] = [mirror]
+        headers = ({"name": mirror["cluster_header"], "present_match": True}, *headers)
     return {"match": {"prefix": "/", **({"headers": list(headers)} if headers else {})}, "route": action}
 
 
