@@ -265,7 +265,7 @@ def policies() -> TableContents:
         PolicyRow(balance=Balance.LEAST_LOADED),
         PolicyRow(balance=Balance.LEAST_LOADED, reads=Reads.CACHE, cache_s=3_600),
         PolicyRow(mode=Mode.REDIRECT),
-        PolicyRow(shadow=SHADOW, priority=Priority.HIGH),
+        PolicyRow(shadow=SHADOW, priority=Priority.HIGH, compare_bp=2_500, ignored="/at\n/items/*/id"),
         PolicyRow(mode=Mode.REDIRECT, reads=Reads.CACHE, shadow=SHADOW, cache_s=604_800),
         PolicyRow(rps_milli=1, burst_ms=3_600_000),
     )
@@ -425,6 +425,7 @@ def expectation(decision: Decision) -> dict[str, Any]:
             "canary": decision.canary or None,
             "stale": (isinstance(decision, Route) and decision.stale) or None,
             "shadow": decision.shadow if isinstance(decision, Route) else None,
+            "compares": (isinstance(decision, Route) and decision.compares) or None,
         }
         return {name: value for name, value in way.items() if value is not None}
     refusal = {"outcome": "refuse", "status": int(decision.code.status), "code": decision.code.code}
@@ -597,6 +598,11 @@ def _policies() -> Iterable[Question]:
             for writes in (False, True):
                 what = f"{key.decode()} {'writes' if writes else 'reads'} while {while_}"
                 yield Question(what, (key,), writes=writes, down=down)
+    for chance in (2_499, 2_500, 9_999):
+        yield Question(f"{KEYS[13].decode()}, chance {chance}", (KEYS[13],), chance=chance)
+        yield Question(
+            f"{KEYS[13].decode()}, chance {chance}, shadow down", (KEYS[13],), chance=chance, down=("shadow",)
+        )
     for number in range(40):
         yield Question(f"the canary's hash of stranger-{number}", (b"stranger-%d" % number,))
     yield Question("no key, and writes", writes=True)
@@ -772,6 +778,9 @@ def _write_broken(base: str) -> None:
         case("policy: no standby to read from", (at(Section.POLICIES, 1), "01")),
         case("policy: a standby that nothing reads from", (at(Section.POLICIES, 6), "0000")),
         case("policy: shadow out of range", (at(Section.POLICIES, 8), "0900")),
+        case("policy: compares without a shadow", (at(Section.POLICIES, 10), "0100")),
+        case("policy: compares more than all", (at(Section.POLICIES, 8), "00001127")),
+        case("policy: ignored outside of STRINGS", (at(Section.POLICIES, 20), "ffffffff01000000")),
         case("policy: no burst", (at(Section.POLICIES, 16), "00000000")),
         case("policy: a burst of more than an hour", (at(Section.POLICIES, 16), "81ee3600")),
         case("policy: reads from what nobody keeps", (at(Section.POLICIES, 1), "02")),

@@ -51,6 +51,7 @@ class ActingCell:
         failing: tenants whose requests get 500, whatever the status.
         slow: tenants whose requests take so many seconds.
         is_healthy: what its health checks say.
+        answer: what it answers, as JSON; None: what it was asked.
         event_pause_seconds: between two events.
         seen: requests that reached it, without health checks.
     """
@@ -70,6 +71,7 @@ class ActingCell:
         self.failing: frozenset[str] = frozenset()
         self.slow: dict[str, float] = {}
         self.is_healthy = True
+        self.answer: Any = None
         self.event_pause_seconds = 0.1
         self.seen: list[Seen] = []
         self._reads_bodies = True
@@ -177,7 +179,8 @@ class _Handler(BaseHTTPRequestHandler):
             seen["number"] = len(cell.seen)
             time.sleep(cell.slow.get(headers.get("x-tenant-id", ""), 0.0))
             is_failing = headers.get("x-tenant-id") in cell.failing
-            self._say(500 if is_failing else cell.status, json.dumps(seen).encode())
+            answer = seen if cell.answer is None else cell.answer
+            self._say(500 if is_failing else cell.status, json.dumps(answer).encode())
 
     do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = do_GET  # noqa: N815  # the base class calls them so
 

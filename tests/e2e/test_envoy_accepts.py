@@ -12,6 +12,7 @@ import pytest
 from cellplane.manifest.files import read
 from cellplane.model import (
     Cell,
+    Compare,
     Fleet,
     JwtProvider,
     KeySource,
@@ -45,7 +46,7 @@ def everything() -> Topology:
         JwtProvider("file", "https://id.example", ("shop",), jwks_file="/etc/cellplane/jwks.json", cookie="session"),
         JwtProvider("url", "https://other.example", jwks_url="https://other.example/jwks.json"),
     )
-    policy = Policy(shadow="cell-2", rps=100, priority=Priority.HIGH)
+    policy = Policy(shadow="cell-2", compare=Compare(10, ("/at",)), rps=100, priority=Priority.HIGH)
     cells = (Cell("cell-1", "127.0.0.1", 8001), Cell("cell-2", "cell-2.internal", 8002))
     return Topology(
         Fleet("shop", key_sources=sources, jwt=issuers, policy=policy), cells, (Pool("default", ("cell-1",)),)
@@ -99,7 +100,7 @@ def as_one_file(stored: StoredTable, settings: RouterSettings, folder: Path) -> 
     jwks = {"file": jwk_set([new_key("EC", "a")])} if stored.table.edge.jwt else {}
     files = LocalFiles(jwks, cookie_keys)
     board = Board.of_table(folder / "boards", stored.table, settings.workers)
-    (listener,) = resources.listeners(settings)["resources"]
+    listener, copies = resources.listeners(settings)["resources"]
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
     (routes,) = resources.routes(stored, settings, cookie_keys=cookie_keys, board=board.path)["resources"]
     del manager["rds"]
@@ -115,7 +116,7 @@ def as_one_file(stored: StoredTable, settings: RouterSettings, folder: Path) -> 
     whole = bootstrap(settings, folder)
     del whole["dynamic_resources"]
     whole["static_resources"]["clusters"] += _plain(resources.clusters(stored.table, settings)["resources"])
-    return {**whole, "static_resources": {**whole["static_resources"], "listeners": _plain([listener])}}
+    return {**whole, "static_resources": {**whole["static_resources"], "listeners": _plain([listener, copies])}}
 
 
 def _plain(found: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from cellplane.model import (
     CanaryBy,
     Cell,
     CellStatus,
+    Compare,
     FailOpen,
     Fleet,
     MissingKey,
@@ -64,6 +65,7 @@ def policies(draw: st.DrawFn, cells: list[str]) -> Policy:
         rps=draw(st.none() | st.sampled_from([0.5, 20])),
         priority=draw(st.none() | st.sampled_from(Priority)),
         shadow=draw(st.none() | st.sampled_from(cells)),
+        compare=draw(st.none() | st.builds(Compare, st.sampled_from([0, 12.5, 100]), st.sampled_from([(), ("/a",)]))),
     )
 
 
@@ -200,6 +202,9 @@ def test_no_decision_leaves_the_jurisdiction_of_its_shard(data: st.DataObject) -
             elif found.shadow is not None:
                 assert cells[found.shadow].jurisdiction == law
                 assert found.shadow not in {*question.down, found.cell}
+            if isinstance(found, Route) and found.compares:
+                assert found.shadow is not None
+                assert question.chance < found.policy.compare_bp
             if found.reason == "assignment":
                 assert found.cell in found.shard or found.canary or not question.writes
 

@@ -12,6 +12,7 @@ from cellplane.model import (
     Balance,
     Canary,
     Cell,
+    Compare,
     Fleet,
     Mode,
     Policy,
@@ -29,7 +30,14 @@ from cellplane.model import (
 from cellplane.model.capacity import Capacity
 from cellplane.model.cell import MAX_PAGE_CHARS
 from cellplane.model.fleet import MAX_ROUTERS
-from cellplane.model.policy import DEFAULT_CACHE_SECONDS, MAX_BURST_SECONDS, MAX_CACHE_SECONDS, MAX_POLICY_RPS
+from cellplane.model.policy import (
+    DEFAULT_CACHE_SECONDS,
+    MAX_BURST_SECONDS,
+    MAX_CACHE_SECONDS,
+    MAX_IGNORED_BYTES,
+    MAX_IGNORED_PATHS,
+    MAX_POLICY_RPS,
+)
 from cellplane.model.traffic import MAX_TENANT_POLICIES
 
 
@@ -108,6 +116,15 @@ def test_how_old_an_answer_may_be_is_said_where_answers_are_kept() -> None:
     replace(with_tenant(Policy(cache_seconds=60)), pools=with_pool(policy=cache).pools).validate()
 
 
+def test_a_comparison_of_nothing_is_dropped() -> None:
+    compare = Compare(10, ("/at",))
+    shadow = Policy(shadow="eu-3", compare=compare)
+    assert resolve(shadow).compare == compare
+    assert resolve(Policy(compare=compare)) == DEFAULT_POLICY
+    assert resolve(Policy(compare=Compare(0)), shadow) == ResolvedPolicy(shadow="eu-3")
+    assert resolve(Policy(compare=Compare(20)), shadow).compare == Compare(20)
+
+
 def test_a_topology_merges_its_levels() -> None:
     fleet = replace(with_fleet(policy=Policy(rps=9)), pools=with_pool(policy=Policy(rps=5)).pools)
     fleet.validate()
@@ -132,6 +149,13 @@ def test_a_topology_merges_its_levels() -> None:
         (Policy(burst_seconds=0), "policy.burst_seconds"),
         (Policy(burst_seconds=float("nan")), "policy.burst_seconds"),
         (Policy(burst_seconds=MAX_BURST_SECONDS + 1), "policy.burst_seconds"),
+        (Policy(compare=Compare(100.1)), "policy.compare.percent"),
+        (Policy(compare=Compare(0.001)), "policy.compare.percent"),
+        (Policy(compare=Compare(float("nan"))), "policy.compare.percent"),
+        (Policy(compare=Compare(1, ("/a", "b"))), "policy.compare.ignore[1]"),
+        (Policy(compare=Compare(1, ("/a\nb",))), "policy.compare.ignore[0]"),
+        (Policy(compare=Compare(1, (f"/{'a' * MAX_IGNORED_BYTES}",))), "policy.compare.ignore[0]"),
+        (Policy(compare=Compare(1, ("/a",) * (MAX_IGNORED_PATHS + 1))), "policy.compare.ignore"),
     ],
 )
 def test_a_policy_is_refused_by_itself_at_every_level(policy: Policy, field: str) -> None:

@@ -64,6 +64,10 @@ pub enum Count {
     Probes = 13,
     /// Copied to it.
     Shadowed = 14,
+    /// Both answers were to be compared: this cell's, and its shadow's.
+    Compared = 20,
+    /// Of them, those that the agent was not told of, since it does not read.
+    Unheard = 21,
     /// Kept, so that it can be given while the cell is down.
     Kept = 24,
     /// Others that went, to make room for one of this cell's.

@@ -45,6 +45,8 @@ pub struct Route {
     pub redirects: bool,
     /// The cell that gets a copy.
     pub shadow: Option<u16>,
+    /// Whether its answer is compared.
+    pub compares: bool,
 }
 
 /// What the decision asks of the router that it runs in.
@@ -154,6 +156,8 @@ pub fn decide<B: AsRef<[u8]>>(
     let wanted = policy
         .shadow
         .filter(|shadow| !redirects && !is_stale && !placement.is_alone && *shadow != cell);
+    let shadow = wanted.filter(|shadow| choice.may_shadow(*shadow));
+    let compares = shadow.is_some() && policy.compare_bp > 0 && choice.surroundings.chance() < policy.compare_bp;
     Ok(Route {
         cell,
         pool: placement.pool,
@@ -164,7 +168,8 @@ pub fn decide<B: AsRef<[u8]>>(
         is_canary,
         is_stale,
         redirects,
-        shadow: wanted.filter(|shadow| choice.may_shadow(*shadow)),
+        shadow,
+        compares,
     })
 }
 
@@ -400,6 +405,7 @@ mod tests {
             is_stale: false,
             redirects: false,
             shadow: None,
+            compares: false,
         }
     }
 
@@ -769,6 +775,29 @@ mod tests {
         };
         let route = asked(&redirect(""), true, &town).unwrap();
         assert_eq!((route.cell, route.shadow), (1, None));
+    }
+
+    #[test]
+    fn a_part_of_what_is_copied_is_compared() {
+        let policy = PolicyRow {
+            shadow: 1,
+            compare_bp: 2_500,
+            ..PolicyRow::default()
+        };
+        let table = with_policy(policy, |_| {});
+        for (chance, down, expected) in [
+            (2_499, vec![], (Some(1), true)),
+            (2_500, vec![], (Some(1), false)),
+            (0, vec![1], (None, false)),
+        ] {
+            let town = Town {
+                chance,
+                down,
+                ..Town::default()
+            };
+            let route = asked(&table, true, &town).unwrap();
+            assert_eq!((route.shadow, route.compares), expected);
+        }
     }
 
     #[test]

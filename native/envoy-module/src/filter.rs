@@ -1,6 +1,9 @@
 //! The filter's work on one request: read the key, name the cell, or answer; then count how it went.
 
 mod asking;
+mod comparing;
+#[cfg(test)]
+mod comparing_tests;
 mod counting;
 mod keeping;
 #[cfg(test)]
@@ -23,6 +26,7 @@ use crate::route_config::RouteConfig;
 use crate::stream::{Headers, Stream, TooManyHeaders};
 use crate::table::Reads;
 use asking::{Asking, CellName};
+pub use comparing::{note_body, note_headers, note_trailers, on_copy_complete, on_copy_headers};
 use counting::{count_of, count_refusal, count_sent, end};
 pub use keeping::{keep_body, keep_headers, keep_trailers};
 use reply::{redirect, refuse};
@@ -39,7 +43,7 @@ pub const CELL_REASON: &[u8] = b"x-cell-reason";
 /// Chooses the route of requests that are shed last.
 pub const CELL_PRIORITY: &[u8] = b"x-cell-priority";
 /// The cell that gets a copy.
-pub const CELL_SHADOW: &[u8] = b"x-cell-shadow";
+pub const CELL_SHADOW: &[u8] = b":cell-shadow";
 /// The partition key.
 pub const TENANT_ID: &[u8] = b"x-tenant-id";
 /// By which a WebSocket of HTTP/1.1 begins (RFC 6455, 4.1).
@@ -270,7 +274,12 @@ where
         decision = decide(table, &subject, writes, &mut asking);
     }
     let mut route = decision?;
-    if !is_whole && body_bytes.map_or(true, |bytes| bytes > MAX_COPIED_BYTES) {
+    // What names the shadow to Envoy alone would go to a cell by HTTP/2, which knows such names and refuses this one.
+    route.shadow = route
+        .shadow
+        .filter(|shadow| !base.speaks_http2(*shadow) && !base.speaks_http2(route.cell));
+    // A second try is no second request of the shadow's.
+    if failed.is_some() || (!is_whole && body_bytes.map_or(true, |bytes| bytes > MAX_COPIED_BYTES)) {
         route.shadow = None;
     }
     let is_probe = asking.is_probe(route.cell);
@@ -321,6 +330,13 @@ where
             .map_err(|over| refused(Code::CellOverloaded).over(over))?;
     }
     describe(stream, config, &route);
+    if let Some(shadow) = route.shadow {
+        if !comparing::begin(stream, flow, base, &route, subject.key()) {
+            stream.add(CELL_SHADOW, base.cell_id(shadow).as_bytes());
+        }
+        // The routes that copy are others.
+        stream.clear_route_cache();
+    }
     say_tenant(stream, &tenant_id, &subject);
     if lacks_websocket_key {
         let key = websocket_key(stream);
@@ -377,9 +393,6 @@ where
             stream.add(CELL_POOL, base.pool_name(pool).as_bytes());
         }
         stream.add(CELL_REASON, reason_text(route).as_bytes());
-    }
-    if let Some(shadow) = route.shadow {
-        stream.add(CELL_SHADOW, base.cell_id(shadow).as_bytes());
     }
     if base.policy_at(route.policy).high_priority {
         stream.add(CELL_PRIORITY, b"high");

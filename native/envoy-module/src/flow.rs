@@ -1,5 +1,6 @@
 //! What the filter keeps of one pass of a request, from its headers to its end.
 
+use crate::capture::Capture;
 use crate::kept::{AnswerKey, Head, Room};
 use crate::key::PartitionKey;
 
@@ -52,4 +53,6 @@ pub struct Flow {
     pub is_waiting: bool,
     /// An answer that is to be kept, until it has come whole.
     pub coming: Option<Box<Coming>>,
+    /// Its answer, where it is compared.
+    pub capture: Option<Box<Capture>>,
 }

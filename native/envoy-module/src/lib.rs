@@ -17,6 +17,7 @@ pub mod address;
 pub mod base64url;
 pub mod bases;
 pub mod board;
+pub mod capture;
 pub mod cookie;
 pub mod decide;
 pub mod filter;

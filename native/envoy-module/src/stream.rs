@@ -64,6 +64,10 @@ pub trait Stream {
     /// Removes all values of a response header.
     fn remove_response(&mut self, name: &[u8]);
 
+    /// Tells the router's agent something; false where it does not read. Nobody waits.
+    #[must_use]
+    fn tell_agent(&self, datagram: &[u8]) -> bool;
+
     /// Remembers something for another pass of this request, and for no other request.
     fn remember(&mut self, value: &[u8]);
 

@@ -124,6 +124,7 @@ fn described(table: &FileTable, decision: Result<Route, Refusal>) -> String {
             is_stale,
             redirects,
             shadow,
+            compares,
             ..
         }) => {
             let reason = match reason {
@@ -138,7 +139,7 @@ fn described(table: &FileTable, decision: Result<Route, Refusal>) -> String {
             let shadow = shadow.map_or("none", |shadow| base.cell_id(shadow));
             format!(
                 "route cell={} pool={pool} slot={slot} reason={reason} canary={is_canary} stale={is_stale} \
-                 location={location} shadow={shadow}",
+                 location={location} shadow={shadow} compares={compares}",
                 base.cell_id(cell)
             )
         }
@@ -157,7 +158,7 @@ fn expected(expect: &Json) -> String {
     let optional = |name: &str| expect.get(name).filter(|value| **value != Json::Null);
     match text("outcome") {
         "route" | "redirect" => format!(
-            "route cell={} pool={} slot={} reason={} canary={} stale={} location={} shadow={}",
+            "route cell={} pool={} slot={} reason={} canary={} stale={} location={} shadow={} compares={}",
             text("cell"),
             optional("pool").map_or("none", Json::text),
             optional("slot").map_or_else(|| "none".to_owned(), |slot| slot.number().to_string()),
@@ -165,7 +166,8 @@ fn expected(expect: &Json) -> String {
             optional("canary").is_some(),
             optional("stale").is_some(),
             optional("location").map_or("none", Json::text),
-            optional("shadow").map_or("none", Json::text)
+            optional("shadow").map_or("none", Json::text),
+            optional("compares").is_some()
         ),
         "refuse" => format!(
             "refuse status={} code={} cell={}",

@@ -102,6 +102,10 @@ impl Stream for FixedStream {
 
     fn remove_response(&mut self, _: &[u8]) {}
 
+    fn tell_agent(&self, _: &[u8]) -> bool {
+        false
+    }
+
     fn remember(&mut self, _: &[u8]) {}
 
     fn remembered(&self) -> Option<&[u8]> {

@@ -18,6 +18,7 @@ from cellplane.control.publication import Publication
 from cellplane.control.quarantine_schemas import LeftAloneView, QuarantineList, QuarantineOrder, QuarantineView
 from cellplane.control.service import Service
 from cellplane.control.settings import MAX_ACTOR_CHARS, PIECE_BYTES
+from cellplane.control.shadow_schemas import ShadowList
 from cellplane.directory import TenantRecord
 from cellplane.directory.rows import cell_row, fleet_row, pool_row
 from cellplane.errors import ConflictError, ValidationError
@@ -348,7 +349,7 @@ def list_routers(service: CurrentService) -> schemas.RouterList:
         items=[
             schemas.RouterView(
                 id=known.id,
-                **known.report.model_dump(exclude={"cells", "suspects"}),
+                **known.report.model_dump(exclude={"cells", "suspects", "shadows"}),
                 age_seconds=round(age, 3),
                 lost=age > service.settings.router_stale_seconds,
                 behind=0 if current is None else published - known.report.epoch,
@@ -356,6 +357,12 @@ def list_routers(service: CurrentService) -> schemas.RouterList:
             for known, age in service.routers.routers()
         ],
     )
+
+
+@router.get("/v1/shadows", tags=["routers"])
+def list_shadows(service: CurrentService) -> ShadowList:
+    """What comparing the answers of cells and their shadows came to, at all routers together."""
+    return ShadowList(items=service.routers.shadows())
 
 
 @router.post("/v1/routers/{router_id}/report", tags=["routers"])

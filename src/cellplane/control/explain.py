@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Literal
 
-from cellplane.control.policy_schemas import RoutePolicy
+from cellplane.control.policy_schemas import CompareSpec, RoutePolicy
 from cellplane.control.quarantine_schemas import QuarantineView
 from cellplane.control.schemas import RouteView
 from cellplane.directory import TenantRecord
@@ -161,6 +161,7 @@ def _policy(table: RoutingTable, row: PolicyRow) -> RoutePolicy:
         mode=row.mode.value,
         priority=row.priority.value,
         shadow=None if row.shadow is None else table.cells[row.shadow].id,
+        compare=CompareSpec(percent=row.compare_bp / 100, ignore=row.ignored.splitlines()) if row.compare_bp else None,
         rps=row.rps_milli / 1000 or None,
         burst_seconds=row.burst_ms / 1000,
     )
@@ -180,7 +181,8 @@ def _goal(table: RoutingTable, route: Route | Redirect, they_go: str) -> str:
     if policy.balance is not Balance.PREFERRED and not route.canary:
         more.append(f"{policy.balance.value} over {' + '.join(route.shard)}")
     if isinstance(route, Route) and route.shadow is not None:
-        more.append(f"a copy to {route.shadow}")
+        compared = f", {policy.compare_bp / 100:g} % of them compared" if policy.compare_bp else ""
+        more.append(f"a copy to {route.shadow}{compared}")
     more += _while_down(table, route.shard[0], policy)
     if policy.rps_milli:
         more.append(f"at most {policy.rps_milli / 1000:g} a second through each router")

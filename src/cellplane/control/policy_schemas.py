@@ -8,6 +8,17 @@ STRICT = ConfigDict(extra="forbid", strict=True)
 """Of a body: an unknown or mistyped field is an error, not a guess."""
 
 
+class CompareSpec(BaseModel):
+    """Of which requests the answers of cell and shadow are compared."""
+
+    model_config = STRICT
+
+    percent: Annotated[float, Field(description="0 to 100, with two decimals at most")]
+    ignore: Annotated[
+        list[str], Field(description="Paths of values in JSON answers that may differ, such as `/items/*/id`")
+    ] = []
+
+
 class PolicySpec(BaseModel):
     """What routers do with requests beyond finding their cell; null where nothing is said here.
 
@@ -44,6 +55,9 @@ class PolicySpec(BaseModel):
         Literal["normal", "high"] | None, Field(description="`high` is shed last; `normal` by default")
     ] = None
     shadow: Annotated[str | None, Field(description="A cell that gets a copy of each request")] = None
+    compare: Annotated[
+        CompareSpec | None, Field(description="Of which requests its answer is compared with the cell's")
+    ] = None
 
 
 class CanarySpec(BaseModel):
@@ -69,5 +83,6 @@ class RoutePolicy(BaseModel):
     mode: str
     priority: str
     shadow: str | None
+    compare: CompareSpec | None
     rps: float | None = Field(description="Requests per second of the tenant, at one router; null where none is said")
     burst_seconds: float

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from cellplane.control.schemas import CellHealth, RouterReport
 from cellplane.control.settings import ControlSettings
+from cellplane.control.shadow_schemas import ShadowCounts
 from cellplane.errors import ConflictError
+from cellplane.shadow.report import MAX_SAMPLES_OF_ONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,15 @@ class RouterRegistry:
                     worst[cell_id] = health
         return worst
 
+    def shadows(self) -> list[ShadowCounts]:
+        """What comparisons came to at all routers together, with the last samples."""
+        found: dict[tuple[str, str], ShadowCounts] = {}
+        for known, _ in self.routers():
+            for counts in known.report.shadows:
+                before = found.get((counts.cell, counts.shadow))
+                found[counts.cell, counts.shadow] = counts if before is None else _sum(before, counts)
+        return [counts for _, counts in sorted(found.items())]
+
     def unhealthy_cells(self) -> frozenset[str]:
         """Ids of the cells that fresh routers speak of and none can reach."""
         return frozenset(cell_id for cell_id, is_healthy in self.cell_health().items() if not is_healthy)
@@ -80,6 +91,20 @@ class RouterRegistry:
     def _forget(self, now: float) -> None:
         oldest = now - self._settings.router_forget_seconds
         self._routers = {key: known for key, known in self._routers.items() if known.at >= oldest}
+
+
+def _sum(one: ShadowCounts, other: ShadowCounts) -> ShadowCounts:
+    samples = sorted((*one.samples, *other.samples), key=lambda sample: sample.at)
+    return ShadowCounts(
+        cell=one.cell,
+        shadow=one.shadow,
+        match=one.match + other.match,
+        mismatch=one.mismatch + other.mismatch,
+        unanswered=one.unanswered + other.unanswered,
+        too_large=one.too_large + other.too_large,
+        skipped=one.skipped + other.skipped,
+        samples=samples[-MAX_SAMPLES_OF_ONE:],
+    )
 
 
 def _badness(health: CellHealth) -> tuple[int, float]:

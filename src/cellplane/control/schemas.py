@@ -7,12 +7,14 @@ from pydantic import BaseModel, Field
 from cellplane.control.policy_schemas import STRICT, CanarySpec, PolicySpec, RoutePolicy
 from cellplane.control.quarantine_schemas import MAX_SUSPECTS, QuarantineSpec, QuarantineView, Suspect
 from cellplane.control.settings import MAX_REASON_CHARS
+from cellplane.control.shadow_schemas import ShadowCounts
 from cellplane.directory import TenantRecord
 from cellplane.directory.rows import cell_of, fleet_of, policy_of, pool_of, tenant_row
 from cellplane.errors import ValidationError
 from cellplane.model import Cell, Fleet, Load, Pool, TenantState
 from cellplane.model.jwt import CLOCK_SKEW_SECONDS
 from cellplane.model.topology import MAX_CELLS
+from cellplane.shadow.report import MAX_COUNTED
 
 Seconds = Annotated[float, Field(ge=0)]
 Epoch = Annotated[int, Field(ge=0, lt=2**64)]
@@ -387,6 +389,7 @@ class RouterReport(Strict):
     suspects: Annotated[
         list[Suspect], Field(max_length=MAX_SUSPECTS, description="Tenants that make a cell ill for all others")
     ] = []
+    shadows: Annotated[list[ShadowCounts], Field(max_length=MAX_COUNTED)] = []
 
 
 class RouterView(BaseModel):

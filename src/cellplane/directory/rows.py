@@ -16,6 +16,7 @@ from cellplane.model import (
     Cell,
     CellProtocol,
     CellStatus,
+    Compare,
     Dimension,
     FailOpen,
     Fleet,
@@ -215,9 +216,17 @@ _CHOICES: Mapping[str, type[Enum]] = {
 def policy_row(policy: Policy) -> dict[str, Any]:
     """What a policy says, and nothing else."""
     said = {field.name: getattr(policy, field.name) for field in fields(Policy)}
-    return {
-        name: value.value if isinstance(value, Enum) else value for name, value in said.items() if value is not None
-    }
+    return {name: _said(value) for name, value in said.items() if value is not None}
+
+
+def _said(value: Any) -> Any:
+    match value:
+        case Enum():
+            return value.value
+        case Compare():
+            return {"percent": value.percent, "ignore": list(value.ignore)}
+        case _:
+            return value
 
 
 def policy_of(row: Row) -> Policy:
@@ -226,6 +235,9 @@ def policy_of(row: Row) -> Policy:
     if not said:
         return NO_POLICY
     known: dict[str, Any] = {name: _CHOICES[name](value) if name in _CHOICES else value for name, value in said.items()}
+    compare = known.get("compare")
+    if compare is not None:
+        known["compare"] = Compare(compare["percent"], tuple(compare["ignore"]))
     return Policy(**known)
 
 

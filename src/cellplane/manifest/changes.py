@@ -182,4 +182,4 @@ def _flat(known: tuple[Field, ...], value: Any) -> dict[str, Any]:
 
 def _names(spec: Json, name: str) -> bool:
     top, _, below = name.partition(".")
-    return top in spec and (not below or below in spec[top])
+    return top in spec and (not below or _names(spec[top], below))

@@ -1,15 +1,29 @@
 """The fields of a policy and of a canary, as Fleet, Pool and Tenant have them."""
 
-from cellplane.manifest.shapes import NAME, Choice, Field, Number, Object, Whole
-from cellplane.model import Balance, Canary, CanaryBy, Mode, Policy, Priority, Reads, Writes
+from cellplane.manifest.shapes import NAME, Choice, Field, ListOf, Number, Object, Text, Whole
+from cellplane.model import Balance, Canary, CanaryBy, Compare, Mode, Policy, Priority, Reads, Writes
 from cellplane.model.policy import (
     MAX_BURST_SECONDS,
     MAX_CACHE_SECONDS,
+    MAX_IGNORED_BYTES,
+    MAX_IGNORED_PATHS,
     MAX_POLICY_RPS,
     MIN_BURST_SECONDS,
     MIN_POLICY_RPS,
 )
 
+_COMPARE = Object(
+    Compare,
+    (
+        Field("percent", "percent", Number(0, 100), "Their part of the requests, in hundredths.", required=True),
+        Field(
+            "ignore",
+            "ignore",
+            ListOf(Text(MAX_IGNORED_BYTES, pattern="^/"), 0, MAX_IGNORED_PATHS),
+            "Paths of values in JSON answers that may differ, such as `/items/*/id`; `*` is any name or place.",
+        ),
+    ),
+)
 POLICY = Object(
     Policy,
     (
@@ -58,6 +72,7 @@ POLICY = Object(
         ),
         Field("priority", "priority", Choice(Priority), "`high` is shed last. Said nowhere: `normal`."),
         Field("shadow", "shadow", NAME, "A cell that gets a copy of each request, for comparison."),
+        Field("compare", "compare", _COMPARE, "Of which requests the shadow's answer is compared with the cell's."),
     ),
 )
 CANARY = Object(

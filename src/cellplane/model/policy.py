@@ -25,7 +25,13 @@ MAX_CACHE_SECONDS = 604_800
 """Oldest that an answer of before may be: a week."""
 
 CANARY_STEPS = 100
-"""Steps of one percent in which a canary's part is said."""
+"""Steps of one percent in which a part of the requests is said."""
+
+MAX_IGNORED_PATHS = 32
+"""Most paths that a comparison leaves out: all of them go with each answer to whoever compares."""
+
+MAX_IGNORED_BYTES = 256
+"""Most bytes of one."""
 
 
 class Writes(Enum):
@@ -81,6 +87,45 @@ class FailOpen(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Compare:
+    """Of which requests the answers of cell and shadow are compared, and what of them is not.
+
+    Attributes:
+        percent: their part, 0 to 100, in hundredths.
+        ignore: paths of JSON values that may differ, as JSON pointers (RFC 6901) in which ``*`` is any name or place.
+    """
+
+    percent: float
+    ignore: tuple[str, ...] = ()
+
+    @property
+    def basis_points(self) -> int:
+        """Their part in hundredths of a percent, 0 to 10,000."""
+        return round(self.percent * CANARY_STEPS)
+
+    def validate(self, field: str) -> None:
+        """Raise ValidationError with the path of the first field that breaks a rule."""
+        check_percent(f"{field}.percent", self.percent)
+        if len(self.ignore) > MAX_IGNORED_PATHS:
+            raise ValidationError(
+                f"{field}.ignore", f"expected at most {MAX_IGNORED_PATHS} paths, found {len(self.ignore)}"
+            )
+        for place, path in enumerate(self.ignore):
+            if not path.startswith("/") or len(path.encode()) > MAX_IGNORED_BYTES or not path.isprintable():
+                raise ValidationError(
+                    f"{field}.ignore[{place}]",
+                    f"expected a path such as /items/*/id, of at most {MAX_IGNORED_BYTES} bytes; found {path!r}",
+                )
+
+
+def check_percent(field: str, percent: float) -> None:
+    """Raise ValidationError where this is no part that a table can say."""
+    # Written so that NaN fails.
+    if not 0 <= percent <= 100 or abs(percent * CANARY_STEPS - round(percent * CANARY_STEPS)) > 1e-6:
+        raise ValidationError(field, f"expected 0 to 100, with two decimals at most; found {percent}")
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """What one level says: a tenant counts before its pool, that before the fleet, that before the defaults. None: not
     said here.
@@ -97,6 +142,7 @@ class Policy:
         priority: see Priority; ``normal`` by default.
         shadow: id of a cell that gets a copy of each request, for comparison.
         cache_seconds: how old an answer of ``reads: cache`` may be, 1 to MAX_CACHE_SECONDS; an hour by default.
+        compare: see Compare; nothing by default. It means nothing without a shadow.
     """
 
     writes: Writes | None = None
@@ -109,6 +155,7 @@ class Policy:
     priority: Priority | None = None
     shadow: str | None = None
     cache_seconds: int | None = None
+    compare: Compare | None = None
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -132,6 +179,8 @@ class Policy:
             raise ValidationError(
                 f"{field}.cache_seconds", f"expected 1 to {MAX_CACHE_SECONDS}, found {self.cache_seconds}"
             )
+        if self.compare is not None:
+            self.compare.validate(f"{field}.compare")
         # Written so that NaN fails.
         if self.rps is not None and not MIN_POLICY_RPS <= self.rps <= MAX_POLICY_RPS:
             raise ValidationError(
@@ -162,6 +211,7 @@ class ResolvedPolicy:
     priority: Priority = Priority.NORMAL
     shadow: str | None = None
     cache_seconds: int | None = None
+    compare: Compare | None = None
 
 
 DEFAULT_POLICY = ResolvedPolicy()
@@ -169,7 +219,9 @@ DEFAULT_POLICY = ResolvedPolicy()
 
 
 def resolve(*levels: Policy) -> ResolvedPolicy:
-    """What levels say together, the narrowest first. What only other ``reads`` would mean is dropped."""
+    """What levels say together, the narrowest first. What only other ``reads`` would mean is dropped, and so is a
+    comparison without a shadow, or of none of the requests.
+    """
     said = {}
     for level in reversed(levels):
         for field in fields(Policy):
@@ -177,10 +229,15 @@ def resolve(*levels: Policy) -> ResolvedPolicy:
             if value is not None:
                 said[field.name] = value
     resolved = ResolvedPolicy(**said)
-    if resolved.reads is Reads.CACHE:
-        return replace(resolved, standby=None, cache_seconds=resolved.cache_seconds or DEFAULT_CACHE_SECONDS)
-    standby = resolved.standby if resolved.reads is Reads.STANDBY else None
-    return replace(resolved, standby=standby, cache_seconds=None)
+    keeps = resolved.reads is Reads.CACHE
+    compare = resolved.compare
+    is_compared = resolved.shadow is not None and compare is not None and compare.basis_points > 0
+    return replace(
+        resolved,
+        standby=resolved.standby if resolved.reads is Reads.STANDBY else None,
+        cache_seconds=(resolved.cache_seconds or DEFAULT_CACHE_SECONDS) if keeps else None,
+        compare=compare if is_compared else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +262,4 @@ class Canary:
     def validate(self, field: str) -> None:
         """Raise ValidationError with the path of the first field that breaks a rule."""
         check_name(f"{field}.cell", self.cell)
-        # Written so that NaN fails.
-        if not 0 <= self.percent <= 100 or abs(self.percent * CANARY_STEPS - self.basis_points) > 1e-6:
-            raise ValidationError(
-                f"{field}.percent", f"expected 0 to 100, with two decimals at most; found {self.percent}"
-            )
+        check_percent(f"{field}.percent", self.percent)

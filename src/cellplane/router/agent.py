@@ -12,6 +12,7 @@ from cellplane.errors import CellplaneError, ControlPlaneError, RouterError, Tab
 from cellplane.faults import fault_point
 from cellplane.router.backoff import pause_seconds
 from cellplane.router.board_metrics import BoardMetrics
+from cellplane.router.captures import Captures
 from cellplane.router.doorbell import Doorbell
 from cellplane.router.engine import Engine, TableRejectedError
 from cellplane.router.judge import Judge, JudgeSettings
@@ -19,6 +20,7 @@ from cellplane.router.jwks import JwksFetcher
 from cellplane.router.local_files import LocalFolder
 from cellplane.router.metrics import AgentMetrics
 from cellplane.router.settings import RouterSettings
+from cellplane.router.shadow_metrics import ShadowMetrics
 from cellplane.router.source import ControlPlane
 from cellplane.router.tables import StoredTable, TableFolder
 from cellplane.routing import RoutingTable, epoch_said
@@ -50,6 +52,8 @@ class Agent:
         self._jwks = JwksFetcher(settings, LocalFolder.of(settings), self._clock)
         self._judge = Judge(JudgeSettings(), rng)
         metrics.registry.register(BoardMetrics(lambda: engine.board, self._judge.health))
+        self._captures = Captures(settings.state_dir.absolute() / "envoy", settings, self._clock)
+        metrics.registry.register(ShadowMetrics(self._captures.report))
         self._doorbell = Doorbell(settings.state_dir.absolute() / "envoy", settings)
         self._live: StoredTable | None = None
         self._rejected: dict[str, Any] | None = None
@@ -65,6 +69,7 @@ class Agent:
         try:
             await self._begin()
             await self._doorbell.open()
+            self._captures.open()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._follow())
                 tasks.create_task(self._watch())
@@ -78,6 +83,7 @@ class Agent:
             await self._control.close()
             await self._jwks.close()
             await self._doorbell.close()
+            self._captures.close()
 
     async def _begin(self) -> None:
         """Start the proxy, or take over one that runs, on the best table that there is.
@@ -328,6 +334,9 @@ class Agent:
             "cells": {},
             "suspects": [],
         }
+        shadows = self._captures.to_json()
+        if shadows:
+            report["shadows"] = shadows
         try:
             state = await self._engine.state()
         except RouterError:

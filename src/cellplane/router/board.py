@@ -64,6 +64,8 @@ class Count(IntEnum):
     BY_SLOT = 17
     BY_DEFAULT = 18
     BY_SOURCE = 19
+    COMPARED = 20
+    UNHEARD = 21
 
 
 class BreakerState(IntEnum):

@@ -32,6 +32,8 @@ _COUNTERS = (
         "cellplane_router_cell_kept_missed",
         "Requests of which nothing was kept while a cell was down",
     ),
+    (Count.COMPARED, "cellplane_router_cell_compared", "Requests to a cell whose answer was kept to be compared"),
+    (Count.UNHEARD, "cellplane_router_cell_unheard", "Of them, those whose answer the agent did not take"),
     (Count.REDIRECTED, "cellplane_router_cell_redirected", "Requests whose client was sent to the cell's own address"),
 )
 _REASONS = (

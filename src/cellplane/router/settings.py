@@ -111,6 +111,21 @@ class RouterSettings:
     max_refetches: int = 64
     """Most requests that wait so; further ones get the cell's answer."""
 
+    max_compared: int = 128
+    """Most copies under way whose answers are compared; a request beyond them is not copied."""
+
+    compare_wait_seconds: float = 20.0
+    """How long one answer waits for the other with which it is compared, seconds: longer than a cell may take."""
+
+    max_waiting_answers: int = 256
+    """Most answers that wait so."""
+
+    compare_share: float = 0.1
+    """Part of the agent's time that comparing may take; what is beyond it is counted as skipped."""
+
+    compare_burst_seconds: float = 0.1
+    """Time that it may take at once, seconds."""
+
     judge_interval_seconds: float = 1.0
     """Time between looks at what the proxy counts of each cell, seconds."""
 

@@ -66,6 +66,7 @@ class Route(NamedTuple):
         canary: whether the cell is the pool's canary.
         stale: whether the cell is down, and the proxy answers from what it has kept of its answers, or not at all.
         shadow: id of the cell that gets a copy; None for none.
+        compares: whether its answer is compared.
     """
 
     cell: str
@@ -78,6 +79,7 @@ class Route(NamedTuple):
     canary: bool = False
     stale: bool = False
     shadow: str | None = None
+    compares: bool = False
 
 
 class Redirect(NamedTuple):
@@ -159,7 +161,7 @@ def decide(
         source: the client's address as text, where a missing key is placed by it.
         turn: a number that goes up by one from request to request, for ``round-robin``.
         load: requests under way in a cell, named by id, for ``least-loaded``.
-        chance: a random number, 0 to 9,999, for canaries by request.
+        chance: a random number, 0 to 9,999, for canaries by request and for comparisons: another one for each.
     """
     if not key:
         return _without_key(table, _Asked(writes, has_healthy_host, source, turn, load, chance))
@@ -274,7 +276,8 @@ def _choose(table: RoutingTable, asked: _Asked, found: _Found) -> Decision:
     shadow = None if is_alone else policy.shadow
     if shadow is None or is_stale or shadow == cell or not _is_usable(table, asked, found, shadow):
         return Route(row.id, ids, name, slot, reason, table.epoch, policy, is_canary, is_stale)
-    return Route(row.id, ids, name, slot, reason, table.epoch, policy, is_canary, is_stale, cells[shadow].id)
+    compares = asked.chance < policy.compare_bp
+    return Route(row.id, ids, name, slot, reason, table.epoch, policy, is_canary, is_stale, cells[shadow].id, compares)
 
 
 def _falls_to(canary: CanaryRow, asked: _Asked, found: _Found) -> bool:

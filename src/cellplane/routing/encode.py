@@ -42,7 +42,7 @@ def encode(contents: TableContents) -> bytes:
             for source in contents.fleet.key_sources
         ),
         Section.EDGE: encode_edge(EdgePolicy(contents.fleet.jwt, contents.fleet.health, contents.objectives)),
-        Section.POLICIES: b"".join(map(pack, contents.policies)),
+        Section.POLICIES: b"".join(pack(row, strings.ref(row.ignored)) for row in contents.policies),
     }
     base = _Base(0, bytes(32))
     return _assemble(layout.KIND_BASE, contents.epoch, base, {Section.STRINGS: strings.to_bytes(), **sections})
@@ -299,6 +299,8 @@ def _check_policies(contents: TableContents) -> None:
             )
         if not 0 <= row.rps_milli <= MAX_MILLI or not 1 <= row.burst_ms <= layout.MAX_BURST_MS:
             raise ValidationError(f"policies[{place}]", f"expected limits in range, found {row}")
+        if not 0 <= row.compare_bp <= (0 if row.shadow is None else layout.MAX_BASIS_POINTS):
+            raise ValidationError(f"policies[{place}]", f"expected compare_bp of 0 to 10,000 of a shadow, found {row}")
     for place, pool in enumerate(contents.pools):
         if not 0 <= pool.policy < policies:
             raise ValidationError(f"pools[{place}].policy", f"expected 0 to {policies - 1}, found {pool.policy}")

@@ -229,7 +229,7 @@ class Base(Layer):
         if not 1 <= count <= layout.MAX_POLICIES:
             raise TableError(f"expected 1 to {layout.MAX_POLICIES} policies, found {count}")
         for place, row in enumerate(self._rows(Section.POLICIES)):
-            yield unpack(f"policy {place}", row, len(self.cells))
+            yield unpack(f"policy {place}", row, len(self.cells), self._text)
 
     def _read_pools(self) -> None:
         names: list[str] = []

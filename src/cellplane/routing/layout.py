@@ -50,8 +50,8 @@ POOL = struct.Struct("<IIIBxHHHB11x")
 SHARD = struct.Struct("<8H")
 # name, kind
 KEY_SOURCE = struct.Struct("<IIB7x")
-# writes, reads, balance, mode, priority, standby, shadow, rps_milli, burst_ms, cache_s
-POLICY = struct.Struct("<BBBBBxHH2xII8xI")
+# writes, reads, balance, mode, priority, standby, shadow, compare_bp, rps_milli, burst_ms, ignored, cache_s
+POLICY = struct.Struct("<BBBBBxHHHIIIII")
 # hash, key_offset, shard, key_length, pool, state, policy
 TENANT = struct.Struct("<IIIBBBB")
 TENANT_DTYPE = np.dtype(

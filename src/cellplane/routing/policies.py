@@ -1,7 +1,7 @@
 """POLICIES: what a table says that routers do with requests, in cells' indexes and in one router's numbers."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from cellplane.errors import TableError
@@ -20,6 +20,9 @@ class PolicyRow(NamedTuple):
     Attributes:
         standby: index of a cell; None where nothing reads from one.
         shadow: index of a cell; None for none.
+        compare_bp: part of the requests of which both answers are compared, in hundredths of a percent; 0 without a
+            shadow.
+        ignored: paths of what is not compared, one a line.
         rps_milli: requests of one tenant that this router lets through, in 1,000 seconds; 0 where the cell's limit
             counts instead.
         burst_ms: how many milliseconds' worth of requests may come at once.
@@ -36,6 +39,8 @@ class PolicyRow(NamedTuple):
     rps_milli: int = 0
     burst_ms: int = 1000
     cache_s: int = 0
+    compare_bp: int = 0
+    ignored: str = ""
 
     @property
     def is_plain(self) -> bool:
@@ -73,6 +78,8 @@ def row_of(policy: ResolvedPolicy, cells: Mapping[str, int], routers: int) -> Po
         rps_milli=shared_milli(policy.rps, routers),
         burst_ms=max(1, round(policy.burst_seconds * MILLI)),
         cache_s=policy.cache_seconds or 0,
+        compare_bp=0 if policy.compare is None else policy.compare.basis_points,
+        ignored="" if policy.compare is None else "\n".join(policy.compare.ignore),
     )
 
 
@@ -93,8 +100,12 @@ def shared(amount: float | None, routers: int) -> int:
 
 def in_order(fleet: PolicyRow, tenants: Iterable[PolicyRow], pools: Iterable[PolicyRow]) -> tuple[PolicyRow, ...]:
     """POLICIES: the fleet's, those of tenants, those of pools that none of these is; equal fleets have equal ones."""
-    first = (fleet, *sorted(set(tenants), key=pack))
-    return (*first, *sorted(set(pools) - set(first), key=pack))
+    first = (fleet, *sorted(set(tenants), key=_order))
+    return (*first, *sorted(set(pools) - set(first), key=_order))
+
+
+def _order(row: PolicyRow) -> tuple[bytes, str]:
+    return pack(row), row.ignored
 
 
 def index_of_pools(policies: Sequence[PolicyRow]) -> Mapping[PolicyRow, int]:
@@ -107,8 +118,12 @@ def index_of_tenants(policies: Sequence[PolicyRow]) -> Mapping[PolicyRow, int]:
     return {row: place for place, row in reversed([*enumerate(policies)][1 : layout.MAX_TENANT_POLICY + 1])}
 
 
-def pack(row: PolicyRow) -> bytes:
-    """An entry of POLICIES."""
+def pack(row: PolicyRow, ignored: tuple[int, int] = (0, 0)) -> bytes:
+    """An entry of POLICIES.
+
+    Args:
+        ignored: where the text of that name stands.
+    """
     return layout.POLICY.pack(
         layout.WRITES_CODES[row.writes],
         layout.READS_CODES[row.reads],
@@ -117,25 +132,28 @@ def pack(row: PolicyRow) -> bytes:
         layout.PRIORITY_CODES[row.priority],
         layout.NO_CELL if row.standby is None else row.standby,
         layout.NO_CELL if row.shadow is None else row.shadow,
+        row.compare_bp,
         row.rps_milli,
         row.burst_ms,
+        *ignored,
         row.cache_s,
     )
 
 
-def unpack(what: str, data: memoryview, cells: int) -> PolicyRow:
+def unpack(what: str, data: memoryview, cells: int, text: Callable[[str, int, int], str]) -> PolicyRow:
     """The policy of an entry.
 
     Args:
         what: for messages.
         data: the entry.
         cells: how many cells the table has.
+        text: gives the text at an offset, of a length.
 
     Raises:
         TableError: something in it is out of range.
     """
     writes, reads, balance, mode, priority, *numbers = layout.POLICY.unpack_from(data)
-    standby, shadow, rps_milli, burst_ms, cache_s = numbers
+    standby, shadow, compare_bp, rps_milli, burst_ms, *ignored, cache_s = numbers
     for name, code, known in (
         ("writes", writes, layout.WRITES),
         ("reads", reads, layout.READS),
@@ -159,7 +177,11 @@ def unpack(what: str, data: memoryview, cells: int) -> PolicyRow:
         rps_milli,
         burst_ms,
         cache_s,
+        compare_bp,
+        text(f"{what}: ignored", *ignored),
     )
+    if compare_bp > (0 if row.shadow is None else layout.MAX_BASIS_POINTS):
+        raise TableError(f"{what}: compare_bp is {compare_bp}, expected 0 to 10,000, and 0 without a shadow")
     if (row.reads is Reads.STANDBY) != (row.standby is not None):
         raise TableError(f"{what}: expected a standby where reads is standby, and nowhere else")
     if not is_cache_in_range(row):

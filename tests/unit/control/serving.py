@@ -26,7 +26,19 @@ SHOP: dict[str, Any] = {"name": "shop", "key_sources": KEY_SOURCES}
 """The least that is put as the fleet `shop`."""
 
 NO_POLICY: dict[str, None] = dict.fromkeys(
-    ("writes", "reads", "standby", "cache_seconds", "balance", "mode", "rps", "burst_seconds", "priority", "shadow")
+    (
+        "writes",
+        "reads",
+        "standby",
+        "cache_seconds",
+        "balance",
+        "mode",
+        "rps",
+        "burst_seconds",
+        "priority",
+        "shadow",
+        "compare",
+    )
 )
 """What a policy is that says nothing."""
 

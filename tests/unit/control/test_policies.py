@@ -303,7 +303,12 @@ def test_a_route_says_what_its_policy_says(shop: Api) -> None:
     pool = {
         "cells": ["cell-1", "cell-2"],
         "shard_size": 2,
-        "policy": {"balance": "round-robin", "shadow": "spare", "rps": 5},
+        "policy": {
+            "balance": "round-robin",
+            "shadow": "spare",
+            "compare": {"percent": 2.5, "ignore": ["/at"]},
+            "rps": 5,
+        },
         "canary": {"cell": "spare", "percent": 12.5, "by": "request"},
     }
     shop.put_epoch("/v1/pools/default", pool)
@@ -318,6 +323,7 @@ def test_a_route_says_what_its_policy_says(shop: Api) -> None:
         "mode": "proxy",
         "priority": "normal",
         "shadow": "spare",
+        "compare": {"percent": 2.5, "ignore": ["/at"]},
         "rps": 2.5,
         "burst_seconds": 1.0,
     }
@@ -325,7 +331,7 @@ def test_a_route_says_what_its_policy_says(shop: Api) -> None:
     first, second = found["shard"]
     assert found["text"].endswith(
         f": its requests go to {first}; 12.5 % of them to the canary spare; round-robin over {first} + {second}; "
-        f"a copy to spare; at most 2.5 a second through each router (epoch {found['epoch']})"
+        f"a copy to spare, 2.5 % of them compared; at most 2.5 a second through each router (epoch {found['epoch']})"
     )
     assert "a copy to spare" in explained(shop, source="192.0.2.1")["text"]
 

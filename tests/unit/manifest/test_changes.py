@@ -36,6 +36,19 @@ def shown(plan: Any) -> list[dict[str, Any]]:
     return found
 
 
+def test_what_is_said_below_a_policy_is_shown_of_what_is_new_and_of_what_changes() -> None:
+    compare = {"percent": 10, "ignore": ["/at"]}
+    made = plan_change(NOW, [want("Tenant", "c", policy={"shadow": "cell-2", "compare": compare})], prune=False)
+    (fields,) = [change["fields"] for change in shown(made)]
+    before = {"policy.shadow": [None, "cell-2"], "policy.compare.percent": [None, 10]}
+    assert fields == {**before, "policy.compare.ignore": [None, ["/at"]]}
+    changed = plan_change(
+        made.topology, [want("Tenant", "c", policy={"shadow": "cell-2", "compare": {"percent": 20}})], prune=False
+    )
+    (fields,) = [change["fields"] for change in shown(changed)]
+    assert fields == {"policy.compare.percent": [10, 20], "policy.compare.ignore": [["/at"], []]}
+
+
 def test_the_same_again_changes_nothing() -> None:
     plan = plan_change(NOW, everything(NOW), prune=True)
     assert plan.topology == NOW

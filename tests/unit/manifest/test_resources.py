@@ -265,7 +265,8 @@ def every_field(known: tuple[Field, ...], value: Any) -> Iterator[tuple[Field, A
     for field in known:
         held = value if isinstance(field.shape, Part) else getattr(value, field.attribute)
         if isinstance(field.shape, Object | Amended | Part):
-            yield from every_field(field.shape.fields, held)
+            # What nobody has said has no fields.
+            yield from every_field(field.shape.fields, held) if held is not None else ()
         else:
             yield field, value
 
@@ -335,6 +336,7 @@ def test_the_pattern_of_names_is_that_of_the_model(text: str) -> None:
         (Kind.POOL, "canary.cell", "spec.canary.cell"),
         (Kind.POOL, "p99_objective_seconds", "spec.p99ObjectiveSeconds"),
         (Kind.FLEET, "health.score.error_rate_bad", "spec.health.score.errorRateBad"),
+        (Kind.TENANT, "policy.compare.ignore[2]", "spec.policy.compare.ignore[2]"),
         (Kind.POOL, "zones", "spec.zones"),
         (Kind.POOL, "members[2].zone", "spec.members[2].zone"),
     ],

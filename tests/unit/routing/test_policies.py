@@ -17,6 +17,7 @@ from cellplane.model import (
     Cell,
     CellProtocol,
     CellStatus,
+    Compare,
     FailOpen,
     Fleet,
     MissingKey,
@@ -98,9 +99,49 @@ MAINTENANCE = (RefusalCode.CELL_MAINTENANCE, "cell-1")
 
 
 def test_a_policy_is_the_same_after_its_bytes() -> None:
-    row = PolicyRow(Writes.FAIL, Reads.STANDBY, Balance.LEAST_LOADED, Mode.REDIRECT, Priority.HIGH, 3, 4, 1_500, 2_500)
+    row = PolicyRow(
+        Writes.FAIL,
+        Reads.STANDBY,
+        Balance.LEAST_LOADED,
+        Mode.REDIRECT,
+        Priority.HIGH,
+        3,
+        4,
+        1_500,
+        2_500,
+        0,
+        1_000,
+        "/at\n/items/*",
+    )
+
+    def text(_what: str, offset: int, length: int) -> str:
+        return f"strings{row.ignored}"[offset : offset + length]
+
     for each in (row, PolicyRow()):
-        assert unpack("policy", memoryview(pack(each)), 5) == each
+        assert unpack("policy", memoryview(pack(each, (7, len(each.ignored)))), 5, text) == each
+
+
+def test_what_is_compared_of_a_shadow_stands_in_the_table() -> None:
+    compare = Compare(2.5, ("/at", "/items/*/id"))
+    table = saying(Policy(shadow="cell-3", compare=compare))
+    (row,) = {policy for policy in table.policies if policy.shadow is not None}
+    assert (row.compare_bp, row.ignored) == (250, "/at\n/items/*/id")
+    for chance, compares in ((249, True), (250, False)):
+        found = asked(table, chance=chance)
+        assert isinstance(found, Route)
+        assert (found.shadow, found.compares) == ("cell-3", compares)
+    found = asked(table, "cell-3")
+    assert isinstance(found, Route)
+    assert (found.shadow, found.compares) == (None, False)
+
+
+def test_tenants_whose_comparisons_ignore_different_things_have_different_policies() -> None:
+    policies = [Policy(shadow="cell-3", compare=Compare(10, ignore)) for ignore in ((), ("/a",), ("/b",), ("/a",))]
+    tenants = tuple(Tenant(f"tenant-{number}", SHARD, policy=policy) for number, policy in enumerate(policies))
+    table = compiled(replace(FLEET, tenants=tenants))
+    assert [row.ignored for row in table.policies] == ["", "", "/a", "/b"]
+    found = [asked(table, key=tenant.id.encode()) for tenant in tenants]
+    assert [one.policy.ignored for one in found if isinstance(one, Route)] == ["", "/a", "/b", "/a"]
 
 
 def test_a_fleet_of_which_nobody_says_anything_has_one_policy() -> None:
@@ -210,6 +251,8 @@ CONTENTS = TableContents(
         ({"policies": ()}, "policies"),
         ({"policies": (PolicyRow(),) * 65_536}, "policies"),
         ({"policies": (PolicyRow(), PolicyRow(shadow=4))}, "policies[1]"),
+        ({"policies": (PolicyRow(), PolicyRow(compare_bp=1))}, "policies[1]"),
+        ({"policies": (PolicyRow(), PolicyRow(shadow=1, compare_bp=10_001))}, "policies[1]"),
         ({"policies": (PolicyRow(), PolicyRow(reads=Reads.STANDBY, standby=-1))}, "policies[1]"),
         ({"policies": (PolicyRow(standby=1), PolicyRow())}, "policies[0]"),
         ({"policies": (PolicyRow(reads=Reads.STANDBY), PolicyRow())}, "policies[0]"),

@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::os::raw::c_int;
+use std::os::unix::net::UnixDatagram;
 use std::ptr::null_mut;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -64,6 +65,9 @@ const REMEMBERED: &[u8] = b"cellplane.pass";
 /// Envoy's number for a filter state that lives as long as the request, over all of its passes; shared with no upstream.
 const LIFE_OF_REQUEST: u32 = 1;
 const NOT_SHARED: u32 = 0;
+
+/// Where the agent is told something, in Envoy's working folder.
+const AGENT_LISTENS: &str = "captures.sock";
 
 /// The cluster of the router's own agent, and how long it may take to answer.
 const AGENT_CLUSTER: &[u8] = b"agent:";
@@ -178,6 +182,10 @@ extern "C" {
 }
 
 thread_local! {
+    /// By which the agent is told something; nobody waits for it.
+    static TO_AGENT: Option<UnixDatagram> = UnixDatagram::unbound()
+        .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
+        .ok();
     static TURN: Cell<u64> = const { Cell::new(0) };
     /// Another one on each worker: an address of its own makes it so.
     static RANDOM: Cell<u64> = {
@@ -456,6 +464,13 @@ impl Stream for EnvoyStream {
         unsafe {
             envoy_dynamic_module_callback_http_set_header(self.filter, RESPONSE_HEADERS, Buf::of(name), Buf::none());
         }
+    }
+
+    fn tell_agent(&self, datagram: &[u8]) -> bool {
+        TO_AGENT.with(|socket| match socket {
+            Some(socket) => socket.send_to(datagram, AGENT_LISTENS).is_ok(),
+            None => false,
+        })
     }
 
     fn remember(&mut self, value: &[u8]) {

@@ -5,8 +5,8 @@
 
 use super::callbacks::{log, Buf, EnvoyStream, FilterPtr, Level};
 use crate::filter::{
-    fail, keep_body, keep_headers, keep_trailers, on_agent_answer, on_complete, on_request_headers,
-    on_request_trailers, on_response_headers, Verdict,
+    fail, keep_body, keep_headers, keep_trailers, note_body, note_headers, note_trailers, on_agent_answer, on_complete,
+    on_copy_complete, on_copy_headers, on_request_headers, on_request_trailers, on_response_headers, Verdict,
 };
 use crate::flow::Flow;
 use crate::guard::guard;
@@ -15,7 +15,7 @@ use crate::route_config::RouteConfig;
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
 use std::os::raw::c_char;
-use std::ptr::{null, NonNull};
+use std::ptr::null;
 
 /// The version of the ABI of Envoy 1.40, with a terminator.
 static ABI_VERSION: &[u8] = b"v0.2.0\0";
@@ -24,10 +24,17 @@ const CONTINUE: u32 = 0;
 const STOP_ITERATION: u32 = 1;
 const STOP_ALL_AND_BUFFER: u32 = 3;
 
-/// The filter keeps nothing of its own for a chain; Envoy wants a pointer that is not null.
-fn nothing() -> *const c_void {
-    NonNull::<c_void>::dangling().as_ptr()
+/// What the filter does in a chain, as its config there says. What Envoy keeps of it is the address of one of these.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Routes requests of clients: no config, as all that one needs is in its route's.
+    Router,
+    /// Sends copies on, and keeps their answers: `copies`.
+    Copies,
 }
+
+static ROUTER: Role = Role::Router;
+static COPIES: Role = Role::Copies;
 
 fn log_panic(message: &str) {
     log(Level::Error, message);
@@ -39,7 +46,7 @@ extern "C" fn envoy_dynamic_module_on_program_init() -> *const c_char {
     ABI_VERSION.as_ptr().cast()
 }
 
-/// A filter chain's config is empty: all that a request needs is in its route's.
+/// See [`Role`].
 ///
 /// # Safety
 ///
@@ -50,22 +57,23 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_new(
     _name: Buf,
     config: Buf,
 ) -> *const c_void {
-    let accepted = guard("config_new", log_panic, || {
+    let role: Option<&'static Role> = guard("config_new", log_panic, || {
         // SAFETY: as the caller promises.
-        let is_empty = unsafe { config.as_slice() }.is_empty();
-        if !is_empty {
-            log(
-                Level::Error,
-                "cellplane: filter config refused: expected none; a table belongs into the config of a route",
-            );
+        match unsafe { config.as_slice() } {
+            b"" => Some(&ROUTER),
+            b"copies" => Some(&COPIES),
+            _ => {
+                log(
+                    Level::Error,
+                    "cellplane: filter config refused: expected none, or copies; a table belongs into the config of a \
+                     route",
+                );
+                None
+            }
         }
-        is_empty
-    });
-    if accepted == Some(true) {
-        nothing()
-    } else {
-        null()
-    }
+    })
+    .flatten();
+    role.map_or(null(), |role| (role as *const Role).cast())
 }
 
 #[no_mangle]
@@ -122,6 +130,7 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_per_route_config_destro
 /// What is kept of a stream. Envoy calls its hooks one after the other on one thread, so cells do; a second pass of a
 /// request, which runs inside of a hook of the first, is another stream.
 struct StreamState {
+    role: Role,
     flow: RefCell<Flow>,
     /// By which the request was routed. Envoy keeps every route that a stream has had until the stream ends.
     config: Cell<Option<&'static RouteConfig<Mmap>>>,
@@ -137,10 +146,19 @@ unsafe fn state_of<'a>(module: *const c_void) -> &'a StreamState {
     unsafe { &*module.cast::<StreamState>() }
 }
 
+/// # Safety
+///
+/// `config` is of `http_filter_config_new`, not null.
 #[no_mangle]
-extern "C" fn envoy_dynamic_module_on_http_filter_new(_config: *const c_void, _filter: FilterPtr) -> *const c_void {
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_new(
+    config: *const c_void,
+    _filter: FilterPtr,
+) -> *const c_void {
+    // SAFETY: as the caller promises.
+    let role = unsafe { *config.cast::<Role>() };
     let made = guard("filter_new", log_panic, || {
         Box::into_raw(Box::new(StreamState {
+            role,
             flow: RefCell::default(),
             config: Cell::new(None),
         }))
@@ -172,6 +190,9 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_headers(
     unsafe {
         on_stream("request_headers", filter, |stream| {
             let state = state_of(module);
+            if state.role == Role::Copies {
+                return on_copy_headers(stream, &mut state.flow.borrow_mut());
+            }
             let config = stream.route_config();
             state.config.set(config);
             on_request_headers(stream, &mut state.flow.borrow_mut(), config, end_of_stream)
@@ -228,16 +249,19 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_response_headers(
     // SAFETY: as the caller promises.
     let (mut stream, state) = unsafe { (EnvoyStream::new(filter), state_of(module)) };
     // After a panic the answer goes on as it is.
-    let verdict = guard("response_headers", log_panic, || match state.config.get() {
-        Some(config) => {
-            let flow = &mut state.flow.borrow_mut();
-            let verdict = on_response_headers(&mut stream, flow, config);
-            if verdict == Verdict::Continue {
-                keep_headers(&stream, flow, config, end_of_stream);
+    let verdict = guard("response_headers", log_panic, || {
+        let mut flow = state.flow.borrow_mut();
+        note_headers(&stream, &mut flow, end_of_stream);
+        match state.config.get() {
+            Some(config) => {
+                let verdict = on_response_headers(&mut stream, &mut flow, config);
+                if verdict == Verdict::Continue {
+                    keep_headers(&stream, &mut flow, config, end_of_stream);
+                }
+                verdict
             }
-            verdict
+            None => Verdict::Continue,
         }
-        None => Verdict::Continue,
     });
     match verdict {
         Some(Verdict::Stop) => STOP_ITERATION,
@@ -258,9 +282,12 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_response_body(
     // SAFETY: as the caller promises.
     let (stream, state) = unsafe { (EnvoyStream::new(filter), state_of(module)) };
     guard("response_body", log_panic, || {
-        // An answer that was held goes on inside of the hook that lets it, and is none that is kept.
-        if let (Some(config), Ok(mut flow)) = (state.config.get(), state.flow.try_borrow_mut()) {
-            keep_body(&stream, &mut flow, config, end_of_stream);
+        // An answer that was held goes on inside of the hook that lets it, and is none that is kept or compared.
+        if let Ok(mut flow) = state.flow.try_borrow_mut() {
+            note_body(&stream, &mut flow, end_of_stream);
+            if let Some(config) = state.config.get() {
+                keep_body(&stream, &mut flow, config, end_of_stream);
+            }
         }
     });
     CONTINUE
@@ -278,6 +305,7 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_response_trailers(
     let state = unsafe { state_of(module) };
     guard("response_trailers", log_panic, || {
         if let Ok(mut flow) = state.flow.try_borrow_mut() {
+            note_trailers(&mut flow);
             keep_trailers(&mut flow);
         }
     });
@@ -293,8 +321,11 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_stream_complete(filter:
     let (stream, state) = unsafe { (EnvoyStream::new(filter), state_of(module)) };
     guard("stream_complete", log_panic, || {
         // Where the request was begun anew, this hook runs inside of the one that did so, which has counted it.
-        if let (Some(config), Ok(mut flow)) = (state.config.get(), state.flow.try_borrow_mut()) {
-            on_complete(&stream, &mut flow, config);
+        if let Ok(mut flow) = state.flow.try_borrow_mut() {
+            match state.config.get() {
+                Some(config) => on_complete(&stream, &mut flow, config),
+                None => on_copy_complete(&stream, &mut flow),
+            }
         }
     });
 }

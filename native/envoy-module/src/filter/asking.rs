@@ -135,8 +135,10 @@ impl<S: Stream, B: AsRef<[u8]>> Surroundings for Asking<'_, S, B> {
     }
 
     fn is_shadow_usable(&mut self, cell: u16) -> bool {
-        let chosen = self.named;
+        // What is copied is nobody's probe, and the chosen cell stays the one that it was asked for.
+        let (chosen, probed) = (self.named, self.probed);
         let is_usable = self.is_usable(cell);
+        self.probed = probed;
         if let Some(chosen) = chosen {
             self.name(chosen);
         }

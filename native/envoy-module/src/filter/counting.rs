@@ -1,6 +1,6 @@
 //! What the board is told of a request, at its start and at its end.
 
-use super::MISDIRECTED;
+use super::{comparing, MISDIRECTED};
 use crate::board::{Count, Counts};
 use crate::decide::Route;
 use crate::flow::Flow;
@@ -53,9 +53,14 @@ pub(super) fn end<S, B>(stream: &S, flow: &mut Flow, config: &RouteConfig<B>, is
 where
     S: Stream,
 {
-    let (sent, board) = match (flow.sent.take(), &config.board) {
-        (Some(sent), Some(board)) => (sent, board),
-        _ => return,
+    let sent = match flow.sent.take() {
+        Some(sent) => sent,
+        None => return,
+    };
+    comparing::end(stream, flow, config.board.as_ref(), sent.cell, is_retried);
+    let board = match &config.board {
+        Some(board) => board,
+        None => return,
     };
     let worker = stream.worker();
     let response = stream.response();

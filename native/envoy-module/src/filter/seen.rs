@@ -7,6 +7,8 @@ use crate::table::{KeySource, KeySourceKind};
 
 /// What begins so is said by routers only.
 const ROUTER_PREFIX: &[u8] = b"x-cell-";
+/// What begins so is said to Envoy alone: HTTP/1.1, in which cells are spoken to, has no names that begin with a colon.
+const UNSENT_PREFIX: &[u8] = b":cell-";
 
 /// What the client's own `x-tenant-id` is.
 pub(super) enum TenantId {
@@ -93,7 +95,7 @@ pub(super) fn claims_of(key_sources: &[KeySource]) -> impl Iterator<Item = &KeyS
 }
 
 pub(super) fn is_router_header(name: &[u8]) -> bool {
-    name.starts_with(ROUTER_PREFIX)
+    name.starts_with(ROUTER_PREFIX) || name.starts_with(UNSENT_PREFIX)
 }
 
 /// Removes the headers whose name is unwanted. Their names are copied first, as the first removal may free them;

@@ -284,7 +284,7 @@ fn a_copy_is_made_of_what_envoy_can_keep_until_it_is_read() {
         let mut stream = FakeStream::new(method, &headers);
         let verdict = on_request_headers(&mut stream, &mut Flow::default(), Some(&config), is_whole);
         assert_eq!(verdict, Verdict::Continue);
-        stream.values("x-cell-shadow").concat()
+        stream.values(":cell-shadow").concat()
     };
     assert_eq!(copied_to("GET", None, true), "cell-2");
     assert_eq!(copied_to("POST", Some("0"), true), "cell-2");
@@ -377,6 +377,21 @@ fn an_avoided_cell_counts_before_what_was_kept_of_its_answers() {
     let mut shared = std::fs::OpenOptions::new().write(true).open(file.path()).unwrap();
     shared.write_all(&bytes).unwrap();
     assert_eq!(ask(&config, &mut get("quarantined")).0, Verdict::Stop);
+}
+
+#[test]
+fn nothing_is_copied_from_or_to_a_cell_of_http2() {
+    // The tenant's cell is cell-4, the shadow cell-2.
+    for (place, copies) in [(0, true), (1, false), (3, false)] {
+        let (_file, config) = config(&format!("copied-http2-{place}"), |writer| {
+            writer.policies[0].shadow = 1;
+            writer.cell_rows = vec![CellRow::default(); 4];
+            writer.cell_rows[place].protocol = 1;
+        });
+        let mut stream = get("pinned");
+        assert_eq!(ask(&config, &mut stream).0, Verdict::Continue);
+        assert_eq!(!stream.values(":cell-shadow").is_empty(), copies, "{place}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::check_base::{check_base, BaseSections};
 use super::codes::{CellStatus, MissingKey, UnknownTenant};
 use super::directory::{code, read_directory};
 use super::error::TableError;
-use super::fields::{cell, pool, NO_SLOTS};
+use super::fields::{cell, policy, pool, NO_SLOTS};
 use super::header::{read_header, verify_checksum, FileKind, Header};
 use super::integers::{u16_at, u32_at};
 use super::key_sources::{read_key_sources, KeySource, KeySourceKind};
@@ -83,7 +83,7 @@ impl<B: AsRef<[u8]>> Base<B> {
         };
         let key_sources = read_key_sources(bytes, sections.strings, directory.get(code::KEY_SOURCES)?)?;
         let policy = check_base(bytes, &sections)?;
-        let policies = read_policies(bytes, sections.policies, sections.cells.count)?;
+        let policies = read_policies(bytes, sections.strings, sections.policies, sections.cells.count)?;
         let tenants = Tenants::new(bytes, &directory, FileKind::Base, sections.limits())?;
         Ok(Self {
             file,
@@ -150,6 +150,14 @@ impl<B: AsRef<[u8]>> Base<B> {
         &self.policies[usize::from(index)]
     }
 
+    /// What is not compared of a shadow's answers, where a policy compares them: paths, one a line.
+    pub fn ignored(&self, policy: u16) -> &str {
+        self.text(
+            self.sections.policies.entry(self.file(), policy.into()),
+            policy::IGNORED,
+        )
+    }
+
     /// What a pool says about its requests.
     pub fn pool_policy(&self, pool: u8) -> PoolPolicy {
         let entry = self.sections.pools.entry(self.file(), pool.into());
@@ -172,6 +180,11 @@ impl<B: AsRef<[u8]>> Base<B> {
     /// What is said of a cell in maintenance; empty for the usual.
     pub fn maintenance_page(&self, cell: u16) -> &str {
         self.text(self.cell_entry(cell), cell::MAINTENANCE_PAGE)
+    }
+
+    /// Whether a cell is spoken to in HTTP/2.
+    pub fn speaks_http2(&self, cell: u16) -> bool {
+        self.cell_entry(cell)[cell::PROTOCOL] == 1
     }
 
     /// Requests that this router may send a cell, in 1,000 seconds; 0 for no limit.

@@ -18,6 +18,7 @@ pub(super) mod cell {
     pub(crate) const JURISDICTION: usize = 24;
     pub(crate) const PORT: usize = 32;
     pub(crate) const STATUS: usize = 34;
+    pub(crate) const PROTOCOL: usize = 35;
     pub(crate) const RPS_MILLI: usize = 40;
     pub(crate) const PUBLIC_URL: usize = 48;
     pub(crate) const MAINTENANCE_PAGE: usize = 56;
@@ -55,9 +56,11 @@ pub(super) mod policy {
     pub(crate) const PRIORITY: usize = 4;
     pub(crate) const STANDBY: usize = 6;
     pub(crate) const SHADOW: usize = 8;
+    pub(crate) const COMPARE_BP: usize = 10;
     pub(crate) const RPS_MILLI: usize = 12;
     pub(crate) const BURST_MS: usize = 16;
     pub(crate) const CACHE_S: usize = 28;
+    pub(crate) const IGNORED: usize = 20;
 }
 
 /// Places in a shard, and the size of one.

@@ -4,6 +4,7 @@ use super::directory::Section;
 use super::error::{below, TableError};
 use super::fields::{policy, pool, NO_CELL};
 use super::integers::{u16_at, u32_at};
+use super::strings::text_at;
 use std::ops::RangeInclusive;
 
 const POLICIES: RangeInclusive<usize> = 1..=65_535;
@@ -61,6 +62,8 @@ pub struct Policy {
     pub high_priority: bool,
     /// The cell that gets a copy of each request.
     pub shadow: Option<u16>,
+    /// Its part of the requests of which both answers are compared, in hundredths of a percent; 0 without a shadow.
+    pub compare_bp: u16,
     /// Requests of one tenant that this router lets through in 1,000 seconds; 0 for the cell's, divided by the shard.
     pub rps_milli: u32,
     /// How many milliseconds' worth of requests may come at once.
@@ -88,14 +91,23 @@ pub struct Canary {
 }
 
 /// Reads and checks all policies.
-pub(super) fn read_policies(file: &[u8], policies: Section, cells: usize) -> Result<Vec<Policy>, TableError> {
+pub(super) fn read_policies(
+    file: &[u8],
+    strings: Section,
+    policies: Section,
+    cells: usize,
+) -> Result<Vec<Policy>, TableError> {
     if !POLICIES.contains(&policies.count) {
         return Err(TableError::new("POLICIES", "1 to 65535 entries", policies.count));
     }
     policies
         .entries(file)
         .enumerate()
-        .map(|(place, entry)| read_policy(entry, cells, |field| format!("POLICIES[{place}].{field}")))
+        .map(|(place, entry)| {
+            let field = |field: &str| format!("POLICIES[{place}].{field}");
+            text_at(strings.bytes(file), entry, policy::IGNORED, || field("ignored"))?;
+            read_policy(entry, cells, field)
+        })
         .collect()
 }
 
@@ -135,13 +147,21 @@ fn read_policy(entry: &[u8], cells: usize, place: impl Fn(&str) -> String) -> Re
     if !BURST_MS.contains(&burst_ms) {
         return wrong("burst_ms", "1 to 3600000", burst_ms);
     }
+    let shadow = cell_at(entry, policy::SHADOW, cells, || place("shadow"))?;
+    let compare_bp = u16_at(entry, policy::COMPARE_BP);
+    match shadow {
+        None if compare_bp != 0 => return wrong("compare_bp", "0, as there is no shadow", compare_bp.into()),
+        _ if compare_bp > ALL_BP => return wrong("compare_bp", "0 to 10000", compare_bp.into()),
+        _ => {}
+    }
     Ok(Policy {
         writes,
         reads,
         balance,
         redirects: code(policy::MODE) == 1,
         high_priority: code(policy::PRIORITY) == 1,
-        shadow: cell_at(entry, policy::SHADOW, cells, || place("shadow"))?,
+        shadow,
+        compare_bp,
         rps_milli: u32_at(entry, policy::RPS_MILLI),
         burst_ms,
     })

@@ -1,6 +1,7 @@
 //! A stream that behaves as Envoy's: its route follows `x-cell-id` once the route cache is cleared.
 
 use cellplane_envoy::stream::{Headers, Reply, Response, Stream, TooManyHeaders, MAX_HEADERS};
+use std::cell::RefCell;
 
 /// What the filter answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,10 @@ pub struct FakeStream {
     pub response_headers: Vec<(Vec<u8>, Vec<u8>)>,
     /// What has just come of the answer's body.
     pub response_parts: Vec<Vec<u8>>,
+    /// Whether the agent reads what it is told.
+    pub hears: bool,
+    /// What it was told.
+    pub told_agent: RefCell<Vec<String>>,
     pub remembered: Option<Vec<u8>>,
     /// How often the request was begun anew.
     pub begun_anew: usize,
@@ -172,6 +177,14 @@ impl Stream for FakeStream {
 
     fn remove_response(&mut self, name: &[u8]) {
         self.response_headers.retain(|(found, _)| found != name);
+    }
+
+    fn tell_agent(&self, datagram: &[u8]) -> bool {
+        if self.hears {
+            let told = String::from_utf8(datagram.to_vec()).unwrap();
+            self.told_agent.borrow_mut().push(told);
+        }
+        self.hears
     }
 
     fn remember(&mut self, value: &[u8]) {

@@ -47,6 +47,8 @@ pub struct PolicyRow {
     pub priority: u8,
     pub standby: u16,
     pub shadow: u16,
+    pub compare_bp: u16,
+    pub ignored: &'static str,
     pub rps_milli: u32,
     pub burst_ms: u32,
     pub cache_s: u32,
@@ -62,6 +64,8 @@ impl Default for PolicyRow {
             priority: 0,
             standby: 0xFFFF,
             shadow: 0xFFFF,
+            compare_bp: 0,
+            ignored: "",
             rps_milli: 0,
             burst_ms: 1_000,
             cache_s: 0,
@@ -96,6 +100,8 @@ pub struct CellRow {
     pub rps_milli: u32,
     pub public_url: &'static str,
     pub maintenance_page: &'static str,
+    /// Of the table: 0 HTTP/1.1, 1 HTTP/2.
+    pub protocol: u8,
 }
 
 impl Default for CellRow {
@@ -105,6 +111,7 @@ impl Default for CellRow {
             rps_milli: 0,
             public_url: "",
             maintenance_page: "",
+            protocol: 0,
         }
     }
 }
@@ -242,7 +249,7 @@ impl TableWriter {
                 text(row, value);
             }
             row.extend(8001u16.to_le_bytes());
-            row.extend([*status, 0]);
+            row.extend([*status, cell.protocol]);
             put_u32(row, 1000);
             put_u32(row, cell.rps_milli);
             put_u32(row, 0);
@@ -281,10 +288,10 @@ impl TableWriter {
             ]);
             row.extend(policy.standby.to_le_bytes());
             row.extend(policy.shadow.to_le_bytes());
-            row.extend([0, 0]);
+            row.extend(policy.compare_bp.to_le_bytes());
             put_u32(row, policy.rps_milli);
             put_u32(row, policy.burst_ms);
-            row.resize(28, 0);
+            text(row, policy.ignored);
             put_u32(row, policy.cache_s);
         });
         let sections = [

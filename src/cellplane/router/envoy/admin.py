@@ -10,7 +10,7 @@ import httpx2
 
 from cellplane.errors import RouterError
 from cellplane.router.engine import CellHosts
-from cellplane.router.envoy.names import AGENT_CLUSTER, ROUTES, STAT_PREFIX, TOKENS
+from cellplane.router.envoy.names import AGENT_CLUSTER, COPIES_CLUSTER, ROUTES, STAT_PREFIX, TOKENS
 from cellplane.router.settings import RouterSettings
 
 _ROUTE_STATS = f"http.{STAT_PREFIX}.rds.{ROUTES}"
@@ -113,7 +113,7 @@ class Admin:
                 healthy_hosts=sum(map(_healthy, cluster.get("host_statuses", []))),
             )
             for cluster in statuses
-            if cluster["name"] != AGENT_CLUSTER
+            if cluster["name"] not in (AGENT_CLUSTER, COPIES_CLUSTER)
         }
 
     async def reopen_logs(self) -> None:

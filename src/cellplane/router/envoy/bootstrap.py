@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from cellplane.router.doorbell import SOCKET
+from cellplane.router.envoy.copies import copies_cluster
 from cellplane.router.envoy.names import ADMIN_SOCKET, AGENT_CLUSTER, CLUSTERS_FILE, LISTENERS_FILE
 from cellplane.router.settings import RouterSettings
 
@@ -20,7 +21,7 @@ def bootstrap(settings: RouterSettings, folder: Path) -> dict[str, Any]:
         "node": {"id": settings.router_id, "cluster": "cellplane-router"},
         # In its working folder, and for its own user only: a TCP port would be open to every web page on this machine.
         "admin": {"address": {"pipe": {"path": ADMIN_SOCKET, "mode": 0o600}}},
-        "static_resources": {"clusters": [_agent(settings)]},
+        "static_resources": {"clusters": [_agent(settings), copies_cluster(settings)]},
         "dynamic_resources": {
             "cds_config": _file(folder / CLUSTERS_FILE),
             "lds_config": _file(folder / LISTENERS_FILE),

@@ -9,8 +9,18 @@ CELL_HEADER_PREFIX = "x-cell-"
 PRIORITY_HEADER = "x-cell-priority"
 """Header by which the module chooses the route of requests that are shed last."""
 
-SHADOW_HEADER = "x-cell-shadow"
-"""Header by which the module names the cell that gets a copy."""
+SHADOW_HEADER = ":cell-shadow"
+"""By which the module names the cell that gets a copy. No cell sees it: in HTTP/1.1 no name begins with a colon."""
+
+COMPARED_HEADER = ":cell-compared"
+"""By which the module names the cluster of the router's own listener for copies, where both answers are compared."""
+
+PAIR_OF_HEADER = ":cell-pair"
+PAIR_HEADER = "x-cell-pair"
+"""What copy and original have in common, and the copy's cell: as the module says it, and as it is in the copy."""
+
+FORWARDED_HEADER = "x-cell-forwarded"
+"""The original's ``X-Forwarded-For``, to which Envoy adds its own address in a copy."""
 
 MIRRORED_HEADER = "x-cell-mirrored"
 """Header by which a cell knows a copy, whose answer nobody waits for."""
@@ -26,6 +36,15 @@ METADATA_REFUSED = "refused"
 
 AGENT_CLUSTER = "agent:"
 """The cluster of the router's own agent; no cell can have this name."""
+
+COPIES_CLUSTER = "shadow:"
+"""The router's own listener for copies, as a cluster; no cell can have this name."""
+
+COPIES_SOCKET = "copies.sock"
+"""Where it listens, in Envoy's working folder."""
+
+COPIES_ROLE = "copies"
+"""The config by which the module's filter knows that it is there."""
 
 ADMIN_SOCKET = "admin.sock"
 """Envoy's admin interface, in its working folder."""

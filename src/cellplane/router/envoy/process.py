@@ -16,7 +16,7 @@ from cellplane.durable import write_durably
 from cellplane.errors import RouterError
 from cellplane.faults import fault_point
 from cellplane.processes import ProcessId, find_process, is_running, processes_in, send_signal, wait_gone
-from cellplane.router.envoy.names import ADMIN_SOCKET
+from cellplane.router.envoy.names import ADMIN_SOCKET, COPIES_SOCKET
 from cellplane.router.settings import RouterSettings
 
 log = structlog.get_logger()
@@ -167,7 +167,8 @@ class EnvoyProcess:
             await self._ended(self._settings.stop_timeout_seconds)
         self._process, self._child = None, None
         (self._folder / _RECORD).unlink(missing_ok=True)
-        (self._folder / ADMIN_SOCKET).unlink(missing_ok=True)
+        for socket in (ADMIN_SOCKET, COPIES_SOCKET):
+            (self._folder / socket).unlink(missing_ok=True)
 
     async def _ended(self, timeout_seconds: float) -> bool:
         deadline = asyncio.get_running_loop().time() + timeout_seconds

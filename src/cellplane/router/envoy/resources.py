@@ -9,12 +9,17 @@ from typing import Any
 from cellplane.model import CellProtocol, Reads
 from cellplane.router.envoy.access_log import access_log
 from cellplane.router.envoy.certificate import STRICT_TRANSPORT, certificate, transport_socket
+from cellplane.router.envoy.copies import copies_listener
 from cellplane.router.envoy.identity import JWT_FILTER_TYPE, Identity, jwt_filter
 from cellplane.router.envoy.names import (
     CELL_HEADER,
+    COMPARED_HEADER,
     FILTER,
+    FORWARDED_HEADER,
     MIRRORED_HEADER,
     MODULE,
+    PAIR_HEADER,
+    PAIR_OF_HEADER,
     PRIORITY_HEADER,
     ROUTES,
     ROUTES_FILE,
@@ -59,8 +64,8 @@ def clusters(table: RoutingTable, settings: RouterSettings, leaving: RoutingTabl
 
 
 def listeners(settings: RouterSettings) -> Json:
-    """LDS: the one listener. It never depends on the table, so that a new table closes no connection."""
-    return _by_content([{"@type": _LISTENER, **_listener(settings)}])
+    """LDS: those of clients and of copies. They never depend on the table, so that a new table closes no connection."""
+    return _by_content([{"@type": _LISTENER, **_listener(settings)}, copies_listener(settings)])
 
 
 def tokens(identity: Identity, settings: RouterSettings) -> Json:
@@ -104,7 +109,7 @@ def routes(
     }
     return route_configuration(
         routes_version(stored.table, cookie_keys),
-        [_route(stored.table, settings, match) for match in _MATCHES],
+        [_route(settings, mirror, match) for mirror in _mirrors(stored.table) for match in _MATCHES],
         {FILTER: module, **_without_tokens(stored.table)},
         is_secure=settings.tls_certificate is not None,
     )
@@ -124,7 +129,16 @@ _MATCHES: tuple[tuple[Json, ...], ...] = (
 """Headers of each route. The first that matches counts, and it is looked for again when the module has decided."""
 
 
-def _route(table: RoutingTable, settings: RouterSettings, headers: tuple[Json, ...]) -> Json:
+def _mirrors(table: RoutingTable) -> list[Json | None]:
+    """What routes do with copies, the last one nothing: on a route that may mirror, Envoy copies all headers of each
+    request, whether or not it then does.
+    """
+    has_shadow = any(policy.shadow is not None for policy in table.policies)
+    compares = any(policy.compare_bp for policy in table.policies)
+    return [*([_compared_mirror()] if compares else []), *([_mirror()] if has_shadow else []), None]
+
+
+def _route(settings: RouterSettings, mirror: Json | None, headers: tuple[Json, ...]) -> Json:
     action: Json = {"cluster_header": CELL_HEADER, "timeout": _seconds(settings.request_timeout_seconds)}
     if _EVENTS in headers:
         # A stream of events ends when somebody ends it; silence ends it too.
@@ -138,21 +152,30 @@ def _route(table: RoutingTable, settings: RouterSettings, headers: tuple[Json, .
         }
     if _HIGH in headers:
         action["priority"] = "HIGH"
-    if any(policy.shadow is not None for policy in table.policies):
-        action["request_mirror_policies"] = [_mirror()]
+    if mirror is not None:
+        action["request_mirror_policies"] = [mirror]
+        headers = ({"name": mirror["cluster_header"], "present_match": True}, *headers)
     return {"match": {"prefix": "/", **({"headers": list(headers)} if headers else {})}, "route": action}
 
 
 def _mirror() -> Json:
     """A copy to the cell that the module names, as if it were meant: a cell refuses what names another."""
-    to_shadow = {"header": {"key": CELL_HEADER, "value": f"%REQ({SHADOW_HEADER})%"}}
-    mark = {"header": {"key": MIRRORED_HEADER, "value": "1"}}
+    return _copy(SHADOW_HEADER, {CELL_HEADER: f"%REQ({SHADOW_HEADER})%"})
+
+
+def _compared_mirror() -> Json:
+    """A copy whose answer is compared: to the router's own listener, which sends it on (``copies``)."""
+    forwarded = {FORWARDED_HEADER: "%REQ(x-forwarded-for)%"}
+    return _copy(COMPARED_HEADER, {PAIR_HEADER: f"%REQ({PAIR_OF_HEADER})%", **forwarded})
+
+
+def _copy(cluster_header: str, headers: dict[str, str]) -> Json:
+    changed = [{"header": {"key": key, "value": value}} for key, value in {**headers, MIRRORED_HEADER: "1"}.items()]
     return {
-        "cluster_header": SHADOW_HEADER,
+        "cluster_header": cluster_header,
         "disable_shadow_host_suffix_append": True,
         "request_headers_mutations": [
-            {"append": {**to_shadow, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}},
-            {"append": {**mark, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}},
+            {"append": {**header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}} for header in changed
         ],
     }
 

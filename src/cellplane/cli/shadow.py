@@ -1,0 +1,59 @@
+"""``cellplane shadow``: what comparing the answers of cells and their shadows came to."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from cellplane.cli.options import control_option, json_option
+from cellplane.cli.output import print_json, print_table
+from cellplane.cli.reads import ACTOR
+from cellplane.client import Client
+
+
+@click.command()
+@click.argument("cell", required=False)
+@control_option
+@json_option
+def shadow(cell: str | None, control_url: str, *, as_json: bool) -> None:
+    """Show what comparing the answers of cells and shadows came to; of one CELL or shadow, where it is named."""
+    with Client(control_url, ACTOR) as client:
+        answer = client.get("/v1/shadows")
+    items = [item for item in answer["items"] if cell in {None, item["cell"], item["shadow"]}]
+    if as_json:
+        print_json({"items": items})
+        return
+    print_table(
+        ("CELL", "SHADOW", "COMPARED", "MATCHES", "MISMATCHES", "UNANSWERED", "TOO LARGE", "SKIPPED"),
+        (
+            (
+                item["cell"],
+                item["shadow"],
+                item["match"] + item["mismatch"],
+                item["match"],
+                item["mismatch"],
+                item["unanswered"],
+                item["too_large"],
+                item["skipped"],
+            )
+            for item in items
+        ),
+        empty="Nothing has been compared yet.",
+    )
+    for item in items:
+        for sample in item["samples"]:
+            click.echo(f"\n{item['cell']} and {item['shadow']}: {_request(sample)}")
+            for line in _differences(sample):
+                click.echo(f"  {line}")
+
+
+def _request(sample: Mapping[str, Any]) -> str:
+    at = datetime.fromtimestamp(sample["at"], UTC)
+    whose = f" of {sample['tenant']}" if sample["tenant"] else ""
+    return f"{sample['method']} {sample['path']}{whose}, {at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _differences(sample: Mapping[str, Any]) -> Iterator[str]:
+    for difference in sample["differences"]:
+        yield f"{difference['path']}: {difference['cell']}, shadow {difference['shadow']}"

@@ -1,0 +1,78 @@
+"""What routers say of shadows: summed, bounded, and shown by one command."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner
+
+from cellplane.cli.shadow import shadow
+from cellplane.control.registry import RouterRegistry
+from cellplane.control.schemas import RouterReport
+from cellplane.control.settings import ControlSettings
+from cellplane.shadow.report import MAX_SAMPLES_OF_ONE
+from unit.control.serving import Api
+
+DIFFERENCE = {"path": "/total", "cell": "number", "shadow": "text of 4"}
+
+
+def sample(at: float, **changes: Any) -> dict[str, Any]:
+    known = {"at": at, "tenant": "acme", "method": "GET", "path": "/orders/*", "cell_status": 200}
+    return {**known, "shadow_status": 200, "differences": [DIFFERENCE], **changes}
+
+
+def counts(cell: str = "cell-1", **changes: Any) -> dict[str, Any]:
+    none = dict.fromkeys(("match", "mismatch", "unanswered", "too_large", "skipped"), 0)
+    return {"cell": cell, "shadow": "cell-9", **none, "samples": [], **changes}
+
+
+def report(*shadows: dict[str, Any]) -> dict[str, Any]:
+    return {"epoch": 4, "sha256": "ab", "proxy": "envoy/1.40", "ready": True, "shadows": list(shadows)}
+
+
+def post(api: Api, router_id: str, *shadows: dict[str, Any]) -> Any:
+    return api.http.post(f"/v1/routers/{router_id}/report", json=report(*shadows))
+
+
+def test_what_routers_counted_is_summed_and_the_last_samples_are_kept() -> None:
+    registry = RouterRegistry(ControlSettings(state_dir=Path("unused"), port=1), lambda: 0.0)
+    for router, first in (("a", 0), ("b", 1)):
+        samples = [sample(first + 2 * number) for number in range(4)]
+        shadows = (counts(match=first + 1, mismatch=4, skipped=1, samples=samples), counts(f"cell-{router}", match=1))
+        registry.report(router, RouterReport.model_validate(report(*shadows)))
+    one, *others = registry.shadows()
+    assert (one.match, one.mismatch, one.unanswered, one.skipped) == (3, 8, 0, 2)
+    assert [found.at for found in one.samples] == [3, 4, 5, 6, 7]
+    assert [other.cell for other in others] == ["cell-a", "cell-b"]
+
+
+def test_a_report_says_no_more_of_shadows_than_may_be(api: Api) -> None:
+    assert post(api, "router-1", counts(samples=[sample(1)])).status_code == 200
+    for wrong in (
+        counts(samples=[sample(1)] * (MAX_SAMPLES_OF_ONE + 1)),
+        counts(samples=[sample(1, path="/" * 201)]),
+        counts(samples=[sample(1, body="secret")]),
+        counts(match=-1),
+    ):
+        assert post(api, "router-1", wrong).status_code == 422
+    assert post(api, "router-1", *[counts()] * 33).status_code == 422
+    assert "samples" not in api.get("/v1/routers").text
+
+
+def test_one_command_shows_counts_and_where_answers_differ(api: Api) -> None:
+    control = ["--control", str(api.http.base_url)]
+    assert CliRunner().invoke(shadow, control).output == "Nothing has been compared yet.\n"
+    post(api, "router-1", counts(match=10, mismatch=2, samples=[sample(0), sample(1, tenant="")]), counts("cell-2"))
+    shown = CliRunner().invoke(shadow, control).output.splitlines()
+    assert shown[0].split()[:5] == ["CELL", "SHADOW", "COMPARED", "MATCHES", "MISMATCHES"]
+    assert shown[1].split() == ["cell-1", "cell-9", "12", "10", "2", "0", "0", "0"]
+    assert shown[3:] == [
+        "",
+        "cell-1 and cell-9: GET /orders/* of acme, 1970-01-01 00:00:00 UTC",
+        "  /total: number, shadow text of 4",
+        "",
+        "cell-1 and cell-9: GET /orders/*, 1970-01-01 00:00:01 UTC",
+        "  /total: number, shadow text of 4",
+    ]
+    found = json.loads(CliRunner().invoke(shadow, [*control, "--json", "cell-2"]).output)
+    assert found == {"items": [counts("cell-2")]}
