@@ -10,6 +10,8 @@ from cellplane.provision.local.folder import StateFolder
 from cellplane.provision.local.gray import read_faults
 from e2e.harness import Demo, eventually
 
+FEW = 16
+
 
 def statuses(demo: Demo, tenant: str, count: int) -> list[int]:
     headers = {"X-Tenant-Id": tenant}
@@ -21,13 +23,12 @@ def test_errors_hit_one_cell_while_its_health_check_is_green_until_it_is_restore
     ill, well = demo.tenants_of("cell-2")[0], demo.tenants_of("cell-1")[0]
     said = demo.run("chaos", "errors", "cell-2", "50%")
     assert said.startswith("cell-2: 50% of its requests with an error; its health check is green.")
-    found = statuses(demo, ill, 60)
-    assert set(found) == {200, 500}, "chance misses neither in sixty"
-    assert statuses(demo, well, 60) == [200] * 60
-    assert demo.whole(), "every cell is healthy"
-    assert demo.ask(ill).status_code in {200, 500}
+    # So few that no breaker opens: routers do not judge a cell by them. Chance misses neither in one of 30,000 runs.
+    assert set(statuses(demo, ill, FEW)) == {200, 500}
+    assert set(statuses(demo, well, 60)) == {200}
+    eventually(demo.whole, "every cell is healthy")
     demo.run("chaos", "restore", "cell-2")
-    assert statuses(demo, ill, 30) == [200] * 30
+    assert set(statuses(demo, ill, FEW)) == {200}
 
 
 def test_a_slow_cell_answers_late_and_what_it_does_wrong_adds_up(demo: Demo) -> None:
@@ -41,7 +42,7 @@ def test_a_slow_cell_answers_late_and_what_it_does_wrong_adds_up(demo: Demo) -> 
         answer = demo.ask(ill)
         assert (answer.status_code, answer.elapsed.total_seconds() >= 0.7) == (500, True)
         assert answer.json()["code"] == "injected"
-        assert demo.whole(), "every cell is healthy"
+        eventually(demo.whole, "every cell is healthy")
     finally:
         demo.run("chaos", "restore", "cell-3")
     assert demo.ask(ill).status_code == 200
@@ -51,15 +52,18 @@ def test_a_slow_cell_answers_late_and_what_it_does_wrong_adds_up(demo: Demo) -> 
 
 def test_a_flood_is_refused_and_nobody_else_is(demo: Demo) -> None:
     seed = random.Random(1).getrandbits(16)
-    arguments = ["chaos", "flood", "tenant-001", "--seconds", "4", "--seed", str(seed)]
+    # Five times and not twenty: this machine runs the whole fleet, and whatever else it does.
+    arguments = ["chaos", "flood", "tenant-001", "--times", "5", "--seconds", "4", "--seed", str(seed)]
     report = json.loads(demo.run(*arguments, "--json"))
     assert report["seed"] == seed
-    assert report["rate_rps"] == 20 * 100
+    assert report["rate_rps"] == 5 * 100
     flood = report["flood"]["answers"]
-    assert set(flood) == {"200", "429"}
     # Four seconds at its limit, and one more that it may have at once; a few for the time that answers take.
-    assert flood["200"] <= 100 * (4 + 1) + 50
-    assert set(report["others"]["answers"]) == set(report["others_before"]["answers"]) == {"200"}
+    assert 0 < flood["200"] <= 100 * (4 + 1) + 50
+    assert flood["429"] > flood["200"]
+    for others in (report["others_before"]["answers"], report["others"]["answers"]):
+        assert others["200"] > 0
+        assert "429" not in others
     told = demo.run("chaos", "flood", "tenant-001", "--times", "0.5", "--seconds", "2")
     assert "tenant-001 (limit 100) sends 50 requests a second for 2 s; seed " in told
     assert "others: 200 ×" in told
