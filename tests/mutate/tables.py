@@ -81,7 +81,8 @@ def _header(field: int, *values: int | bytes) -> Way:
 def _older(sound: Sound, rng: random.Random) -> bytes:
     found = Bytes(sound.base)
     live = RoutingTable.of_publication(sound.live).epoch
-    found.header(4, rng.randint(1, live))
+    # Below: of the same epoch, it would be the very table that is live.
+    found.header(4, rng.randint(1, live - 1))
     return found.sealed()
 
 
