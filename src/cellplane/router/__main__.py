@@ -16,6 +16,8 @@ from cellplane.router.metrics import AgentMetrics
 from cellplane.router.settings import RouterSettings
 from cellplane.router.source import ControlPlane
 
+_STOPS = (signal.SIGTERM, signal.SIGINT)
+
 
 @click.command()
 @click.option("--id", "router_id", default="router-1", show_default=True, help="Name of this router.")
@@ -83,9 +85,15 @@ async def _serve(settings: RouterSettings, metrics_port: int) -> None:
         if not running.cancelling():
             running.cancel()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOPS:
         loop.add_signal_handler(number, stop)
-    await running
+    try:
+        await running
+    finally:
+        # Nor does one that comes while the process ends make it look as if it had been killed.
+        for number in _STOPS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":
