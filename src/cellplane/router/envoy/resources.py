@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cellplane.model import CellProtocol, Reads
+from cellplane.model import CellProtocol, Priority, Reads
 from cellplane.router.envoy.access_log import access_log
 from cellplane.router.envoy.certificate import STRICT_TRANSPORT, certificate, transport_socket
 from cellplane.router.envoy.copies import copies_listener
@@ -109,7 +109,7 @@ def routes(
     }
     return route_configuration(
         routes_version(stored.table, cookie_keys),
-        [_route(settings, mirror, match) for mirror in _mirrors(stored.table) for match in _MATCHES],
+        [_route(settings, mirror, match) for mirror in _mirrors(stored.table) for match in _matches(stored.table)],
         {FILTER: module, **_without_tokens(stored.table)},
         is_secure=settings.tls_certificate is not None,
     )
@@ -118,15 +118,18 @@ def routes(
 _HIGH = {"name": PRIORITY_HEADER, "string_match": {"exact": "high"}}
 _EVENTS = {"name": "accept", "string_match": {"contains": "text/event-stream"}}
 _GRPC = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
-_MATCHES: tuple[tuple[Json, ...], ...] = (
-    (_HIGH, _EVENTS),
-    (_HIGH, _GRPC),
-    (_HIGH,),
-    (_EVENTS,),
-    (_GRPC,),
-    (),
-)
-"""Headers of each route. The first that matches counts, and it is looked for again when the module has decided."""
+
+
+def _matches(table: RoutingTable) -> list[tuple[Json, ...]]:
+    """Headers of each route. The first that matches counts, and it is looked for again when the module has decided; so
+    every header costs each request twice, and what no policy and no cell asks for is not looked for.
+    """
+    kinds: list[tuple[Json, ...]] = [(_EVENTS,), ()]
+    if any(cell.protocol is CellProtocol.HTTP2 for cell in table.cells):
+        kinds.insert(1, (_GRPC,))
+    if any(policy.priority is Priority.HIGH for policy in table.policies):
+        kinds = [*((_HIGH, *kind) for kind in kinds), *kinds]
+    return kinds
 
 
 def _mirrors(table: RoutingTable) -> list[Json | None]:
