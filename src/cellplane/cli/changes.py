@@ -1,12 +1,13 @@
 """Commands that change the directory."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 import click
 
-from cellplane.cli.options import control_option, json_option
+from cellplane.cli.options import control_option, json_option, wait_option
 from cellplane.cli.output import print_json
 from cellplane.cli.reads import ACTOR
 from cellplane.client import LIVE_POLL_SECONDS, LIVE_TIMEOUT_SECONDS, Client
@@ -18,7 +19,7 @@ from cellplane.errors import ControlPlaneError
 @click.argument("cells", metavar="CELL...", nargs=-1, required=True)
 @control_option
 @json_option
-@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until every router runs the change.")
+@wait_option
 def assign(tenant: str, cells: tuple[str, ...], control_url: str, *, as_json: bool, wait: bool) -> None:
     """Pin TENANT to CELL, or to a shard of several, the preferred first.
 
@@ -31,7 +32,7 @@ def assign(tenant: str, cells: tuple[str, ...], control_url: str, *, as_json: bo
 @click.argument("tenant")
 @control_option
 @json_option
-@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until every router runs the change.")
+@wait_option
 def unassign(tenant: str, control_url: str, *, as_json: bool, wait: bool) -> None:
     """Let TENANT's pool place it again: its slot, or a new assignment. Its data does not move."""
     _put(control_url, tenant, {}, as_json=as_json, wait=wait)
@@ -43,13 +44,26 @@ def _put(control_url: str, tenant: str, body: dict[str, Any], *, as_json: bool, 
         changed = client.put(f"/v1/tenants/{quote(tenant, safe='')}", body)
         routers = wait_live(client, changed["epoch"]) if wait else None
         placed = client.get(f"/v1/tenants/{quote(tenant, safe='')}")["placed"] if wait else None
+    target = " + ".join(changed["cells"]) or placed or "its slot"
+    state = "" if changed["state"] == "active" else f", {changed['state']}"
+    show_change(changed, f"{tenant} → {target}{state}", routers, began, as_json=as_json)
+
+
+def show_change(changed: Mapping[str, Any], text: str, routers: int | None, began: float, *, as_json: bool) -> None:
+    """Print what became of a change.
+
+    Args:
+        changed: the API's answer.
+        text: what it says, for people.
+        routers: how many run it; None where nobody waited for them.
+        began: monotonic seconds.
+        as_json: whether for scripts.
+    """
     milliseconds = round((time.monotonic() - began) * 1000)
     if as_json:
         print_json({**changed, "routers": routers, "milliseconds": milliseconds})
         return
-    target = " + ".join(changed["cells"]) or placed or "its slot"
-    state = "" if changed["state"] == "active" else f", {changed['state']}"
-    click.echo(f"{tenant} → {target}{state} (epoch {changed['epoch']}), {liveness(routers, milliseconds)}")
+    click.echo(f"{text} (epoch {changed['epoch']}), {liveness(routers, milliseconds)}")
 
 
 def liveness(routers: int | None, milliseconds: int) -> str:

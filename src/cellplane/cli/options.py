@@ -24,6 +24,10 @@ json_option: Callable[[Command], Command] = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON, for scripts."
 )
 
+wait_option: Callable[[Command], Command] = click.option(
+    "--wait/--no-wait", default=True, show_default=True, help="Wait until every router runs the change."
+)
+
 state_option: Callable[[Command], Command] = click.option(
     "--state",
     "state_dir",

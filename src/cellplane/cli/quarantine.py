@@ -2,14 +2,13 @@
 
 import re
 import time
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 import click
 
-from cellplane.cli.changes import liveness, wait_live
-from cellplane.cli.options import control_option, json_option
+from cellplane.cli.changes import show_change, wait_live
+from cellplane.cli.options import control_option, json_option, wait_option
 from cellplane.cli.output import print_json, print_table
 from cellplane.cli.reads import ACTOR
 from cellplane.client import Client
@@ -30,11 +29,6 @@ class Duration(click.ParamType[float]):
         if found is None:
             self.fail(f"expected seconds, or a number with s, m, h or d, such as 90s; found {value!r}", param, context)
         return float(found[1]) * _UNITS[found[2]]
-
-
-_wait_option = click.option(
-    "--wait/--no-wait", default=True, show_default=True, help="Wait until every router runs the change."
-)
 
 
 @click.group()
@@ -69,7 +63,7 @@ def list_(control_url: str, *, as_json: bool) -> None:
 @click.option("--cell", default=None, help="The quarantine cell; by default one of the tenant's jurisdiction.")
 @control_option
 @json_option
-@_wait_option
+@wait_option
 def add(
     tenant: str, seconds: float | None, reason: str, cell: str | None, control_url: str, *, as_json: bool, wait: bool
 ) -> None:
@@ -82,7 +76,7 @@ def add(
         found = client.put(_path(tenant), {"seconds": seconds, "reason": reason, "cell": cell})
         routers = wait_live(client, found["epoch"]) if wait else None
     text = f"{tenant} → {found['cell']}, quarantined until {_clock(found['until'])}"
-    _show(found, text, routers, began, as_json=as_json)
+    show_change(found, text, routers, began, as_json=as_json)
 
 
 @quarantine.command()
@@ -95,7 +89,7 @@ def add(
 )
 @control_option
 @json_option
-@_wait_option
+@wait_option
 def release(tenant: str, hold: float | None, control_url: str, *, as_json: bool, wait: bool) -> None:
     """Let TENANT go home."""
     began = time.monotonic()
@@ -103,15 +97,7 @@ def release(tenant: str, hold: float | None, control_url: str, *, as_json: bool,
         found = client.delete(_path(tenant), **({} if hold is None else {"hold": hold}))
         routers = wait_live(client, found["epoch"]) if wait else None
     held = "" if found["held_until"] is None else f", not sent back before {_clock(found['held_until'])}"
-    _show(found, f"{tenant} → home{held}", routers, began, as_json=as_json)
-
-
-def _show(found: Mapping[str, Any], text: str, routers: int | None, began: float, *, as_json: bool) -> None:
-    milliseconds = round((time.monotonic() - began) * 1000)
-    if as_json:
-        print_json({**found, "routers": routers, "milliseconds": milliseconds})
-        return
-    click.echo(f"{text} (epoch {found['epoch']}), {liveness(routers, milliseconds)}")
+    show_change(found, f"{tenant} → home{held}", routers, began, as_json=as_json)
 
 
 def _path(tenant: str) -> str:

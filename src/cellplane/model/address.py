@@ -15,13 +15,14 @@ def is_address(text: str) -> bool:
     """
     if not 1 <= len(text) <= MAX_ADDRESS_CHARS or not text.isascii():
         return False
-    if _is_ip(text):
+    if is_ip(text):
         return True
     labels = text.removesuffix(".").split(".")
     return all(map(_is_label, labels)) and not labels[-1].isdigit()
 
 
-def _is_ip(text: str) -> bool:
+def is_ip(text: str) -> bool:
+    """Whether this text is an IP address that means the same on every machine."""
     try:
         # A zone behind % is of one machine alone.
         return "%" not in text and bool(ipaddress.ip_address(text).version)
