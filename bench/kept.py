@@ -23,14 +23,7 @@ PLAIN, BESIDE, KEPT = "nobody", "another tenant", "all"
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description="CPU per request whose answer is kept, and beside them")
-    parser.add_argument("--pairs", type=int, default=21, help="rounds (default 21, least 7)")
-    parser.add_argument("--seconds", type=int, default=2, help="length of one load (default 2)")
-    parser.add_argument("--seed", type=int, default=1, help="of the choice of tenants (default 1)")
-    options = parser.parse_args()
-    if options.pairs < 7:
-        parser.error("a median of fewer than 7 pairs says too little")
-    measure.require_wrk()
+    options = measure.pair_options("CPU per request whose answer is kept, and beside them")
     with tempfile.TemporaryDirectory(prefix="cellplane-bench-") as name, ExitStack() as stack:
         _compare(Path(name), stack, options)
 

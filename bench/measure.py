@@ -1,5 +1,6 @@
 """What all benchmarks share: CPU of a process, a bounded load, ratios with their spread, the result file."""
 
+import argparse
 import json
 import re
 import shutil
@@ -32,6 +33,21 @@ def require_wrk() -> None:
     """End with the command that installs wrk, where it is missing."""
     if shutil.which("wrk") is None:
         sys.exit("missing: wrk, which makes the load\n    install it with: sudo apt-get install wrk")
+
+
+def pair_options(description: str) -> argparse.Namespace:
+    """The command line of a benchmark that compares in pairs: ``pairs``, ``seconds`` and ``seed``. Ends with the reason
+    where pairs are too few, or wrk is missing.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--pairs", type=int, default=21, help="rounds (default 21, least 7)")
+    parser.add_argument("--seconds", type=int, default=2, help="length of one load (default 2)")
+    parser.add_argument("--seed", type=int, default=1, help="of the choice of tenants (default 1)")
+    options = parser.parse_args()
+    if options.pairs < 7:
+        parser.error("a median of fewer than 7 pairs says too little")
+    require_wrk()
+    return options
 
 
 def run_wrk(url: str, script: Path, *, connections: int, seconds: int) -> Load:

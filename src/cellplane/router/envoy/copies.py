@@ -11,19 +11,13 @@ from cellplane.router.envoy.names import (
     COPIES_CLUSTER,
     COPIES_ROLE,
     COPIES_SOCKET,
-    FILTER,
     FORWARDED_HEADER,
-    MODULE,
 )
+from cellplane.router.envoy.parts import LISTENER, MANAGER, ROUTER, module_filter, seconds
 from cellplane.router.settings import RouterSettings
 
 Json = dict[str, Any]
 
-_TYPE = "type.googleapis.com/"
-_LISTENER = f"{_TYPE}envoy.config.listener.v3.Listener"
-_MANAGER = f"{_TYPE}envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-_FILTERS = f"{_TYPE}envoy.extensions.filters.http"
-_STRING = f"{_TYPE}google.protobuf.StringValue"
 _PIPE = {"pipe": {"path": COPIES_SOCKET, "mode": 0o600}}
 
 
@@ -33,7 +27,7 @@ def copies_cluster(settings: RouterSettings) -> Json:
     return {
         "name": COPIES_CLUSTER,
         "type": "STATIC",
-        "connect_timeout": f"{settings.connect_timeout_seconds:.3f}s",
+        "connect_timeout": seconds(settings.connect_timeout_seconds),
         "per_connection_buffer_limit_bytes": settings.connection_buffer_bytes,
         "load_assignment": {
             "cluster_name": COPIES_CLUSTER,
@@ -55,17 +49,7 @@ def copies_cluster(settings: RouterSettings) -> Json:
 
 def copies_listener(settings: RouterSettings) -> Json:
     """A listener that this Envoy alone can reach: the module reads for which cell a copy is."""
-    module = {
-        "name": FILTER,
-        "typed_config": {
-            "@type": f"{_FILTERS}.dynamic_modules.v3.DynamicModuleFilter",
-            "dynamic_module_config": {"name": MODULE},
-            "filter_name": FILTER,
-            "filter_config": {"@type": _STRING, "value": COPIES_ROLE},
-        },
-    }
-    router = {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{_FILTERS}.router.v3.Router"}}
-    action = {"cluster_header": CELL_HEADER, "timeout": f"{settings.request_timeout_seconds:.3f}s"}
+    action = {"cluster_header": CELL_HEADER, "timeout": seconds(settings.request_timeout_seconds)}
     forwarded = {"header": {"key": "x-forwarded-for", "value": f"%REQ({FORWARDED_HEADER})%"}}
     route = {
         "match": {"prefix": "/"},
@@ -80,20 +64,20 @@ def copies_listener(settings: RouterSettings) -> Json:
         "request_headers_to_remove": [FORWARDED_HEADER, "x-envoy-internal"],
     }
     manager = {
-        "@type": _MANAGER,
+        "@type": MANAGER,
         "stat_prefix": "copies",
         "route_config": {"name": "copies", "virtual_hosts": [host]},
-        "http_filters": [module, router],
+        "http_filters": [module_filter(COPIES_ROLE), ROUTER],
         # The copy says who its client is.
         "use_remote_address": False,
         "skip_xff_append": True,
         "generate_request_id": False,
         "common_http_protocol_options": {"max_headers_count": settings.max_header_count + _ADDED_HEADERS},
         "max_request_headers_kb": settings.max_header_kib + _ADDED_HEADERS,
-        "stream_idle_timeout": f"{settings.idle_timeout_seconds:.3f}s",
+        "stream_idle_timeout": seconds(settings.idle_timeout_seconds),
     }
     return {
-        "@type": _LISTENER,
+        "@type": LISTENER,
         "name": "copies",
         "address": _PIPE,
         "per_connection_buffer_limit_bytes": settings.connection_buffer_bytes,

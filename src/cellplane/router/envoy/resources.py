@@ -1,12 +1,12 @@
 """Renders what Envoy is given while it runs: clusters, the listener, and the routes that name the table."""
 
 import hashlib
-import ipaddress
 import json
 from pathlib import Path
 from typing import Any
 
 from cellplane.model import CellProtocol, Priority, Reads
+from cellplane.model.address import is_ip
 from cellplane.router.envoy.access_log import access_log
 from cellplane.router.envoy.certificate import STRICT_TRANSPORT, certificate, transport_socket
 from cellplane.router.envoy.copies import copies_listener
@@ -28,6 +28,7 @@ from cellplane.router.envoy.names import (
     TOKENS,
     TOKENS_FILE,
 )
+from cellplane.router.envoy.parts import FILTERS, LISTENER, MANAGER, ROUTER, STRING, TYPE, module_filter, seconds
 from cellplane.router.envoy.replies import local_replies
 from cellplane.router.settings import RouterSettings
 from cellplane.router.tables import StoredTable, version_of
@@ -36,14 +37,10 @@ from cellplane.routing.layers import CellRow
 
 Json = dict[str, Any]
 
-_TYPE = "type.googleapis.com/"
-_CLUSTER = f"{_TYPE}envoy.config.cluster.v3.Cluster"
-_LISTENER = f"{_TYPE}envoy.config.listener.v3.Listener"
-_ROUTES = f"{_TYPE}envoy.config.route.v3.RouteConfiguration"
-_MANAGER = f"{_TYPE}envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-_FILTERS = f"{_TYPE}envoy.extensions.filters.http"
+_CLUSTER = f"{TYPE}envoy.config.cluster.v3.Cluster"
+_ROUTES = f"{TYPE}envoy.config.route.v3.RouteConfiguration"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-_FILTER_CONFIG = f"{_TYPE}envoy.config.route.v3.FilterConfig"
+_FILTER_CONFIG = f"{TYPE}envoy.config.route.v3.FilterConfig"
 _KEYS_MARK = "+"
 
 MAX_HTTP2_STREAMS = 100
@@ -65,13 +62,13 @@ def clusters(table: RoutingTable, settings: RouterSettings, leaving: RoutingTabl
 
 def listeners(settings: RouterSettings) -> Json:
     """LDS: those of clients and of copies. They never depend on the table, so that a new table closes no connection."""
-    return _by_content([{"@type": _LISTENER, **_listener(settings)}, copies_listener(settings)])
+    return _by_content([{"@type": LISTENER, **_listener(settings)}, copies_listener(settings)])
 
 
 def tokens(identity: Identity, settings: RouterSettings) -> Json:
     """ECDS: the filter that verifies tokens. Like a table, a new one closes no connection."""
     extension = {
-        "@type": f"{_TYPE}envoy.config.core.v3.TypedExtensionConfig",
+        "@type": f"{TYPE}envoy.config.core.v3.TypedExtensionConfig",
         "name": TOKENS,
         "typed_config": jwt_filter(identity, settings),
     }
@@ -99,11 +96,11 @@ def routes(
     if settings.access_log is not None:
         files += "logged=1\n"
     module = {
-        "@type": f"{_FILTERS}.dynamic_modules.v3.DynamicModuleFilterPerRoute",
+        "@type": f"{FILTERS}.dynamic_modules.v3.DynamicModuleFilterPerRoute",
         "dynamic_module_config": {"name": MODULE},
         "filter_name": FILTER,
         "filter_config": {
-            "@type": f"{_TYPE}google.protobuf.StringValue",
+            "@type": STRING,
             "value": f"{files}epoch={stored.epoch}\n",
         },
     }
@@ -142,15 +139,15 @@ def _mirrors(table: RoutingTable) -> list[Json | None]:
 
 
 def _route(settings: RouterSettings, mirror: Json | None, headers: tuple[Json, ...]) -> Json:
-    action: Json = {"cluster_header": CELL_HEADER, "timeout": _seconds(settings.request_timeout_seconds)}
+    action: Json = {"cluster_header": CELL_HEADER, "timeout": seconds(settings.request_timeout_seconds)}
     if _EVENTS in headers:
         # A stream of events ends when somebody ends it; silence ends it too.
-        action |= {"timeout": "0s", "idle_timeout": _seconds(settings.idle_timeout_seconds)}
+        action |= {"timeout": "0s", "idle_timeout": seconds(settings.idle_timeout_seconds)}
     if _GRPC in headers:
         # A call lasts as long as its client says (grpc-timeout), and a stream until somebody ends it; or silence.
         action |= {
             "timeout": "0s",
-            "idle_timeout": _seconds(settings.idle_timeout_seconds),
+            "idle_timeout": seconds(settings.idle_timeout_seconds),
             "max_stream_duration": {"grpc_timeout_header_max": "0s"},
         }
     if _HIGH in headers:
@@ -234,8 +231,8 @@ def _cluster(cell: CellRow, settings: RouterSettings) -> Json:
     endpoint = {"address": {"socket_address": {"address": cell.address, "port_value": cell.port}}}
     return {
         "name": cell.id,
-        "type": "STATIC" if _is_ip(cell.address) else "STRICT_DNS",
-        "connect_timeout": _seconds(settings.connect_timeout_seconds),
+        "type": "STATIC" if is_ip(cell.address) else "STRICT_DNS",
+        "connect_timeout": seconds(settings.connect_timeout_seconds),
         "per_connection_buffer_limit_bytes": settings.connection_buffer_bytes,
         "load_assignment": {
             "cluster_name": cell.id,
@@ -246,9 +243,9 @@ def _cluster(cell: CellRow, settings: RouterSettings) -> Json:
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
         "health_checks": [
             {
-                "timeout": _seconds(settings.health_timeout_seconds),
-                "interval": _seconds(settings.health_interval_seconds),
-                "no_traffic_interval": _seconds(settings.health_interval_seconds),
+                "timeout": seconds(settings.health_timeout_seconds),
+                "interval": seconds(settings.health_interval_seconds),
+                "no_traffic_interval": seconds(settings.health_interval_seconds),
                 "unhealthy_threshold": settings.unhealthy_threshold,
                 "healthy_threshold": 1,
                 "http_health_check": {
@@ -262,8 +259,8 @@ def _cluster(cell: CellRow, settings: RouterSettings) -> Json:
         "circuit_breakers": {"thresholds": _budgets(cell, settings)},
         "typed_extension_protocol_options": {
             _HTTP_OPTIONS: {
-                "@type": _TYPE + _HTTP_OPTIONS,
-                "common_http_protocol_options": {"idle_timeout": _seconds(settings.idle_timeout_seconds)},
+                "@type": TYPE + _HTTP_OPTIONS,
+                "common_http_protocol_options": {"idle_timeout": seconds(settings.idle_timeout_seconds)},
                 "explicit_http_config": _protocol(cell.protocol),
             }
         },
@@ -296,8 +293,8 @@ def _outliers(settings: RouterSettings) -> Json:
         **{f"enforcing_{name}": 0 for name in not_these},
         # A cell is the only host of its cluster.
         "max_ejection_percent": 100,
-        "base_ejection_time": _seconds(settings.ejection_seconds),
-        "max_ejection_time": _seconds(settings.ejection_seconds),
+        "base_ejection_time": seconds(settings.ejection_seconds),
+        "max_ejection_time": seconds(settings.ejection_seconds),
     }
 
 
@@ -328,7 +325,7 @@ def _listener(settings: RouterSettings) -> Json:
                 "filters": [
                     {
                         "name": "envoy.filters.network.http_connection_manager",
-                        "typed_config": {"@type": _MANAGER, **connection_manager(settings)},
+                        "typed_config": {"@type": MANAGER, **connection_manager(settings)},
                     }
                 ],
             }
@@ -338,15 +335,6 @@ def _listener(settings: RouterSettings) -> Json:
 
 def connection_manager(settings: RouterSettings) -> Json:
     """HTTP for clients that nobody trusts: Envoy's edge best practices, and the module in front of the router."""
-    module = {
-        "name": FILTER,
-        "typed_config": {
-            "@type": f"{_FILTERS}.dynamic_modules.v3.DynamicModuleFilter",
-            "dynamic_module_config": {"name": MODULE},
-            "filter_name": FILTER,
-        },
-    }
-    router = {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{_FILTERS}.router.v3.Router"}}
     verifier = {
         "name": TOKENS,
         "config_discovery": {
@@ -357,7 +345,7 @@ def connection_manager(settings: RouterSettings) -> Json:
     return {
         "stat_prefix": STAT_PREFIX,
         "rds": {"route_config_name": ROUTES, "config_source": _file(settings, ROUTES_FILE)},
-        "http_filters": [verifier, module, router],
+        "http_filters": [verifier, module_filter(), ROUTER],
         "local_reply_config": local_replies(settings),
         "server_name": "cellplane",
         "access_log": access_log(settings),
@@ -368,7 +356,7 @@ def connection_manager(settings: RouterSettings) -> Json:
         "merge_slashes": True,
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
         "common_http_protocol_options": {
-            "idle_timeout": _seconds(settings.idle_timeout_seconds),
+            "idle_timeout": seconds(settings.idle_timeout_seconds),
             "headers_with_underscores_action": "REJECT_REQUEST",
             "max_headers_count": settings.max_header_count,
         },
@@ -380,9 +368,9 @@ def connection_manager(settings: RouterSettings) -> Json:
             "initial_stream_window_size": HTTP2_STREAM_WINDOW_BYTES,
             "initial_connection_window_size": HTTP2_CONNECTION_WINDOW_BYTES,
         },
-        "stream_idle_timeout": _seconds(settings.idle_timeout_seconds),
-        "request_headers_timeout": _seconds(settings.header_timeout_seconds),
-        "request_timeout": _seconds(settings.client_timeout_seconds),
+        "stream_idle_timeout": seconds(settings.idle_timeout_seconds),
+        "request_headers_timeout": seconds(settings.header_timeout_seconds),
+        "request_timeout": seconds(settings.client_timeout_seconds),
     }
 
 
@@ -390,17 +378,5 @@ def _file(settings: RouterSettings, name: str) -> Json:
     return {
         "resource_api_version": "V3",
         "path_config_source": {"path": str(settings.state_dir.absolute() / "envoy" / name)},
-        "initial_fetch_timeout": _seconds(settings.start_timeout_seconds),
+        "initial_fetch_timeout": seconds(settings.start_timeout_seconds),
     }
-
-
-def _is_ip(address: str) -> bool:
-    try:
-        ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return True
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.3f}s"
