@@ -1,10 +1,11 @@
-"""The session's demo."""
+"""The session's demo, and that no test leaves a process behind."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from e2e.harness import Demo, eventually, start_demo
+from e2e.harness import Demo, eventually, kill_leftovers, start_demo
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +20,12 @@ def demo(session_demo: Demo) -> Iterator[Demo]:
     eventually(session_demo.whole, "the demo is whole before the test", seconds=30)
     yield session_demo
     eventually(session_demo.whole, "the demo is whole after the test", seconds=30)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Ends what a test that failed left in its folder."""
+    folder: Path | None = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    yield
+    if folder is not None:
+        kill_leftovers(folder)

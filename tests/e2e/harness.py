@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,28 @@ def exists(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return stat[stat.rindex(")") + 2] not in "ZX"
+
+
+def leftovers(folder: Path) -> dict[int, str]:
+    """Processes, with their commands, that name this folder in their command or environment, or are in it."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and int(entry.name) != os.getpid() and exists(int(entry.name)):
+            try:
+                command, environment = ((entry / name).read_bytes() for name in ("cmdline", "environ"))
+                cwd = (entry / "cwd").readlink()
+            except OSError:
+                continue
+            if str(folder).encode() in command + b"\0" + environment or cwd.is_relative_to(folder):
+                found[int(entry.name)] = command.replace(bytes(1), b" ").decode(errors="replace")
+    return found
+
+
+def kill_leftovers(folder: Path) -> None:
+    """End what a failed test left: it would take the machine's time from every test behind it."""
+    for pid in leftovers(folder):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 @dataclass
@@ -211,16 +233,19 @@ def start_demo(
         assert demo.ready_seconds, "\n".join(["the demo did not get ready:", *demo.output, _logs(state)])
         yield demo
     finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            try:
+        try:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
                 process.wait(2 * STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        reader.join()
-        assert process.stdout is not None
-        process.stdout.close()
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kill_leftovers(state)
+            raise
+        finally:
+            reader.join()
+            assert process.stdout is not None
+            process.stdout.close()
 
 
 def _logs(state: Path) -> str:

@@ -24,26 +24,12 @@ from e2e.harness import (
     eventually,
     exists,
     free_ports,
+    leftovers,
     start_demo,
 )
 
 SEED = 20_241
 """Of the moments at which a start is cut short: the same in every run, so that a failure can be had again."""
-
-
-def leftovers(state: Path) -> list[str]:
-    """Processes that name this state folder in their command or environment, or are in it."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and int(entry.name) != os.getpid() and exists(int(entry.name)):
-            try:
-                command, environment = ((entry / name).read_bytes() for name in ("cmdline", "environ"))
-                folder = (entry / "cwd").readlink()
-            except OSError:
-                continue
-            if str(state).encode() in command + b"\0" + environment or folder.is_relative_to(state):
-                found.append(f"{entry.name}: {command.replace(bytes(1), b' ').decode(errors='replace')}")
-    return found
 
 
 def begin_demo(
@@ -75,7 +61,7 @@ def seeded_moments(*, until_seconds: float, count: int) -> list[float]:
 
 def assert_nothing_left(demo: Demo, pids: set[int]) -> None:
     assert not [pid for pid in pids if exists(pid)]
-    assert leftovers(demo.state) == []
+    assert leftovers(demo.state) == {}
     assert not (demo.state / "pids.json").exists()
     assert not (demo.state / "lock").exists()
     sockets = [path for path in demo.state.rglob("*") if path.is_socket()]
@@ -144,7 +130,7 @@ def test_a_stop_while_it_starts_leaves_nothing(tmp_path: Path, seconds: float) -
     process.send_signal(signal.SIGTERM)
     process.wait(STOP_SECONDS)
     assert process.returncode == 0
-    assert leftovers(state) == []
+    assert leftovers(state) == {}
 
 
 def test_a_stop_while_it_seeds_holds_its_time(tmp_path: Path) -> None:
@@ -163,7 +149,7 @@ def test_a_stop_while_it_seeds_holds_its_time(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     process.wait(STOP_SECONDS)
     assert process.returncode == 0
-    assert leftovers(state) == []
+    assert leftovers(state) == {}
 
 
 @pytest.mark.parametrize("seconds", [0.2, 0.8, 1.5])
@@ -180,7 +166,7 @@ def test_a_terminal_that_is_closed_while_it_starts_leaves_nothing(tmp_path: Path
     # The kernel tells the session with SIGHUP, and refuses all further output with EIO.
     os.close(ours)
     process.wait(STOP_SECONDS)
-    assert leftovers(state) == []
+    assert leftovers(state) == {}
     assert process.returncode == 0
 
 
@@ -198,7 +184,7 @@ def test_after_kill_9_at_any_moment_of_its_start_a_demo_starts_again(tmp_path: P
             assert not orphans & set(leftovers(state)), f"killed after {seconds} s"
             assert demo.ready_seconds < PROMISED_READY_SECONDS, f"killed after {seconds} s"
             assert demo.served_by() == demo.placed()
-        assert leftovers(state) == []
+        assert leftovers(state) == {}
         shutil.rmtree(state)
 
 

@@ -1,18 +1,16 @@
 """`cellplane demo` and `cellplane up`: a whole fleet on this machine."""
 
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 import click
 
 from cellplane.cli.options import DEFAULT_CONTROL_URL, DEFAULT_STATE, state_option
 from cellplane.cli.progress import FleetProgress
 from cellplane.cli.reads import ACTOR
+from cellplane.cli.stopping import asked_to_stop
 from cellplane.client import Client
 from cellplane.durable import write_durably
 from cellplane.provision.local.settings import MAX_CELLS, MAX_TENANTS, LocalSettings
@@ -58,14 +56,8 @@ def up(state_dir: Path, router_port: int, control_port: int, cells: int) -> None
 
 
 def _run(settings: LocalSettings, epilogue: Callable[[LocalSettings], str] | None) -> None:
-    stopping = threading.Event()
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        # Asked twice is asked once: a terminal and make may both pass a signal on, and stopping takes seconds at most.
-        stopping.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
+    # A terminal and make may both pass a signal on, and stopping takes seconds at most.
+    stopping = asked_to_stop()
     began = time.monotonic()
     with FleetProgress() as progress:
         supervisor = Supervisor(settings, progress, stopping)
