@@ -12,7 +12,7 @@ CRATE := native/envoy-module
 RUST_SOURCES := $(shell find $(CRATE) -path '*/target' -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 ARGS ?=
 
-.PHONY: help setup demo test check format wheel bench-router bench-fleet bench-core chaos fuzz mutate vectors reference lock clean
+.PHONY: help setup demo test check format wheel bench-router bench-fleet bench-core coverage chaos fuzz mutate vectors reference lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -62,6 +62,12 @@ fuzz: setup ## A million made-up requests against real routers (ARGS="--seed 2",
 
 mutate: setup ## A topology made wrong in a thousand ways: none may serve, and each is an alarm
 	PYTHONPATH=tests $(BIN)/python -m mutate $(ARGS)
+
+CORE := model placement routing planning
+coverage: setup ## Branch coverage of the pure core, at least 98 %
+	$(BIN)/pytest -q --cov-branch $(CORE:%=--cov=cellplane.%) --cov-report=term-missing:skip-covered --cov-fail-under=98 \
+	    tests/unit/placement tests/unit/planning tests/unit/routing tests/unit/health tests/unit/manifest \
+	    tests/unit/test_model.py tests/unit/test_policy.py tests/conformance $(ARGS)
 
 vectors: setup ## Write the conformance vectors anew from the Python reference
 	PYTHONPATH=tests $(BIN)/python -m conformance.generate

@@ -19,6 +19,7 @@ from cellplane.model import (
     Load,
     MissingKey,
     Pool,
+    QuarantinePolicy,
     Rule,
     StrategyName,
     Tenant,
@@ -116,6 +117,10 @@ def test_a_sound_topology_passes() -> None:
         (rule(attributes=(("Plan", "x"),)), "fleet.rules[1].attributes.Plan"),
         (rule(attributes=(("b", "x"), ("a", "x"))), "fleet.rules[1].attributes"),
         (rule(tiers=()), "fleet.rules[1]"),
+        (fleet(quarantine=QuarantinePolicy(tuple(f"q-{n}" for n in range(65)))), "fleet.quarantine.cells"),
+        (fleet(quarantine=QuarantinePolicy(("cell-3", "cell-3"))), "fleet.quarantine.cells[1]"),
+        (fleet(quarantine=QuarantinePolicy(("Cell",))), "fleet.quarantine.cells[0]"),
+        (fleet(jwt=(JwtProvider("id", "https://id", ("a",) * 2, jwks_file="/k"),)), "fleet.jwt[0].audiences"),
     ],
 )
 def test_a_broken_fleet_is_refused_with_the_path_of_the_field(broken: Topology, field: str) -> None:

@@ -8,7 +8,7 @@ from cellplane.errors import ValidationError
 from cellplane.health.concentration import PoisonSettings
 from cellplane.health.score import Declared
 from cellplane.health.window import WindowSettings
-from cellplane.model.health import BreakerSettings, HealthThresholds, PeerSettings
+from cellplane.model.health import BreakerSettings, Health, HealthThresholds, PeerSettings, health_of, said_of
 
 EVERY = (WindowSettings, HealthThresholds, PeerSettings, BreakerSettings, PoisonSettings)
 
@@ -85,3 +85,34 @@ def test_what_a_cell_declares_is_above_0() -> None:
     with pytest.raises(ValidationError) as caught:
         Declared(connections=0).validate("cells[0].health")
     assert caught.value.field == "cells[0].health.connections"
+
+
+def test_what_a_fleet_says_is_read_back_as_it_was() -> None:
+    health = Health(score=HealthThresholds(min_requests=7), breaker=BreakerSettings(open_seconds=3.5))
+    assert said_of(health) == {"score": {"min_requests": 7}, "breaker": {"open_seconds": 3.5}}
+    assert health_of("health", said_of(health)) == health
+    assert health_of("health", {"score": {"min_requests": 7.0}}).score.min_requests == 7
+
+
+@pytest.mark.parametrize(
+    ("said", "field", "message"),
+    [
+        ({"score": {"nonsense": 1}}, "health.score.nonsense", "no such threshold: expected "),
+        ({"nonsense": {}}, "health.nonsense", "expected numbers, by name, in score, breaker, peers"),
+        ({"score": 3}, "health.score", "expected numbers"),
+        ({"score": {"min_requests": "many"}}, "health.score.min_requests", "expected a number, found 'many'"),
+        ({"score": {"min_requests": True}}, "health.score.min_requests", "expected a number, found True"),
+        ({"score": {"min_requests": 1.5}}, "health.score.min_requests", "expected a whole number, found 1.5"),
+        ({"breaker": {"open_seconds": float("inf")}}, "health.breaker.open_seconds", "expected a number"),
+    ],
+)
+def test_what_a_fleet_cannot_say_names_its_field(said: dict[str, Any], field: str, message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        health_of("health", said)
+    assert caught.value.field == field
+    assert message in str(caught.value)
+
+
+def test_what_a_later_release_says_is_passed_over_where_asked() -> None:
+    said = {"later": {"x": 1}, "score": {"later": 2, "min_requests": 7}}
+    assert health_of("health", said, skip_unknown=True) == Health(score=HealthThresholds(min_requests=7))

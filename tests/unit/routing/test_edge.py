@@ -195,6 +195,17 @@ def test_a_document_has_a_limit() -> None:
         decode_edge(document + b" ")
 
 
+def test_of_two_pools_that_share_a_cell_the_stricter_objective_counts() -> None:
+    pools = (
+        Pool("default", ("cell-1",), p99_objective_seconds=2.0),
+        Pool("fast", ("cell-1",), p99_objective_seconds=0.5),
+        Pool("slow", ("cell-1",), p99_objective_seconds=3.0),
+        Pool("any", ("cell-1",)),
+    )
+    topology = Topology(Fleet("shop"), (Cell("cell-1", "127.0.0.1", 1),), pools)
+    assert RoutingTable(encode(compile_table(topology, 1))).edge.objectives == {0: 0.5}
+
+
 def test_an_objective_of_no_cell_is_refused() -> None:
     document = b'{"objectives": [{"seconds": 1, "cells": [1]}]}'
     assert decode_edge(document).objectives == {1: 1.0}
