@@ -1,0 +1,33 @@
+"""Where tests keep their files, and that a failure is told when it happens."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+MEMORY = Path("/dev/shm")
+MIN_FREE_BYTES = 6 * 1024**3
+"""A whole run writes about 2 GiB, of which what passed is removed at once."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep tests' files in memory where there is room: dozens of databases wait for the disk else, and are killed by
+    ``kill -9``, never by a power cut.
+    """
+    if config.option.basetemp is None and "PYTEST_DEBUG_TEMPROOT" not in os.environ and _has_room(MEMORY):
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
+
+
+def _has_room(folder: Path) -> bool:
+    if not os.access(folder, os.W_OK):
+        return False
+    is_executable = not os.statvfs(folder).f_flag & os.ST_NOEXEC
+    return is_executable and shutil.disk_usage(folder).free >= MIN_FREE_BYTES
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Tell why a test failed also where the run does not come to its end."""
+    if report.failed:
+        print(f"\n{report.nodeid} ({report.when}):\n{report.longreprtext[-4_000:]}", flush=True)
