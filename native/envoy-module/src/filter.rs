@@ -114,7 +114,8 @@ where
         None => return Verdict::Continue,
     };
     let (cell, may_refetch) = (sent.cell, sent.may_refetch);
-    if sent.may_retry && stream.response().is_unreachable() {
+    let response = stream.response();
+    if sent.may_retry && response.is_unreachable() {
         // What this pass has counted is counted before the next one begins, which is inside of `begin_anew`.
         end(stream, flow, config, true);
         stream.remember(config.table.base().cell_id(cell).as_bytes());
@@ -122,7 +123,7 @@ where
             return Verdict::Stop;
         }
     }
-    if may_refetch && stream.response().status == Some(MISDIRECTED) {
+    if may_refetch && response.status == Some(MISDIRECTED) {
         // The cell knows a newer epoch, by which the tenant is elsewhere: the agent is about to have it.
         let known = number(stream.response_header(CELL_EPOCH));
         let newer = known.filter(|known| *known > config.table.epoch());
@@ -133,22 +134,6 @@ where
     }
     describe_response(stream, cell, config);
     Verdict::Continue
-}
-
-/// Takes what the cell says of its load off its answer, and notes it for the agent.
-fn note_load<S, B>(stream: &mut S, cell: u16, config: &RouteConfig<B>)
-where
-    S: Stream,
-    B: AsRef<[u8]>,
-{
-    let said = stream.response_header(load::HEADER);
-    if said.is_empty() {
-        return;
-    }
-    if let (Some(load), Some(board)) = (Load::parse(said), &config.board) {
-        board.note_load(cell, load);
-    }
-    stream.remove_response(load::HEADER);
 }
 
 /// Goes on with an answer that was held: tries the request anew where the agent has a newer table live.
@@ -174,14 +159,40 @@ where
     stream.continue_response();
 }
 
+/// Says who has answered, in place of what the cell says of that, and takes what it says of its load off its answer.
 fn describe_response<S, B>(stream: &mut S, cell: u16, config: &RouteConfig<B>)
 where
     S: Stream,
     B: AsRef<[u8]>,
 {
-    note_load(stream, cell, config);
-    stream.set_response(CELL_ID, config.table.base().cell_id(cell).as_bytes());
-    stream.set_response(CELL_EPOCH, config.epoch_text.as_bytes());
+    // One look at all headers costs less than a search for each, and what is not there need not be searched again.
+    let (mut says_cell, mut says_epoch, mut load) = (false, false, None);
+    let scanned = stream.scan(Headers::Response, |name, value| match name {
+        CELL_ID => says_cell = true,
+        CELL_EPOCH => says_epoch = true,
+        load::HEADER => load = Some(Load::parse(value)),
+        _ => {}
+    });
+    // Of more headers than can be looked at nothing is known.
+    let is_unknown = scanned.is_err();
+    if let Some(load) = load {
+        if let (Some(load), Some(board)) = (load, &config.board) {
+            board.note_load(cell, load);
+        }
+    }
+    if load.is_some() || is_unknown {
+        stream.remove(Headers::Response, load::HEADER);
+    }
+    for (name, value, is_there) in [
+        (CELL_ID, config.table.base().cell_id(cell), says_cell),
+        (CELL_EPOCH, config.epoch_text.as_str(), says_epoch),
+    ] {
+        if is_there || is_unknown {
+            stream.set(Headers::Response, name, value.as_bytes());
+        } else {
+            stream.add(Headers::Response, name, value.as_bytes());
+        }
+    }
 }
 
 /// A decimal number; None where these bytes are none.
@@ -318,7 +329,7 @@ where
             .map_err(|over| refused(Code::TenantLimited).over(over))?;
     }
     if let Some(found) = found {
-        stream.set(CELL_ID, base.cell_id(found.cell).as_bytes());
+        stream.set(Headers::Request, CELL_ID, base.cell_id(found.cell).as_bytes());
         describe(stream, config, &route);
         say_tenant(stream, &tenant_id, &subject);
         count_of(stream, config, found.cell, Count::Stale, 1);
@@ -332,7 +343,7 @@ where
     describe(stream, config, &route);
     if let Some(shadow) = route.shadow {
         if !comparing::begin(stream, flow, base, &route, subject.key()) {
-            stream.add(CELL_SHADOW, base.cell_id(shadow).as_bytes());
+            stream.add(Headers::Request, CELL_SHADOW, base.cell_id(shadow).as_bytes());
         }
         // The routes that copy are others.
         stream.clear_route_cache();
@@ -340,7 +351,7 @@ where
     say_tenant(stream, &tenant_id, &subject);
     if lacks_websocket_key {
         let key = websocket_key(stream);
-        stream.add(WEBSOCKET_KEY, &key);
+        stream.add(Headers::Request, WEBSOCKET_KEY, &key);
     }
     if let Some(counts) = counts {
         count_sent(&counts, &route, is_probe);
@@ -361,8 +372,8 @@ where
 /// Says whose request it is, or that it is nobody's, in place of what the client said.
 fn say_tenant<S: Stream>(stream: &mut S, found: &TenantId, subject: &Subject) {
     match (found, subject.key()) {
-        (TenantId::Absent, Some(key)) => stream.add(TENANT_ID, key),
-        (TenantId::Other, Some(key)) => stream.set(TENANT_ID, key),
+        (TenantId::Absent, Some(key)) => stream.add(Headers::Request, TENANT_ID, key),
+        (TenantId::Other, Some(key)) => stream.set(Headers::Request, TENANT_ID, key),
         (TenantId::Other, None) => stream.remove(Headers::Request, TENANT_ID),
         (TenantId::Key, _) | (TenantId::Absent, None) => {}
     }
@@ -387,15 +398,15 @@ where
     B: AsRef<[u8]>,
 {
     let base = config.table.base();
-    stream.add(CELL_EPOCH, config.epoch_text.as_bytes());
+    stream.add(Headers::Request, CELL_EPOCH, config.epoch_text.as_bytes());
     if config.is_logged {
         if let Some(pool) = route.pool {
-            stream.add(CELL_POOL, base.pool_name(pool).as_bytes());
+            stream.add(Headers::Request, CELL_POOL, base.pool_name(pool).as_bytes());
         }
-        stream.add(CELL_REASON, reason_text(route).as_bytes());
+        stream.add(Headers::Request, CELL_REASON, reason_text(route).as_bytes());
     }
     if base.policy_at(route.policy).high_priority {
-        stream.add(CELL_PRIORITY, b"high");
+        stream.add(Headers::Request, CELL_PRIORITY, b"high");
         stream.clear_route_cache();
     }
 }

@@ -25,11 +25,11 @@ pub trait Stream {
     /// Shows all names, in lower case, and values to `visit`, in their order.
     fn scan<'a>(&'a self, headers: Headers, visit: impl FnMut(&'a [u8], &'a [u8])) -> Result<(), TooManyHeaders>;
 
-    /// Sets a request header; all values that it had are gone.
-    fn set(&mut self, name: &[u8], value: &[u8]);
+    /// Sets a header; all values that it had are gone.
+    fn set(&mut self, headers: Headers, name: &[u8], value: &[u8]);
 
-    /// Adds a request header that is known not to be there; saves the search that `set` makes.
-    fn add(&mut self, name: &[u8], value: &[u8]);
+    /// Adds a header that is known not to be there; saves the search that `set` makes.
+    fn add(&mut self, headers: Headers, name: &[u8], value: &[u8]);
 
     /// Removes all values of a header.
     fn remove(&mut self, headers: Headers, name: &[u8]);
@@ -57,12 +57,6 @@ pub trait Stream {
 
     /// Shows the parts of the answer's body that have just come.
     fn response_parts(&self, visit: impl FnMut(&[u8]));
-
-    /// Sets a response header; all values that it had are gone.
-    fn set_response(&mut self, name: &[u8], value: &[u8]);
-
-    /// Removes all values of a response header.
-    fn remove_response(&mut self, name: &[u8]);
 
     /// Tells the router's agent something; false where it does not read. Nobody waits.
     #[must_use]

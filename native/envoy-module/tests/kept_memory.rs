@@ -4,7 +4,7 @@
 mod support;
 
 use cellplane_envoy::kept::{Answer, Asked, Head, Kept, Origin};
-use cellplane_envoy::stream::Stream;
+use cellplane_envoy::stream::{Headers, Stream};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use support::{FakeStream, Random};
@@ -38,7 +38,11 @@ const ROUNDS: usize = 60_000;
 fn store(kept: &Kept, random: &mut Random, tenants: usize, paths: usize, most_bytes: usize) {
     let tenant = format!("tenant-{}", random.below(tenants));
     let mut stream = FakeStream::new("GET", &[]);
-    stream.set(b":path", format!("/{}", random.below(paths)).as_bytes());
+    stream.set(
+        Headers::Request,
+        b":path",
+        format!("/{}", random.below(paths)).as_bytes(),
+    );
     stream.response_headers = vec![(b"content-type".to_vec(), b"text/plain".to_vec())];
     let asked = Asked::of(&stream, &[], tenant.as_bytes()).unwrap();
     let head = Head::of(&stream, &asked).unwrap();

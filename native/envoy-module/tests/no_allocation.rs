@@ -52,11 +52,11 @@ impl Stream for FixedStream {
         Ok(())
     }
 
-    fn set(&mut self, _: &[u8], _: &[u8]) {
+    fn set(&mut self, _: Headers, _: &[u8], _: &[u8]) {
         self.sets += 1;
     }
 
-    fn add(&mut self, _: &[u8], _: &[u8]) {
+    fn add(&mut self, _: Headers, _: &[u8], _: &[u8]) {
         self.sets += 1;
     }
 
@@ -97,10 +97,6 @@ impl Stream for FixedStream {
     }
 
     fn response_parts(&self, _: impl FnMut(&[u8])) {}
-
-    fn set_response(&mut self, _: &[u8], _: &[u8]) {}
-
-    fn remove_response(&mut self, _: &[u8]) {}
 
     fn tell_agent(&self, _: &[u8]) -> bool {
         false

@@ -303,19 +303,14 @@ impl Stream for EnvoyStream {
         Ok(())
     }
 
-    fn set(&mut self, name: &[u8], value: &[u8]) {
-        self.set_or_remove(Headers::Request, name, Buf::of(value));
+    fn set(&mut self, headers: Headers, name: &[u8], value: &[u8]) {
+        self.set_or_remove(headers, name, Buf::of(value));
     }
 
-    fn add(&mut self, name: &[u8], value: &[u8]) {
+    fn add(&mut self, headers: Headers, name: &[u8], value: &[u8]) {
         // SAFETY: see `new`. Envoy copies the name and the value before it returns.
         let is_added = unsafe {
-            envoy_dynamic_module_callback_http_add_header(
-                self.filter,
-                kind(Headers::Request),
-                Buf::of(name),
-                Buf::of(value),
-            )
+            envoy_dynamic_module_callback_http_add_header(self.filter, kind(headers), Buf::of(name), Buf::of(value))
         };
         assert!(
             is_added,
@@ -448,21 +443,6 @@ impl Stream for EnvoyStream {
             if is_there {
                 parts.into_iter().for_each(|part| visit(part.as_slice()));
             }
-        }
-    }
-
-    fn set_response(&mut self, name: &[u8], value: &[u8]) {
-        // SAFETY: see `new`. Envoy copies the name and the value before it returns. Where it cannot, the client does not
-        // learn something that it does not need.
-        unsafe {
-            envoy_dynamic_module_callback_http_set_header(self.filter, RESPONSE_HEADERS, Buf::of(name), Buf::of(value));
-        }
-    }
-
-    fn remove_response(&mut self, name: &[u8]) {
-        // SAFETY: see `new`. No value is no header.
-        unsafe {
-            envoy_dynamic_module_callback_http_set_header(self.filter, RESPONSE_HEADERS, Buf::of(name), Buf::none());
         }
     }
 

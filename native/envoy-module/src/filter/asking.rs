@@ -3,7 +3,7 @@
 use super::CELL_ID;
 use crate::board::{Board, Breaker};
 use crate::decide::Surroundings;
-use crate::stream::Stream;
+use crate::stream::{Headers, Stream};
 use crate::table::Base;
 
 const MAX_ID_BYTES: usize = 63;
@@ -82,9 +82,9 @@ impl<'a, S: Stream, B: AsRef<[u8]>> Asking<'a, S, B> {
         let cell_id = self.base.cell_id(cell).as_bytes();
         // Whatever a client sent of this is gone by now, so the first time it is added.
         if self.named.is_some() {
-            self.stream.set(CELL_ID, cell_id);
+            self.stream.set(Headers::Request, CELL_ID, cell_id);
         } else {
-            self.stream.add(CELL_ID, cell_id);
+            self.stream.add(Headers::Request, CELL_ID, cell_id);
         }
         self.named = Some(cell);
         self.stream.clear_route_cache();

@@ -55,8 +55,8 @@ where
         b":path" => capture.say("path", value.split(|byte| *byte == b'?').next().unwrap_or(b"")),
         _ => {}
     });
-    stream.add(CELL_COMPARED, COPIES);
-    stream.add(CELL_PAIR, format!("{pair}{shadow}").as_bytes());
+    stream.add(Headers::Request, CELL_COMPARED, COPIES);
+    stream.add(Headers::Request, CELL_PAIR, format!("{pair}{shadow}").as_bytes());
     flow.capture = Some(Box::new(capture));
     true
 }
@@ -74,7 +74,7 @@ pub fn on_copy_headers<S: Stream>(stream: &mut S, flow: &mut Flow) -> Verdict {
     }
     let cell = pair.split_off(PAIR_DIGITS);
     stream.remove(Headers::Request, PAIR);
-    stream.set(CELL_ID, &cell);
+    stream.set(Headers::Request, CELL_ID, &cell);
     stream.clear_route_cache();
     flow.capture = Capture::begin(Side::Shadow, &pair).map(Box::new);
     if let Some(capture) = &mut flow.capture {

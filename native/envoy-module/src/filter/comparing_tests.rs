@@ -85,8 +85,8 @@ fn both_halves_of_a_pair_say_what_they_have_in_common() {
     );
 
     let mut copy = get(true);
-    copy.set(b"x-cell-pair", b"000000ab000000abcell-2");
-    copy.set(CELL_ID, b"cell-4");
+    copy.set(Headers::Request, b"x-cell-pair", b"000000ab000000abcell-2");
+    copy.set(Headers::Request, CELL_ID, b"cell-4");
     let mut flow = Flow::default();
     assert_eq!(on_copy_headers(&mut copy, &mut flow), Verdict::Continue);
     assert_eq!(copy.values("x-cell-id"), ["cell-2"]);
@@ -187,7 +187,7 @@ fn a_stream_of_events_is_not_kept() {
 fn what_is_no_copy_gets_nowhere() {
     for pair in ["", "000000ab000000ab"] {
         let mut stream = get(true);
-        stream.set(b"x-cell-pair", pair.as_bytes());
+        stream.set(Headers::Request, b"x-cell-pair", pair.as_bytes());
         assert_eq!(on_copy_headers(&mut stream, &mut Flow::default()), Verdict::Stop);
         assert!(stream.answer.is_some());
     }

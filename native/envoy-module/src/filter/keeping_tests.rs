@@ -194,7 +194,7 @@ fn a_write_that_succeeded_takes_away_what_was_kept_of_its_path() {
         get(&config, "pinned", &[]);
         get(&config, "globex", &[]);
         let mut stream = request(method, "pinned", &[("authorization", "any")]);
-        crate::stream::Stream::set(&mut stream, b":path", b"/?query");
+        crate::stream::Stream::set(&mut stream, crate::stream::Headers::Request, b":path", b"/?query");
         answered(&config, stream, answer, &[], &[]);
         assert_eq!(status(&config, "pinned"), left, "{method} {answer}");
         assert_eq!(status(&config, "globex"), 200);

@@ -191,7 +191,7 @@ fn a_tenant_id_that_is_not_the_key_is_overwritten() {
     let config = config(|writer| writer.key_sources = vec![Source::subdomain("tests"), Source::header("x-tenant-id")]);
     let ask = |authority: &str, headers: &[(&str, &str)]| {
         let mut stream = FakeStream::new("GET", headers);
-        stream.set(b":authority", authority.as_bytes());
+        stream.set(Headers::Request, b":authority", authority.as_bytes());
         routed(&config, stream).values("x-tenant-id").join(", ")
     };
     assert_eq!(ask("pinned.tests", &[("x-tenant-id", "other")]), "pinned");

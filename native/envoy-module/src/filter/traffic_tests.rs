@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::board::{Board, Breaker};
-use crate::stream::Response;
+use crate::stream::{Response, MAX_HEADERS};
 use crate::support::{board_bytes, CellRow, FakeStream, PolicyRow, TableWriter, TestFile};
 use crate::table::{Base, Table};
 use std::sync::Arc;
@@ -408,6 +408,29 @@ fn what_a_cell_says_of_its_load_is_noted_and_taken_off_its_answer() {
     let word = |cell: usize| u64::from_le_bytes(bytes[(16 + cell * 3 + 2) * 8..][..8].try_into().unwrap());
     assert_eq!(word(3), 2_000 | 0xFFFF << 32 | 1 << 48);
     assert_eq!(word(0), 0);
+}
+
+#[test]
+fn what_a_cell_says_of_who_answers_is_replaced_however_many_headers_it_sends() {
+    for more in [0, MAX_HEADERS] {
+        let (_file, config) = config("said", |_| {});
+        let mut stream = get("pinned");
+        let (_, mut flow) = ask(&config, &mut stream);
+        answered(&mut stream, 200, 0);
+        let others = (0..more).map(|place| (format!("x-{place}").into_bytes(), b"1".to_vec()));
+        stream.response_headers = others.collect();
+        for name in [&b"x-cell-id"[..], b"x-cell-epoch", b"x-cell-id", load::HEADER] {
+            stream.response_headers.push((name.to_vec(), b"cell-9".to_vec()));
+        }
+        assert_eq!(on_response_headers(&mut stream, &mut flow, &config), Verdict::Continue);
+        let values = |name: &[u8]| -> Vec<&[u8]> {
+            let found = stream.response_headers.iter().filter(|(found, _)| found == name);
+            found.map(|(_, value)| value.as_slice()).collect()
+        };
+        assert_eq!(values(b"x-cell-id"), [b"cell-4"]);
+        assert_eq!(values(b"x-cell-epoch"), [b"17"]);
+        assert!(values(load::HEADER).is_empty());
+    }
 }
 
 #[test]

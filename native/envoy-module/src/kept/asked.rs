@@ -180,7 +180,7 @@ mod tests {
 
     fn asked_at(method: &str, path: &str, headers: &[(&str, &str)]) -> Asked {
         let mut stream = FakeStream::new(method, headers);
-        stream.set(b":path", path.as_bytes());
+        stream.set(Headers::Request, b":path", path.as_bytes());
         Asked::of(&stream, &[], b"a").unwrap()
     }
 

@@ -11,7 +11,7 @@ const SEEDS: u64 = 20;
 
 fn key(path: &str) -> AnswerKey {
     let mut stream = FakeStream::new("GET", &[]);
-    crate::stream::Stream::set(&mut stream, b":path", path.as_bytes());
+    crate::stream::Stream::set(&mut stream, crate::stream::Headers::Request, b":path", path.as_bytes());
     Asked::of(&stream, &[], b"").unwrap().key
 }
 

@@ -112,17 +112,18 @@ impl Stream for FakeStream {
         Ok(())
     }
 
-    fn set(&mut self, name: &[u8], value: &[u8]) {
-        self.remove(Headers::Request, name);
-        self.request.push((name.to_vec(), value.to_vec()));
+    fn set(&mut self, headers: Headers, name: &[u8], value: &[u8]) {
+        self.remove(headers, name);
+        self.headers(headers).push((name.to_vec(), value.to_vec()));
     }
 
-    fn add(&mut self, name: &[u8], value: &[u8]) {
+    fn add(&mut self, headers: Headers, name: &[u8], value: &[u8]) {
+        let headers = self.headers(headers);
         assert!(
-            self.request.iter().all(|(found, _)| found != name),
+            headers.iter().all(|(found, _)| found != name),
             "a header was added that is there"
         );
-        self.request.push((name.to_vec(), value.to_vec()));
+        headers.push((name.to_vec(), value.to_vec()));
     }
 
     fn remove(&mut self, headers: Headers, name: &[u8]) {
@@ -168,15 +169,6 @@ impl Stream for FakeStream {
 
     fn response_parts(&self, visit: impl FnMut(&[u8])) {
         self.response_parts.iter().map(Vec::as_slice).for_each(visit);
-    }
-
-    fn set_response(&mut self, name: &[u8], value: &[u8]) {
-        self.response_headers.retain(|(found, _)| found != name);
-        self.response_headers.push((name.to_vec(), value.to_vec()));
-    }
-
-    fn remove_response(&mut self, name: &[u8]) {
-        self.response_headers.retain(|(found, _)| found != name);
     }
 
     fn tell_agent(&self, datagram: &[u8]) -> bool {
