@@ -12,7 +12,7 @@ CRATE := native/envoy-module
 RUST_SOURCES := $(shell find $(CRATE) -path '*/target' -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 ARGS ?=
 
-.PHONY: help setup demo test check format wheel bench-router bench-fleet bench-core coverage chaos fuzz mutate vectors reference lock clean
+.PHONY: help setup demo test check format wheel bench-router bench-instructions bench-fleet bench-core coverage chaos fuzz mutate vectors reference lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,9 @@ bench-router: setup ## CPU per routed request against the client-named-cluster b
 	$(BIN)/python bench/router.py $(ARGS)
 	$(BIN)/python bench/traffic.py $(ARGS)
 	$(BIN)/python bench/kept.py $(ARGS)
+
+bench-instructions: setup ## Where a router's CPU goes, in instructions per request (needs valgrind)
+	$(BIN)/python bench/instructions.py $(ARGS)
 
 bench-fleet: setup ## How fast a change is live, and what a dead cell or control plane costs whom
 	PYTHONPATH=tests $(BIN)/python bench/fleet.py $(ARGS)

@@ -2,7 +2,9 @@
 
 The baseline is that of the first part: the same Envoy, where the client names the cluster. Beside it run, in turn: the
 decision alone; with the board, limits of tenants and cells, and answers that name their cell; the same with an access
-log; and with a token that is verified on every request, of 500 that each worker remembers. Ratios of pairs count.
+log; and with a token that is verified on every request, of 500 that each worker remembers, with a long and with a short
+signature. The baseline also runs with requests that carry such a token, which it passes on unread: what the token costs
+any proxy. Ratios of pairs count.
 """
 
 import argparse
@@ -15,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from joserfc import jwt
-from joserfc.jwk import RSAKey
+from joserfc.jwk import ECKey, RSAKey
 
 import measure
 import routers
@@ -31,6 +33,10 @@ LIMITS = {"without_jwt": 1.20, "full": 1.35}
 TENANTS = 500
 CONNECTIONS = 16
 BASELINE = "baseline"
+CARRIED = "baseline, token carried"
+FULL_SHORT = "full, ES256"
+LONG, SHORT = "RS256", "ES256"
+"""Algorithms of tokens, whose signatures have 342 and 86 characters. What is not named otherwise has the longer."""
 HUGE_RPS = 1e6
 """A limit that counts every request and refuses none."""
 
@@ -78,7 +84,7 @@ def main() -> None:
     sys.exit(0 if passed else 1)
 
 
-def _table(folder: Path, port: int, *, verified: bool) -> StoredTable:
+def make_table(folder: Path, port: int, *, verified: bool) -> StoredTable:
     """Tenants that are pinned to 16 cells, with limits; known by a header, or by a claim."""
     source = KeySource(KeySourceKind.JWT_CLAIM, "tenant") if verified else KeySource.trusted_header("x-tenant-id")
     issuers = (JwtProvider("id", "https://id.example", ("bench",), jwks_file=str(folder / "jwks.json")),)
@@ -94,28 +100,39 @@ def _table(folder: Path, port: int, *, verified: bool) -> StoredTable:
     return StoredTable(RoutingTable(path.read_bytes()), path)
 
 
-def _tokens(folder: Path) -> list[str]:
-    key = RSAKey.generate_key(2048, {"kid": "bench", "use": "sig"})
-    (folder / "jwks.json").write_text(f'{{"keys": [{json.dumps(key.as_dict(private=False))}]}}')
+def make_tokens(folder: Path) -> dict[str, list[str]]:
+    """A token of each tenant, by algorithm; the keys that verify them are a file of the folder."""
+    keys: dict[str, RSAKey | ECKey] = {
+        LONG: RSAKey.generate_key(2048, {"kid": LONG, "use": "sig"}),
+        SHORT: ECKey.generate_key("P-256", {"kid": SHORT, "use": "sig"}),
+    }
+    (folder / "jwks.json").write_text(json.dumps({"keys": [key.as_dict(private=False) for key in keys.values()]}))
     common = {"iss": "https://id.example", "aud": "bench", "exp": 4_000_000_000}
-    header = {"alg": "RS256", "kid": "bench"}
-    return [jwt.encode(header, {**common, "tenant": f"tenant-{n:07}"}, key) for n in range(1, TENANTS + 1)]
+    return {
+        name: [
+            jwt.encode({"alg": name, "kid": name}, {**common, "tenant": f"tenant-{n:07}"}, key)
+            for n in range(1, TENANTS + 1)
+        ]
+        for name, key in keys.items()
+    }
 
 
 def _compare(folder: Path, stack: ExitStack, options: argparse.Namespace) -> bool:
     backend = routers.BackendEnvoy(folder)
     stack.callback(backend.stop)
-    tokens = _tokens(folder)
-    plain = _table(folder, backend.port, verified=False)
-    verified = _table(folder, backend.port, verified=True)
+    tokens = make_tokens(folder)
+    plain = make_table(folder, backend.port, verified=False)
+    verified = make_table(folder, backend.port, verified=True)
     compared: dict[str, routers.Router] = {
         BASELINE: routers.plain_router(BASELINE, plain, folder, {"cluster_header": "x-cell-id"}),
+        CARRIED: routers.plain_router(CARRIED, plain, folder, {"cluster_header": "x-cell-id"}),
         "decision": routers.module_router("decision", plain, folder),
     }
     for label, stored, logged in (
         ("without_jwt", plain, False),
         ("without_jwt, logged", plain, True),
         ("full", verified, False),
+        (FULL_SHORT, verified, False),
         ("full, logged", verified, True),
     ):
         settings = routers.settings_of(label, folder)
@@ -125,9 +142,11 @@ def _compare(folder: Path, stack: ExitStack, options: argparse.Namespace) -> boo
     scripts = {}
     for label, router in compared.items():
         stack.callback(router.stop)
-        headers = _NAMED.format(cells=routers.CELLS) if label == BASELINE else _BY_HEADER
-        headers = _BY_TOKEN if label.startswith("full") else headers
-        listed = ",".join(f'"{token}"' for token in tokens) if label.startswith("full") else ""
+        named = _NAMED.format(cells=routers.CELLS)
+        by_token = label.startswith("full")
+        headers = {BASELINE: named, CARRIED: f"{named}, {_BY_TOKEN}"}.get(label, _BY_TOKEN if by_token else _BY_HEADER)
+        sent = tokens[SHORT if label == FULL_SHORT else LONG] if by_token or label == CARRIED else []
+        listed = ",".join(f'"{token}"' for token in sent)
         scripts[label] = folder / f"{label}.lua"
         text = SCRIPT.format(seed=options.seed, tokens=listed, tenants=TENANTS, headers=headers)
         scripts[label].write_text(text)
@@ -151,13 +170,13 @@ def _compare(folder: Path, stack: ExitStack, options: argparse.Namespace) -> boo
 
 def _report(costs: dict[str, list[float]]) -> bool:
     results: dict[str, object] = {}
-    print(f"\n{'router':<22} {'least µs':>9} {'median µs':>9} {'ratio':>7} {'least':>7} {'most':>7}")
+    print(f"\n{'router':<24} {'least µs':>9} {'median µs':>9} {'ratio':>7} {'least':>7} {'most':>7}")
     medians: dict[str, float] = {}
     for label, of_label in costs.items():
         ratio = measure.summary([cost / base for cost, base in zip(of_label, costs[BASELINE], strict=True)])
         cost = measure.summary(of_label)
         print(
-            f"{label:<22} {cost['min']:>9.1f} {cost['median']:>9.1f} {ratio['median']:>7.3f} {ratio['min']:>7.3f} "
+            f"{label:<24} {cost['min']:>9.1f} {cost['median']:>9.1f} {ratio['median']:>7.3f} {ratio['min']:>7.3f} "
             f"{ratio['max']:>7.3f}"
         )
         name = label.replace(", ", "_")
@@ -165,6 +184,9 @@ def _report(costs: dict[str, list[float]]) -> bool:
         results[f"ratio_{name}"] = ratio["median"]
         results[f"ratio_{name}_spread"] = ratio
         results[f"cpu_us_{name}"] = cost
+    of_carried = measure.summary([full / base for full, base in zip(costs["full"], costs[CARRIED], strict=True)])
+    results["ratio_full_of_carried"] = of_carried["median"]
+    print(f"full, of a baseline whose requests carry the token too: {of_carried['median']:.3f}")
     path = measure.write_results("traffic", results)
     passed = all(medians[label] <= limit for label, limit in LIMITS.items())
     for label, limit in LIMITS.items():

@@ -200,6 +200,22 @@ def test_two_tokens_are_ambiguous(edge: Edge, keys: dict[str, Key]) -> None:
     assert refusal(answer)[0] in {400, 401}
 
 
+def test_a_scheme_may_be_written_small_and_another_one_carries_no_token(edge: Edge, keys: dict[str, Key]) -> None:
+    text = token(keys["EC"], org={"id": "acme"})
+    bad = f"{text[:-4]}AAAA"
+    for scheme in ("Bearer", "bearer"):
+        assert tenant_of(edge.ask([("authorization", f"{scheme} {text}")])) == ["acme"]
+        assert refusal(edge.ask([("authorization", f"{scheme} {bad}")])) == (401, "invalid-token")
+        # Beside another one it still is a token.
+        both = [("authorization", "Basic YTpi"), ("authorization", f"{scheme} {bad}")]
+        assert refusal(edge.ask(both))[0] in {400, 401}
+    for other in ("Basic YTpi", "Bearer", f"Digest {text}", text):
+        assert refusal(edge.ask([("authorization", other)])) == (401, "unauthenticated")
+        assert tenant_of(edge.ask([("authorization", other)], authority="initech.shop.example")) == ["initech"]
+    for cookie in ("sessions=x", "presession=x", "other=1"):
+        assert tenant_of(edge.ask([("cookie", cookie)], authority="initech.shop.example")) == ["initech"], cookie
+
+
 def test_what_a_client_says_is_no_claim(edge: Edge, keys: dict[str, Key]) -> None:
     names = ["x-cell-claim-0", "X-Cell-Claim-a16404e4", "x-cell-claim-a16404e4", "x-cell-id", "x-tenant-id"]
     spoofed: list[tuple[str, bytes | str]] = [(name, "globex") for name in names]

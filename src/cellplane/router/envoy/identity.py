@@ -15,6 +15,10 @@ Json = dict[str, Any]
 
 JWT_FILTER_TYPE = "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"
 
+_BEARER = "earer "
+"""Of the scheme's name what ``Bearer`` and ``bearer`` share: its case does not count (RFC 9110, 11.1). To Envoy it
+does, which looks for these bytes anywhere in the header, and would take as long again to look for another spelling."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -48,15 +52,34 @@ def claim_header(claim: str) -> str:
 
 def jwt_filter(identity: Identity, settings: RouterSettings) -> Json:
     """The filter's configuration. A request without a token passes; one with a token that is not valid gets a 401."""
-    names = [provider.name for provider in identity.providers]
-    if not names:
+    if not identity.providers:
         return {"@type": JWT_FILTER_TYPE}
-    requirements = [*({"provider_name": name} for name in names), {"allow_missing": {}}]
+    providers = [{"provider_name": provider.name} for provider in identity.providers]
+    # Asking one provider, or none, costs a request less than asking for any of several, of which nothing is one.
+    shown = providers[0] if len(providers) == 1 else _any_of(providers)
+    bearer = {"name": "authorization", "string_match": {"contains": _BEARER}}
+    cookies = [{"name": "cookie", "string_match": {"contains": f"{name}="}} for name in _cookies(identity)]
     return {
         "@type": JWT_FILTER_TYPE,
         "providers": {provider.name: _provider(provider, identity, settings) for provider in identity.providers},
-        "rules": [{"match": {"prefix": "/"}, "requires": {"requires_any": {"requirements": requirements}}}],
+        "rules": [
+            _rule(bearer, shown),
+            # What only looks like the cookie is no token.
+            *(_rule(cookie, _any_of([*providers, {"allow_missing": {}}])) for cookie in cookies),
+        ],
     }
+
+
+def _rule(header: Json, requires: Json) -> Json:
+    return {"match": {"prefix": "/", "headers": [header]}, "requires": requires}
+
+
+def _any_of(requirements: Sequence[Json]) -> Json:
+    return {"requires_any": {"requirements": list(requirements)}}
+
+
+def _cookies(identity: Identity) -> list[str]:
+    return sorted({provider.cookie for provider in identity.providers if provider.cookie})
 
 
 def _provider(provider: JwtProvider, identity: Identity, settings: RouterSettings) -> Json:
@@ -64,10 +87,9 @@ def _provider(provider: JwtProvider, identity: Identity, settings: RouterSetting
         "issuer": provider.issuer,
         "audiences": list(provider.audiences),
         **_keys(provider, identity),
-        # The same places for all: where each looked at its own, a token that one refuses could pass by another's. The
-        # scheme's case does not count (RFC 9110, 11.1); to Envoy it does.
-        "from_headers": [{"name": "Authorization", "value_prefix": scheme} for scheme in ("Bearer ", "bearer ")],
-        "from_cookies": sorted({known.cookie for known in identity.providers if known.cookie}),
+        # The same places for all: where each looked at its own, a token that one refuses could pass by another's.
+        "from_headers": [{"name": "Authorization", "value_prefix": _BEARER}],
+        "from_cookies": _cookies(identity),
         # The cell may want to know the user, too.
         "forward": True,
         "require_expiration": True,
