@@ -70,7 +70,7 @@ def _compared(folder: Path, backend: routers.BackendEnvoy) -> list[tuple[str, Ca
     def named(number: int) -> dict[str, str]:
         return {**by_name(number), "x-cell-id": f"cell-{number % routers.CELLS + 1}"}
 
-    def by_token(number: int, algorithm: str = traffic.LONG) -> dict[str, str]:
+    def by_token(number: int, algorithm: str = traffic.SHORT) -> dict[str, str]:
         return {"authorization": f"Bearer {tokens[algorithm][number - 1]}"}
 
     route = {"cluster_header": "x-cell-id"}
@@ -89,9 +89,9 @@ def _compared(folder: Path, backend: routers.BackendEnvoy) -> list[tuple[str, Ca
         ),
         ("full", lambda: traffic.EngineRouter("full", routers.settings_of("full", folder), verified), by_token),
         (
-            traffic.FULL_SHORT,
-            lambda: traffic.EngineRouter("short", routers.settings_of("short", folder), verified),
-            lambda number: by_token(number, traffic.SHORT),
+            traffic.FULL_LONG,
+            lambda: traffic.EngineRouter("long", routers.settings_of("long", folder), verified),
+            lambda number: by_token(number, traffic.LONG),
         ),
     ]
 
