@@ -2,9 +2,9 @@
 
 The baseline is that of the first part: the same Envoy, where the client names the cluster. Beside it run, in turn: the
 decision alone; with the board, limits of tenants and cells, and answers that name their cell; the same with an access
-log; and with a token that is verified on every request, of 500 that each worker remembers: of ES256, and of RS256, whose
-signature is four times as long. The baseline also runs with requests that carry such a token, which it passes on unread:
-what the token costs any proxy. Ratios of pairs count.
+log; and with a token that is verified on every request, of 500 that each worker remembers: of ES256, and of RS256,
+whose signature is four times as long. The baseline also runs with requests that carry such a token, which it passes on
+unread: what the token costs any proxy. Ratios of pairs count.
 """
 
 import argparse
