@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import socket
+import re
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,7 +77,15 @@ def connect(port: int, **versions: Any) -> ssl.SSLSocket:
 
 def ask(connection: ssl.SSLSocket, tenant: str = "acme") -> bytes:
     connection.sendall(f"GET /x HTTP/1.1\r\nHost: shop.example\r\nX-Tenant-Id: {tenant}\r\n\r\n".encode())
-    return connection.recv(65536)
+    answer = b""
+    while True:
+        head, _, body = answer.partition(b"\r\n\r\n")
+        length = re.search(rb"\r\ncontent-length: (\d+)", head)
+        if length and len(body) >= int(length[1]):
+            return answer
+        part = connection.recv(65536)
+        assert part, f"the connection ended behind {answer!r}"
+        answer += part
 
 
 def name_of(connection: ssl.SSLSocket) -> str:
