@@ -2,8 +2,8 @@
 
 import datetime as dt
 import json
-import socket
 import re
+import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
