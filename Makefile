@@ -44,9 +44,7 @@ wheel: setup ## Build a self-contained wheel, with the compiled module, into dis
 	@ls -1 dist/*.whl
 
 bench-router: setup ## CPU per routed request against the client-named-cluster baseline (needs wrk)
-	$(BIN)/python bench/router.py $(ARGS)
-	$(BIN)/python bench/traffic.py $(ARGS)
-	$(BIN)/python bench/kept.py $(ARGS)
+	@failed=0; for part in router traffic kept; do $(BIN)/python bench/$$part.py $(ARGS) || failed=1; done; exit $$failed
 
 bench-instructions: setup ## Where a router's CPU goes, in instructions per request (needs valgrind)
 	$(BIN)/python bench/instructions.py $(ARGS)
