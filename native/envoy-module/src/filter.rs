@@ -170,7 +170,7 @@ where
     let scanned = stream.scan(Headers::Response, |name, value| match name {
         CELL_ID => says_cell = true,
         CELL_EPOCH => says_epoch = true,
-        load::HEADER => load = Some(Load::parse(value)),
+        load::HEADER => load = load.or_else(|| Some(Load::parse(value))),
         _ => {}
     });
     // Of more headers than can be looked at nothing is known.
