@@ -221,6 +221,10 @@ def test_what_a_client_says_is_no_claim(edge: Edge, keys: dict[str, Key]) -> Non
     spoofed: list[tuple[str, bytes | str]] = [(name, "globex") for name in names]
     assert refusal(edge.ask(spoofed)) == (401, "unauthenticated")
     assert refusal(edge.ask([("connection", "authorization"), *spoofed])) == (401, "unauthenticated")
+    # Also where nothing in the request makes the verifier look for a token, or a cookie does that is none.
+    for name in names:
+        for other in ([], [("authorization", "Basic YTpi")], [("cookie", "session2=x")]):
+            assert refusal(edge.ask([(name, "globex"), *other])) == (401, "unauthenticated"), (name, other)
     text = token(keys["OKP"], org={"id": "acme"})
     assert tenant_of(edge.ask([*spoofed, *bearer(text), *spoofed])) == ["acme"]
 
