@@ -8,7 +8,7 @@ import pytest
 
 MEMORY = Path("/dev/shm")
 MIN_FREE_BYTES = 6 * 1024**3
-"""A whole run writes about 2 GiB, of which what passed is removed at once."""
+"""Far more than the tests that run at once have; what has passed is removed."""
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -70,6 +70,19 @@ class Bytes:
         header[6] = len(self.data)
         layout.HEADER.pack_into(self.data, 0, *header)
 
+    def swap(self, section: Section, first: int, second: int) -> None:
+        """Exchange two entries."""
+        start, _, size, _ = self.sections[section]
+        one, other = (slice(start + size * place, start + size * (place + 1)) for place in (first, second))
+        self.data[one], self.data[other] = self.data[other], self.data[one]
+
+    def directory(self, section: Section, field: int, value: int) -> None:
+        """Change a field of what the directory says of a section, counted as in layout.SECTION."""
+        place = layout.HEADER_SIZE + list(self.sections).index(section) * layout.SECTION.size
+        entry = list(layout.SECTION.unpack_from(self.data, place))
+        entry[field] = value
+        layout.SECTION.pack_into(self.data, place, *entry)
+
     def header(self, field: int, value: int | bytes) -> None:
         """Change a field of the header, counted as in layout.HEADER."""
         header = list(layout.HEADER.unpack_from(self.data))

@@ -10,7 +10,7 @@ from cellplane.placement.hashing import hash_keys
 from cellplane.routing import layout
 from cellplane.routing.key_bytes import are_keys
 
-_RUN = 1 << 15
+RUN = 1 << 15
 """Entries that are checked in one go."""
 
 
@@ -43,14 +43,14 @@ class EntryChecks:
         """Raise TableError with the first entry that is not as it must be."""
         self._check_index()
         shift = 32 - (len(self._index) - 1).bit_length() + 1
-        for start in range(0, len(self._columns), _RUN):
-            run = self._columns[start : start + _RUN]
+        for start in range(0, len(self._columns), RUN):
+            run = self._columns[start : start + RUN]
             self._check_codes(start, run)
             hashes = self._check_keys(start, run)
             self._check_order(start, run, hashes)
             self._check_places(start, hashes, shift)
         # Entries of one run are in order; so are the last of one and the first of the next.
-        for start in range(_RUN, len(self._columns), _RUN):
+        for start in range(RUN, len(self._columns), RUN):
             pair = self._columns[start - 1 : start + 1]
             self._check_order(start - 1, pair, pair["hash"])
 
