@@ -55,7 +55,7 @@ def test_requests_are_counted_by_route_not_by_path(shop: Api) -> None:
         shop.put_epoch(f"/v1/tenants/t-{number}", {})
     shop.get("/nowhere/a")
     shop.get("/nowhere/b")
-    shop.http.request("BREW", "/healthz")
+    shop.http.request("PROPFIND", "/healthz")
     text = metrics_of(shop)
     assert re.search(r'requests_total{method="PUT",route="/v1/tenants/{tenant_id[^"]*",status="200"} 3\.0', text)
     assert 'requests_total{method="GET",route="none",status="404"} 2.0' in text
