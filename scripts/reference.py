@@ -40,6 +40,10 @@ OTHER_VARIABLES = {
         "every process",
         "For tests: the point at which the process kills itself. Never in production.",
     ),
+    "CELLPLANE_DIRECTORY_URL": (
+        "`python -m cellplane.control`",
+        "Default of `--database`: the PostgreSQL that several control planes share.",
+    ),
     "CELLPLANE_FUZZ_EXAMPLES": ("`make test`", "How many requests each of the edge's fuzz tests sends."),
 }
 """Environment variables that no option and no setting names: who reads each, and what for."""

@@ -7,8 +7,12 @@ CellplaneError
 ├── BaseNeededError      no overlay of this base can say what has changed
 ├── DirectoryError       the directory refuses a change or cannot be used
 │   ├── NotFoundError    what was named does not exist
-│   └── ConflictError    the change contradicts what the directory holds
-│       └── NoCellError  no cell takes the tenant; carries why, cell by cell
+│   ├── ConflictError    the change contradicts what the directory holds
+│   │   ├── NoCellError  no cell takes the tenant; carries why, cell by cell
+│   │   └── KeyReusedError  an idempotency key came before with another request
+│   ├── PreconditionError   the resource is not of the version that the change is for
+│   ├── FencedError      another process leads: what the one before says counts no more
+│   └── UnknownOutcomeError  the database was lost in a commit
 ├── ControlPlaneError    the control plane answered with an error
 │   └── UnreachableError the control plane cannot be reached
 ├── RouterError          Envoy or the agent cannot do what was asked
@@ -70,6 +74,22 @@ class NoCellError(ConflictError):
     def __init__(self, message: str, cells: tuple[tuple[str, str], ...]) -> None:
         super().__init__(message)
         self.cells = cells
+
+
+class KeyReusedError(ConflictError):
+    """An idempotency key came before with another request."""
+
+
+class PreconditionError(DirectoryError):
+    """The resource is not of the version that the change is for; the message says which it is of."""
+
+
+class FencedError(DirectoryError):
+    """Another process leads: what the one before says counts no more."""
+
+
+class UnknownOutcomeError(DirectoryError):
+    """The database was lost in a commit: whether it was done is not known."""
 
 
 class ControlPlaneError(CellplaneError):

@@ -5,13 +5,14 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from cellplane.directory import Directory
+from cellplane.directory import Directory, StoredPublication
 from cellplane.errors import ConflictError, DirectoryError, NotFoundError, ValidationError
 from cellplane.model import Cell, CellStatus, Fleet, Pool, Tenant
 
@@ -19,8 +20,8 @@ NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Iterator[Directory]:
-    directory = Directory(tmp_path / "new" / "directory.sqlite3", clock=lambda: NOON)
+def directory(location: Path | str) -> Iterator[Directory]:
+    directory = Directory(location, clock=lambda: NOON)
     yield directory
     directory.close()
 
@@ -159,9 +160,15 @@ def test_pages_of_tenants(directory: Directory) -> None:
 
 def test_an_epoch_has_one_content(directory: Directory) -> None:
     fill(directory)
-    assert directory.record_publication(4, "aa")
-    assert directory.record_publication(4, "aa")
-    assert not directory.record_publication(4, "bb")
+    leadership = directory.leadership("test", time.monotonic)
+    assert leadership.campaign()
+
+    def publish(sha256: str) -> bool:
+        return directory.publish(StoredPublication(4, sha256, "base", b"", 0), 4, b"bytes", leadership)
+
+    assert publish("aa")
+    assert publish("aa")
+    assert not publish("bb")
     assert directory.republish(actor="test") == 5
 
 
@@ -191,7 +198,7 @@ def test_a_file_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from cellplane.directory import Directory
+from cellplane.directory import Directory, StoredPublication
 from cellplane.model import Tenant
 directory = Directory(Path(sys.argv[1]))
 for number in range(100_000):

@@ -50,8 +50,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def directory(tmp_path: Path, clock: Clock) -> Iterator[Directory]:
-    directory = Directory(tmp_path / "directory.sqlite3", clock)
+def directory(location: Path | str, clock: Clock) -> Iterator[Directory]:
+    directory = Directory(location, clock)
     laws = {"eu-1": "eu", "eu-2": "eu", "us-1": "us", "away-eu": "eu", "away-us": "us"}
     resources = [Cell(name, "127.0.0.1", 1, jurisdiction=law) for name, law in laws.items()]
     pools = [Pool("default", ("eu-1", "eu-2")), Pool("us", ("us-1",)), Pool("mixed", ("eu-2", "us-1"))]
@@ -116,10 +116,10 @@ def test_beginning_and_end_stand_in_the_change_log(directory: Directory) -> None
     assert (over.after["end_reason"], over.after["held_until"]) == ("well again", "2026-01-01T00:00:30.000+00:00")
 
 
-def test_it_is_over_in_time_also_after_a_restart(tmp_path: Path, clock: Clock, directory: Directory) -> None:
+def test_it_is_over_in_time_also_after_a_restart(location: Path | str, clock: Clock, directory: Directory) -> None:
     found = send_away(directory)
     directory.close()
-    again = Directory(tmp_path / "directory.sqlite3", clock)
+    again = Directory(location, clock)
     assert again.quarantines() == {"acme": found}
     clock.pass_seconds(59.9)
     assert again.release_due(actor="test") == ()

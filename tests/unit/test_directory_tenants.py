@@ -37,9 +37,9 @@ EU = Rule("eu", "eu", jurisdictions=("eu",))
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Iterator[Directory]:
+def directory(location: Path | str) -> Iterator[Directory]:
     """Slots on cell-1 and cell-2; ``big`` assigns to cell-3 and cell-4; ``eu`` has slots on cell-5."""
-    directory = Directory(tmp_path / "directory.sqlite3")
+    directory = Directory(location)
     fleet = Fleet("shop", rules=(GOLD, EU))
     cells = [Cell(f"cell-{number}", "127.0.0.1", 8000 + number) for number in range(1, 5)]
     cells.append(Cell("cell-5", "127.0.0.1", 8005, jurisdiction="eu"))
@@ -508,7 +508,7 @@ def check_sums_and_pools(directory: Directory) -> None:
         assert load.tenants == sums[cell].tenants
         assert load.rps == pytest.approx(sums[cell].rps, abs=1e-4)
         assert load.storage_gib == pytest.approx(sums[cell].storage_gib, abs=1e-4)
-    with directory._reader.begin() as connection:
+    with directory._database.reading() as connection:
         there = {(row.tenant, row.cell) for row in connection.execute(select(schema.assignments))}
     assert there == {(tenant.id, cell) for tenant in topology.tenants for cell in tenant.shard}
 
@@ -516,11 +516,12 @@ def check_sums_and_pools(directory: Directory) -> None:
 # What it costs
 
 
+@pytest.mark.parametrize("location", ["sqlite"], indirect=True)  # the one that tells its plan for any statement
 def test_a_change_of_a_tenant_looks_at_no_other_one(directory: Directory) -> None:
     change(directory, "other", tier="gold")
     asked: list[tuple[str, Any]] = []
 
-    @event.listens_for(directory._writer, "before_cursor_execute")
+    @event.listens_for(directory._database._writer, "before_cursor_execute")
     def ask(*arguments: Any) -> None:
         _connection, _cursor, statement, parameters, _context, is_many = arguments
         asked.append((statement, parameters[0] if is_many else parameters))
@@ -529,8 +530,8 @@ def test_a_change_of_a_tenant_looks_at_no_other_one(directory: Directory) -> Non
     change(directory, "acme", tier="gold", load=Load(1, 2.0))
     change(directory, "acme", shard=("cell-1", "cell-2"))
     directory.delete_tenant("acme", actor="test")
-    event.remove(directory._writer, "before_cursor_execute", ask)
-    with directory._reader.begin() as connection:
+    event.remove(directory._database._writer, "before_cursor_execute", ask)
+    with directory._database.reading() as connection:
         for statement, parameters in asked:
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
             steps = [row.detail for row in plan]

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import uvicorn
 from fastapi import FastAPI
@@ -15,12 +15,11 @@ from cellplane.control.metrics import Metrics
 from cellplane.control.publisher import Publisher
 from cellplane.control.registry import RouterRegistry
 from cellplane.control.service import Service
-from cellplane.control.settings import ControlSettings
+from cellplane.control.settings import DATABASE, ControlSettings
 from cellplane.control.warden import Warden
 from cellplane.directory import Directory
-
-DATABASE = "directory.sqlite3"
-"""Name of the directory's file in the state folder."""
+from cellplane.durable import locked
+from cellplane.errors import DirectoryError
 
 
 def create_app(settings: ControlSettings) -> FastAPI:
@@ -29,30 +28,42 @@ def create_app(settings: ControlSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        directory = Directory(settings.state_dir / DATABASE)
-        publisher = Publisher(directory, settings, metrics)
-        routers = RouterRegistry(settings, time.monotonic)
-        metrics.show_routers(routers.routers)
-        warden = Warden(directory, settings, metrics, publisher.notify, time.monotonic)
-        app.state.service = Service(
-            settings=settings,
-            directory=directory,
-            publisher=publisher,
-            routers=routers,
-            warden=warden,
-            metrics=metrics,
-            loop=asyncio.get_running_loop(),
-        )
-        running = [asyncio.create_task(publisher.run()), asyncio.create_task(warden.run())]
-        try:
-            yield
-        finally:
-            for task in running:
-                task.cancel()
-            for task in running:
-                with suppress(asyncio.CancelledError):
-                    await task
-            directory.close()
+        with only_one(settings):
+            directory = Directory(settings.location)
+            leadership = directory.leadership(settings.holder, time.monotonic)
+            publisher = Publisher(directory, leadership, settings, metrics)
+            routers = RouterRegistry(settings, time.monotonic)
+            metrics.show_routers(routers.routers)
+            warden = Warden(
+                directory,
+                leadership,
+                settings=settings,
+                metrics=metrics,
+                changed=publisher.notify,
+                clock=time.monotonic,
+            )
+            app.state.service = Service(
+                settings=settings,
+                directory=directory,
+                leadership=leadership,
+                publisher=publisher,
+                routers=routers,
+                warden=warden,
+                metrics=metrics,
+                loop=asyncio.get_running_loop(),
+            )
+            running = [asyncio.create_task(publisher.run()), asyncio.create_task(warden.run())]
+            try:
+                yield
+            finally:
+                for task in running:
+                    task.cancel()
+                for task in running:
+                    with suppress(asyncio.CancelledError):
+                        await task
+                with suppress(DirectoryError):
+                    await asyncio.to_thread(leadership.resign)
+                directory.close()
 
     app = FastAPI(
         title="Cellplane control plane",
@@ -67,14 +78,34 @@ def create_app(settings: ControlSettings) -> FastAPI:
     return app
 
 
+@contextmanager
+def only_one(settings: ControlSettings) -> Iterator[None]:
+    """Be the one control plane of a state folder; of a PostgreSQL there may be several.
+
+    Raises:
+        DirectoryError: another control plane uses the folder.
+    """
+    if settings.database_url is not None:
+        yield
+        return
+    with locked(settings.state_dir / f"{DATABASE}.lock") as is_ours:
+        if not is_ours:
+            raise DirectoryError(
+                f"another control plane uses {settings.state_dir}: stop that one, choose another folder with --state, "
+                "or let several share a PostgreSQL with --database"
+            )
+        yield
+
+
 def serve(settings: ControlSettings) -> None:
     """Run the control plane until SIGINT or SIGTERM.
 
     Raises:
-        DirectoryError: the state folder has no directory that this release can use.
+        DirectoryError: the directory is in use, or not one that this release can use.
     """
     # Once before the server starts: it would tell of an error in its lifespan with a traceback alone.
-    Directory(settings.state_dir / DATABASE).close()
+    with only_one(settings):
+        Directory(settings.location).close()
     uvicorn.run(
         create_app(settings),
         host=settings.host,

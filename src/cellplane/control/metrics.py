@@ -35,6 +35,9 @@ class Metrics:
             "Publications that failed and left the table before",
             registry=self.registry,
         )
+        self.leads = Gauge(
+            "cellplane_leads", "Whether this control plane publishes; of several, one does", registry=self.registry
+        )
         self.quarantined = Gauge("cellplane_quarantined_tenants", "Tenants in quarantine now", registry=self.registry)
         self.quarantines = Counter(
             "cellplane_quarantines_total", "Quarantines that began, by who asked", ["by"], registry=self.registry

@@ -5,14 +5,18 @@ from itertools import islice
 
 import structlog
 
-from cellplane.directory import Directory
+from cellplane.directory import Directory, Leadership, StoredPublication
 from cellplane.directory.records import ChangedTenant
 from cellplane.directory.snapshot import Snapshot
-from cellplane.errors import BaseNeededError
+from cellplane.errors import BaseNeededError, TableError
+from cellplane.faults import fault_point
 from cellplane.model import Topology
 from cellplane.routing import PlacedTenants, RoutingTable, compile_overlay, compile_table, encode, encode_overlay
 
 log = structlog.get_logger()
+
+ACTOR = "control-plane"
+"""Whom the change log names where the control plane asks for something itself."""
 
 MAX_OVERLAY_TENANTS = 50_000
 """Most tenants of an overlay: from here on a new base is quicker for everybody."""
@@ -74,13 +78,42 @@ def compile_base(directory: Directory) -> CompiledBase | None:
         return _base_of(snapshot)
 
 
-def compile_publication(
-    directory: Directory, current: Publication | None, base: CompiledBase | None
-) -> Publication | None:
-    """The publication that follows the current one: an overlay where tenants alone changed since a base, and have no
-    policies that the base does not have.
+def last_publication(directory: Directory, current: Publication | None) -> Publication | None:
+    """The publication that the directory keeps, by whomever it was published.
 
     Args:
+        current: what is known; its base is not read again.
+
+    Returns:
+        None where there is none, or none later than the current one.
+
+    Raises:
+        DirectoryError: the directory cannot be read.
+        TableError: what it keeps is of another release, or damaged.
+    """
+    with directory.snapshot() as snapshot:
+        stored = snapshot.last_publication()
+        if stored is None or (current is not None and stored.epoch <= current.epoch):
+            return None
+        base = None if current is None else current.base
+        if base is None or base.table.sha256 != stored.base_sha256:
+            data = snapshot.base(stored.base_sha256)
+            if data is None:
+                raise TableError(f"the directory keeps epoch {stored.epoch} without its base")
+            base = CompiledBase(RoutingTable(data), data)
+    if not stored.overlay:
+        return Publication(base.table, base)
+    return Publication(RoutingTable(base.table.base, stored.overlay), base, stored.overlay, stored.overlay_tenants)
+
+
+def compile_publication(
+    directory: Directory, leadership: Leadership, current: Publication | None, base: CompiledBase | None
+) -> Publication | None:
+    """Compile and keep the publication that follows the current one: an overlay where tenants alone changed since a
+    base, and have no policies that the base does not have.
+
+    Args:
+        leadership: that of this process, which leads.
         current: what is published.
         base: the base to stand on, where it still holds.
 
@@ -89,20 +122,31 @@ def compile_publication(
 
     Raises:
         CellplaneError: the directory cannot be read, or no table can hold what it describes.
+        FencedError: another process leads.
     """
+    if current is not None and base is current.base and directory.epoch() == current.epoch:
+        return None
     while True:
         publication = _compile(directory, base)
         if publication is None:
             return None
         if current is None or publication.epoch != current.epoch:
             assert current is None or publication.epoch > current.epoch, "epochs only grow"
-            if directory.record_publication(publication.epoch, publication.table.tag):
+            fault_point("publication.compiled")
+            stored = StoredPublication(
+                publication.epoch,
+                publication.table.tag,
+                publication.base.table.sha256,
+                publication.overlay,
+                publication.overlay_tenants,
+            )
+            if directory.publish(stored, publication.base.table.epoch, publication.base.data, leadership):
                 return publication
         elif publication.table.tag == current.table.tag:
             return None
         # The same epoch must never have two contents: another one, on the new base where others stood on one before.
         base = None if current is None else publication.base
-        directory.republish(actor="control-plane")
+        directory.republish(actor=ACTOR, leadership=leadership)
 
 
 def _compile(directory: Directory, base: CompiledBase | None) -> Publication | None:

@@ -6,10 +6,16 @@ from time import perf_counter
 import structlog
 
 from cellplane.control.metrics import Metrics
-from cellplane.control.publication import CompiledBase, Publication, compile_base, compile_publication
+from cellplane.control.publication import (
+    CompiledBase,
+    Publication,
+    compile_base,
+    compile_publication,
+    last_publication,
+)
 from cellplane.control.settings import ControlSettings
-from cellplane.directory import Directory
-from cellplane.errors import CellplaneError
+from cellplane.directory import Directory, Leadership
+from cellplane.errors import CellplaneError, FencedError, TableError
 
 log = structlog.get_logger()
 
@@ -22,10 +28,18 @@ class NotPublishedError(CellplaneError):
 
 
 class Publisher:
-    """Keeps the current publication equal to the directory. Runs in one event loop."""
+    """Keeps the current publication equal to the directory, or, where another process leads, to what that publishes.
+    Runs in one event loop.
 
-    def __init__(self, directory: Directory, settings: ControlSettings, metrics: Metrics) -> None:
+    Args:
+        leadership: this process' part in who leads; ``run`` renews it.
+    """
+
+    def __init__(
+        self, directory: Directory, leadership: Leadership, settings: ControlSettings, metrics: Metrics
+    ) -> None:
         self._directory = directory
+        self._leadership = leadership
         self._settings = settings
         self._metrics = metrics
         self._current: Publication | None = None
@@ -64,7 +78,16 @@ class Publisher:
             pass
 
     async def run(self) -> None:
-        """Publish whenever something changed, until cancelled. A failure leaves the current table and is retried."""
+        """Publish whenever something changed, or follow who does, until cancelled. After a failure the current table
+        stays, and it is tried again.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._publish_or_follow())
+            if self._directory.is_shared:
+                tasks.create_task(self._campaign())
+                tasks.create_task(self._look())
+
+    async def _publish_or_follow(self) -> None:
         self._wanted.set()
         try:
             while True:
@@ -72,7 +95,14 @@ class Publisher:
                 await asyncio.sleep(self._settings.debounce_seconds)
                 self._wanted.clear()
                 try:
-                    await self._publish()
+                    if not self._directory.is_shared and not self._leadership.leads:
+                        await asyncio.to_thread(self._leadership.campaign)
+                    await self._follow()
+                    if self._leadership.leads:
+                        await self._publish()
+                except FencedError as error:
+                    log.warning("fenced", error=str(error))
+                    await asyncio.sleep(self._settings.retry_seconds)
                 except Exception as error:  # noqa: BLE001  # without this task nothing is ever published again
                     self._failed("publish_failed", error)
                     await asyncio.sleep(self._settings.retry_seconds)
@@ -80,6 +110,54 @@ class Publisher:
         finally:
             if self._folding is not None:
                 self._folding.cancel()
+
+    async def _campaign(self) -> None:
+        """Lead where nobody else does; say so again in time."""
+        led = False
+        while True:
+            try:
+                leads = await asyncio.to_thread(self._leadership.campaign)
+            except CellplaneError as error:
+                leads = self._leadership.leads
+                log.error("election_failed", error=str(error), leads=leads)
+            if leads != led:
+                led = leads
+                log.info("leads" if leads else "follows", token=self._leadership.token)
+                self._wanted.set()
+            self._metrics.leads.set(leads)
+            await asyncio.sleep(self._settings.campaign_seconds)
+
+    async def _look(self) -> None:
+        """Notice what other processes change and publish."""
+        while True:
+            await asyncio.sleep(self._settings.follow_seconds)
+            try:
+                changed, published = await asyncio.to_thread(self._directory.heads)
+            except CellplaneError as error:
+                log.warning("directory_unreachable", error=str(error))
+                await asyncio.sleep(self._settings.retry_seconds)
+                continue
+            current = 0 if self._current is None else self._current.epoch
+            if published > current or (self._leadership.leads and changed > current):
+                self._wanted.set()
+
+    async def _follow(self) -> None:
+        """Take what is published by whomever, where it is later than what is known here."""
+        if self._current is not None and not self._directory.is_shared:
+            return
+        try:
+            publication = await asyncio.to_thread(last_publication, self._directory, self._current)
+        except TableError as error:
+            # Of another release, say: compiled anew by whoever leads.
+            log.warning("publication_unreadable", error=str(error))
+            return
+        if publication is not None:
+            await self._announce(publication)
+
+    async def _announce(self, publication: Publication) -> None:
+        async with self._published:
+            self._current = publication
+            self._published.notify_all()
 
     def _failed(self, what: str, error: Exception) -> None:
         self._metrics.publish_failures.inc()
@@ -94,15 +172,13 @@ class Publisher:
         folded, self._folded = self._folded, None
         base = folded if folded is not None or current is None else current.base
         try:
-            publication = await asyncio.to_thread(compile_publication, self._directory, current, base)
+            publication = await asyncio.to_thread(compile_publication, self._directory, self._leadership, current, base)
         except BaseException:
             self._put_back(folded)
             raise
         if publication is None:
             return
-        async with self._published:
-            self._current = publication
-            self._published.notify_all()
+        await self._announce(publication)
         self._metrics.published(publication, perf_counter() - started)
         log.info(
             "published",

@@ -9,7 +9,7 @@ from cellplane.control.registry import RouterRegistry
 from cellplane.control.schemas import Changed
 from cellplane.control.settings import ControlSettings
 from cellplane.control.warden import Warden
-from cellplane.directory import Directory
+from cellplane.directory import Directory, Leadership
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,7 @@ class Service:
 
     settings: ControlSettings
     directory: Directory
+    leadership: Leadership
     publisher: Publisher
     routers: RouterRegistry
     warden: Warden

@@ -1,7 +1,12 @@
 """Every limit and interval of the control plane."""
 
+import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
+
+DATABASE = "directory.sqlite3"
+"""Name of the directory's file in the state folder, where it is on SQLite."""
 
 MAX_ACTOR_CHARS = 64
 """Longest name of who makes a change."""
@@ -18,10 +23,17 @@ class ControlSettings:
     """Settings of one control plane process."""
 
     state_dir: Path
-    """Folder of the directory's database."""
+    """Folder of what this process keeps; also of the directory, unless that is on PostgreSQL."""
 
     port: int
     """TCP port of the API."""
+
+    database_url: str | None = None
+    """URL of the PostgreSQL that several control planes share (``postgresql://user:password@host:port/database``);
+    None for a SQLite file in the state folder."""
+
+    name: str = ""
+    """Name of this control plane among several; by default its host, port and process."""
 
     host: str = "127.0.0.1"
     """Address of the API. Loopback, because the API does not yet ask who calls (docs/limits.md)."""
@@ -43,6 +55,12 @@ class ControlSettings:
 
     fold_changes: int = 20_000
     """Changes since a base beyond which a new one is made, also of few tenants: each publication reads them all."""
+
+    campaign_seconds: float = 1.0
+    """Time between words on who leads, seconds: several in a lease (``DatabaseSettings.lease_seconds``)."""
+
+    follow_seconds: float = 0.1
+    """Time between looks at what other control planes change and publish, where they share a directory, seconds."""
 
     retry_seconds: float = 1.0
     """Pause after a failed publication before the next try, seconds."""
@@ -76,3 +94,13 @@ class ControlSettings:
 
     shutdown_seconds: int = 2
     """How long open requests may take to end when the process is asked to stop, seconds."""
+
+    @property
+    def location(self) -> Path | str:
+        """Where the directory is."""
+        return self.state_dir / DATABASE if self.database_url is None else self.database_url
+
+    @property
+    def holder(self) -> str:
+        """The name under which this process leads, unlike that of any other."""
+        return f"{self.name or socket.gethostname()}:{self.port}:{os.getpid()}"

@@ -9,16 +9,16 @@ from typing import Any
 import structlog
 
 from cellplane.control.metrics import Metrics
+from cellplane.control.publication import ACTOR
 from cellplane.control.quarantine_schemas import Suspect
 from cellplane.control.settings import ControlSettings
-from cellplane.directory import Directory
+from cellplane.directory import Directory, Leadership
+from cellplane.errors import FencedError
 from cellplane.health.concentration import Concentration, Harm
 from cellplane.model import Quarantine, is_key
 from cellplane.placement.quarantine import Asked, LeftAlone, LeftAloneBy
 
 log = structlog.get_logger()
-
-ACTOR = "control-plane"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,11 @@ class _Reported:
 
 
 class Warden:
-    """Decides for the whole fleet. Runs in one event loop; what it decides is kept in the directory.
+    """Decides for the whole fleet, while this process leads. Runs in one event loop; what it decides is kept in the
+    directory.
 
     Args:
+        leadership: this process' part in who leads.
         changed: called after each change of the directory.
         clock: seconds that only grow.
     """
@@ -49,12 +51,15 @@ class Warden:
     def __init__(
         self,
         directory: Directory,
+        leadership: Leadership,
+        *,
         settings: ControlSettings,
         metrics: Metrics,
         changed: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
         self._directory = directory
+        self._leadership = leadership
         self._settings = settings
         self._metrics = metrics
         self._changed = changed
@@ -102,6 +107,8 @@ class Warden:
                     self._changed()
                 self._tell(known)
                 self._note(left)
+            except FencedError as error:
+                log.warning("fenced", error=str(error))
             except Exception as error:  # noqa: BLE001  # without this task nobody ever comes back
                 self._metrics.quarantine_failures.inc()
                 log.error("quarantine_failed", error=str(error) or repr(error))
@@ -111,13 +118,15 @@ class Warden:
         self, reported: Mapping[str, _Reported]
     ) -> tuple[bool, Mapping[str, Quarantine], Mapping[str, tuple[LeftAlone, Concentration]]]:
         """One round in the directory. Blocking; runs in a thread."""
-        is_changed = bool(self._directory.release_due(actor=ACTOR))
+        if not self._leadership.leads:
+            return False, self._directory.quarantines(), {}
+        is_changed = bool(self._directory.release_due(actor=ACTOR, leadership=self._leadership))
         known, left = self._directory.quarantines(), {}
         for tenant, each in sorted(reported.items(), key=lambda item: (-item[1].found.share, item[0])):
             if tenant in known and known[tenant].lasts:
                 continue
             asked = Asked(tenant, each.found.text, _figures(each.found), seen_epoch=each.epoch)
-            found = self._directory.quarantine(asked, actor=ACTOR)
+            found = self._directory.quarantine(asked, actor=ACTOR, leadership=self._leadership)
             if not isinstance(found, LeftAlone):
                 is_changed = True
             elif found.by is not LeftAloneBy.STALE:

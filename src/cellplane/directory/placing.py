@@ -29,7 +29,7 @@ other change is written."""
 MAX_NAMED_CELLS = 20
 """Most cells that a message lists."""
 
-Recorder = Callable[[TenantRecord | None, TenantRecord], int]
+Recorder = Callable[[TenantRecord | None, TenantRecord], tuple[TenantRecord, int]]
 
 
 class Placing:
@@ -38,7 +38,7 @@ class Placing:
     Args:
         connection: inside a transaction that may write.
         book: its tenants.
-        record: writes a tenant (before, after) with its entry of the log, and returns the epoch.
+        record: writes a tenant (before, after) with its entry of the log; returns it with its version, and the epoch.
         unhealthy: ids of cells that get no new tenants since they are not well.
     """
 
@@ -60,7 +60,7 @@ class Placing:
         pool_name, rule = outline.pool_of(tenant)
         after, reason = self._placed(outline, before, tenant, pool_name, fields, anew=anew)
         self._policies.check(outline, after)
-        epoch = self._record(before, after)
+        after, epoch = self._record(before, after)
         return Placement(after, None if rule is None else rule.name, reason, epoch)
 
     def settle(self, before: Outline, after: Outline) -> None:

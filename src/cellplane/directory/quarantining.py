@@ -30,10 +30,10 @@ class Quarantining:
         connection: inside a transaction that may write.
         book: its tenants.
         log: notes a change (kind, id, action, before, after), and returns its epoch.
-        now: the time, UTC, ISO 8601.
+        now: the time, UTC.
     """
 
-    def __init__(self, connection: Connection, book: TenantBook, log: Logger, now: Callable[[], str]) -> None:
+    def __init__(self, connection: Connection, book: TenantBook, log: Logger, now: datetime) -> None:
         self._connection = connection
         self._book = book
         self._log = log
@@ -55,12 +55,11 @@ class Quarantining:
         law = _law(outline, asked.tenant, record)
         if law is None:
             return LeftAlone(LeftAloneBy.STATE, "it has no cell of its own from which to send it away")
-        now = datetime.fromisoformat(self._now())
-        found = quarantine(asked, fleet.quarantine, outline.cells, law, known=known, now=now)
+        found = quarantine(asked, fleet.quarantine, outline.cells, law, known=known, now=self._now)
         before = known.get(asked.tenant)
         if isinstance(found, LeftAlone) or found is before:
             return found
-        self._forget({tenant: each for tenant, each in known.items() if tenant != asked.tenant}, outline, now)
+        self._forget({tenant: each for tenant, each in known.items() if tenant != asked.tenant}, outline)
         return self._write(before, found)
 
     def end(self, tenant_id: str, reason: str, hold_seconds: float = 0.0) -> Quarantine:
@@ -82,8 +81,7 @@ class Quarantining:
 
     def end_due(self) -> tuple[Quarantine, ...]:
         """End those whose time is over."""
-        now = datetime.fromisoformat(self._now())
-        due = [each for each in self.known().values() if each.lasts and each.until <= now]
+        due = [each for each in self.known().values() if each.lasts and each.until <= self._now]
         return tuple(self._end(each, "its time is over") for each in due)
 
     def settle(self, outline: Outline, touched: Collection[str] | None) -> None:
@@ -112,8 +110,7 @@ class Quarantining:
         return read_quarantines(self._connection)
 
     def _end(self, before: Quarantine, reason: str, hold_seconds: float = 0.0) -> Quarantine:
-        now = datetime.fromisoformat(self._now())
-        return self._write(before, released(before, reason, now, hold_seconds))
+        return self._write(before, released(before, reason, self._now, hold_seconds))
 
     def _write(self, before: Quarantine | None, after: Quarantine) -> Quarantine:
         old = None if before is None else rows.quarantine_row(before)
@@ -124,12 +121,12 @@ class Quarantining:
         self._connection.execute(insert(table).values(**rows.quarantine_row(after)))
         return after
 
-    def _forget(self, known: Mapping[str, Quarantine], outline: Outline, now: datetime) -> None:
+    def _forget(self, known: Mapping[str, Quarantine], outline: Outline) -> None:
         assert outline.fleet is not None, "who is quarantined is in a fleet"
         over = sorted(
             (each for each in known.values() if each.ended is not None), key=lambda each: each.ended or each.since
         )
-        kept = [each for each in over if not is_forgotten(each, outline.fleet.quarantine, now)][-MAX_REMEMBERED:]
+        kept = [each for each in over if not is_forgotten(each, outline.fleet.quarantine, self._now)][-MAX_REMEMBERED:]
         gone = {each.tenant for each in over} - {each.tenant for each in kept}
         if gone:
             table = schema.quarantines

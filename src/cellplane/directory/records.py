@@ -1,7 +1,7 @@
 """What the directory returns that is not of the model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from cellplane.model import NO_POLICY, Policy, Tenant, TenantState
@@ -25,10 +25,12 @@ class TenantRecord:
         tenant: the tenant.
         placed_pool: the pool it is in: its own, else that of the first rule that matches, else the default, unless
             another took it by overflow; None as long as there is no fleet.
+        version: the epoch of its last change.
     """
 
     tenant: Tenant
     placed_pool: str | None
+    version: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,19 @@ class ChangedTenant(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Author:
+    """Who changes something, and why.
+
+    Attributes:
+        name: who asks.
+        reason: why, in their words; none where they do not say.
+    """
+
+    name: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """One entry of the change log.
 
@@ -81,6 +96,7 @@ class Change:
         epoch: its number, strictly increasing; also the epoch of the table that first contains it.
         at: when, UTC, ISO 8601.
         actor: who asked for it.
+        reason: why, as they said.
         kind: fleet, cell, pool, tenant, quarantine (its id is the tenant's) or table.
         id: of what was changed.
         action: put, delete or republish.
@@ -91,6 +107,7 @@ class Change:
     epoch: int
     at: str
     actor: str
+    reason: str
     kind: str
     id: str
     action: str

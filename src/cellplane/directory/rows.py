@@ -176,7 +176,7 @@ def tenant_of(row: Row) -> TenantRecord:
     """The tenant of a row."""
     tenant = Tenant(
         **{
-            **{name: value for name, value in row.items() if name != "placed_pool"},
+            **{name: value for name, value in row.items() if name not in {"placed_pool", "version"}},
             "shard": tuple(row["shard"]),
             "state": TenantState(row["state"]),
             "attributes": tuple(sorted(row["attributes"].items())),
@@ -184,7 +184,7 @@ def tenant_of(row: Row) -> TenantRecord:
             "policy": policy_of(row["policy"]),
         }
     )
-    return TenantRecord(tenant, row["placed_pool"])
+    return TenantRecord(tenant, row["placed_pool"], row.get("version", 0))
 
 
 def quarantine_row(quarantine: Quarantine) -> dict[str, Any]:

@@ -1,12 +1,13 @@
-"""The directory's tables. ``info["kind"]`` is what the change log calls a table's resources."""
+"""The directory's tables, as the last migration leaves them. ``info["kind"]`` is what the change log calls a table's
+resources; ``version`` is the epoch of a resource's last change.
+"""
 
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, Column, Dialect, Float, Index, Integer, MetaData, String, Table, text
+from sqlalchemy import Boolean, Column, Dialect, Float, Index, Integer, LargeBinary, MetaData, String, Table, text
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_VERSION = 4
-"""What ``PRAGMA user_version`` of a database of these tables says; 0 is a database from before versions."""
+from cellplane.directory.columns import Id, Json, Number
 
 
 class Names(TypeDecorator[list[str]]):
@@ -42,7 +43,7 @@ class Digits(TypeDecorator[int]):
 class Said(TypeDecorator[dict[str, Any]]):
     """What a tenant says of a policy, as JSON; NULL where it says nothing, as nearly all: an index then has few."""
 
-    impl = JSON(none_as_null=True)
+    impl = Json
     cache_ok = True
 
     def process_bind_param(self, value: dict[str, Any] | None, dialect: Dialect) -> dict[str, Any] | None:  # noqa: ARG002
@@ -54,32 +55,38 @@ class Said(TypeDecorator[dict[str, Any]]):
         return value or {}
 
 
+def _part_of_index(name: str, *columns: str, where: str) -> Index:
+    """An index of some rows alone."""
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
 metadata = MetaData()
 
 fleet = Table(
     "fleet",
     metadata,
-    Column("name", String, primary_key=True),
-    Column("key_sources", JSON, nullable=False),
+    Column("name", Id, primary_key=True),
+    Column("key_sources", Json, nullable=False),
     Column("default_pool", String, nullable=False),
     Column("unknown_tenant", String, nullable=False),
     Column("missing_key", String, nullable=False),
     Column("default_cell", String, nullable=True),
-    Column("rules", JSON, nullable=False),
+    Column("rules", Json, nullable=False),
     Column("retry_after_seconds", Integer, nullable=False),
-    Column("jwt", JSON, nullable=False),
-    Column("policy", JSON, nullable=False),
+    Column("jwt", Json, nullable=False),
+    Column("policy", Json, nullable=False),
     Column("fail_open", String, nullable=False),
     Column("routers", Integer, nullable=False),
-    Column("health", JSON, nullable=False),
-    Column("quarantine", JSON, nullable=False),
+    Column("health", Json, nullable=False),
+    Column("quarantine", Json, nullable=False),
+    Column("version", Number, nullable=False),
     info={"kind": "fleet"},
 )
 
 cells = Table(
     "cells",
     metadata,
-    Column("id", String, primary_key=True),
+    Column("id", Id, primary_key=True),
     Column("address", String, nullable=False),
     Column("port", Integer, nullable=False),
     Column("region", String, nullable=False),
@@ -88,17 +95,18 @@ cells = Table(
     Column("status", String, nullable=False),
     Column("weight", Float, nullable=False),
     Column("release", String, nullable=False),
-    Column("capacity", JSON, nullable=False),
+    Column("capacity", Json, nullable=False),
     Column("public_url", String, nullable=False),
     Column("maintenance_page", String, nullable=False),
     Column("protocol", String, nullable=False),
+    Column("version", Number, nullable=False),
     info={"kind": "cell"},
 )
 
 pools = Table(
     "pools",
     metadata,
-    Column("name", String, primary_key=True),
+    Column("name", Id, primary_key=True),
     Column("cells", Names, nullable=False),
     Column("strategy", String, nullable=False),
     Column("virtual_nodes", Integer, nullable=False),
@@ -108,30 +116,32 @@ pools = Table(
     Column("max_overlap", Integer, nullable=True),
     Column("dedicated", Boolean, nullable=False),
     Column("overflow", String, nullable=True),
-    Column("policy", JSON, nullable=False),
-    Column("canary", JSON(none_as_null=True), nullable=True),
+    Column("policy", Json, nullable=False),
+    Column("canary", Json, nullable=True),
     Column("p99_objective_seconds", Float, nullable=True),
+    Column("version", Number, nullable=False),
     info={"kind": "pool"},
 )
 
 tenants = Table(
     "tenants",
     metadata,
-    Column("id", String, primary_key=True),
+    Column("id", Id, primary_key=True),
     Column("shard", Names, nullable=False),
     Column("state", String, nullable=False),
     Column("pool", String, nullable=True),
     Column("placed_pool", String, nullable=True),
     Column("tier", String, nullable=False),
     Column("jurisdiction", String, nullable=False),
-    Column("attributes", JSON, nullable=False),
-    Column("load", JSON, nullable=False),
+    Column("attributes", Json, nullable=False),
+    Column("load", Json, nullable=False),
     Column("shard_size", Integer, nullable=True),
     Column("policy", Said, nullable=True),
+    Column("version", Number, nullable=False),
     # For what a change of the fleet or of a pool asks: whose tenants are where, and under which jurisdiction.
     Index("tenants_by_placed_pool", "placed_pool", "jurisdiction"),
-    Index("tenants_by_pool", "pool", sqlite_where=text("pool IS NOT NULL")),
-    Index("tenants_by_policy", "policy", "placed_pool", sqlite_where=text("policy IS NOT NULL")),
+    _part_of_index("tenants_by_pool", "pool", where="pool IS NOT NULL"),
+    _part_of_index("tenants_by_policy", "placed_pool", where="policy IS NOT NULL"),
     sqlite_with_rowid=False,
     info={"kind": "tenant"},
 )
@@ -139,8 +149,8 @@ tenants = Table(
 assignments = Table(
     "assignments",
     metadata,
-    Column("cell", String, primary_key=True),
-    Column("tenant", String, primary_key=True),
+    Column("cell", Id, primary_key=True),
+    Column("tenant", Id, primary_key=True),
     sqlite_with_rowid=False,
 )
 """The tenants of each cell: ``tenants.shard``, the other way round."""
@@ -148,18 +158,18 @@ assignments = Table(
 quarantines = Table(
     "quarantines",
     metadata,
-    Column("tenant", String, primary_key=True),
+    Column("tenant", Id, primary_key=True),
     Column("cell", String, nullable=False),
     Column("since", String, nullable=False),
     Column("until", String, nullable=False),
     Column("reason", String, nullable=False),
-    Column("figures", JSON, nullable=False),
+    Column("figures", Json, nullable=False),
     Column("times", Integer, nullable=False),
-    Column("epoch", Integer, nullable=False),
+    Column("epoch", Number, nullable=False),
     Column("ended", String, nullable=True),
     Column("end_reason", String, nullable=False),
     Column("held_until", String, nullable=True),
-    Index("quarantines_that_last", "tenant", sqlite_where=text("ended IS NULL")),
+    _part_of_index("quarantines_that_last", "tenant", where="ended IS NULL"),
     sqlite_with_rowid=False,
     info={"kind": "quarantine"},
 )
@@ -168,34 +178,80 @@ quarantines = Table(
 loads = Table(
     "loads",
     metadata,
-    Column("cell", String, primary_key=True),
-    Column("assigned", Integer, nullable=False),
-    Column("tenants", Integer, nullable=False),
-    Column("rps_micro", Integer, nullable=False),
-    Column("storage_gib_micro", Integer, nullable=False),
+    Column("cell", Id, primary_key=True),
+    Column("assigned", Number, nullable=False),
+    Column("tenants", Number, nullable=False),
+    Column("rps_micro", Number, nullable=False),
+    Column("storage_gib_micro", Number, nullable=False),
 )
 """A row for each cell: how many tenants are assigned to it, and the sums of what they declare. In millionths, since
 integers that are added and taken away again leave nothing behind."""
 
+CHANGED_TOPOLOGY = "kind IN ('fleet', 'cell', 'pool')"
+"""Changes of what is not about single tenants. Queries say it in these words, or SQLite does not use the index."""
+
 changes = Table(
     "changes",
     metadata,
-    Column("epoch", Integer, primary_key=True, autoincrement=True),
+    Column("epoch", Number, primary_key=True, autoincrement=True),
     Column("at", String, nullable=False),
     Column("actor", String, nullable=False),
+    Column("reason", String, nullable=False),
     Column("kind", String, nullable=False),
-    Column("id", String, nullable=False),
+    Column("id", Id, nullable=False),
     Column("action", String, nullable=False),
-    Column("before", JSON(none_as_null=True), nullable=True),
-    Column("after", JSON(none_as_null=True), nullable=True),
-    Index("changes_of_the_topology", "epoch", sqlite_where=text("kind NOT IN ('tenant', 'table', 'quarantine')")),
+    Column("before", Json, nullable=True),
+    Column("after", Json, nullable=True),
+    _part_of_index("changes_of_the_topology", "epoch", where=CHANGED_TOPOLOGY),
+    Index("changes_by_resource", "kind", "id", "epoch"),
     sqlite_autoincrement=True,
 )
+"""The append-only log: who, when, why, what, before and after. An entry's number is the epoch."""
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("actor", Id, primary_key=True),
+    Column("key", Id, primary_key=True),
+    Column("request", String, nullable=False),
+    Column("answer", Json, nullable=False),
+    Column("at", String, nullable=False),
+    Index("answers_by_age", "at"),
+    sqlite_with_rowid=False,
+)
+"""What was answered to a change that named an ``Idempotency-Key``, in the transaction that made it."""
+
+leadership = Table(
+    "leadership",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("holder", String, nullable=False),
+    Column("token", Number, nullable=False),
+    Column("until", Float, nullable=False),
+)
+"""One row: who publishes, by which fencing token, until when in seconds of the database's clock."""
+
+bases = Table(
+    "bases",
+    metadata,
+    Column("sha256", Id, primary_key=True),
+    Column("epoch", Number, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+"""Bytes of the bases that the last publications stand on."""
 
 publications = Table(
     "publications",
     metadata,
-    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", Number, primary_key=True, autoincrement=False),
     Column("sha256", String, nullable=False),
     Column("at", String, nullable=False),
+    Column("token", Number, nullable=False),
+    Column("base", String, nullable=True),
+    Column("overlay", LargeBinary, nullable=True),
+    Column("overlay_tenants", Integer, nullable=False),
+    _part_of_index("publications_with_bytes", "epoch", where="base IS NOT NULL"),
 )
+"""Every table that was published, by its checksum (that of its overlay, where it has one). Only the last have their
+bytes here: ``base`` names one of ``bases``.
+"""

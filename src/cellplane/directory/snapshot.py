@@ -3,11 +3,12 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, func, null, or_, select, true
+from sqlalchemy import Connection, RowMapping, Select, Table, func, null, or_, select, text, true
 from sqlalchemy.sql import ColumnElement
 
-from cellplane.directory import rows, schema
+from cellplane.directory import publications, rows, schema
 from cellplane.directory.outline import Outline
+from cellplane.directory.publications import StoredPublication
 from cellplane.directory.quarantines import read_quarantines
 from cellplane.directory.records import Change, ChangedTenant, Entry, Page, TenantRecord
 from cellplane.errors import NotFoundError
@@ -47,6 +48,16 @@ class Snapshot:
     def topology_epoch(self) -> int:
         """Number of the last change of the fleet, a cell or a pool."""
         return read_topology_epoch(self._connection)
+
+    def version(self, kind: str, name: str) -> int | None:
+        """The epoch of a resource's last change; None where it is not there."""
+        return read_version(self._connection, kind, name)
+
+    def versions(self, kind: str) -> dict[str, int]:
+        """The epoch of the last change of each resource of a kind, by id."""
+        table = TABLES[kind]
+        (key,) = table.primary_key.columns
+        return {str(name): int(version) for name, version in self._connection.execute(select(key, table.c.version))}
 
     def tenant(self, tenant_id: str) -> TenantRecord:
         """One tenant.
@@ -89,8 +100,9 @@ class Snapshot:
     def all_tenants(self) -> Iterator[TenantRecord]:
         """Every tenant by id, streamed."""
         query = select(schema.tenants).order_by(schema.tenants.c.id)
-        for row in self._connection.execute(query, execution_options={"yield_per": STREAMED_ROWS}).mappings():
-            yield rows.tenant_of(dict(row))
+        names = schema.tenants.columns.keys()
+        for row in self._stream(query):
+            yield rows.tenant_of(dict(zip(names, row, strict=True)))
 
     def named_tenants(self, tenant_ids: Sequence[str]) -> dict[str, TenantRecord]:
         """Those of these tenants that the directory lists, by id."""
@@ -182,6 +194,14 @@ class Snapshot:
         query = select(table).where(table.c.epoch > after).order_by(table.c.epoch).limit(limit)
         return tuple(Change(**row) for row in self._connection.execute(query).mappings())
 
+    def last_publication(self) -> StoredPublication | None:
+        """The last publication whose bytes are kept."""
+        return publications.read_last(self._connection)
+
+    def base(self, sha256: str) -> bytes | None:
+        """The bytes of a published base; None where they are not kept."""
+        return publications.read_base(self._connection, sha256)
+
     def _is_said(self, away: Collection[str]) -> ColumnElement[bool]:
         """Whether a table has an entry for a tenant."""
         table, fleet = schema.tenants, self.outline.fleet
@@ -197,17 +217,32 @@ class Snapshot:
         )
 
     def _stream(self, query: Select[Any]) -> Iterator[Any]:
-        yield from self._connection.execute(query, execution_options={"yield_per": STREAMED_ROWS})
+        # Closed in the transaction also where nobody reads on.
+        with self._connection.execute(query, execution_options={"yield_per": STREAMED_ROWS}) as result:
+            yield from result
 
 
 def read_outline(connection: Connection) -> Outline:
     """The fleet, cells and pools."""
     fleet = connection.execute(select(schema.fleet)).mappings().first()
     return Outline(
-        fleet=None if fleet is None else rows.fleet_of(dict(fleet)),
+        fleet=None if fleet is None else rows.fleet_of(without_version(fleet)),
         cells={row["id"]: rows.cell_of(row) for row in _all(connection, schema.cells, schema.cells.c.id)},
         pools={row["name"]: rows.pool_of(row) for row in _all(connection, schema.pools, schema.pools.c.name)},
     )
+
+
+def read_version(connection: Connection, kind: str, name: str) -> int | None:
+    """The epoch of a resource's last change; None where it is not there."""
+    table = TABLES[kind]
+    (key,) = table.primary_key.columns
+    found = connection.execute(select(table.c.version).where(key == name)).scalar()
+    return None if found is None else int(found)
+
+
+def without_version(row: RowMapping) -> dict[str, Any]:
+    """A row as the log and the API have it."""
+    return {name: value for name, value in row.items() if name != "version"}
 
 
 def read_epoch(connection: Connection) -> int:
@@ -217,9 +252,8 @@ def read_epoch(connection: Connection) -> int:
 
 def read_topology_epoch(connection: Connection) -> int:
     """Number of the last change of the fleet, a cell or a pool, 0 when there is none."""
-    # The same text as the index's condition, or SQLite does not use it.
-    query = "SELECT coalesce(max(epoch), 0) FROM changes WHERE kind NOT IN ('tenant', 'table', 'quarantine')"
-    return int(connection.exec_driver_sql(query).scalar_one())
+    query = select(func.coalesce(func.max(schema.changes.c.epoch), 0)).where(text(schema.CHANGED_TOPOLOGY))
+    return int(connection.execute(query).scalar_one())
 
 
 def read_tenants(connection: Connection, tenant_ids: Sequence[str]) -> dict[str, TenantRecord]:
@@ -238,7 +272,7 @@ def one(connection: Connection, table: Table, where: ColumnElement[bool]) -> dic
 
 
 def _all(connection: Connection, table: Table, order: ColumnElement[str]) -> list[dict[str, Any]]:
-    return [dict(row) for row in connection.execute(select(table).order_by(order)).mappings()]
+    return [without_version(row) for row in connection.execute(select(table).order_by(order)).mappings()]
 
 
 def _where(away: Mapping[str, str], entry: Entry) -> Entry:
@@ -249,3 +283,8 @@ def _where(away: Mapping[str, str], entry: Entry) -> Entry:
 
 
 _STATES = {state.value: state for state in TenantState}
+
+TABLES: Mapping[str, Table] = {
+    table.info["kind"]: table for table in (schema.fleet, schema.cells, schema.pools, schema.tenants)
+}
+"""Where resources of a kind are that have versions."""

@@ -1,72 +1,98 @@
 """The store: every change and its log entry are one transaction, and the log's number is the epoch."""
 
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, insert
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection
 
-from cellplane.directory import schema
-from cellplane.directory.engine import ensure_schema, open_sqlite
+from cellplane.directory import publications
+from cellplane.directory.database import Database, open_database
+from cellplane.directory.leadership import Leader, Leadership, read_leader
+from cellplane.directory.migrating import bring_up_to_date
 from cellplane.directory.outline import Outline
-from cellplane.directory.records import Applied, Change, Entry, Page, Placement, TenantRecord
-from cellplane.directory.snapshot import Snapshot, one, read_outline, read_topology_epoch
+from cellplane.directory.publications import StoredPublication
+from cellplane.directory.records import Applied, Author, Change, Entry, Page, Placement, TenantRecord
+from cellplane.directory.settings import DatabaseSettings
+from cellplane.directory.snapshot import Snapshot, read_epoch, read_outline, read_topology_epoch
 from cellplane.directory.transaction import Resource, Transaction, fields_of
-from cellplane.errors import ConflictError, DirectoryError, NotFoundError, ValidationError
+from cellplane.errors import ConflictError, DirectoryError, FencedError, NotFoundError, ValidationError
+from cellplane.faults import fault_point
 from cellplane.model import Cell, Fleet, Load, Pool, Quarantine, Tenant, Topology
 from cellplane.placement.quarantine import Asked, LeftAlone
 
 
-def utc_now() -> datetime:
-    """The clock of the change log."""
-    return datetime.now(UTC)
-
-
 class Directory:
-    """The fleet's store on SQLite. Safe to share between threads.
+    """The fleet's store. Safe to share between threads.
 
     Args:
-        path: the database file; created when missing, with its folder.
-        clock: the time that log entries carry.
+        location: path of a SQLite file, created when missing, with its folder; or URL of a PostgreSQL database.
+        clock: the time that log entries carry; None for that of the database, or, on SQLite, of this machine.
+        settings: limits of the database.
 
     Raises:
-        DirectoryError: the file is no database, or one of another release.
+        DirectoryError: the database cannot be used, is none, or is of another release.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], datetime] = utc_now) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._clock = clock
-        self._writing = threading.Lock()
+    def __init__(
+        self,
+        location: Path | str,
+        clock: Callable[[], datetime] | None = None,
+        settings: DatabaseSettings | None = None,
+    ) -> None:
+        self.settings = settings = settings or DatabaseSettings()
         self._known_outline: tuple[int, Outline] = (0, Outline())
-        self._writer = open_sqlite(path, for_writing=True)
-        self._reader = open_sqlite(path, for_writing=False)
+        self._database: Database = open_database(location, settings, clock)
         try:
-            with self._errors(), self._writer.begin() as connection:
-                ensure_schema(connection, path)
+            with self._database.writing(is_long=True) as connection:
+                bring_up_to_date(connection, self._database.name)
         except DirectoryError:
             self.close()
             raise
 
+    @property
+    def name(self) -> str:
+        """Where it is, without secrets."""
+        return self._database.name
+
     def close(self) -> None:
-        """Release the file."""
-        self._writer.dispose()
-        self._reader.dispose()
+        """Release the database."""
+        self._database.close()
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may change it, and publish."""
+        return self._database.is_shared
+
+    def leadership(self, holder: str, clock: Callable[[], float]) -> Leadership:
+        """A process' part in who leads (``Leadership``)."""
+        return Leadership(self._database, holder, self.settings.lease_seconds, clock)
 
     # Reading
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """Reads that agree with each other. Others may change the directory meanwhile."""
-        with self._errors(), self._reader.begin() as connection:
+        with self._database.reading() as connection:
             yield Snapshot(connection, self._outline(connection))
 
     def now(self) -> datetime:
         """The time of the directory's clock, UTC."""
-        return self._clock()
+        with self._database.reading() as connection:
+            return self._database.now(connection)
+
+    def leader(self) -> Leader | None:
+        """Who publishes, or did last; None before anybody did."""
+        with self._database.reading() as connection:
+            return read_leader(self._database, connection)
+
+    def heads(self) -> tuple[int, int]:
+        """The epoch of the last change, and that of the last publication; 0 for none."""
+        with self._database.reading() as connection:
+            return read_epoch(connection), publications.read_last_epoch(connection)
 
     def epoch(self) -> int:
         """Number of the last change, 0 when there is none."""
@@ -163,7 +189,7 @@ class Directory:
             ValidationError: something that it names is not there, though all that the one before named was.
             ConflictError: the directory is another fleet's, or a tenant cannot be placed by these rules.
         """
-        with self._changing(actor, unhealthy) as transaction:
+        with self.changing(Author(actor), unhealthy=unhealthy) as transaction:
             transaction.put_fleet(fleet)
         return transaction.epoch
 
@@ -174,7 +200,7 @@ class Directory:
             ValidationError: a field of it, or a pool with it, breaks a rule.
             ConflictError: a table can hold no more cells, or a tenant would be under a foreign law.
         """
-        with self._changing(actor) as transaction:
+        with self.changing(Author(actor)) as transaction:
             transaction.put_cell(cell)
         return transaction.epoch
 
@@ -185,7 +211,7 @@ class Directory:
             NotFoundError: it is not in the directory.
             ConflictError: the fleet, a pool or a tenant still names it.
         """
-        with self._changing(actor) as transaction:
+        with self.changing(Author(actor)) as transaction:
             transaction.delete_cell(cell_id)
         return transaction.epoch
 
@@ -196,7 +222,7 @@ class Directory:
             ValidationError: a field of it breaks a rule.
             ConflictError: a table can hold no more pools, or a tenant cannot be placed in this one.
         """
-        with self._changing(actor, unhealthy) as transaction:
+        with self.changing(Author(actor), unhealthy=unhealthy) as transaction:
             transaction.put_pool(pool)
         return transaction.epoch
 
@@ -207,7 +233,7 @@ class Directory:
             NotFoundError: it is not in the directory.
             ConflictError: the fleet, a pool or a tenant still names it.
         """
-        with self._changing(actor) as transaction:
+        with self.changing(Author(actor)) as transaction:
             transaction.delete_pool(name)
         return transaction.epoch
 
@@ -231,7 +257,7 @@ class Directory:
             NoCellError: its pool assigns tenants, and no cell takes it.
             ConflictError: the shard shares too many cells with another tenant's.
         """
-        with self._changing(actor, unhealthy) as transaction:
+        with self.changing(Author(actor), unhealthy=unhealthy) as transaction:
             return transaction.change_tenant(tenant_id, fields, anew=anew)
 
     def delete_tenant(self, tenant_id: str, *, actor: str) -> int:
@@ -240,13 +266,13 @@ class Directory:
         Raises:
             NotFoundError: it is not in the directory.
         """
-        with self._changing(actor) as transaction:
+        with self.changing(Author(actor)) as transaction:
             transaction.delete_tenant(tenant_id)
         return transaction.epoch
 
-    def quarantine(self, asked: Asked, *, actor: str) -> Quarantine | LeftAlone:
+    def quarantine(self, asked: Asked, *, actor: str, leadership: Leadership | None = None) -> Quarantine | LeftAlone:
         """Quarantine a tenant, or say why it is left alone (``placement.quarantine.quarantine``)."""
-        with self._changing(actor) as transaction:
+        with self.changing(Author(actor), leadership=leadership) as transaction:
             return transaction.quarantine(asked)
 
     def release(self, tenant_id: str, reason: str, *, hold_seconds: float = 0.0, actor: str) -> Quarantine:
@@ -259,15 +285,15 @@ class Directory:
         Raises:
             NotFoundError: it is not in quarantine.
         """
-        with self._changing(actor) as transaction:
+        with self.changing(Author(actor)) as transaction:
             return transaction.release(tenant_id, reason, hold_seconds)
 
-    def release_due(self, *, actor: str) -> tuple[Quarantine, ...]:
+    def release_due(self, *, actor: str, leadership: Leadership | None = None) -> tuple[Quarantine, ...]:
         """End the quarantines whose time is over."""
-        now = self._clock()
+        now = self.now()
         if not any(each.lasts and each.until <= now for each in self.quarantines().values()):
             return ()
-        with self._changing(actor) as transaction:
+        with self.changing(Author(actor), leadership=leadership) as transaction:
             return transaction.release_due()
 
     def apply(
@@ -301,7 +327,7 @@ class Directory:
             ConflictError: the directory is of another epoch, or one of the reasons of each change by itself.
         """
         _check_once(puts, deletions)
-        with self._changing(actor, unhealthy, dry_run=dry_run, look=look) as transaction:
+        with self.changing(Author(actor), unhealthy=unhealthy, dry_run=dry_run, look=look, is_long=True) as transaction:
             if base_epoch is not None and base_epoch != transaction.epoch:
                 raise ConflictError(
                     f"the directory is at epoch {transaction.epoch}, not {base_epoch}: look at the changes since, "
@@ -310,45 +336,90 @@ class Directory:
             transaction.apply(puts, deletions, kept_shards)
         return Applied(transaction.epoch, tuple(transaction.changes))
 
-    def record_publication(self, epoch: int, sha256: str) -> bool:
-        """Note that an epoch was compiled to a table with this checksum.
+    def publish(self, publication: StoredPublication, base_epoch: int, base: bytes, leadership: Leadership) -> bool:
+        """Keep a publication, as the leader.
+
+        Args:
+            publication: ``at`` and ``token`` are set here.
+            base_epoch: the epoch of its base.
+            base: bytes of its base.
 
         Returns:
-            False where the epoch is already known with another checksum: the same epoch must never have two
+            False where the epoch was already published with another checksum: the same epoch must never have two
             contents, so the caller asks for a new one with ``republish``.
-        """
-        with self._writing, self._errors(), self._writer.begin() as connection:
-            known = one(connection, schema.publications, schema.publications.c.epoch == epoch)
-            if known is None:
-                connection.execute(insert(schema.publications).values(epoch=epoch, sha256=sha256, at=self._now()))
-                return True
-            return bool(known["sha256"] == sha256)
 
-    def republish(self, *, actor: str) -> int:
+        Raises:
+            FencedError: another process leads, or one published a later epoch.
+        """
+        with self._database.writing() as connection:
+            token = leadership.require(connection)
+            known = publications.find_checksum(connection, publication.epoch)
+            if known is not None and known != publication.sha256:
+                return False
+            if known is not None and publications.has_bytes(connection, publication.epoch):
+                return True
+            last = publications.read_last_epoch(connection)
+            if last > publication.epoch:
+                raise FencedError(f"epoch {last} is published already, {publication.epoch} comes too late")
+            at = self._database.now(connection).isoformat(timespec="milliseconds")
+            publications.write(
+                connection,
+                replace(publication, at=at, token=token),
+                base_epoch,
+                base,
+                self.settings.publications_kept,
+            )
+            fault_point("publication.written")
+        fault_point("publication.committed")
+        return True
+
+    def republish(self, *, actor: str, leadership: Leadership | None = None) -> int:
         """Make a new epoch of an unchanged fleet, because the compiler of this release writes other bytes."""
-        with self._changing(actor) as transaction:
+        with self.changing(Author(actor), leadership=leadership) as transaction:
             transaction.republish()
         return transaction.epoch
 
     @contextmanager
-    def _changing(
+    def changing(
         self,
-        actor: str,
-        unhealthy: Collection[str] = (),
+        author: Author,
         *,
+        unhealthy: Collection[str] = (),
         dry_run: bool = False,
         look: Callable[[Snapshot, Sequence[Change]], None] | None = None,
+        leadership: Leadership | None = None,
+        is_long: bool = False,
     ) -> Iterator[Transaction]:
-        with self._writing, self._errors(), self._writer.connect() as connection, connection.begin() as begun:
+        """Changes that happen together or not at all; others see them when the block has ended.
+
+        Args:
+            author: who asks, and why.
+            unhealthy: ids of cells that get no new tenants, where a change makes some.
+            dry_run: check all, and change nothing.
+            look: as of ``apply``.
+            leadership: that of whoever may change this only as the leader.
+            is_long: whether it is about many resources.
+
+        Raises:
+            FencedError: another process leads.
+            DirectoryError: the database failed, and nothing was changed.
+            UnknownOutcomeError: it failed in the commit.
+        """
+        with self._database.writing(dry_run=dry_run, is_long=is_long) as connection:
+            if leadership is not None:
+                leadership.require(connection)
+            now = self._database.now(connection)
+            now -= timedelta(microseconds=now.microsecond % 1_000)
             transaction = Transaction(
-                connection, self._outline(connection), actor=actor, now=self._now, unhealthy=unhealthy
+                connection, self._outline(connection), author=author, now=now, unhealthy=unhealthy
             )
+            fault_point("change.begun")
             yield transaction
             transaction.finish()
             if look is not None and transaction.changes:
                 look(transaction.snapshot(), transaction.changes)
-            if dry_run:
-                begun.rollback()
+            fault_point("change.written")
+        fault_point("change.committed")
 
     def _outline(self, connection: Connection) -> Outline:
         """The fleet, cells and pools; read again only when one of them changed."""
@@ -358,17 +429,6 @@ class Directory:
             outline = read_outline(connection)
             self._known_outline = (epoch, outline)
         return outline
-
-    def _now(self) -> str:
-        return self._clock().isoformat(timespec="milliseconds")
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except SQLAlchemyError as error:
-            reason = getattr(error, "orig", None) or error
-            raise DirectoryError(f"the directory's database failed, nothing was changed: {reason}") from error
 
 
 def _check_once(puts: Sequence[Resource], deletions: Sequence[tuple[str, str]]) -> None:

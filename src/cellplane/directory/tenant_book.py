@@ -76,7 +76,11 @@ class TenantBook:
     def flush(self) -> None:
         """Write what is held back."""
         stored = [{"key": tenant_id} for tenant_id, before in self._stored.items() if before is not None]
-        written = [rows.tenant_row(record) for record in self._written.values() if record is not None]
+        written = [
+            {**rows.tenant_row(record), "version": record.version}
+            for record in self._written.values()
+            if record is not None
+        ]
         moved = [{"on": cell, "who": tenant_id} for cell, tenant_id in self._moved]
         placed = [{"cell": cell, "tenant": tenant_id} for (cell, tenant_id), there in self._moved.items() if there]
         added = [

@@ -1,17 +1,20 @@
 """A transaction: changes that happen together or not at all, each with its entry of the log."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
 from cellplane.directory import rows, schema
+from cellplane.directory.answers import RequestKey, find_answer, keep_answer
 from cellplane.directory.outline import Outline
 from cellplane.directory.placing import Placing
+from cellplane.directory.preconditions import ANY, Precondition
 from cellplane.directory.quarantining import Quarantining
-from cellplane.directory.records import Change, Placement, TenantRecord
-from cellplane.directory.snapshot import NAMED_ROWS, Snapshot, one, read_epoch
+from cellplane.directory.records import Author, Change, Placement, TenantRecord
+from cellplane.directory.snapshot import NAMED_ROWS, Snapshot, one, read_epoch, read_version
 from cellplane.directory.tenant_book import TenantBook
 from cellplane.errors import ConflictError, NotFoundError, ValidationError
 from cellplane.model import Cell, Fleet, Pool, Quarantine, Tenant
@@ -30,8 +33,8 @@ class Transaction:
     Args:
         connection: inside a transaction that may write.
         outline: the fleet, cells and pools as they are.
-        actor: who asks.
-        now: the time that log entries carry, UTC, ISO 8601.
+        author: who asks, and why.
+        now: the time that log entries carry, UTC.
         unhealthy: ids of cells that get no new tenants since they are not well.
     """
 
@@ -40,15 +43,15 @@ class Transaction:
         connection: Connection,
         outline: Outline,
         *,
-        actor: str,
-        now: Callable[[], str],
+        author: Author,
+        now: datetime,
         unhealthy: Collection[str] = (),
     ) -> None:
         self._connection = connection
         self._began_with = outline
         self._settled = outline
         self._outline = outline
-        self._actor = actor
+        self._author = author
         self._now = now
         self._epoch = read_epoch(connection)
         self._unwritten: list[Change] = []
@@ -58,12 +61,43 @@ class Transaction:
         self._touched: set[str] = set()
         self._deleted: list[tuple[str, str]] = []
         self._changed: list[tuple[str, str]] = []
+        self._is_finished = False
         self.changes: list[Change] = []
+
+    @property
+    def now(self) -> datetime:
+        """The time of the transaction, UTC: that of all its entries of the log."""
+        return self._now
 
     @property
     def epoch(self) -> int:
         """Number of the last change."""
         return self._epoch
+
+    def require(self, kind: str, name: str, precondition: Precondition) -> None:
+        """Raise PreconditionError unless a resource is as a change expects it.
+
+        Args:
+            kind: fleet, cell, pool or tenant.
+            name: its id or name.
+        """
+        if precondition != ANY:
+            precondition.check(f"{kind} {name!r}", self.version(kind, name))
+
+    def version(self, kind: str, name: str) -> int | None:
+        """The epoch of a resource's last change; None where it is not there."""
+        if kind == "tenant":
+            record = self._book.read(name)
+            return None if record is None else record.version
+        return read_version(self._connection, kind, name)
+
+    def find_answer(self, key: RequestKey) -> dict[str, Any] | None:
+        """What was answered to this request before; None where it is new (``answers.find_answer``)."""
+        return find_answer(self._connection, key)
+
+    def keep_answer(self, key: RequestKey, answer: Mapping[str, Any], kept_seconds: int) -> None:
+        """Remember the answer to this request with what it changed."""
+        keep_answer(self._connection, key, answer, self._now, kept_seconds)
 
     def apply(
         self, puts: Sequence[Resource], deletions: Sequence[tuple[str, str]], kept_shards: Collection[str]
@@ -218,6 +252,12 @@ class Transaction:
         return Snapshot(self._connection, self._outline)
 
     def finish(self) -> None:
+        """Check everything together, once (``_finish``)."""
+        if not self._is_finished:
+            self._finish()
+            self._is_finished = True
+
+    def _finish(self) -> None:
         """Check what concerns tenants, assign those that lost their slots, and write what is held back.
 
         Raises:
@@ -263,10 +303,10 @@ class Transaction:
             return
         (key,) = table.primary_key.columns
         kind, name = table.info["kind"], after[key.name]
+        epoch = self._log(kind, name, "put", before, after)
         self._connection.execute(delete(table).where(key == name))
-        self._connection.execute(insert(table).values(**after))
+        self._connection.execute(insert(table).values(**after, version=epoch))
         self._changed.append((kind, name))
-        self._log(kind, name, "put", before, after)
 
     def _delete(self, table: Any, name: str, before: dict[str, Any] | None) -> None:
         kind = table.info["kind"]
@@ -278,20 +318,23 @@ class Transaction:
         self._changed.append((kind, name))
         self._log(kind, name, "delete", before, None)
 
-    def _record(self, before: TenantRecord | None, after: TenantRecord) -> int:
-        """Write a tenant and its entry of the log, and return the epoch."""
-        if before != after:
-            self._book.write(after.tenant.id, after)
-            self._touched.add(after.tenant.id)
-            row = None if before is None else rows.tenant_row(before)
-            self._log("tenant", after.tenant.id, "put", row, rows.tenant_row(after))
-        return self._epoch
+    def _record(self, before: TenantRecord | None, after: TenantRecord) -> tuple[TenantRecord, int]:
+        """Write a tenant and its entry of the log; return it with its version, and the epoch."""
+        if before == after:
+            return before, self._epoch
+        row = None if before is None else rows.tenant_row(before)
+        epoch = self._log("tenant", after.tenant.id, "put", row, rows.tenant_row(after))
+        after = replace(after, version=epoch)
+        self._book.write(after.tenant.id, after)
+        self._touched.add(after.tenant.id)
+        return after, epoch
 
     def _log(
         self, kind: str, name: str, action: str, before: dict[str, Any] | None, after: dict[str, Any] | None
     ) -> int:
         self._epoch += 1
-        change = Change(self._epoch, self._now(), self._actor, kind, name, action, before, after)
+        at = self._now.isoformat(timespec="milliseconds")
+        change = Change(self._epoch, at, self._author.name, self._author.reason, kind, name, action, before, after)
         self.changes.append(change)
         self._unwritten.append(change)
         if len(self._unwritten) >= LOGGED_ROWS:

@@ -12,10 +12,12 @@ from typing import Any
 import httpx2
 import uvicorn
 from fastapi import FastAPI
+from sqlalchemy import update
 
 from cellplane.control.app import create_app
 from cellplane.control.service import Service
 from cellplane.control.settings import ControlSettings
+from cellplane.directory import Directory, Leadership, schema
 from cellplane.routing import RoutingTable
 
 START_SECONDS = 10.0
@@ -43,6 +45,15 @@ NO_POLICY: dict[str, None] = dict.fromkeys(
 """What a policy is that says nothing."""
 
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "code"}
+
+
+def leading(directory: Directory) -> Leadership:
+    """Leads, whoever did before."""
+    with directory._database.electing() as connection:
+        connection.execute(update(schema.leadership).values(until=0.0))
+    leadership = directory.leadership("test", time.monotonic)
+    assert leadership.campaign()
+    return leadership
 
 
 def eventually(condition: Callable[[], bool], what: str, *, seconds: float = 5.0) -> float:

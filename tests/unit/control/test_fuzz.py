@@ -119,7 +119,7 @@ def check(api: Api, put: Callable[[], Any]) -> None:
     response = put()
     assert response.status_code < 500, response.text
     if response.status_code == 200:
-        publication = compile_publication(api.service.directory, None, None)
+        publication = compile_publication(api.service.directory, api.service.leadership, None, None)
         assert publication is not None
         assert publication.epoch >= response.json()["epoch"]
     else:

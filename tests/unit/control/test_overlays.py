@@ -15,7 +15,7 @@ from cellplane.control.publication import CompiledBase, Publication, compile_bas
 from cellplane.directory import Directory
 from cellplane.model import Cell, Fleet, Pool, Tenant, TenantState
 from cellplane.routing import RoutingTable, compile_table, decide, encode, split_publication
-from unit.control.serving import Api
+from unit.control.serving import Api, leading
 from unit.control.test_publisher import Running
 
 CELLS = ("cell-1", "cell-2", "cell-3")
@@ -23,8 +23,8 @@ TENANTS = [f"tenant-{number}" for number in range(12)]
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Iterator[Directory]:
-    directory = Directory(tmp_path / "directory.sqlite3")
+def directory(location: Path | str) -> Iterator[Directory]:
+    directory = Directory(location)
     directory.put_fleet(Fleet("shop"), actor="test")
     for number, cell in enumerate(CELLS):
         directory.put_cell(Cell(cell, "127.0.0.1", 8001 + number), actor="test")
@@ -53,7 +53,7 @@ def whole(directory: Directory) -> RoutingTable:
 
 def next_of(directory: Directory, current: Publication | None, base: CompiledBase | None = None) -> Publication:
     base = base or (None if current is None else current.base)
-    publication = compile_publication(directory, current, base)
+    publication = compile_publication(directory, leading(directory), current, base)
     assert publication is not None
     return publication
 
@@ -76,7 +76,7 @@ def test_changes_of_tenants_stand_on_the_base(directory: Directory) -> None:
     assert third.base is first.base
     assert third.overlay_tenants == 5, "an overlay has all changes since its base, each tenant once"
     assert says(third.table) == says(whole(directory))
-    assert compile_publication(directory, third, third.base) is None, "nothing is new"
+    assert compile_publication(directory, leading(directory), third, third.base) is None, "nothing is new"
 
 
 def test_a_change_of_the_fleet_makes_a_base(directory: Directory) -> None:

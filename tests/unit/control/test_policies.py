@@ -26,16 +26,16 @@ from cellplane.model import (
 )
 from cellplane.model.traffic import MAX_TENANT_POLICIES
 from cellplane.routing import PolicyRow
-from unit.control.serving import NO_POLICY, SHOP, Api, assert_problem
+from unit.control.serving import NO_POLICY, SHOP, Api, assert_problem, leading
 
 CELLS = ("cell-1", "cell-2")
 STANDBY = Policy(reads=Reads.STANDBY, standby="spare")
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Iterator[Directory]:
+def directory(location: Path | str) -> Iterator[Directory]:
     """Two cells in the default pool, a spare one, and one in the US."""
-    directory = Directory(tmp_path / "directory.sqlite3")
+    directory = Directory(location)
     directory.put_fleet(Fleet("shop"), actor="test")
     for name in (*CELLS, "spare"):
         directory.put_cell(Cell(name, "127.0.0.1", 8001), actor="test")
@@ -50,7 +50,7 @@ def put(directory: Directory, *resources: Fleet | Cell | Pool | Tenant) -> None:
 
 
 def next_of(directory: Directory, current: Publication | None) -> Publication:
-    publication = compile_publication(directory, current, None if current is None else current.base)
+    publication = compile_publication(directory, leading(directory), current, None if current is None else current.base)
     assert publication is not None
     return publication
 
@@ -81,7 +81,7 @@ def test_a_new_policy_of_a_tenant_makes_a_new_base_and_one_that_is_there_an_over
     fifth = next_of(directory, fourth)
     assert (fifth.base is second.base, fifth.overlay) == (False, b"")
     assert policy_of(fifth, "c") == PolicyRow(rps_milli=2_000)
-    assert compile_publication(directory, fifth, fifth.base) is None
+    assert compile_publication(directory, leading(directory), fifth, fifth.base) is None
 
 
 def test_a_policy_of_a_fleet_or_pool_makes_a_new_base(directory: Directory) -> None:
@@ -191,7 +191,7 @@ def test_a_fleet_may_name_cells_that_come_later(tmp_path: Path) -> None:
     directory.put_cell(Cell("cell-1", "127.0.0.1", 8001), actor="test")
     directory.put_pool(Pool("default", ("cell-1",), policy=Policy(rps=1)), actor="test")
     with pytest.raises(ValidationError, match="no cell is named 'spare'"):
-        compile_publication(directory, None, None)
+        compile_publication(directory, leading(directory), None, None)
     directory.put_cell(Cell("spare", "127.0.0.1", 8001), actor="test")
     # The fleet's standby counts for a pool that names another, as soon as it is there.
     directory.put_pool(Pool("default", ("cell-1",), policy=Policy(standby="cell-1")), actor="test")

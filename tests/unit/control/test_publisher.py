@@ -16,11 +16,12 @@ from cellplane.control.settings import ControlSettings
 from cellplane.directory import Directory
 from cellplane.errors import CellplaneError, DirectoryError, ValidationError
 from cellplane.model import Cell, Fleet, Pool, Tenant
+from unit.control.serving import leading
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Iterator[Directory]:
-    directory = Directory(tmp_path / "directory.sqlite3")
+def directory(location: Path | str) -> Iterator[Directory]:
+    directory = Directory(location)
     directory.put_fleet(Fleet("shop"), actor="test")
     directory.put_cell(Cell("cell-1", "127.0.0.1", 8001), actor="test")
     directory.put_pool(Pool("default", ("cell-1",)), actor="test")
@@ -35,7 +36,7 @@ class Running:
         quick: dict[str, Any] = {"debounce_seconds": 0.001, "retry_seconds": 0.01, **overrides}
         settings = ControlSettings(state_dir=Path("unused"), port=1, **quick)
         self.metrics = Metrics()
-        self.publisher = Publisher(directory, settings, self.metrics)
+        self.publisher = Publisher(directory, directory.leadership("test", time.monotonic), settings, self.metrics)
         self.task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Running":
@@ -172,13 +173,13 @@ def test_what_no_table_can_hold_is_a_known_error(tmp_path: Path) -> None:
         directory.put_cell(Cell("cell-1", "127.0.0.1", 8001), actor="test")
         directory.put_pool(Pool("default", ("cell-1",)), actor="test")
         with pytest.raises(CellplaneError, match=r"fleet\.default_pool"):
-            compile_publication(directory, None, None)
+            compile_publication(directory, leading(directory), None, None)
     finally:
         directory.close()
 
 
 def test_one_epoch_compiles_to_the_same_bytes(directory: Directory) -> None:
-    first, second = (compile_publication(directory, None, None) for _ in range(2))
+    first, second = (compile_publication(directory, leading(directory), None, None) for _ in range(2))
     assert first is not None
     assert second is not None
     assert first.parts() == second.parts()
