@@ -50,6 +50,10 @@ OTHER_VARIABLES = {
 
 CONTROL_MEANINGS = {
     "bad-request": "Any other request that cannot be read, such as a body that is not text.",
+    "idempotency-key-reused": "The `Idempotency-Key` came before with another request: a new request needs a new one.",
+    "not-the-leader": "Another control plane leads; ask again.",
+    "outcome-unknown": "The database was lost in the commit. Ask again with the same `Idempotency-Key`, or look.",
+    "precondition-failed": "The resource is not of the version that `If-Match` or `If-None-Match` asks for.",
     "body-too-large": "The body is larger than `max_body_bytes`.",
     "conflict": "The change contradicts what the directory holds.",
     "directory-unavailable": "The directory's database cannot be used now.",

@@ -13,6 +13,9 @@ TIMEOUT_SECONDS = 10.0
 WORK_TIMEOUT_SECONDS = 600.0
 """How long it may take to do what ``post`` asks for, seconds: an apply of a full manifest takes a minute or more."""
 
+PAGE_ITEMS = 1000
+"""Items of a list that are asked for at once."""
+
 LIVE_TIMEOUT_SECONDS = 10.0
 """How long to wait until all routers run a change, seconds."""
 
@@ -51,6 +54,14 @@ class Client:
             ControlPlaneError: the answer is an error; the message is its detail.
         """
         return self._ask("GET", path, params=params)
+
+    def list(self, path: str, **params: str | int) -> dict[str, Any]:
+        """Read all pages of a list as one; raises as ``get`` does."""
+        answer = page = self.get(path, limit=PAGE_ITEMS, **params)
+        while page["next"] is not None:
+            page = self.get(path, limit=PAGE_ITEMS, **{**params, "after": page["next"]})
+            answer["items"] += page["items"]
+        return {**answer, "next": None}
 
     def put(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create or replace a resource; raises as ``get`` does."""

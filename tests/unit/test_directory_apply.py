@@ -4,14 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import create_engine
 
-from cellplane.directory import Change, Directory, Snapshot
+from cellplane.directory import Author, Directory
 from cellplane.errors import CellplaneError, ConflictError, DirectoryError, NoCellError, NotFoundError, ValidationError
 from cellplane.model import (
     Cell,
@@ -126,30 +126,26 @@ def test_one_that_cannot_be_refuses_all(
 
 def test_a_dry_run_says_all_and_changes_nothing(directory: Directory) -> None:
     before = state(directory)
-    seen: list[tuple[int, list[str]]] = []
-
-    def look(snapshot: Snapshot, changes: Sequence[Change]) -> None:
-        seen.append((len(list(snapshot.all_tenants())), [change.id for change in changes]))
-
-    applied = directory.apply([Tenant("t"), Tenant("u")], [("tenant", "acme")], actor="test", dry_run=True, look=look)
-    assert [(change.id, change.action) for change in applied.changes] == [
+    with directory.changing(Author("test"), dry_run=True) as transaction:
+        transaction.apply([Tenant("t"), Tenant("u")], [("tenant", "acme")])
+        transaction.finish()
+        seen = [record.tenant.id for record in transaction.snapshot().all_tenants()]
+    assert [(change.id, change.action) for change in transaction.changes] == [
         ("acme", "delete"),
         ("t", "put"),
         ("u", "put"),
     ]
-    assert seen == [(2, ["acme", "t", "u"])]
+    assert seen == ["t", "u"]
     assert state(directory) == before
     assert directory.put_tenant(Tenant("t"), actor="test") == 6
 
 
-def test_nothing_is_done_where_the_look_at_it_fails(directory: Directory) -> None:
+def test_nothing_is_done_where_what_follows_it_fails(directory: Directory) -> None:
     before = state(directory)
-
-    def look(snapshot: Snapshot, changes: Sequence[Change]) -> None:
-        raise KeyError(f"{snapshot.epoch()} {len(changes)}")
-
-    with pytest.raises(KeyError, match="6 1"):
-        directory.apply([Tenant("t")], actor="test", look=look)
+    with pytest.raises(KeyError, match="6 1"), directory.changing(Author("test")) as transaction:  # noqa: PT012
+        transaction.apply([Tenant("t")])
+        transaction.finish()
+        raise KeyError(f"{transaction.snapshot().epoch()} {len(transaction.changes)}")
     assert state(directory) == before
 
 
@@ -217,7 +213,7 @@ def test_shards_that_share_too_much_only_on_the_way_are_accepted(directory: Dire
 APPLIER = """
 import sys
 from pathlib import Path
-from cellplane.directory import Directory
+from cellplane.directory import Author, Directory
 from cellplane.model import Cell, Fleet, Pool, Tenant
 directory = Directory(Path(sys.argv[1]))
 directory.apply([Fleet("shop"), Cell("cell-1", "127.0.0.1", 1), Pool("default", ("cell-1",))], actor="writer")

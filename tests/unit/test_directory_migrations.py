@@ -19,7 +19,7 @@ BEFORE_MIGRATIONS = Path(__file__).parent / "directory_4.sql"
 def before_migrations(path: Path) -> None:
     engine = create_engine(f"sqlite+pysqlite:///{path}")
     with engine.begin() as connection:
-        connection.connection.executescript(BEFORE_MIGRATIONS.read_text())  # type: ignore[attr-defined]
+        connection.connection.executescript(BEFORE_MIGRATIONS.read_text())
     engine.dispose()
 
 

@@ -79,7 +79,7 @@ def wait_live(client: Client, epoch: int) -> int:
     """Wait until this epoch is published and every router that reports runs it, and return how many do."""
     deadline = time.monotonic() + LIVE_TIMEOUT_SECONDS
     while True:
-        found = client.get("/v1/routers")
+        found = client.list("/v1/routers")
         published: int = found["published_epoch"] or 0
         routers: list[dict[str, Any]] = [item for item in found["items"] if not item["lost"]]
         # A router beyond the published epoch runs what another directory said: it does not count as having the change.

@@ -26,7 +26,7 @@ _UNKNOWN = {
 def cells(control_url: str, *, as_json: bool) -> None:
     """List the cells: where they are, whether routers reach them, and what they hold of what they can."""
     with Client(control_url, ACTOR) as client:
-        answer = client.get("/v1/cells")
+        answer = client.list("/v1/cells")
     if as_json:
         print_json(answer)
         return
@@ -79,7 +79,7 @@ def _score(cell: Mapping[str, Any]) -> str:
 def pools(control_url: str, *, as_json: bool) -> None:
     """List the pools: how each places tenants, on which cells, and where those go for whom it has no room."""
     with Client(control_url, ACTOR) as client:
-        answer = client.get("/v1/pools")
+        answer = client.list("/v1/pools")
     if as_json:
         print_json(answer)
         return
@@ -166,7 +166,7 @@ def route(tenant: str | None, source: str | None, control_url: str, *, as_json: 
 def routers(control_url: str, *, as_json: bool) -> None:
     """List the routers: the epoch that each runs, and what it refused."""
     with Client(control_url, ACTOR) as client:
-        answer = client.get("/v1/routers")
+        answer = client.list("/v1/routers")
     if as_json:
         print_json(answer)
         return

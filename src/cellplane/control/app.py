@@ -72,7 +72,7 @@ def create_app(settings: ControlSettings) -> FastAPI:
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    app.include_router(api.router)
+    api.install(app)
     problems.install(app, settings)
     app.add_middleware(RequestGuard, settings=settings, metrics=metrics)
     return app

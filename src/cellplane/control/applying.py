@@ -1,15 +1,16 @@
 """Applies resources: what of them the directory does not say yet becomes one change, and is reported with its moves."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from cellplane.control.apply_schemas import ApplySpec
+from cellplane.control.apply_schemas import Applied, ApplySpec
 from cellplane.directory import Directory, Snapshot
 from cellplane.directory.records import Change as LoggedChange
 from cellplane.directory.rows import tenant_of
+from cellplane.directory.transaction import Transaction
 from cellplane.errors import ConflictError, ValidationError
 from cellplane.manifest.changes import Action, changes, wanted
 from cellplane.manifest.kinds import KINDS, Kind, spec_path
@@ -25,14 +26,14 @@ MAX_TRIES = 3
 """How often an apply that names no base epoch is planned anew, where others change the directory meanwhile."""
 
 
-def apply(
-    directory: Directory, spec: ApplySpec, *, actor: str, dry_run: bool, unhealthy: Collection[str]
-) -> dict[str, Any]:
+Change = Callable[..., Applied]
+
+
+def apply(directory: Directory, spec: ApplySpec, change: Change, *, dry_run: bool) -> Applied:
     """Make the directory what the resources say, or only find out what that would change.
 
-    Returns:
-        ``epoch``: of the directory afterwards, or, of a dry run, the one that the answer is about; ``changes`` and
-        ``moves`` as of ``cellplane.manifest``.
+    Args:
+        change: makes a change of the directory (``api.asking.Changing.change``).
 
     Raises:
         ValidationError: with the path of the first field that breaks a rule, such as ``Cell/cell-2.spec.port``.
@@ -44,7 +45,7 @@ def apply(
         plan = _Plan.of(directory, resources, spec)
         tries -= 1
         try:
-            return plan.carry_out(directory, actor=actor, dry_run=dry_run, unhealthy=unhealthy)
+            return plan.carry_out(change, dry_run=dry_run)
         except ConflictError:
             if tries == 0 or directory.epoch() == plan.epoch:
                 raise
@@ -137,31 +138,23 @@ class _Plan:
         }
         return cls(epoch, before, was_whole, placements, puts, frozenset(named) - says_shard, deletions)
 
-    def carry_out(
-        self, directory: Directory, *, actor: str, dry_run: bool, unhealthy: Collection[str]
-    ) -> dict[str, Any]:
-        report = {"changes": [], "moves": Moves().as_json(0)}
-
-        def look(snapshot: Snapshot, logged: Sequence[LoggedChange]) -> None:
-            # Before the commit: what cannot be reported is not done.
-            assert snapshot.topology is not None, "what is wanted has a fleet"
-            snapshot.topology.validate()
-            report.update(self._report(logged, snapshot.topology, _Placements.of(snapshot)))
+    def carry_out(self, change: Change, *, dry_run: bool) -> Applied:
+        def do(transaction: Transaction) -> Applied:
+            transaction.apply(self.puts, self.deletions, self.kept_shards, self.epoch)
+            transaction.finish()
+            report: dict[str, Any] = {"changes": [], "moves": Moves().as_json(0)}
+            if transaction.changes:
+                # Before the commit: what cannot be reported is not done.
+                snapshot = transaction.snapshot()
+                assert snapshot.topology is not None, "what is wanted has a fleet"
+                snapshot.topology.validate()
+                report.update(self._report(transaction.changes, snapshot.topology, _Placements.of(snapshot)))
+            return Applied(epoch=self.epoch if dry_run else transaction.epoch, **report)
 
         try:
-            applied = directory.apply(
-                self.puts,
-                self.deletions,
-                actor=actor,
-                kept_shards=self.kept_shards,
-                base_epoch=self.epoch,
-                dry_run=dry_run,
-                unhealthy=unhealthy,
-                look=look,
-            )
+            return change(Applied, do, is_dry=dry_run, is_long=True)
         except ValidationError as error:
             raise ValidationError(self._path(error.field), error.message) from error
-        return {"epoch": self.epoch if dry_run else applied.epoch, **report}
 
     def _report(self, logged: Sequence[LoggedChange], after: Topology, placements: _Placements) -> dict[str, Any]:
         old, new = _tenants_of(logged)

@@ -15,8 +15,12 @@ from cellplane.errors import (
     CellplaneError,
     ConflictError,
     DirectoryError,
+    FencedError,
+    KeyReusedError,
     NoCellError,
     NotFoundError,
+    PreconditionError,
+    UnknownOutcomeError,
     ValidationError,
 )
 
@@ -64,8 +68,16 @@ def install(app: FastAPI, settings: ControlSettings) -> None:
         if isinstance(error, NoCellError):
             cells = [{"cell": cell, "reason": reason} for cell, reason in error.cells]
             return problem(HTTPStatus.CONFLICT, "no-cell", str(error), members={"cells": cells})
+        if isinstance(error, KeyReusedError):
+            return problem(HTTPStatus.CONFLICT, "idempotency-key-reused", str(error))
         if isinstance(error, ConflictError):
             return problem(HTTPStatus.CONFLICT, "conflict", str(error))
+        if isinstance(error, PreconditionError):
+            return problem(HTTPStatus.PRECONDITION_FAILED, "precondition-failed", str(error))
+        if isinstance(error, FencedError):
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, "not-the-leader", str(error), headers=retry_after)
+        if isinstance(error, UnknownOutcomeError):
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, "outcome-unknown", str(error), headers=retry_after)
         if isinstance(error, DirectoryError):
             log.error("directory_failed", error=str(error))
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, "directory-unavailable", str(error), headers=retry_after)

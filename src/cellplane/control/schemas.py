@@ -16,6 +16,9 @@ from cellplane.model.jwt import CLOCK_SKEW_SECONDS
 from cellplane.model.topology import MAX_CELLS
 from cellplane.shadow.report import MAX_COUNTED
 
+Status = Literal["provisioning", "active", "locked", "draining", "maintenance", "retired"]
+Strategy = Literal["modulo", "ring", "rendezvous", "shuffle", "explicit"]
+State = Literal["active", "suspended"]
 Seconds = Annotated[float, Field(ge=0)]
 Epoch = Annotated[int, Field(ge=0, lt=2**64)]
 Count = Annotated[int, Field(ge=0, lt=2**32)]
@@ -107,7 +110,7 @@ class CellSpec(Strict):
     region: str = "local"
     zone: Annotated[str, Field(description="Where it fails together with others; empty where nobody says")] = ""
     jurisdiction: str = "none"
-    status: Literal["provisioning", "active", "locked", "draining", "maintenance", "retired"] = "active"
+    status: Status = "active"
     weight: float = 1.0
     release: Annotated[str, Field(description="What it runs; empty where nobody says")] = ""
     capacity: CapacitySpec = CapacitySpec()
@@ -126,7 +129,7 @@ class PoolSpec(Strict):
     """A pool's cells and strategy."""
 
     cells: list[str]
-    strategy: Literal["modulo", "ring", "rendezvous", "shuffle", "explicit"] = "ring"
+    strategy: Strategy = "ring"
     virtual_nodes: int = 150
     shard_size: Annotated[
         int | None, Field(description="K, the cells of a shard; null for 2 with `shuffle` and 1 else")
@@ -170,9 +173,7 @@ class TenantSpec(Strict):
         list[str] | None, Field(description="The cells to assign it to, the preferred first; or `cell`")
     ] = None
     place: Annotated[bool, Field(description="Whether its pool chooses its place anew")] = False
-    state: Annotated[
-        Literal["active", "suspended"] | None, Field(description="Absent: as it is; active for a new tenant")
-    ] = None
+    state: Annotated[State | None, Field(description="Absent: as it is; active for a new tenant")] = None
     pool: Annotated[
         str | None, Field(description="The pool it is in whatever the rules say; null lets them choose")
     ] = None
@@ -251,12 +252,14 @@ class CellView(BaseModel):
     gray: bool = Field(description="Whether a router finds it worse than its peers")
     pinned_tenants: int = Field(description="Tenants that are assigned to it, alone or among others")
     load: LoadSpec = Field(description="The sum of what those declare")
+    version: int = Field(description="The epoch of its last change: its `ETag`")
 
 
 class CellList(BaseModel):
-    """All cells."""
+    """One page of cells."""
 
     items: list[CellView]
+    next: str | None = Field(description="Ask `after` with this for the next page; null on the last")
 
 
 class PoolView(BaseModel):
@@ -275,12 +278,14 @@ class PoolView(BaseModel):
     policy: PolicySpec
     canary: CanarySpec | None
     p99_objective_seconds: float | None
+    version: int = Field(description="The epoch of its last change: its `ETag`")
 
 
 class PoolList(BaseModel):
-    """All pools."""
+    """One page of pools."""
 
     items: list[PoolView]
+    next: str | None = Field(description="Ask `after` with this for the next page; null on the last")
 
 
 class TenantView(BaseModel):
@@ -298,13 +303,14 @@ class TenantView(BaseModel):
     load: LoadSpec
     shard_size: int | None
     policy: PolicySpec = Field(description="What it says itself")
+    version: int = Field(description="The epoch of its last change: its `ETag`")
 
     @classmethod
     def fields_of(cls, record: TenantRecord) -> dict[str, Any]:
         """The fields of a tenant of the directory."""
         row = tenant_row(record)
         cells = row.pop("shard")
-        return {**row, "cell": record.tenant.cell, "cells": cells}
+        return {**row, "cell": record.tenant.cell, "cells": cells, "version": record.version}
 
 
 class TenantChanged(TenantView, Changed):
@@ -409,10 +415,14 @@ class RouterView(BaseModel):
 
 
 class RouterList(BaseModel):
-    """All routers that report here."""
+    """One page of routers, and how far all of them are."""
 
     published_epoch: int | None
+    known: int = Field(description="Routers that report, or did until lately")
+    converged: int = Field(description="Those that are not lost and run the published epoch")
+    lost: int = Field(description="Those that are silent")
     items: list[RouterView]
+    next: str | None = Field(description="Ask `after` with this for the next page; null on the last")
 
 
 class Health(BaseModel):

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from cellplane.control.metrics import Metrics
 from cellplane.control.publisher import Publisher
 from cellplane.control.registry import RouterRegistry
-from cellplane.control.schemas import Changed
 from cellplane.control.settings import ControlSettings
 from cellplane.control.warden import Warden
 from cellplane.directory import Directory, Leadership
@@ -25,12 +24,14 @@ class Service:
     metrics: Metrics
     loop: asyncio.AbstractEventLoop
 
-    def changed(self, epoch: int) -> Changed:
+    def changed(self) -> None:
         """Wake the publisher for a committed change, from any thread."""
         self.loop.call_soon_threadsafe(self.publisher.notify)
-        return Changed(epoch=epoch)
 
-    def quarantine_changed(self, epoch: int) -> Changed:
-        """The same for a quarantine, of which the warden tells."""
+    def quarantine_changed(self) -> None:
+        """Wake the warden, which tells of quarantines, from any thread."""
         self.loop.call_soon_threadsafe(self.warden.look)
-        return self.changed(epoch)
+
+    def page_size(self, limit: int | None) -> int:
+        """How many items are on a page for which a caller asks."""
+        return min(limit or self.settings.page_size, self.settings.max_page_size)

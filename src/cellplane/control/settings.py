@@ -11,6 +11,12 @@ DATABASE = "directory.sqlite3"
 MAX_ACTOR_CHARS = 64
 """Longest name of who makes a change."""
 
+MAX_CHANGE_REASON_CHARS = 500
+"""Longest reason of a change."""
+
+MAX_IDEMPOTENCY_KEY_CHARS = 255
+"""Longest name of a request that may come twice."""
+
 PIECE_BYTES = 256 * 1024
 """Bytes of a table that are handed to one connection at once."""
 

@@ -1,12 +1,14 @@
 """A snapshot: the directory at one moment, for reads that must agree with each other."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, Table, func, null, or_, select, text, true
 from sqlalchemy.sql import ColumnElement
 
 from cellplane.directory import publications, rows, schema
+from cellplane.directory.history import ChangeFilter, PublishedEpoch, read_changes, read_epochs
 from cellplane.directory.outline import Outline
 from cellplane.directory.publications import StoredPublication
 from cellplane.directory.quarantines import read_quarantines
@@ -22,6 +24,30 @@ NAMED_ROWS = 500
 
 MICRO = 1_000_000
 """Loads are summed in millionths."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantFilter:
+    """Which tenants; None takes any.
+
+    Attributes:
+        cell: those assigned to this cell, alone or among others.
+        pool: those placed in this pool.
+        jurisdiction: those under this law.
+        tier: those of this tier.
+        state: those in this state.
+        prefix: those whose id begins so.
+    """
+
+    cell: str | None = None
+    pool: str | None = None
+    jurisdiction: str | None = None
+    tier: str | None = None
+    state: TenantState | None = None
+    prefix: str = ""
+
+
+ANY_TENANT = TenantFilter()
 
 
 class Snapshot:
@@ -75,24 +101,31 @@ class Snapshot:
         row = one(self._connection, schema.tenants, schema.tenants.c.id == tenant_id)
         return None if row is None else rows.tenant_of(row)
 
-    def tenants(self, *, limit: int, after: str = "", cell: str | None = None) -> Page[TenantRecord]:
+    def tenants(self, *, limit: int, after: str = "", wanted: TenantFilter = ANY_TENANT) -> Page[TenantRecord]:
         """Tenants by id.
 
         Args:
             limit: most on the page, ≥ 1.
             after: only ids behind this one.
-            cell: only those assigned to this cell, alone or among others.
+            wanted: which.
         """
         table, assignments = schema.tenants, schema.assignments
-        query = select(table).where(table.c.id > after).order_by(table.c.id).limit(limit + 1)
-        if cell is not None:
-            query = (
-                select(table)
-                .join(assignments, assignments.c.tenant == table.c.id)
-                .where(assignments.c.cell == cell, assignments.c.tenant > after)
-                .order_by(assignments.c.tenant)
-                .limit(limit + 1)
-            )
+        query, key = select(table), table.c.id
+        if wanted.cell is not None:
+            query = query.join(assignments, assignments.c.tenant == table.c.id).where(assignments.c.cell == wanted.cell)
+            key = assignments.c.tenant
+        for column, value in (
+            (table.c.placed_pool, wanted.pool),
+            (table.c.jurisdiction, wanted.jurisdiction),
+            (table.c.tier, wanted.tier),
+            (table.c.state, None if wanted.state is None else wanted.state.value),
+        ):
+            if value is not None:
+                query = query.where(column == value)
+        if wanted.prefix:
+            # Ids are ASCII: this is behind all that begin so.
+            query = query.where(key >= wanted.prefix, key < wanted.prefix + "\x7f")
+        query = query.where(key > after).order_by(key).limit(limit + 1)
         found = [rows.tenant_of(dict(row)) for row in self._connection.execute(query).mappings()]
         more = len(found) > limit
         return Page(tuple(found[:limit]), found[limit - 1].tenant.id if more else None)
@@ -155,6 +188,11 @@ class Snapshot:
         """The last quarantine of each tenant that is remembered, by tenant."""
         return read_quarantines(self._connection)
 
+    def quarantine(self, tenant_id: str) -> Quarantine | None:
+        """The last quarantine of a tenant that is remembered; None for none."""
+        row = one(self._connection, schema.quarantines, schema.quarantines.c.tenant == tenant_id)
+        return None if row is None else rows.quarantine_of(row)
+
     def away(self) -> dict[str, str]:
         """The tenants that are in quarantine now, and the cell of each."""
         return {each.tenant: each.cell for each in read_quarantines(self._connection, only_lasting=True).values()}
@@ -190,9 +228,17 @@ class Snapshot:
 
     def changes(self, *, limit: int, after: int = 0) -> tuple[Change, ...]:
         """Entries of the change log behind an epoch, oldest first."""
-        table = schema.changes
-        query = select(table).where(table.c.epoch > after).order_by(table.c.epoch).limit(limit)
-        return tuple(Change(**row) for row in self._connection.execute(query).mappings())
+        return read_changes(self._connection, ChangeFilter(), limit=limit, after=after)
+
+    def history(
+        self, wanted: ChangeFilter, *, limit: int, after: int | None = None, before: int | None = None
+    ) -> tuple[Change, ...]:
+        """Entries of the change log (``history.read_changes``)."""
+        return read_changes(self._connection, wanted, limit=limit, after=after, before=before)
+
+    def epochs(self, *, limit: int, before: int | None = None) -> tuple[PublishedEpoch, ...]:
+        """The tables that were published, the last first."""
+        return read_epochs(self._connection, limit=limit, before=before)
 
     def last_publication(self) -> StoredPublication | None:
         """The last publication whose bytes are kept."""

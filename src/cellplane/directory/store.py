@@ -17,9 +17,9 @@ from cellplane.directory.outline import Outline
 from cellplane.directory.publications import StoredPublication
 from cellplane.directory.records import Applied, Author, Change, Entry, Page, Placement, TenantRecord
 from cellplane.directory.settings import DatabaseSettings
-from cellplane.directory.snapshot import Snapshot, read_epoch, read_outline, read_topology_epoch
+from cellplane.directory.snapshot import Snapshot, TenantFilter, read_epoch, read_outline, read_topology_epoch
 from cellplane.directory.transaction import Resource, Transaction, fields_of
-from cellplane.errors import ConflictError, DirectoryError, FencedError, NotFoundError, ValidationError
+from cellplane.errors import DirectoryError, FencedError, NotFoundError
 from cellplane.faults import fault_point
 from cellplane.model import Cell, Fleet, Load, Pool, Quarantine, Tenant, Topology
 from cellplane.placement.quarantine import Asked, LeftAlone
@@ -145,9 +145,9 @@ class Directory:
             return snapshot.tenant(tenant_id)
 
     def tenants(self, *, limit: int, after: str = "", cell: str | None = None) -> Page[TenantRecord]:
-        """One page of tenants (``Snapshot.tenants``)."""
+        """One page of tenants, of one cell or of all (``Snapshot.tenants``)."""
         with self.snapshot() as snapshot:
-            return snapshot.tenants(limit=limit, after=after, cell=cell)
+            return snapshot.tenants(limit=limit, after=after, wanted=TenantFilter(cell=cell))
 
     def quarantines(self) -> dict[str, Quarantine]:
         """The last quarantine of each tenant that is remembered (``Snapshot.quarantines``)."""
@@ -306,7 +306,6 @@ class Directory:
         base_epoch: int | None = None,
         dry_run: bool = False,
         unhealthy: Collection[str] = (),
-        look: Callable[[Snapshot, Sequence[Change]], None] | None = None,
     ) -> Applied:
         """Put and remove many resources at once: all of them, or none.
 
@@ -318,22 +317,14 @@ class Directory:
             kept_shards: ids of tenants among the puts whose shard stays as it is, or is their pool's to choose.
             base_epoch: the epoch that the caller knows; None takes any.
             dry_run: check and report all, and change nothing.
-            look: called with the directory as it is after all and what was logged, where something changed, before
-                others see it; nothing is done where it raises.
 
         Raises:
             ValidationError: with the path of the first field that breaks a rule, such as ``tenants.acme.jurisdiction``.
             NotFoundError: one to remove is not in the directory.
             ConflictError: the directory is of another epoch, or one of the reasons of each change by itself.
         """
-        _check_once(puts, deletions)
-        with self.changing(Author(actor), unhealthy=unhealthy, dry_run=dry_run, look=look, is_long=True) as transaction:
-            if base_epoch is not None and base_epoch != transaction.epoch:
-                raise ConflictError(
-                    f"the directory is at epoch {transaction.epoch}, not {base_epoch}: look at the changes since, "
-                    "and apply again"
-                )
-            transaction.apply(puts, deletions, kept_shards)
+        with self.changing(Author(actor), unhealthy=unhealthy, dry_run=dry_run, is_long=True) as transaction:
+            transaction.apply(puts, deletions, kept_shards, base_epoch)
         return Applied(transaction.epoch, tuple(transaction.changes))
 
     def publish(self, publication: StoredPublication, base_epoch: int, base: bytes, leadership: Leadership) -> bool:
@@ -386,7 +377,6 @@ class Directory:
         *,
         unhealthy: Collection[str] = (),
         dry_run: bool = False,
-        look: Callable[[Snapshot, Sequence[Change]], None] | None = None,
         leadership: Leadership | None = None,
         is_long: bool = False,
     ) -> Iterator[Transaction]:
@@ -396,7 +386,6 @@ class Directory:
             author: who asks, and why.
             unhealthy: ids of cells that get no new tenants, where a change makes some.
             dry_run: check all, and change nothing.
-            look: as of ``apply``.
             leadership: that of whoever may change this only as the leader.
             is_long: whether it is about many resources.
 
@@ -416,8 +405,6 @@ class Directory:
             fault_point("change.begun")
             yield transaction
             transaction.finish()
-            if look is not None and transaction.changes:
-                look(transaction.snapshot(), transaction.changes)
             fault_point("change.written")
         fault_point("change.committed")
 
@@ -429,19 +416,3 @@ class Directory:
             outline = read_outline(connection)
             self._known_outline = (epoch, outline)
         return outline
-
-
-def _check_once(puts: Sequence[Resource], deletions: Sequence[tuple[str, str]]) -> None:
-    seen = set()
-    for name in [*(_name_of(resource) for resource in puts), *deletions]:
-        if name in seen:
-            raise ValidationError(f"{name[0]}s.{name[1]}", "stands twice: a resource is put or removed once")
-        seen.add(name)
-
-
-def _name_of(resource: Resource) -> tuple[str, str]:
-    if isinstance(resource, Fleet):
-        return "fleet", resource.name
-    if isinstance(resource, Pool):
-        return "pool", resource.name
-    return ("cell" if isinstance(resource, Cell) else "tenant"), resource.id

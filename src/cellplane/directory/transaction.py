@@ -100,9 +100,18 @@ class Transaction:
         keep_answer(self._connection, key, answer, self._now, kept_seconds)
 
     def apply(
-        self, puts: Sequence[Resource], deletions: Sequence[tuple[str, str]], kept_shards: Collection[str]
+        self,
+        puts: Sequence[Resource],
+        deletions: Sequence[tuple[str, str]] = (),
+        kept_shards: Collection[str] = (),
+        base_epoch: int | None = None,
     ) -> None:
         """Put and remove these (``Directory.apply``); tenants see the cells and pools as they are afterwards."""
+        _check_once(puts, deletions)
+        if base_epoch is not None and base_epoch != self.epoch:
+            raise ConflictError(
+                f"the directory is at epoch {self.epoch}, not {base_epoch}: look at the changes since, and apply again"
+            )
         for resource in puts:
             if isinstance(resource, Cell):
                 self.put_cell(resource)
@@ -390,6 +399,22 @@ class Transaction:
                 row = one(self._connection, tenants, where)
                 if row is not None:
                     raise ConflictError(f"tenant {row['id']!r} is in pool {name!r}: give it another one first")
+
+
+def _check_once(puts: Sequence[Resource], deletions: Sequence[tuple[str, str]]) -> None:
+    seen = set()
+    for name in [*(_name_of(resource) for resource in puts), *deletions]:
+        if name in seen:
+            raise ValidationError(f"{name[0]}s.{name[1]}", "stands twice: a resource is put or removed once")
+        seen.add(name)
+
+
+def _name_of(resource: Resource) -> tuple[str, str]:
+    if isinstance(resource, Fleet):
+        return "fleet", resource.name
+    if isinstance(resource, Pool):
+        return "pool", resource.name
+    return ("cell" if isinstance(resource, Cell) else "tenant"), resource.id
 
 
 def _require_room(kind: str, count: int, limit: int) -> None:

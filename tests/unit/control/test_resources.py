@@ -111,6 +111,7 @@ def test_cells_are_listed_with_what_is_pinned_to_them(shop: Api) -> None:
         "gray": False,
         "pinned_tenants": 0,
         "load": {"tenants": 0, "rps": 0.0, "storage_gib": 0.0},
+        "version": 2,
     }
 
 
@@ -143,8 +144,15 @@ def test_pools_are_put_and_listed(shop: Api) -> None:
     table = shop.published(shop.put_epoch("/v1/pools/canary", {"cells": ["cell-2"], "strategy": "modulo"}))
     assert table.pools == ("canary", "default")
     assert shop.get("/v1/pools").json()["items"] == [
-        {"name": "canary", "cells": ["cell-2"], "strategy": "modulo", "virtual_nodes": 150, **OTHERS},
-        {"name": "default", "cells": ["cell-1", "cell-2"], "strategy": "ring", "virtual_nodes": 150, **OTHERS},
+        {"name": "canary", "cells": ["cell-2"], "strategy": "modulo", "virtual_nodes": 150, **OTHERS, "version": 5},
+        {
+            "name": "default",
+            "cells": ["cell-1", "cell-2"],
+            "strategy": "ring",
+            "virtual_nodes": 150,
+            **OTHERS,
+            "version": 4,
+        },
     ]
 
 
@@ -209,12 +217,13 @@ def test_a_tenant_is_pinned_unpinned_and_removed(shop: Api) -> None:
         "load": {"tenants": 1, "rps": 0.0, "storage_gib": 0.0},
         "shard_size": None,
         "policy": NO_POLICY,
+        "version": 5,
     }
     assert pinned.json() == {**acme, "epoch": 5, "rule": None, "reason": "pinned"}
     shop.published(5)
     assert shop.get("/v1/tenants/acme").json() == {**acme, "placed": other, "quarantine": None}
     shop.published(shop.put_epoch("/v1/tenants/acme", {}))
-    by_itself = {**acme, "cell": None, "cells": [], "placed": by_slot, "quarantine": None}
+    by_itself = {**acme, "cell": None, "cells": [], "placed": by_slot, "quarantine": None, "version": 6}
     assert shop.get("/v1/tenants/acme").json() == by_itself
     assert shop.http.delete("/v1/tenants/acme").json() == {"epoch": 7}
     assert_problem(shop.get("/v1/tenants/acme"), 404, "not-found")

@@ -87,7 +87,14 @@ def test_the_registry_has_a_limit_and_makes_room_for_the_living() -> None:
 
 
 def test_a_report_is_listed_with_how_far_behind_the_router_is(shop: Api) -> None:
-    assert shop.get("/v1/routers").json() == {"published_epoch": 4, "items": []}
+    assert shop.get("/v1/routers").json() == {
+        "published_epoch": 4,
+        "known": 0,
+        "converged": 0,
+        "lost": 0,
+        "items": [],
+        "next": None,
+    }
     rejected = {"epoch": 4, "reason": "bad"}
     response = shop.http.post("/v1/routers/router-1/report", json={**REPORT, "epoch": 3, "rejected": rejected})
     assert response.json() == {"status": "ok", "epoch": 4, "published_epoch": 4}

@@ -93,7 +93,7 @@ def prepare(folder: StateFolder, tenant: str, *, times: float) -> Flood:
         )
     with Client(endpoints["control"], "chaos") as client:
         route = client.get("/v1/route", tenant=tenant)
-        cells = {cell["id"]: cell for cell in client.get("/v1/cells")["items"]}
+        cells = {cell["id"]: cell for cell in client.list("/v1/cells")["items"]}
         listed = client.get("/v1/tenants", limit=FLOOD_OTHERS + 1)["items"]
     limit = _limit_rps(route["policy"], [cells[cell]["capacity"]["rps"] for cell in route["shard"]])
     rate = (limit or UNLIMITED_FLOOD_RPS) * times

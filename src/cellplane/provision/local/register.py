@@ -40,7 +40,7 @@ def register(
     missing = _missing(client, addresses)
     if missing:
         client.post("/v1/apply", {"resources": missing})
-    for cell in client.get("/v1/cells")["items"]:
+    for cell in client.list("/v1/cells")["items"]:
         where = addresses.get(cell["id"])
         if where is not None and not where.items() <= cell.items():
             chosen = {field: value for field, value in cell.items() if field not in SEEN}
@@ -68,8 +68,8 @@ def wait_converged(client: Client, settings: LocalSettings, cell_ids: list[str],
     while time.monotonic() < deadline:
         give_up()
         try:
-            routers = client.get("/v1/routers")
-            cells = client.get("/v1/cells")["items"]
+            routers = client.list("/v1/routers")
+            cells = client.list("/v1/cells")["items"]
         except ControlPlaneError as error:
             missing = str(error)
         else:
@@ -90,8 +90,8 @@ def _missing(client: Client, addresses: Mapping[str, Mapping[str, Any]]) -> list
     """The fleet, its cells and its default pool as resources, as far as they are not there."""
     fleet = _fleet(client)
     pool = POOL if fleet is None else str(fleet["default_pool"])
-    cells = {cell["id"] for cell in client.get("/v1/cells")["items"]}
-    pools = {item["name"] for item in client.get("/v1/pools")["items"]}
+    cells = {cell["id"] for cell in client.list("/v1/cells")["items"]}
+    pools = {item["name"] for item in client.list("/v1/pools")["items"]}
     spec = {"keySources": KEY_SOURCES, "defaultPool": POOL, "policy": {"rps": TENANT_RPS}}
     found = [] if fleet is not None else [_resource("Fleet", FLEET, spec)]
     found += [_resource("Cell", cell_id, where) for cell_id, where in addresses.items() if cell_id not in cells]

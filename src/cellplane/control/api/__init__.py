@@ -1,0 +1,24 @@
+"""The routes of the API, a module a resource. Each reads or changes the directory; none decides anything itself."""
+
+from fastapi import FastAPI
+
+from cellplane.control.api import cells, fleets, history, operating, pools, quarantine, routers, routing, tenants
+from cellplane.control.api.asking import problems
+
+ROUTERS = (
+    operating.router,
+    fleets.router,
+    cells.router,
+    pools.router,
+    tenants.router,
+    quarantine.router,
+    routing.router,
+    routers.router,
+    history.router,
+)
+
+
+def install(app: FastAPI) -> None:
+    """Answer requests for these routes."""
+    for router in ROUTERS:
+        app.include_router(router, responses=problems(s422="The request is not valid"))

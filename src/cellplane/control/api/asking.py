@@ -1,0 +1,189 @@
+"""What routes share: who asks, why, for which version, and how a change of the directory is made."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Header, Query, Request, Response
+from pydantic import BaseModel
+from starlette.convertors import Convertor, register_url_convertor
+
+from cellplane.control import schemas
+from cellplane.control.service import Service
+from cellplane.control.settings import MAX_ACTOR_CHARS, MAX_CHANGE_REASON_CHARS, MAX_IDEMPOTENCY_KEY_CHARS
+from cellplane.directory import Author
+from cellplane.directory.answers import RequestKey
+from cellplane.directory.preconditions import Precondition, etag
+from cellplane.directory.transaction import Transaction
+
+Answer = TypeVar("Answer", bound=BaseModel)
+
+PROBLEM_CONTENT: dict[str, Any] = {"application/problem+json": {}}
+
+
+class _Rest(Convertor[str]):
+    """All of the rest of a path, so that a bad tenant id is refused with its reason. ``:path`` drops a last newline."""
+
+    regex = r"[\s\S]*"
+
+    def convert(self, value: str) -> str:
+        """The text as it is."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """The text as it is."""
+        return value
+
+
+register_url_convertor("rest", _Rest())
+
+
+def problems(**descriptions: str) -> dict[int | str, dict[str, Any]]:
+    """Responses of a route that are problem documents: ``s409="why"``."""
+    return {
+        int(status.removeprefix("s")): {
+            "model": schemas.Problem,
+            "description": description,
+            "content": PROBLEM_CONTENT,
+        }
+        for status, description in descriptions.items()
+    }
+
+
+CONFLICT = problems(s409="The change contradicts what the directory holds")
+MISSING = problems(s404="The directory does not have it")
+CHANGING = problems(
+    s409="The change contradicts what the directory holds, or the idempotency key came before with another request",
+    s412="The resource is not of the version that `If-Match` or `If-None-Match` asks for",
+    s503="The directory cannot be changed now",
+)
+
+
+def service_of(request: Request) -> Service:
+    """The service of the running app."""
+    service: Service = request.app.state.service
+    return service
+
+
+CurrentService = Annotated[Service, Depends(service_of)]
+
+Limit = Annotated[int | None, Query(ge=1, description="Most items on a page; the server has a limit of its own")]
+After = Annotated[str, Query(description="`next` of the page before")]
+
+
+def author_of(
+    x_cellplane_actor: Annotated[str, Header(max_length=MAX_ACTOR_CHARS, description="Who asks")] = "anonymous",
+    x_cellplane_reason: Annotated[
+        str, Header(max_length=MAX_CHANGE_REASON_CHARS, description="Why, for the change log")
+    ] = "",
+) -> Author:
+    """Who asks, and why, as they say: the API does not check it yet (docs/limits.md)."""
+    return Author(x_cellplane_actor, x_cellplane_reason)
+
+
+async def key_of(
+    request: Request,
+    author: Annotated[Author, Depends(author_of)],
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1,
+            max_length=MAX_IDEMPOTENCY_KEY_CHARS,
+            description="Of a request that may come twice: the second gets the answer of the first",
+        ),
+    ] = None,
+) -> RequestKey | None:
+    """The request's idempotency key, with a digest of what it asks."""
+    if idempotency_key is None:
+        return None
+    asked = hashlib.sha256()
+    headers = (request.headers.get("if-match", ""), request.headers.get("if-none-match", ""))
+    for part in (request.method, request.url.path, request.url.query, *headers):
+        asked.update(part.encode() + b"\0")
+    asked.update(await request.body())
+    return RequestKey(author.name, idempotency_key, asked.hexdigest())
+
+
+def precondition_of(
+    if_match: Annotated[str | None, Header(description="The `ETag` of the version that this change is for")] = None,
+    if_none_match: Annotated[str | None, Header(description="`*`: only where there is none yet")] = None,
+) -> Precondition:
+    """What the request asks of the resource that it changes."""
+    return Precondition.of(if_match, if_none_match)
+
+
+class Changing:
+    """A request that changes the directory: ``change`` does it, once, as its headers ask."""
+
+    def __init__(
+        self,
+        service: CurrentService,
+        response: Response,
+        author: Annotated[Author, Depends(author_of)],
+        key: Annotated[RequestKey | None, Depends(key_of)],
+        precondition: Annotated[Precondition, Depends(precondition_of)],
+    ) -> None:
+        self.service = service
+        self.author = author
+        self._response = response
+        self._key = key
+        self._precondition = precondition
+
+    def change(
+        self,
+        of: type[Answer],
+        do: Callable[[Transaction], Answer],
+        *,
+        resource: tuple[str, str] | None = None,
+        is_dry: bool = False,
+        is_long: bool = False,
+    ) -> Answer:
+        """Change the directory in one transaction, with the answer that is kept for the idempotency key.
+
+        Args:
+            of: what is answered.
+            do: makes the change, calls ``Transaction.finish``, and returns the answer.
+            resource: kind and name of the one that preconditions are about; its new version is the answer's ``ETag``.
+            is_dry: only find out what would be changed.
+            is_long: whether it is about many resources.
+        """
+        service = self.service
+        with service.directory.changing(
+            self.author, unhealthy=service.routers.unhealthy_cells(), dry_run=is_dry, is_long=is_long
+        ) as transaction:
+            known = None if self._key is None else transaction.find_answer(self._key)
+            if known is not None:
+                answer = of.model_validate(known["body"])
+                version = known["version"]
+                self._response.headers["Idempotent-Replayed"] = "true"
+            else:
+                if resource is not None:
+                    transaction.require(*resource, self._precondition)
+                answer = do(transaction)
+                version = None if resource is None else transaction.version(*resource)
+                if self._key is not None and not is_dry:
+                    kept = {"body": answer.model_dump(mode="json"), "version": version}
+                    transaction.keep_answer(self._key, kept, service.directory.settings.answers_kept_seconds)
+        if version is not None:
+            self._response.headers["ETag"] = etag(version)
+        service.changed()
+        return answer
+
+    def put(self, kind: str, name: str, do: Callable[[Transaction], object]) -> schemas.Changed:
+        """Put or remove one resource; the answer is the epoch."""
+
+        def done(transaction: Transaction) -> schemas.Changed:
+            do(transaction)
+            transaction.finish()
+            return schemas.Changed(epoch=transaction.epoch)
+
+        return self.change(schemas.Changed, done, resource=(kind, name))
+
+
+CurrentChange = Annotated[Changing, Depends()]
+
+
+def tag(response: Response, version: int | None) -> None:
+    """Say of which version an answer is."""
+    if version is not None:
+        response.headers["ETag"] = etag(version)

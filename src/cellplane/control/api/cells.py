@@ -1,0 +1,90 @@
+"""Cells, with what routers see of them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from fastapi import APIRouter, Response
+
+from cellplane.control import schemas
+from cellplane.control.api.asking import CHANGING, MISSING, After, CurrentChange, CurrentService, Limit, tag
+from cellplane.control.paging import page_of
+from cellplane.control.service import Service
+from cellplane.directory import Snapshot
+from cellplane.directory.rows import cell_row
+from cellplane.errors import NotFoundError
+from cellplane.model import Cell
+
+router = APIRouter(prefix="/v1/cells", tags=["cells"])
+
+
+@router.get("")
+def list_cells(
+    service: CurrentService,
+    *,
+    limit: Limit = None,
+    after: After = "",
+    pool: str | None = None,
+    status: schemas.Status | None = None,
+    region: str | None = None,
+    jurisdiction: str | None = None,
+    release: str | None = None,
+) -> schemas.CellList:
+    """Cells by id, one page, with what routers see of them."""
+    with service.directory.snapshot() as snapshot:
+        outline = snapshot.outline
+        of_pool = None if pool is None else outline.pools[pool].cells if pool in outline.pools else ()
+        found = [
+            cell
+            for cell in outline.cells.values()
+            if (of_pool is None or cell.id in of_pool)
+            and status in {None, cell.status.value}
+            and region in {None, cell.region}
+            and jurisdiction in {None, cell.jurisdiction}
+            and release in {None, cell.release}
+        ]
+        page = page_of(found, lambda cell: cell.id, after, service.page_size(limit))
+        items = _views(service, snapshot, page.items)
+    return schemas.CellList(items=items, next=page.next)
+
+
+@router.get("/{cell_id}", responses=MISSING)
+def get_cell(cell_id: str, service: CurrentService, response: Response) -> schemas.CellView:
+    """One cell."""
+    with service.directory.snapshot() as snapshot:
+        cell = snapshot.outline.cells.get(cell_id)
+        if cell is None:
+            raise NotFoundError(f"no cell is named {cell_id!r}")
+        (view,) = _views(service, snapshot, [cell])
+    tag(response, view.version)
+    return view
+
+
+@router.put("/{cell_id}", responses=CHANGING)
+def put_cell(cell_id: str, spec: schemas.CellSpec, change: CurrentChange) -> schemas.Changed:
+    """Create or replace a cell."""
+    cell = spec.to_model(cell_id)
+    return change.put("cell", cell_id, lambda transaction: transaction.put_cell(cell))
+
+
+@router.delete("/{cell_id}", responses={**MISSING, **CHANGING})
+def delete_cell(cell_id: str, change: CurrentChange) -> schemas.Changed:
+    """Remove a cell that neither the fleet nor a pool or tenant names."""
+    return change.put("cell", cell_id, lambda transaction: transaction.delete_cell(cell_id))
+
+
+def _views(service: Service, snapshot: Snapshot, cells: Sequence[Cell]) -> list[schemas.CellView]:
+    healthy, judged = service.routers.cell_health(), service.routers.cell_judgements()
+    assigned, loads, versions = snapshot.assigned_tenants(), snapshot.loads(), snapshot.versions("cell")
+    return [
+        schemas.CellView(
+            **cell_row(cell),
+            healthy=healthy.get(cell.id),
+            score=judged[cell.id].score if cell.id in judged else None,
+            breaker=judged[cell.id].breaker if cell.id in judged else None,
+            gray=cell.id in judged and judged[cell.id].gray,
+            pinned_tenants=assigned[cell.id],
+            load=schemas.LoadSpec(**asdict(loads[cell.id])),
+            version=versions[cell.id],
+        )
+        for cell in cells
+    ]

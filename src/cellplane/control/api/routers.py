@@ -1,0 +1,64 @@
+"""Routers, as they report."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from cellplane.control import schemas
+from cellplane.control.api.asking import After, CurrentService, Limit, problems
+from cellplane.control.paging import page_of
+from cellplane.control.shadow_schemas import ShadowList
+from cellplane.model.key import check_name
+
+router = APIRouter(tags=["routers"])
+
+
+@router.get("/v1/routers")
+def list_routers(
+    service: CurrentService,
+    *,
+    limit: Limit = None,
+    after: After = "",
+    lost: Annotated[bool | None, Query(description="Those that are silent, or those that are not")] = None,
+    behind: Annotated[bool | None, Query(description="Those that run an older epoch than is published, or not")] = None,
+) -> schemas.RouterList:
+    """Routers by id, one page: the epoch each applied, and the age of what they said."""
+    current = service.publisher.current
+    published = 0 if current is None else current.epoch
+    views = [
+        schemas.RouterView(
+            id=known.id,
+            **known.report.model_dump(exclude={"cells", "suspects", "shadows"}),
+            age_seconds=round(age, 3),
+            lost=age > service.settings.router_stale_seconds,
+            behind=0 if current is None else published - known.report.epoch,
+        )
+        for known, age in service.routers.routers()
+    ]
+    found = [view for view in views if lost in {None, view.lost} and (behind is None or behind == (view.behind > 0))]
+    page = page_of(found, lambda view: view.id, after, service.page_size(limit))
+    return schemas.RouterList(
+        published_epoch=None if current is None else published,
+        known=len(views),
+        converged=sum(1 for view in views if not view.lost and view.behind <= 0),
+        lost=sum(1 for view in views if view.lost),
+        items=list(page.items),
+        next=page.next,
+    )
+
+
+@router.get("/v1/shadows")
+def list_shadows(service: CurrentService) -> ShadowList:
+    """What comparing the answers of cells and their shadows came to, at all routers together."""
+    return ShadowList(items=service.routers.shadows())
+
+
+@router.post("/v1/routers/{router_id}/report", responses=problems(s409="There are too many routers"))
+async def report_router(router_id: str, report: schemas.RouterReport, service: CurrentService) -> schemas.Health:
+    """Take a router's report."""
+    check_name("router_id", router_id)
+    service.routers.report(router_id, report)
+    service.warden.suspect(report.suspects)
+    current = service.publisher.current
+    epoch = 0 if current is None else current.epoch
+    return schemas.Health(status="ok", epoch=epoch, published_epoch=None if current is None else epoch)

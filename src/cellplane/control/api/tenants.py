@@ -1,0 +1,101 @@
+"""Tenants, and where they are."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from cellplane.control import schemas
+from cellplane.control.api.asking import CHANGING, MISSING, After, CurrentChange, CurrentService, Limit, tag
+from cellplane.control.publication import Publication
+from cellplane.control.quarantine_schemas import QuarantineView
+from cellplane.directory import TenantRecord
+from cellplane.directory.snapshot import TenantFilter
+from cellplane.directory.transaction import Transaction
+from cellplane.errors import ValidationError
+from cellplane.model import Quarantine, TenantState
+from cellplane.model.key import check_key
+from cellplane.routing import Refusal, decide
+
+router = APIRouter(prefix="/v1/tenants", tags=["tenants"])
+
+
+@router.get("")
+def list_tenants(
+    service: CurrentService,
+    *,
+    limit: Limit = None,
+    after: After = "",
+    cell: Annotated[str | None, Query(description="Those assigned to it, alone or among others")] = None,
+    pool: Annotated[str | None, Query(description="Those placed in it")] = None,
+    jurisdiction: str | None = None,
+    tier: str | None = None,
+    state: schemas.State | None = None,
+    prefix: Annotated[str, Query(description="What their ids begin with")] = "",
+) -> schemas.TenantList:
+    """Tenants by id, one page."""
+    wanted = TenantFilter(
+        cell=cell,
+        pool=pool,
+        jurisdiction=jurisdiction,
+        tier=tier,
+        state=None if state is None else TenantState(state),
+        prefix=prefix,
+    )
+    with service.directory.snapshot() as snapshot:
+        page = snapshot.tenants(limit=service.page_size(limit), after=after, wanted=wanted)
+        away = snapshot.quarantines()
+    current = service.publisher.current
+    items = [_placed(current, record, away.get(record.tenant.id)) for record in page.items]
+    return schemas.TenantList(items=items, next=page.next)
+
+
+@router.get("/{tenant_id:rest}", responses=MISSING)
+def get_tenant(tenant_id: str, service: CurrentService, response: Response) -> schemas.PlacedTenant:
+    """One tenant."""
+    check_key("tenant_id", tenant_id)
+    with service.directory.snapshot() as snapshot:
+        record, away = snapshot.tenant(tenant_id), snapshot.quarantine(tenant_id)
+    tag(response, record.version)
+    return _placed(service.publisher.current, record, away)
+
+
+@router.put("/{tenant_id:rest}", responses=CHANGING)
+def put_tenant(tenant_id: str, spec: schemas.TenantSpec, change: CurrentChange) -> schemas.TenantChanged:
+    """Create or change a tenant; what is absent stays as it is.
+
+    `{"cell": "cell-3"}` pins it, `{"cells": ["cell-3", "cell-1"]}` assigns it a shard; `{}` leaves its place to its
+    pool: to its slot, or, where the pool assigns tenants, to be placed anew.
+    """
+
+    def do(transaction: Transaction) -> schemas.TenantChanged:
+        placement = transaction.change_tenant(tenant_id, spec.fields(), anew=spec.places_anew)
+        transaction.finish()
+        return schemas.TenantChanged(
+            **schemas.TenantView.fields_of(placement.record),
+            epoch=transaction.epoch,
+            rule=placement.rule,
+            reason=placement.reason,
+        )
+
+    try:
+        return change.change(schemas.TenantChanged, do, resource=("tenant", tenant_id))
+    except ValidationError as error:
+        raise ValidationError(spec.path(error.field), error.message) from error
+
+
+@router.delete("/{tenant_id:rest}", responses={**MISSING, **CHANGING})
+def delete_tenant(tenant_id: str, change: CurrentChange) -> schemas.Changed:
+    """Remove a tenant from the directory."""
+    check_key("tenant_id", tenant_id)
+    return change.put("tenant", tenant_id, lambda transaction: transaction.delete_tenant(tenant_id))
+
+
+def _placed(current: Publication | None, record: TenantRecord, quarantine: Quarantine | None) -> schemas.PlacedTenant:
+    """A tenant, with the cell that the published table sends it to."""
+    placed = None
+    if current is not None:
+        key = record.tenant.id.encode()
+        decision = decide(current.table, key, writes=False, has_healthy_host=lambda _cell: True)
+        placed = None if isinstance(decision, Refusal) else decision.cell
+    view = QuarantineView.of(quarantine) if quarantine is not None and quarantine.lasts else None
+    return schemas.PlacedTenant(**schemas.TenantView.fields_of(record), placed=placed, quarantine=view)
