@@ -12,7 +12,7 @@ from cellplane.provision.local.settings import LocalSettings
 
 FLEET = "demo"
 POOL = "default"
-SEEN = frozenset({"id", "healthy", "score", "breaker", "gray", "pinned_tenants", "load"})
+SEEN = frozenset({"id", "healthy", "version", "score", "breaker", "gray", "pinned_tenants", "load"})
 """What the control plane says of a cell beside what was put."""
 
 TENANT_RPS = 100
