@@ -125,6 +125,15 @@ class CellSpec(Strict):
         return cell_of({"id": cell_id, **self.model_dump()})
 
 
+class StatusSpec(Strict):
+    """Another status of a cell."""
+
+    status: Status
+    force: Annotated[bool, Field(description="Also where a pool is left without a cell that is active or locked")] = (
+        False
+    )
+
+
 class PoolSpec(Strict):
     """A pool's cells and strategy."""
 

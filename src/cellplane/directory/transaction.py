@@ -17,7 +17,8 @@ from cellplane.directory.records import Author, Change, Placement, TenantRecord
 from cellplane.directory.snapshot import NAMED_ROWS, Snapshot, one, read_epoch, read_version
 from cellplane.directory.tenant_book import TenantBook
 from cellplane.errors import ConflictError, NotFoundError, ValidationError
-from cellplane.model import Cell, Fleet, Pool, Quarantine, Tenant
+from cellplane.model import Cell, CellStatus, Fleet, Pool, Quarantine, Tenant
+from cellplane.model.lifecycle import obstacles
 from cellplane.model.topology import MAX_CELLS, MAX_POOLS
 from cellplane.placement.quarantine import Asked, LeftAlone
 
@@ -61,6 +62,7 @@ class Transaction:
         self._touched: set[str] = set()
         self._deleted: list[tuple[str, str]] = []
         self._changed: list[tuple[str, str]] = []
+        self._statuses: dict[str, tuple[CellStatus, bool]] = {}
         self._is_finished = False
         self.changes: list[Change] = []
 
@@ -157,8 +159,25 @@ class Transaction:
             _require_room("cell", len(self._outline.cells), MAX_CELLS)
             sums = {"assigned": 0, "tenants": 0, "rps_micro": 0, "storage_gib_micro": 0}
             self._connection.execute(insert(schema.loads).values(cell=cell.id, **sums))
+        elif known.status is not cell.status:
+            self._statuses.setdefault(cell.id, (known.status, False))
         self._outline = self._outline.with_cell(cell)
         self._put(schema.cells, None if known is None else rows.cell_row(known), rows.cell_row(cell))
+
+    def set_status(self, cell_id: str, status: CellStatus, *, force: bool = False) -> None:
+        """Give a cell another status; ``finish`` refuses where its life does not go on like that (``model.lifecycle``).
+
+        Args:
+            force: also where a pool is left without a cell that is active or locked.
+
+        Raises:
+            NotFoundError: it is not in the directory.
+        """
+        known = self._outline.cells.get(cell_id)
+        if known is None:
+            raise NotFoundError(f"no cell is named {cell_id!r}")
+        self._statuses.setdefault(cell_id, (known.status, force))
+        self.put_cell(replace(known, status=status))
 
     def delete_cell(self, cell_id: str) -> None:
         """Remove a cell; ``finish`` refuses where something still names it.
@@ -279,6 +298,7 @@ class Transaction:
         self._placing.assign_the_unplaced(self._began_with, self._outline)
         self._book.flush()
         self._check_tenants_of_deleted()
+        self._check_statuses()
         self._placing.check_neighbours(self._outline)
         self._placing.check_law(self._began_with, self._outline)
         self._placing.check_policies(self._began_with, self._outline)
@@ -382,6 +402,25 @@ class Transaction:
             named += [f"pool {pool.name!r} as its overflow" for pool in pools if pool.overflow == name]
             if named:
                 raise ConflictError(f"pool {name!r} is named by {named[0]}: change that first")
+
+    def _check_statuses(self) -> None:
+        """Raise ConflictError where a cell may not have the status that it was given."""
+        cells = self._outline.cells
+        for cell_id, (before, is_forced) in self._statuses.items():
+            if cell_id not in cells:
+                continue
+            staying = {CellStatus.ACTIVE, CellStatus.LOCKED}
+            found = obstacles(
+                cell_id,
+                before,
+                cells[cell_id].status,
+                assigned=self.snapshot().assigned_tenants()[cell_id],
+                pools=self._outline.pools,
+                stays=frozenset(each.id for each in cells.values() if each.status in staying) - {cell_id},
+            )
+            for obstacle in found:
+                if not (is_forced and obstacle.yields):
+                    raise ConflictError(f"cell {cell_id!r} is not {cells[cell_id].status.value}: {obstacle.text}")
 
     def _check_tenants_of_deleted(self) -> None:
         """Raise ConflictError where a tenant names what was removed."""

@@ -12,7 +12,7 @@ from cellplane.control.service import Service
 from cellplane.directory import Snapshot
 from cellplane.directory.rows import cell_row
 from cellplane.errors import NotFoundError
-from cellplane.model import Cell
+from cellplane.model import Cell, CellStatus
 
 router = APIRouter(prefix="/v1/cells", tags=["cells"])
 
@@ -64,6 +64,13 @@ def put_cell(cell_id: str, spec: schemas.CellSpec, change: CurrentChange) -> sch
     """Create or replace a cell."""
     cell = spec.to_model(cell_id)
     return change.put("cell", cell_id, lambda transaction: transaction.put_cell(cell))
+
+
+@router.post("/{cell_id}/status", responses={**MISSING, **CHANGING})
+def set_status(cell_id: str, spec: schemas.StatusSpec, change: CurrentChange) -> schemas.Changed:
+    """Take a cell on in its life: provisioning → active ⇄ locked ⇄ draining ⇄ maintenance → retired."""
+    status = CellStatus(spec.status)
+    return change.put("cell", cell_id, lambda transaction: transaction.set_status(cell_id, status, force=spec.force))
 
 
 @router.delete("/{cell_id}", responses={**MISSING, **CHANGING})
