@@ -29,14 +29,14 @@ class Client:
     Args:
         url: its base URL.
         actor: who the change log shall name.
+        reason: why it shall say that things are changed.
     """
 
-    def __init__(self, url: str, actor: str) -> None:
+    def __init__(self, url: str, actor: str, *, reason: str = "") -> None:
         self.url = url
+        headers = {"X-Cellplane-Actor": actor, **({"X-Cellplane-Reason": reason} if reason else {})}
         try:
-            self._http = httpx2.Client(
-                base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False, headers={"X-Cellplane-Actor": actor}
-            )
+            self._http = httpx2.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False, headers=headers)
         except httpx2.InvalidURL as error:
             raise UnreachableError(f"{url!r} is no URL ({error}): name one with --control") from error
 

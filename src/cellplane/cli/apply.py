@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from cellplane.cli.manifests import count, print_problems, read_manifest
-from cellplane.cli.options import control_option, json_option
+from cellplane.cli.options import control_option, json_option, reason_option
 from cellplane.cli.output import print_json, print_table
 from cellplane.cli.reads import ACTOR
 from cellplane.client import Client
@@ -27,6 +27,7 @@ _MAX_VALUE_CHARS = 60
 )
 @control_option
 @json_option
+@reason_option
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
 @click.option(
     "--prune", is_flag=True, help="Delete cells, pools and tenants that the files do not name, of kinds that they do."
@@ -46,6 +47,7 @@ def apply(
     context: click.Context,
     files: tuple[str, ...],
     control_url: str,
+    reason: str,
     threshold_percent: float,
     *,
     as_json: bool,
@@ -63,15 +65,15 @@ def apply(
         print_problems(manifest.problems)
         raise CellplaneError(f"nothing is applied: {count(len(manifest.problems), 'problem')} in {', '.join(files)}")
     body: dict[str, Any] = {"resources": [resource.as_json() for resource in manifest.resources], "prune": prune}
-    with Client(control_url, ACTOR) as client:
+    with Client(control_url, ACTOR, reason=reason) as client:
         plan = client.post("/v1/apply", {**body, "base_epoch": None}, dryRun="true")
         if not as_json:
-            _print_plan(plan)
+            print_plan(plan, nothing="nothing to change: the fleet is as the files say")
         applied = None
         if plan["changes"] and not dry_run:
-            reason = _why_ask(plan, threshold_percent)
-            if reason and not yes:
-                _confirm(context, reason, as_json=as_json)
+            asked = _why_ask(plan, threshold_percent)
+            if asked and not yes:
+                _confirm(context, asked, as_json=as_json)
             # What was shown is what is done: where the fleet has changed since, the control plane refuses.
             applied = client.post("/v1/apply", {**body, "base_epoch": plan["epoch"]}, dryRun="false")
     if as_json:
@@ -113,9 +115,10 @@ def is_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def _print_plan(plan: dict[str, Any]) -> None:
+def print_plan(plan: dict[str, Any], *, nothing: str) -> None:
+    """Print what would change, or differs, and whom that moves; ``nothing`` is said where nothing does."""
     if not plan["changes"]:
-        click.echo("nothing to change: the fleet is as the files say")
+        click.echo(nothing)
         return
     print_table(
         ("", "RESOURCE", "FIELD", "BEFORE", "AFTER"),

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import click
 
-from cellplane.cli.options import control_option, json_option, wait_option
+from cellplane.cli.options import control_option, json_option, reason_option, wait_option
 from cellplane.cli.output import print_json
 from cellplane.cli.reads import ACTOR
 from cellplane.client import LIVE_POLL_SECONDS, LIVE_TIMEOUT_SECONDS, Client
@@ -19,28 +19,31 @@ from cellplane.errors import ControlPlaneError
 @click.argument("cells", metavar="CELL...", nargs=-1, required=True)
 @control_option
 @json_option
+@reason_option
 @wait_option
-def assign(tenant: str, cells: tuple[str, ...], control_url: str, *, as_json: bool, wait: bool) -> None:
+def assign(tenant: str, cells: tuple[str, ...], control_url: str, reason: str, *, as_json: bool, wait: bool) -> None:
     """Pin TENANT to CELL, or to a shard of several, the preferred first.
 
     Its requests go there from now on; its data does not move.
     """
-    _put(control_url, tenant, {"cell": cells[0]} if len(cells) == 1 else {"cells": cells}, as_json=as_json, wait=wait)
+    body: dict[str, Any] = {"cell": cells[0]} if len(cells) == 1 else {"cells": cells}
+    _put(control_url, reason, tenant, body, as_json=as_json, wait=wait)
 
 
 @click.command()
 @click.argument("tenant")
 @control_option
 @json_option
+@reason_option
 @wait_option
-def unassign(tenant: str, control_url: str, *, as_json: bool, wait: bool) -> None:
+def unassign(tenant: str, control_url: str, reason: str, *, as_json: bool, wait: bool) -> None:
     """Let TENANT's pool place it again: its slot, or a new assignment. Its data does not move."""
-    _put(control_url, tenant, {}, as_json=as_json, wait=wait)
+    _put(control_url, reason, tenant, {}, as_json=as_json, wait=wait)
 
 
-def _put(control_url: str, tenant: str, body: dict[str, Any], *, as_json: bool, wait: bool) -> None:
+def _put(control_url: str, reason: str, tenant: str, body: dict[str, Any], *, as_json: bool, wait: bool) -> None:
     began = time.monotonic()
-    with Client(control_url, ACTOR) as client:
+    with Client(control_url, ACTOR, reason=reason) as client:
         changed = client.put(f"/v1/tenants/{quote(tenant, safe='')}", body)
         routers = wait_live(client, changed["epoch"]) if wait else None
         placed = client.get(f"/v1/tenants/{quote(tenant, safe='')}")["placed"] if wait else None

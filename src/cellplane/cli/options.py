@@ -28,6 +28,10 @@ wait_option: Callable[[Command], Command] = click.option(
     "--wait/--no-wait", default=True, show_default=True, help="Wait until every router runs the change."
 )
 
+reason_option: Callable[[Command], Command] = click.option(
+    "--reason", envvar="CELLPLANE_REASON", default="", help="Why, for the change log."
+)
+
 state_option: Callable[[Command], Command] = click.option(
     "--state",
     "state_dir",

@@ -1,8 +1,11 @@
 """What the API says of what was, as JSON."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
+
+from cellplane.control.apply_schemas import ResourceChange
+from cellplane.control.schemas import Strict
 
 
 class ChangeView(BaseModel):
@@ -24,6 +27,22 @@ class ChangeList(BaseModel):
 
     items: list[ChangeView]
     next: int | None = Field(description="`after`, or `before`, of the next page; null on the last")
+
+
+class Difference(BaseModel):
+    """What differs between two epochs, from the one to the other."""
+
+    before: int = Field(description="The one epoch")
+    after: int = Field(description="The other")
+    changes: list[ResourceChange]
+    moves: dict[str, Any] = Field(description="Known tenants and slots whose preferred cell, or shard, is another")
+
+
+class RollbackSpec(Strict):
+    """The epoch that the fleet shall be as of again."""
+
+    epoch: Annotated[int, Field(ge=1, lt=2**63)]
+    base_epoch: Annotated[int | None, Field(description="Refused where the directory is at another epoch")] = None
 
 
 class EpochView(BaseModel):

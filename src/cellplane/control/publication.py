@@ -5,7 +5,7 @@ from itertools import islice
 
 import structlog
 
-from cellplane.directory import Directory, Leadership, StoredPublication
+from cellplane.directory import Directory, Leadership, Past, StoredPublication
 from cellplane.directory.records import ChangedTenant
 from cellplane.directory.snapshot import Snapshot
 from cellplane.errors import BaseNeededError, TableError
@@ -75,7 +75,7 @@ def compile_base(directory: Directory) -> CompiledBase | None:
         CellplaneError: the directory cannot be read, or no table can hold what it describes.
     """
     with directory.snapshot() as snapshot:
-        return _base_of(snapshot)
+        return base_of(snapshot)
 
 
 def last_publication(directory: Directory, current: Publication | None) -> Publication | None:
@@ -164,7 +164,7 @@ def _compile(directory: Directory, base: CompiledBase | None) -> Publication | N
                 return _overlaid(topology, base, epoch, changed)
             except BaseNeededError as error:
                 log.info("base_needed", reason=str(error))
-        base = _base_of(snapshot)
+        base = base_of(snapshot)
         return None if base is None else Publication(base.table, base)
 
 
@@ -183,7 +183,8 @@ def _overlaid(topology: Topology, base: CompiledBase, epoch: int, changed: list[
     return Publication(RoutingTable(base.table.base, overlay), base, overlay, len(changed))
 
 
-def _base_of(snapshot: Snapshot) -> CompiledBase | None:
+def base_of(snapshot: Snapshot | Past) -> CompiledBase | None:
+    """A base of what the directory says, or said; None where there is nothing to route to."""
     topology = snapshot.topology
     if topology is None or not topology.cells or not topology.pools:
         return None

@@ -160,7 +160,7 @@ class Snapshot:
             select(*columns).where(self._is_said(away)).order_by(table.c.id)
         ):
             entry = Entry(tenant_id, pool, tuple(shard), _STATES[state], rows.policy_of(policy))
-            yield _where(away, entry) if away else entry
+            yield listed_entry(away, entry) if away else entry
         yield from self._unlisted(away)
 
     def changed_tenants(self, after_epoch: int) -> Iterator[ChangedTenant]:
@@ -181,7 +181,7 @@ class Snapshot:
             entry = unlisted.get(changed_id)
             if tenant_id is not None:
                 listed = Entry(tenant_id, pool, tuple(shard), _STATES[state], rows.policy_of(policy))
-                entry = _where(away, listed)
+                entry = listed_entry(away, listed)
             yield ChangedTenant(changed_id, entry)
 
     def quarantines(self) -> dict[str, Quarantine]:
@@ -321,7 +321,7 @@ def _all(connection: Connection, table: Table, order: ColumnElement[str]) -> lis
     return [without_version(row) for row in connection.execute(select(table).order_by(order)).mappings()]
 
 
-def _where(away: Mapping[str, str], entry: Entry) -> Entry:
+def listed_entry(away: Mapping[str, str], entry: Entry) -> Entry:
     """What a table says of a tenant: of an active one in quarantine, that it is there."""
     if entry.id in away and entry.state is TenantState.ACTIVE:
         return entry._replace(shard=(away[entry.id],), state=TenantState.QUARANTINED)

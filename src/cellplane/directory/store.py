@@ -14,6 +14,7 @@ from cellplane.directory.database import Database, open_database
 from cellplane.directory.leadership import Leader, Leadership, read_leader
 from cellplane.directory.migrating import bring_up_to_date
 from cellplane.directory.outline import Outline
+from cellplane.directory.past import Past
 from cellplane.directory.publications import StoredPublication
 from cellplane.directory.records import Applied, Author, Change, Entry, Page, Placement, TenantRecord
 from cellplane.directory.settings import DatabaseSettings
@@ -78,6 +79,16 @@ class Directory:
         """Reads that agree with each other. Others may change the directory meanwhile."""
         with self._database.reading() as connection:
             yield Snapshot(connection, self._outline(connection))
+
+    @contextmanager
+    def past(self, epoch: int) -> Iterator[Past]:
+        """The directory as it was at an epoch.
+
+        Raises:
+            NotFoundError: there is no such epoch yet.
+        """
+        with self._database.reading() as connection:
+            yield Past(connection, epoch)
 
     def now(self) -> datetime:
         """The time of the directory's clock, UTC."""

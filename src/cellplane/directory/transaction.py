@@ -10,6 +10,7 @@ from sqlalchemy import Connection, delete, insert, select
 from cellplane.directory import rows, schema
 from cellplane.directory.answers import RequestKey, find_answer, keep_answer
 from cellplane.directory.outline import Outline
+from cellplane.directory.past import Past
 from cellplane.directory.placing import Placing
 from cellplane.directory.preconditions import ANY, Precondition
 from cellplane.directory.quarantining import Quarantining
@@ -86,6 +87,13 @@ class Transaction:
         if precondition != ANY:
             precondition.check(f"{kind} {name!r}", self.version(kind, name))
 
+    def require_epoch(self, base_epoch: int | None) -> None:
+        """Raise ConflictError unless nothing was changed since this epoch; None asks nothing."""
+        if base_epoch is not None and base_epoch != self.epoch:
+            raise ConflictError(
+                f"the directory is at epoch {self.epoch}, not {base_epoch}: look at the changes since, and apply again"
+            )
+
     def version(self, kind: str, name: str) -> int | None:
         """The epoch of a resource's last change; None where it is not there."""
         if kind == "tenant":
@@ -110,10 +118,7 @@ class Transaction:
     ) -> None:
         """Put and remove these (``Directory.apply``); tenants see the cells and pools as they are afterwards."""
         _check_once(puts, deletions)
-        if base_epoch is not None and base_epoch != self.epoch:
-            raise ConflictError(
-                f"the directory is at epoch {self.epoch}, not {base_epoch}: look at the changes since, and apply again"
-            )
+        self.require_epoch(base_epoch)
         for resource in puts:
             if isinstance(resource, Cell):
                 self.put_cell(resource)
@@ -227,6 +232,47 @@ class Transaction:
         self._outline.check(self._settled, self._changed[0] if len(self._changed) == 1 else None)
         self._placing.settle(self._settled, self._outline)
         self._settled = self._outline
+
+    def past(self, epoch: int) -> Past:
+        """The directory as it was at an epoch.
+
+        Raises:
+            NotFoundError: there is no such epoch yet.
+        """
+        return Past(self._connection, epoch)
+
+    def restore(self, past: Past) -> None:
+        """Make the fleet, its cells, pools and tenants what they were. Quarantines are about now: they stay, as far as
+        they may. Whether a cell's life goes on like that is not asked: what was, may be again.
+        """
+        then, now = past.outline, self._outline
+        for cell in then.cells.values():
+            self.put_cell(cell)
+        for pool in then.pools.values():
+            self.put_pool(pool)
+        if then.fleet is not None:
+            self.put_fleet(then.fleet)
+        for name in now.pools.keys() - then.pools.keys():
+            self.delete_pool(name)
+        for cell_id in now.cells.keys() - then.cells.keys():
+            self.delete_cell(cell_id)
+        self._statuses.clear()
+        self.settle()
+        changed = self._tenants_changed_since(past.epoch())
+        for start in range(0, len(changed), NAMED_ROWS):
+            part = changed[start : start + NAMED_ROWS]
+            self._book.fetch(part)
+            known = past.named_tenants(part)
+            for tenant_id in part:
+                if tenant_id in known:
+                    self._record(self._book.read(tenant_id), known[tenant_id])
+                elif self._book.read(tenant_id) is not None:
+                    self.delete_tenant(tenant_id)
+
+    def _tenants_changed_since(self, epoch: int) -> list[str]:
+        log = schema.changes
+        query = select(log.c.id).where(log.c.kind == "tenant", log.c.epoch > epoch).distinct().order_by(log.c.id)
+        return list(self._connection.execute(query).scalars())
 
     def change_tenant(self, tenant_id: str, fields: Mapping[str, Any], *, anew: bool = False) -> Placement:
         """Create or change a tenant; what is not named stays as it is.

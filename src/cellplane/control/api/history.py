@@ -3,11 +3,17 @@
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query, Response
 
-from cellplane.control.api.asking import CurrentService, Limit
-from cellplane.control.history_schemas import ChangeList, ChangeView, EpochList, EpochView
+from cellplane.control.api.asking import CHANGING, MISSING, CurrentChange, CurrentService, Limit
+from cellplane.control.apply_schemas import Applied
+from cellplane.control.applying import applied
+from cellplane.control.differences import State, differences, reversed_log
+from cellplane.control.history_schemas import ChangeList, ChangeView, Difference, EpochList, EpochView, RollbackSpec
+from cellplane.control.publication import base_of
 from cellplane.directory.history import ChangeFilter
+from cellplane.directory.transaction import Transaction
+from cellplane.errors import NotFoundError
 
 router = APIRouter(tags=["history"])
 
@@ -32,6 +38,62 @@ def list_changes(
         found = snapshot.history(wanted, limit=size + 1, after=after, before=before)
     items = [ChangeView(**asdict(change)) for change in found[:size]]
     return ChangeList(items=items, next=items[-1].epoch if len(found) > size else None)
+
+
+@router.get("/v1/diff", responses=MISSING)
+def get_difference(
+    service: CurrentService,
+    before: Annotated[int, Query(ge=1, lt=2**63, description="The one epoch")],
+    after: Annotated[int, Query(ge=1, lt=2**63, description="The other; it may be the older")],
+) -> Difference:
+    """What differs between the fleet at two epochs, and whom that moves."""
+    first, last = sorted((before, after))
+    with service.directory.past(first) as past:
+        one = State.of(past)
+    with service.directory.past(last) as past:
+        other = State.of(past)
+        logged = past.tenants_logged(behind=first)
+    found = differences(one, other, logged) if before <= after else differences(other, one, reversed_log(logged))
+    return Difference(before=before, after=after, **found)
+
+
+@router.post("/v1/rollback", responses={**MISSING, **CHANGING})
+def roll_back(
+    spec: RollbackSpec,
+    change: CurrentChange,
+    dry_run: Annotated[bool, Query(alias="dryRun", description="Only say what would change")] = False,  # noqa: FBT002
+) -> Applied:
+    """Make the fleet, its cells, pools and tenants what they were at an epoch, as a new one.
+
+    Quarantines stay as they are.
+    """
+
+    def do(transaction: Transaction) -> Applied:
+        transaction.require_epoch(spec.base_epoch)
+        now = State.of(transaction.snapshot())
+        transaction.restore(transaction.past(spec.epoch))
+        transaction.finish()
+        return applied(now, transaction, dry_run=dry_run)
+
+    return change.change(Applied, do, is_dry=dry_run, is_long=True)
+
+
+@router.get(
+    "/v1/epochs/{epoch}/table",
+    response_class=Response,
+    responses={
+        200: {"content": {"application/octet-stream": {}}, "description": "The table (docs/table-format.md)"},
+        **MISSING,
+    },
+)
+def get_table_of_epoch(epoch: Annotated[int, Path(ge=1, lt=2**63)], service: CurrentService) -> Response:
+    """The table of any epoch, compiled anew, as one base."""
+    with service.directory.past(epoch) as past:
+        base = base_of(past)
+    if base is None:
+        raise NotFoundError(f"at epoch {epoch} there was nothing to route to")
+    headers = {"X-Cellplane-Epoch": str(epoch), "ETag": f'"{base.table.tag}"'}
+    return Response(base.data, media_type="application/octet-stream", headers=headers)
 
 
 @router.get("/v1/epochs")
