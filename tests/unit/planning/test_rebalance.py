@@ -163,14 +163,13 @@ def test_shards_stay_spread_and_share_few_cells() -> None:
 
 
 def test_a_tenant_moves_once_in_a_plan() -> None:
-    shards = Pool("one", tuple(f"cell-{number}" for number in range(4)), EXPLICIT, shard_size=2)
-    tenants = [tenant("a", 0, 1, rps=45), tenant("b", 0, 1, rps=44, attributes=(("pinned", "true"),))]
-    cells = [cell(number) for number in range(4)]
-    overlapping = replace(shards, max_overlap=1)
-    tenants[1] = replace(tenants[1], shard=("cell-0", "cell-2"))
-    tenants.append(tenant("c", 1, 3, rps=40, attributes=(("pinned", "true"),)))
-    found = rebalance(loaded(cells, tenants, overlapping), USUAL)
-    assert len({move.tenant for move in found.moves}) == len(found.moves)
+    cells = [cell(number) for number in range(6)]
+    shards = Pool("one", tuple(each.id for each in cells), EXPLICIT, shard_size=2)
+    pin = (("pinned", "true"),)
+    others = [tenant("b", 0, 2, rps=45, attributes=pin), tenant("c", 1, 3, rps=45, attributes=pin)]
+    found = rebalance(loaded(cells, [tenant("a", 0, 1, rps=45), *others], shards), USUAL)
+    assert ways(found) == [("a", "cell-0", "cell-4")]
+    assert whys(found) == {"pinned by a person": 1, "it moves from another cell of its shard in this plan": 1}
 
 
 def test_a_dedicated_cell_takes_one_tenant() -> None:
@@ -274,3 +273,28 @@ def test_a_tenant_of_a_pool_that_is_not_there_is_refused() -> None:
 def test_settings_that_make_no_sense_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         rebalance(loaded([cell(0)], []), replace(USUAL, **change))
+
+
+LOOSE, PIN = (("pinned", "false"),), (("pinned", "true"),)
+
+
+def test_a_shard_of_slots_stays_spread() -> None:
+    cells = [cell(number, 200 if number == 1 else 100, zone=f"zone-{number % 2}") for number in range(4)]
+    ids = tuple(each.id for each in cells)
+    spread = Pool("one", ids, StrategyName.SHUFFLE, shard_size=2, spread=(Dimension.ZONE,))
+    tenants = [
+        tenant("a", 0, 1, rps=45, attributes=LOOSE),
+        tenant("b", 0, 1, rps=45, attributes=PIN),
+        tenant("c", 2, 1, rps=1, attributes=PIN),
+    ]
+    # cell-3 is emptier, and in the zone of cell-1.
+    assert rebalance(loaded(cells, tenants, spread), USUAL).moves[0].target == "cell-2"
+
+
+def test_a_tenant_takes_no_more_than_its_part_of_a_cell() -> None:
+    cells = [cell(0), cell(1), cell(2, 85), cell(3)]
+    shards = Pool("one", tuple(each.id for each in cells), EXPLICIT, shard_size=2)
+    tenants = [tenant("a", 0, 1, rps=45), tenant("b", 0, 3, rps=45, attributes=PIN)]
+    found = rebalance(loaded(cells, tenants, shards), USUAL)
+    assert found.moves == ()
+    assert whys(found) == {"pinned by a person": 1, "no open cell of its pool has room for it below the mark": 1}
