@@ -40,9 +40,13 @@ def rebalance(fleet: LoadedFleet, settings: MoveSettings, unhealthy: Collection[
         unhealthy: ids of cells that take nobody since they are not well.
 
     Raises:
-        ValidationError: a setting breaks a rule.
+        ValidationError: a setting breaks a rule, or ``lock_at`` is not below ``over_at``.
     """
     settings.validate()
+    if not settings.lock_at < settings.over_at:
+        raise ValidationError(
+            "lock_at", f"expected less than over_at, {settings.over_at:g}; found {settings.lock_at:g}"
+        )
     used = fleet.used()
     over = np.flatnonzero((used / fleet.capacities).max(axis=1) > settings.over_at)
     work = _Work(
@@ -248,7 +252,8 @@ def _leave(work: _Work, cell: int, *, override_pins: bool) -> list[Step]:
     work.stay(cell, found[fleet.is_still[found]], STILL)
     found = found[~fleet.is_still[found]]
     status = fleet.topology.cells[cell].status.value
-    for tenant in found[np.lexsort((found, *(-fleet.loads[found]).T))].tolist():
+    share = (fleet.loads[found] / fleet.capacities[cell]).max(axis=1)
+    for tenant in found[np.lexsort((found, -fleet.loads[found, 1], -share))].tolist():
         if not work.may_look(len(steps)):
             break
         target = work.targets.best(tenant, cell)
