@@ -1,8 +1,8 @@
 """Pins: whether a person put a tenant where it is, so that nothing moves it unasked.
 
 A tenant's shard is written in the same place whoever chose it. What it is follows from the rest of the fleet: where
-the pool chooses shards, the shard is its choice; elsewhere only a person can have named one. The attribute PIN says
-otherwise: ``"true"`` keeps a tenant in a pool that chooses, ``"false"`` lets one go that would count as pinned.
+the pool chooses shards, one of its cells is its choice; elsewhere only a person can have named one. The attribute PIN
+says otherwise: ``"true"`` keeps a tenant in a pool that chooses, ``"false"`` lets one go that would count as pinned.
 """
 
 from cellplane.model import Pool, Tenant
@@ -23,4 +23,4 @@ def is_pinned(tenant: Tenant, pool: Pool, *, came_by_overflow: bool = False) -> 
     if said in {"true", "false"}:
         return said == "true"
     is_chosen = pool.assigns or came_by_overflow or tenant.shard_size not in {None, pool.size}
-    return bool(tenant.shard) and not is_chosen
+    return bool(tenant.shard) and not (is_chosen and set(tenant.shard) <= set(pool.cells))

@@ -165,11 +165,17 @@ class ResidencyReport:
 
 
 def residents(topology: Topology, quarantined: Mapping[str, str]) -> Iterator[Resident]:
-    """The tenants of a topology, each in the pool that rules give it.
+    """The tenants of a topology, each in the pool that rules give it, or the one that it overflowed to: the first on
+    that way that has its cells.
 
     Args:
-        topology: with its tenants.
+        topology: valid, with its tenants.
         quarantined: id of the quarantine cell, by tenant.
     """
+    pools = {pool.name: (set(pool.cells), pool.overflow) for pool in topology.pools}
     for tenant in topology.tenants:
-        yield Resident(tenant, topology.pool_of(tenant)[0], quarantined.get(tenant.id))
+        first = topology.pool_of(tenant)[0]
+        name: str | None = first
+        while name is not None and not pools[name][0].issuperset(tenant.shard):
+            name = pools[name][1]
+        yield Resident(tenant, first if name is None else name, quarantined.get(tenant.id))

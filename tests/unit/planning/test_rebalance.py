@@ -27,7 +27,7 @@ from cellplane.planning.loaded import GIB, LoadedFleet, load_fleet
 from cellplane.planning.move_plan import MovePlan, MoveSettings
 from cellplane.planning.pins import is_pinned
 from cellplane.planning.rebalance import evacuate, rebalance
-from cellplane.planning.residency import residents
+from cellplane.planning.residency import Resident, residents
 
 USUAL = MoveSettings()
 EXPLICIT = StrategyName.EXPLICIT
@@ -251,6 +251,7 @@ def test_batches_keep_cells_from_giving_or_taking_too_much_at_once() -> None:
         (StrategyName.RING, {"shard": ("cell-0",), "attributes": (("pinned", "false"),)}, False),
         (StrategyName.RING, {"shard": ("cell-0", "cell-1"), "shard_size": 2}, False),
         (EXPLICIT, {"shard": ("cell-0",)}, False),
+        (EXPLICIT, {"shard": ("cell-7",)}, True),
         (EXPLICIT, {"shard": ("cell-0",), "attributes": (("pinned", "true"),)}, True),
     ],
 )
@@ -260,10 +261,18 @@ def test_what_a_pool_chose_is_no_pin(strategy: StrategyName, fields: dict[str, A
     assert not is_pinned(Tenant("acme", ("cell-0",)), pool, came_by_overflow=True)
 
 
+def test_a_tenant_that_overflowed_moves_in_the_pool_that_took_it() -> None:
+    own = Pool("own", ("cell-2",), EXPLICIT, overflow="rest")
+    rest = Pool("rest", ("cell-0", "cell-1"), StrategyName.RING)
+    tenants = [tenant(f"t{number}", 0, pool="own") for number in range(9)]
+    found = rebalance(loaded([cell(0), cell(1), cell(2)], tenants, rest, own), USUAL)
+    assert {move.target for move in found.moves} == {"cell-1"}
+
+
 def test_a_tenant_of_a_pool_that_is_not_there_is_refused() -> None:
-    topology = Topology(Fleet("shop"), (cell(0),), (Pool("default", ("cell-0",)),), (Tenant("a", pool="gone"),))
+    topology = Topology(Fleet("shop"), (cell(0),), (Pool("default", ("cell-0",)),))
     with pytest.raises(ValidationError, match=r"tenants\.a"):
-        load_fleet(topology, residents(topology, {}))
+        load_fleet(topology, [Resident(Tenant("a"), "gone")])
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,14 @@ def test_rows_are_made_when_they_are_asked_for() -> None:
 
 
 def test_tenants_of_a_topology_are_in_the_pool_that_rules_give_them() -> None:
-    topology = replace(fleet(Pool("eu", EU), Pool("own", EU)), tenants=(Tenant("a"), Tenant("b", pool="own")))
+    own = Pool("own", EU[:1], StrategyName.EXPLICIT, overflow="eu")
+    tenants = (
+        Tenant("a"),
+        Tenant("b", pool="own"),
+        Tenant("overflowed", ("eu-1",), pool="own"),
+        Tenant("elsewhere", ("us-1",), pool="own"),
+    )
+    topology = replace(fleet(Pool("eu", EU), own), tenants=tenants)
     assert [(each.pool, each.quarantine) for each in residents(topology, {"b": "eu-1"})] == [
-        ("eu", None), ("own", "eu-1"),
+        ("eu", None), ("own", "eu-1"), ("eu", None), ("own", None),
     ]  # fmt: skip
