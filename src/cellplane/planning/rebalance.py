@@ -192,38 +192,48 @@ class _Work:
 
 def _relieve(work: _Work, over: Indexes) -> list[Step]:
     """Steps that bring cells down to the mark; the fullest has its turn first."""
-    fleet, lock_at, steps = work.fleet, work.settings.lock_at, list[Step]()
+    steps: list[Step] = []
     queues = {cell: iter(_in_turn(work, cell)) for cell in over.tolist()}
     moved: set[int] = set()
     turns = [(-_full(work, cell), cell) for cell in queues]
     heapq.heapify(turns)
     while turns:
         _, cell = heapq.heappop(turns)
-        if _full(work, cell) <= lock_at:
+        step = _next_step(work, cell, queues[cell], moved, len(steps))
+        if step is None:
+            continue
+        steps.append(step)
+        moved.add(step[0])
+        if _full(work, cell) > work.settings.lock_at:
+            heapq.heappush(turns, (-_full(work, cell), cell))
+        else:
             work.forget_stays(cell)
-            continue
-        tenant = next(queues[cell], None)
-        if tenant is None:
-            continue
-        if not work.may_look(len(steps)):
-            break
-        used, capacity, load = work.targets.used[cell], fleet.capacities[cell], fleet.loads[tenant]
+    return steps
+
+
+def _next_step(work: _Work, cell: int, queue: Iterator[int], moved: Collection[int], steps: int) -> Step | None:
+    """The next of a full cell's tenants that goes, in its new place; None where none is left, or a bound is reached."""
+    fleet, lock_at = work.fleet, work.settings.lock_at
+    used, capacity = work.targets.used[cell], fleet.capacities[cell]
+    before = excess(used, capacity, lock_at)
+    for tenant in queue:
+        if not work.may_look(steps):
+            return None
         if tenant in moved:
             work.stay(cell, [tenant], MOVES)
-        elif not excess(used - load, capacity, lock_at) < excess(used, capacity, lock_at):
+            continue
+        if not excess(used - fleet.loads[tenant], capacity, lock_at) < before:
             work.stay(cell, [tenant], NO_RELIEF)
-        else:
-            target = work.targets.best(tenant, cell)
-            if isinstance(target, str):
-                work.stay(cell, [tenant], target)
-            else:
-                full = (used / capacity).argmax()
-                reason = f"{used[full] / capacity[full]:.0%} of its {DIMENSIONS[full]} are in use"
-                steps.append((tenant, cell, target, reason))
-                work.targets.move(tenant, cell, target)
-                moved.add(tenant)
-        heapq.heappush(turns, (-_full(work, cell), cell))
-    return steps
+            continue
+        target = work.targets.best(tenant, cell)
+        if isinstance(target, str):
+            work.stay(cell, [tenant], target)
+            continue
+        full = (used / capacity).argmax()
+        reason = f"{used[full] / capacity[full]:.0%} of its {DIMENSIONS[full]} are in use"
+        work.targets.move(tenant, cell, target)
+        return tenant, cell, target, reason
+    return None
 
 
 def _in_turn(work: _Work, cell: int) -> list[int]:

@@ -14,6 +14,9 @@ from cellplane.planning.placement import NO_CELL, Indexes, Loads
 Key = tuple[int, str, int, int]
 """Pool, law, home cell and shard size of tenants that may go to the same cells."""
 
+ROUNDING = 1e-9
+"""Share by which room is taken for larger where only those are sorted out that surely do not fit."""
+
 NO_OTHER = "its pool has no other open cell under its law"
 NO_ROOM = "no open cell of its pool has room for it below the mark"
 NO_SHARD = "no open cell of its pool makes a shard with its others that the pool allows"
@@ -41,7 +44,7 @@ class Targets:
     used: Loads
     shards: Indexes
     _open: dict[Key, Indexes] = field(default_factory=dict)
-    _too_much: dict[Key, Loads] = field(default_factory=dict)
+    _room: dict[Key, tuple[float, ...]] = field(default_factory=dict)
     _alike: dict[tuple[int, int], tuple[Alike, ...]] = field(default_factory=dict)
     _beside: dict[int, Flags] = field(default_factory=dict)
 
@@ -62,7 +65,8 @@ class Targets:
             return NO_OTHER
         load = fleet.loads[tenant]
         is_alone = size == 1
-        if is_alone and key in self._too_much and (load >= self._too_much[key]).all():
+        # Cells only fill up: what was too much for all of them in one dimension is so ever after.
+        if key in self._room and any(map(float.__gt__, load.tolist(), self._room[key])):
             return NO_ROOM
         with_it = (self.used[open_] + load) / fleet.capacities[open_]
         full = with_it.max(axis=1)
@@ -71,8 +75,8 @@ class Targets:
         # No more than 1/K of a cell, by requests and storage, as in placement.
         fits &= is_alone | (load[1:] * size <= fleet.capacities[open_][:, 1:]).all(axis=1)
         if not fits.any():
-            if is_alone:
-                self._too_much[key] = load
+            room = (self.lock_at * fleet.capacities[open_] - self.used[open_]).max(axis=0)
+            self._room[key] = tuple((room + ROUNDING * np.abs(room)).tolist())
             return NO_ROOM
         unmeasured = np.isinf(fleet.capacities[open_]).all(axis=1)
         order = np.lexsort((open_, full, unmeasured))

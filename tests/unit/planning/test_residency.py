@@ -132,6 +132,13 @@ def test_a_file_has_a_row_for_each_and_a_statement_about_all_of_its_bytes(form: 
         assert (first["tenant"], first["holds"], first["may_be"]) == ("tenant-1", True, list(EU))
 
 
+def test_more_places_than_are_remembered_are_judged_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cellplane.planning.residency.MAX_REMEMBERED", 2)
+    shards = [(cell.id,) for cell in CELLS] * 2
+    rows = ResidencyReport(fleet(Pool("all", ALL))).rows(Resident(Tenant("a", shard), "all") for shard in shards)
+    assert [(row.cells, row.holds) for row in rows] == [(shard, True) for shard in shards]
+
+
 def test_rows_are_made_when_they_are_asked_for() -> None:
     def endless() -> Iterator[Resident]:
         number = 0
