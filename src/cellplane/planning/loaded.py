@@ -25,6 +25,8 @@ DIMENSIONS = ("tenants", "requests/s", "GiB")
 GIB = 2**30
 """Bytes."""
 
+_STILL = {TenantState.MOVING, TenantState.QUARANTINED}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedFleet:
@@ -37,7 +39,7 @@ class LoadedFleet:
         shards: shape (tenants, MAX_SHARD_SIZE): indexes in its cells, the preferred first, then NO_CELL.
         is_assigned: shape (tenants,): whether the shard is the tenant's own, not its slot's.
         is_pinned: shape (tenants,) (``pins``).
-        is_still: shape (tenants,): whether it is being moved, or in quarantine by its state: it stays for now.
+        is_still: shape (tenants,): whether it is being moved, or in quarantine: it stays for now.
         loads: shape (tenants, 3): what each takes of every cell of its shard, by DIMENSIONS.
         data_bytes: shape (tenants,): what would be copied of each.
         capacities: shape (cells, 3): infinite where nothing is declared.
@@ -87,6 +89,7 @@ def load_fleet(topology: Topology, residents: Iterable[Resident]) -> LoadedFleet
     in_pool: list[int] = []
     shards: list[list[int]] = []
     pinned: list[bool] = []
+    still: list[bool] = []
     loads: list[tuple[float, float, float]] = []
     for resident in residents:
         tenant, name = resident.tenant, resident.pool
@@ -108,10 +111,10 @@ def load_fleet(topology: Topology, residents: Iterable[Resident]) -> LoadedFleet
         shards.append(shard + [NO_CELL] * (MAX_SHARD_SIZE - len(shard)))
         overflowed = bool(tenant.shard) and topology.pool_of(tenant)[0] != name
         pinned.append(is_pinned(tenant, pool, came_by_overflow=overflowed))
+        still.append(tenant.state in _STILL or resident.quarantine is not None)
         loads.append((load.tenants, load.rps, load.storage_gib))
     check_whole("tenants", len(tenants), 0, MAX_TENANTS)
     amounts = np.array(loads, np.float64).reshape(-1, len(DIMENSIONS))
-    still = {TenantState.MOVING, TenantState.QUARANTINED}
     return LoadedFleet(
         topology,
         tuple(tenants),
@@ -119,7 +122,7 @@ def load_fleet(topology: Topology, residents: Iterable[Resident]) -> LoadedFleet
         np.array(shards, np.int64).reshape(-1, MAX_SHARD_SIZE),
         np.array([bool(tenant.shard) for tenant in tenants], np.bool_),
         np.array(pinned, np.bool_),
-        np.array([tenant.state in still for tenant in tenants], np.bool_),
+        np.array(still, np.bool_),
         amounts,
         np.rint(amounts[:, 2] * GIB).astype(np.int64),
         np.array(

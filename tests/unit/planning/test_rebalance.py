@@ -126,6 +126,13 @@ def test_a_tenant_that_is_being_moved_stays() -> None:
     }
 
 
+def test_a_tenant_in_quarantine_stays() -> None:
+    tenants = [tenant(f"t{number}", 0) for number in range(9)]
+    topology = replace(loaded([cell(0), cell(1)], []).topology, tenants=tuple(tenants))
+    fleet = load_fleet(topology, residents(topology, {"t0": "cell-1"}))
+    assert "t0" not in {move.tenant for move in evacuate(fleet, "cell-0", USUAL).moves}
+
+
 def test_a_tenant_without_the_load_that_is_too_much_is_no_relief() -> None:
     tenants = [*(tenant(f"t{number}", 0, rps=0) for number in range(3)), tenant("big", 0, rps=95)]
     assert whys(rebalance(loaded([cell(0), cell(1)], tenants), USUAL)) == {
