@@ -41,3 +41,12 @@ state_option: Callable[[Command], Command] = click.option(
     show_default=True,
     help="Folder of the local fleet.",
 )
+
+files_option: Callable[[Command], Command] = click.option(
+    "-f",
+    "--file",
+    "files",
+    multiple=True,
+    metavar="FILE",
+    help="Take the fleet from this file (repeatable; - for standard input), not from the control plane.",
+)

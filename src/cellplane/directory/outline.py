@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from cellplane.errors import ValidationError
 from cellplane.model import NO_POLICY, Cell, Dimension, Fleet, MissingKey, Pool, Rule, Tenant, Topology, UnknownTenant
+from cellplane.model.residency import laws
 from cellplane.placement import place
 
 _INDEX = re.compile(r"^(cell|pool)s\[(\d+)\]")
@@ -68,7 +69,11 @@ class Outline:
 
     def jurisdictions(self, pool: Pool) -> set[str]:
         """Under whose law the cells of a pool are."""
-        return {self.cells[cell_id].jurisdiction for cell_id in pool.cells}
+        return set(laws(self.places(pool)))
+
+    def places(self, pool: Pool) -> list[Cell]:
+        """The cells of a pool."""
+        return [self.cells[cell_id] for cell_id in pool.cells]
 
     def check(self, before: "Outline", changed: tuple[str, str] | None = None) -> None:
         """Check what a change made of the outline before.
@@ -144,7 +149,7 @@ class Outline:
         return [
             cell_id
             for cell_id, cell in self.cells.items()
-            if cell_id in before.cells and before.cells[cell_id].jurisdiction != cell.jurisdiction
+            if cell_id in before.cells and len(laws((before.cells[cell_id], cell))) > 1
         ]
 
 

@@ -14,6 +14,7 @@ from cellplane.directory.tenant_book import TenantBook
 from cellplane.directory.tenant_policies import TenantPolicies
 from cellplane.errors import ConflictError, NoCellError, ValidationError
 from cellplane.model import Pool, Tenant
+from cellplane.model.residency import Act, foreign_laws, laws, violations
 from cellplane.placement import NoCell, assign, check_share
 
 CHUNK_ROWS = 10_000
@@ -240,11 +241,11 @@ class Placing:
             .where(assignments.c.cell == cell_id)
         )
         for tenant_id, shard, jurisdiction in self._connection.execute(query):
-            found = {outline.cells[each].jurisdiction for each in shard}
-            if len(found) > 1 or (jurisdiction and found != {jurisdiction}):
+            cells = [outline.cells[each] for each in shard]
+            if violations(Act.ASSIGNMENT, tenant_id, jurisdiction, cells):
                 raise ConflictError(
                     f"tenant {tenant_id!r} is assigned to cell {cell_id!r}, and would be under "
-                    f"{', '.join(sorted(found))}: assign it to another cell first"
+                    f"{', '.join(laws(cells))}: assign it to another cell first"
                 )
 
     def _check_slots(self, outline: Outline, pool: Pool) -> None:
@@ -323,24 +324,26 @@ def _check_cells(outline: Outline, record: TenantRecord, *, is_named: bool = Fal
         field = f"tenant.shard[{place}]"
         if cell_id not in outline.cells:
             raise ValidationError(field, f"no cell is named {cell_id!r}; there are {_listed(outline.cells)}")
-        found = outline.cells[cell_id].jurisdiction
-        if tenant.jurisdiction and found != tenant.jurisdiction:
+        cell = outline.cells[cell_id]
+        for foreign in violations(Act.ASSIGNMENT, tenant.id, tenant.jurisdiction, (cell,)):
             raise ValidationError(
                 field if is_named else "tenant.jurisdiction",
-                f"cell {cell_id!r} is under {found}, the tenant under {tenant.jurisdiction}",
+                f"cell {cell_id!r} is under {foreign.cell_law}, the tenant under {foreign.law}",
             )
-        if found != outline.cells[tenant.shard[0]].jurisdiction:
+        for foreign in violations(Act.ASSIGNMENT, tenant.id, "", (outline.cells[tenant.shard[0]], cell)):
             raise ValidationError(
-                field, f"cell {cell_id!r} is under {found}, others of the shard are not: it may not cross jurisdictions"
+                field,
+                f"cell {cell_id!r} is under {foreign.cell_law}, others of the shard are not: it may not cross "
+                "jurisdictions",
             )
     pool = outline.pools.get(record.placed_pool or "")
-    if tenant.jurisdiction and not tenant.shard and pool is not None and pool.has_slots:
-        foreign = sorted(outline.jurisdictions(pool) - {tenant.jurisdiction})
-        if foreign:
+    if not tenant.shard and pool is not None and pool.has_slots:
+        found = violations(Act.PLACEMENT, tenant.id, tenant.jurisdiction, outline.places(pool), is_shard=False)
+        if found:
             raise ValidationError(
                 "tenant.jurisdiction",
                 f"the tenant is under {tenant.jurisdiction}, but its slot of pool {pool.name!r} may be under "
-                f"{', '.join(foreign)}: give it a pool, or a rule for one, whose cells are all under "
+                f"{', '.join(foreign_laws(found))}: give it a pool, or a rule for one, whose cells are all under "
                 f"{tenant.jurisdiction}",
             )
 
@@ -364,11 +367,9 @@ def _may_stay(outline: Outline, before: TenantRecord, tenant: Tenant, pool_name:
     if tenant.shard_size != before.tenant.shard_size and (tenant.shard_size or pool.size) != size:
         return False
     # A cell that was removed is refused by name when the transaction finishes.
-    cells = [cell_id for cell_id in tenant.shard or pool.cells if cell_id in outline.cells]
-    found = {outline.cells[cell_id].jurisdiction for cell_id in cells}
-    if tenant.jurisdiction:
-        return found <= {tenant.jurisdiction}
-    return not tenant.shard or len(found) <= 1
+    cells = [outline.cells[cell_id] for cell_id in tenant.shard or pool.cells if cell_id in outline.cells]
+    act = Act.ASSIGNMENT if tenant.shard else Act.PLACEMENT
+    return not violations(act, tenant.id, tenant.jurisdiction, cells, is_shard=bool(tenant.shard))
 
 
 def _is_alike(before: Outline, after: Outline, pool: Pool) -> bool:

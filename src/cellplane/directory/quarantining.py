@@ -14,6 +14,7 @@ from cellplane.directory.records import TenantRecord
 from cellplane.directory.tenant_book import TenantBook
 from cellplane.errors import NotFoundError
 from cellplane.model import Quarantine, TenantState, UnknownTenant
+from cellplane.model.residency import Act, laws, violations
 from cellplane.placement import place, slot_of
 from cellplane.placement.quarantine import Asked, LeftAlone, LeftAloneBy, is_forgotten, quarantine, released
 
@@ -102,7 +103,7 @@ class Quarantining:
                 self._end(each, f"{each.cell} is no quarantine cell any more")
             elif record is None and fleet.unknown_tenant is not UnknownTenant.HASH:
                 self._end(each, "tenants that nobody lists are not placed any more")
-            elif law != outline.cells[each.cell].jurisdiction:
+            elif law is None or violations(Act.QUARANTINE, each.tenant, law, (outline.cells[each.cell],)):
                 self._end(each, f"it is at home under {law}, and {each.cell} is under another law")
 
     def known(self) -> Mapping[str, Quarantine]:
@@ -136,7 +137,7 @@ class Quarantining:
 def _law(outline: Outline, tenant_id: str, record: TenantRecord | None) -> str | None:
     """Under whose law a tenant is at home; None where it has no cell."""
     if record is not None and record.tenant.shard:
-        return outline.cells[record.tenant.shard[0]].jurisdiction
+        return laws((outline.cells[record.tenant.shard[0]],))[0]
     if record is not None and record.tenant.jurisdiction:
         return record.tenant.jurisdiction
     assert outline.fleet is not None, "a whole outline has a fleet"
@@ -149,4 +150,4 @@ def _law(outline: Outline, tenant_id: str, record: TenantRecord | None) -> str |
         return found.pop()
     placed = place(pool, outline.cells)
     first = int(placed.shards[slot_of(tenant_id.encode())][0])
-    return outline.cells[placed.cells[first]].jurisdiction
+    return laws((outline.cells[placed.cells[first]],))[0]

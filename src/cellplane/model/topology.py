@@ -8,6 +8,7 @@ from cellplane.model.cell import Cell
 from cellplane.model.fleet import Fleet
 from cellplane.model.policy import NO_POLICY, ResolvedPolicy
 from cellplane.model.pool import Pool
+from cellplane.model.residency import Act, foreign_laws, laws, one_of_each_law, violations
 from cellplane.model.rule import Rule
 from cellplane.model.tenant import Tenant
 from cellplane.model.traffic import Traffic, check_tenant_policies
@@ -78,10 +79,11 @@ class Topology:
                 if cell_id not in cells:
                     raise ValidationError(f"{field}.cells[{place}]", f"no cell is named {cell_id!r}")
             pool.validate_ring(f"{field}.virtual_nodes", (cells[cell_id].weight for cell_id in pool.cells))
-            found = sorted({cells[cell_id].jurisdiction for cell_id in pool.cells})
-            if pool.size > 1 and len(found) > 1:
+            places = [cells[cell_id] for cell_id in pool.cells]
+            if pool.size > 1 and violations(Act.PLACEMENT, f"pool {pool.name!r}", "", places):
+                found = ", ".join(laws(places))
                 raise ValidationError(
-                    f"{field}.cells", f"shards would cross jurisdictions ({', '.join(found)}): make a pool for each"
+                    f"{field}.cells", f"shards would cross jurisdictions ({found}): make a pool for each"
                 )
         require_unique("pools", "name", (pool.name for pool in self.pools))
         self._validate_overflow()
@@ -161,7 +163,8 @@ class Topology:
     def _validate_tenants(self, traffic: Traffic) -> None:
         cells = {cell.id: cell for cell in self.cells}
         pools = {pool.name: pool for pool in self.pools}
-        jurisdictions = {pool.name: {cells[cell_id].jurisdiction for cell_id in pool.cells} for pool in self.pools}
+        # One cell of each law says what all cells of a pool say, for a million tenants.
+        slots_lead_to = {pool.name: one_of_each_law(cells[cell_id] for cell_id in pool.cells) for pool in self.pools}
         require_unique("tenants", "id", (tenant.id for tenant in self.tenants))
         own: set[ResolvedPolicy] = set()
         for index, tenant in enumerate(self.tenants):
@@ -169,26 +172,26 @@ class Topology:
             tenant.validate(field)
             if tenant.pool is not None and tenant.pool not in pools:
                 raise ValidationError(f"{field}.pool", f"no pool is named {tenant.pool!r}")
-            found: set[str] = set()
             for place, cell_id in enumerate(tenant.shard):
                 if cell_id not in cells:
                     raise ValidationError(f"{field}.shard[{place}]", f"no cell is named {cell_id!r}")
-                found.add(cells[cell_id].jurisdiction)
             if tenant.policy != NO_POLICY:
                 name = self.pool_of(tenant)[0]
                 traffic.check_tenant(f"{field}.policy", tenant, name)
                 own |= {traffic.of_tenant(tenant.policy, name)} - {traffic.of_pool(name)}
-            if len(found) > 1:
-                raise ValidationError(f"{field}.shard", f"crosses jurisdictions: {', '.join(sorted(found))}")
+            shard = [cells[cell_id] for cell_id in tenant.shard]
+            if violations(Act.ASSIGNMENT, tenant.id, "", shard):
+                raise ValidationError(f"{field}.shard", f"crosses jurisdictions: {', '.join(laws(shard))}")
             if tenant.jurisdiction:
-                pool, _ = self.pool_of(tenant)
-                by_slot = pools[pool].has_slots and not tenant.shard
-                foreign = sorted((found or (jurisdictions[pool] if by_slot else set())) - {tenant.jurisdiction})
-                if foreign:
+                pool = pools[self.pool_of(tenant)[0]]
+                by_slot = pool.has_slots and not shard
+                places = slots_lead_to[pool.name] if by_slot else shard
+                act = Act.PLACEMENT if by_slot else Act.ASSIGNMENT
+                if found := violations(act, tenant.id, tenant.jurisdiction, places, is_shard=False):
                     raise ValidationError(
                         f"{field}.jurisdiction",
                         f"{tenant.id!r} is under {tenant.jurisdiction}, but would be placed under "
-                        f"{', '.join(foreign)}: "
+                        f"{', '.join(foreign_laws(found))}: "
                         f"give it a pool, or a rule for one, whose cells are all under {tenant.jurisdiction}",
                     )
         check_tenant_policies("tenants", len(own))

@@ -8,6 +8,7 @@ from cellplane.model.cell import Cell
 from cellplane.model.fleet import Fleet
 from cellplane.model.policy import NO_POLICY, Mode, Policy, Reads, ResolvedPolicy, resolve
 from cellplane.model.pool import Pool
+from cellplane.model.residency import Act, foreign_laws, laws, violations
 from cellplane.model.tenant import Tenant
 
 MAX_TENANT_POLICIES = 255
@@ -23,14 +24,14 @@ class _Whose:
         name: for messages.
         own: what it says itself.
         cells: the cells that they go to.
-        jurisdictions: under whose law they may be answered.
+        law: under whose law they may be answered, beside that of the cells; empty where nobody says.
     """
 
     field: str
     name: str
     own: Policy
     cells: Collection[Cell]
-    jurisdictions: Collection[str]
+    law: str
 
 
 class Traffic:
@@ -78,7 +79,7 @@ class Traffic:
             policy = self.of_pool(pool.name)
             self._check(policy, whose)
             if pool.canary is not None:
-                self._check_deputy(f"pools[{index}].canary.cell", pool.canary.cell, whose)
+                self._check_deputy(Act.CANARY, f"pools[{index}].canary.cell", pool.canary.cell, whose)
                 if policy.mode is Mode.REDIRECT:
                     self._check_public(f"pools[{index}].policy.mode", whose, [self._cells[pool.canary.cell]])
 
@@ -100,14 +101,14 @@ class Traffic:
         self._check(self.of_tenant(tenant.policy, pool), whose)
 
     def _whose(self, field: str, name: str, own: Policy, cells: Collection[Cell], law: str = "") -> _Whose:
-        return _Whose(field, name, own, cells, {cell.jurisdiction for cell in cells} | ({law} if law else set()))
+        return _Whose(field, name, own, cells, law)
 
     def _check(self, policy: ResolvedPolicy, whose: _Whose) -> None:
         field, public = whose.field, list(whose.cells)
         if policy.reads is Reads.STANDBY:
             if policy.standby is None:
                 raise ValidationError(f"{field}.standby", f"reads of {whose.name} need one: name a cell")
-            self._check_deputy(f"{field}.standby", policy.standby, whose)
+            self._check_deputy(Act.STANDBY, f"{field}.standby", policy.standby, whose)
             public.append(self._cells[policy.standby])
         elif whose.own.standby is not None:
             raise ValidationError(
@@ -118,7 +119,7 @@ class Traffic:
                 f"{field}.cache_seconds", f"means nothing beside reads: {policy.reads.value}; say cache there"
             )
         if policy.shadow is not None:
-            self._check_deputy(f"{field}.shadow", policy.shadow, whose)
+            self._check_deputy(Act.SHADOW, f"{field}.shadow", policy.shadow, whose)
         if policy.mode is Mode.REDIRECT:
             if policy.reads is Reads.CACHE:
                 raise ValidationError(
@@ -127,17 +128,19 @@ class Traffic:
                 )
             self._check_public(f"{field}.mode", whose, public)
 
-    def _check_deputy(self, field: str, cell_id: str, whose: _Whose) -> None:
+    def _check_deputy(self, act: Act, field: str, cell_id: str, whose: _Whose) -> None:
         """Check a cell that answers for, or instead of, those that requests go to."""
         if cell_id not in self._cells:
             raise ValidationError(field, f"no cell is named {cell_id!r}")
-        law = self._cells[cell_id].jurisdiction
-        foreign = sorted(set(whose.jurisdictions) - {law})
+        deputy = self._cells[cell_id]
+        # Whoever is at home in one of these cells is under its law.
+        foreign = set(foreign_laws(violations(act, whose.name, "", (deputy, *whose.cells))))
+        foreign |= {found.law for found in violations(act, whose.name, whose.law, (deputy,))}
         if foreign:
             raise ValidationError(
                 field,
-                f"cell {cell_id!r} is under {law}, requests of {whose.name} are for cells under "
-                f"{', '.join(foreign)}: name a cell of one jurisdiction with them",
+                f"cell {cell_id!r} is under {laws((deputy,))[0]}, requests of {whose.name} are for cells under "
+                f"{', '.join(sorted(foreign))}: name a cell of one jurisdiction with them",
             )
         if cell_id in self._dedicated:
             raise ValidationError(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from cellplane.errors import PlacementError, ValidationError
 from cellplane.model import Cell, Pool, Rule, Tenant, Topology
+from cellplane.model.residency import Act, foreign_laws, laws, violations
 from cellplane.placement.fitting import EMPTY, CellState, needed, obstacles
 from cellplane.placement.least_loaded import least_loaded
 from cellplane.placement.member import Member
@@ -136,15 +137,17 @@ def _in_pool(attempt: _Attempt, *, comes_by_overflow: bool) -> _Found | NoCell:
     if refusal := _misfit(attempt):
         return refusal
     if not pool.assigns and size == pool.size and not comes_by_overflow:
-        foreign = sorted({cell.jurisdiction for cell in attempt.cells} - {tenant.jurisdiction})
-        if tenant.jurisdiction and foreign:
+        found = violations(Act.PLACEMENT, tenant.id, tenant.jurisdiction, attempt.cells, is_shard=False)
+        if found:
+            foreign = {each.cell: each.cell_law for each in found}
             return attempt.refuse(
-                f"its slots lead to cells under {', '.join(foreign)}, and the tenant is under {tenant.jurisdiction}: "
+                f"its slots lead to cells under {', '.join(foreign_laws(found))}, and the tenant is under "
+                f"{tenant.jurisdiction}: "
                 f"give it a pool, or a rule for one, whose cells are all under {tenant.jurisdiction}",
                 lambda cell: (
-                    f"is under {cell.jurisdiction}, not {tenant.jurisdiction}"
-                    if cell.jurisdiction in foreign
-                    else f"is under {cell.jurisdiction}, in a pool whose slots lead elsewhere too"
+                    f"is under {foreign[cell.id]}, not {tenant.jurisdiction}"
+                    if cell.id in foreign
+                    else f"is under {tenant.jurisdiction}, in a pool whose slots lead elsewhere too"
                 ),
             )
         return _Found((), "its slot places it")
@@ -170,14 +173,14 @@ def _misfit(attempt: _Attempt) -> NoCell | None:
         )
     if size == 1:
         return None
-    found = sorted({cell.jurisdiction for cell in cells})
-    if len(found) > 1 and not tenant.jurisdiction:
+    if not tenant.jurisdiction and violations(Act.ASSIGNMENT, tenant.id, "", cells):
         return attempt.refuse(
-            f"a shard of {size} would cross jurisdictions ({', '.join(found)}): give the tenant one of them, or a pool "
-            "for each",
-            lambda cell: f"is under {cell.jurisdiction}, in one pool with others",
+            f"a shard of {size} would cross jurisdictions ({', '.join(laws(cells))}): give the tenant one of them, or "
+            "a pool for each",
+            lambda cell: f"is under {laws((cell,))[0]}, in one pool with others",
         )
-    mine = {cell.id: cell.capacity for cell in cells if tenant.jurisdiction in {"", cell.jurisdiction}}
+    foreign = {each.cell for each in violations(Act.ASSIGNMENT, tenant.id, tenant.jurisdiction, cells, is_shard=False)}
+    mine = {cell.id: cell.capacity for cell in cells if cell.id not in foreign}
     return check_share(needed(tenant), mine, shard_size=size)
 
 

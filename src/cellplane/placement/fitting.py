@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from cellplane.model import Cell, CellStatus, Load, Tenant
+from cellplane.model.residency import Act, violations
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,8 @@ def obstacles(cell: Cell, state: CellState, tenant: Tenant, *, is_dedicated: boo
         found.append(f"is {cell.status.value}")
     if not state.is_healthy:
         found.append("is not healthy")
-    if tenant.jurisdiction not in {"", cell.jurisdiction}:
-        found.append(f"is under {cell.jurisdiction}, not {tenant.jurisdiction}")
+    foreign = violations(Act.ASSIGNMENT, tenant.id, tenant.jurisdiction, (cell,))
+    found += [f"is under {each.cell_law}, not {each.law}" for each in foreign]
     if is_dedicated and state.load.tenants:
         found.append("is dedicated, and has its tenant")
     found += [

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 
 from cellplane.model import Cell, Quarantine, QuarantinePolicy
+from cellplane.model.residency import Act, violations
 
 _MAX_DOUBLINGS = 32
 
@@ -98,7 +99,11 @@ def quarantine(
         return refusal
     away = [each for each in known.values() if each.lasts and each.tenant != asked.tenant]
     counts = {cell_id: sum(each.cell == cell_id for each in away) for cell_id in policy.cells}
-    able = [each for each in policy.cells if cells[each].jurisdiction == law and cells[each].status.serves]
+    able = [
+        each
+        for each in policy.cells
+        if cells[each].status.serves and not violations(Act.QUARANTINE, asked.tenant, law, (cells[each],))
+    ]
     if asked.cell is not None:
         able = [cell_id for cell_id in able if cell_id == asked.cell]
     if not able:

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cellplane.errors import ValidationError
+from cellplane.model.residency import Act, violations
+from cellplane.placement.laws import crossing
 from cellplane.planning.checks import MAX_CELLS, MAX_SHARD_SIZE, MAX_TENANTS, check_whole
 
 Indexes: TypeAlias = npt.NDArray[np.int64]
@@ -131,18 +133,12 @@ def _check_cells(cells: Sequence[PlannedCell]) -> None:
 
 
 def _check_jurisdictions(cells: Sequence[PlannedCell], shards: Indexes) -> None:
-    names = sorted({cell.jurisdiction for cell in cells})
-    if len(names) == 1:
-        return
-    codes = {name: code for code, name in enumerate(names)}
-    of_cell = np.array([codes[cell.jurisdiction] for cell in cells], dtype=np.int64)
-    of_place = of_cell[shards]
-    foreign = np.argwhere((of_place != of_place[:, :1]) & (shards != NO_CELL))
-    if len(foreign):
-        row, place = (int(value) for value in foreign[0])
-        home, other = cells[int(shards[row, 0])], cells[int(shards[row, place])]
+    rows = crossing(cells, shards, NO_CELL)
+    if len(rows):
+        shard = [cells[cell] for cell in shards[rows[0]].tolist() if cell != NO_CELL]
+        found = violations(Act.PLACEMENT, "a tenant", "", shard)[0]
         raise ValidationError(
-            f"shards[{row}]",
-            f"{home.id!r} is in {home.jurisdiction!r} and {other.id!r} in {other.jurisdiction!r}: "
+            f"shards[{rows[0]}]",
+            f"{shard[0].id!r} is in {found.law!r} and {found.cell!r} in {found.cell_law!r}: "
             "a shard never leaves its jurisdiction",
         )

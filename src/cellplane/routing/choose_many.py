@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellplane.model import Balance, CanaryBy, Reads, Writes
+from cellplane.model.residency import law_codes
 from cellplane.placement.hashing import hash_keys
 from cellplane.routing import layout
 from cellplane.routing.policies import CanaryRow, PolicyRow
@@ -80,9 +81,8 @@ class Chooser:
         self._table = table
         self._usable = usable
         self._asked = asked
-        laws = {law: code for code, law in enumerate(sorted({cell.jurisdiction for cell in table.cells}))}
         self._law = np.full(layout.NO_CELL + 1, -1, np.int64)
-        self._law[: len(table.cells)] = [laws[cell.jurisdiction] for cell in table.cells]
+        self._law[: len(table.cells)] = law_codes(table.cells)
         self._load = np.full(layout.NO_CELL + 1, np.iinfo(np.int64).max, np.int64)
         self._load[: len(table.cells)] = asked.load
 

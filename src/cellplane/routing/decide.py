@@ -21,6 +21,7 @@ from cellplane.model import (
     Writes,
     is_key,
 )
+from cellplane.model.residency import Act, violations
 from cellplane.placement import SLOT_COUNT, key_hash, slot_of
 from cellplane.routing import layout
 from cellplane.routing.keys import AmbiguousKeyError, RequestKeys, key_value
@@ -293,7 +294,7 @@ def _is_usable(table: RoutingTable, asked: _Asked, found: _Found, cell: int) -> 
     row = table.cells[cell]
     if not table.serves[cell] or not asked.has_healthy_host(row.id):
         return False
-    return cell in found.shard or row.jurisdiction == table.cells[found.shard[0]].jurisdiction
+    return cell in found.shard or not violations(Act.FAILOVER, "a tenant", "", (table.cells[found.shard[0]], row))
 
 
 def _of_shard(table: RoutingTable, asked: _Asked, shard: tuple[int, ...], policy: PolicyRow) -> int | None:

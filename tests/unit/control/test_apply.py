@@ -79,7 +79,7 @@ def test_what_cannot_be_reported_is_not_done(shop: Api, monkeypatch: pytest.Monk
     def fail(*_: object) -> None:
         raise KeyError("default")
 
-    monkeypatch.setattr("cellplane.control.applying.count_moves", fail)
+    monkeypatch.setattr("cellplane.control.differences.count_moves", fail)
     assert shop.apply(("Cell", "cell-3", CELL)).status_code == 500
     assert shop.get("/healthz").json()["epoch"] == 4
     assert len(shop.get("/v1/cells").json()["items"]) == 2

@@ -131,7 +131,9 @@ def test_lint_without_a_file_is_wrong_usage() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "codes"), [("fleet.yaml", ["CP307"]), ("fleet-regions.yaml", ["CP201"])], ids=["fleet", "regions"]
+    ("name", "codes"),
+    [("fleet.yaml", ["CP307"]), ("fleet-regions.yaml", ["CP201"]), ("fleet-full.yaml", ["CP201", "CP304", "CP307"])],
+    ids=["fleet", "regions", "full"],
 )
 def test_the_examples_have_the_findings_that_they_state(name: str, codes: list[str]) -> None:
     path = EXAMPLES / name

@@ -24,7 +24,7 @@ def test_the_page_shows_what_is_printed(command: str, shown: str) -> None:
 
 def test_the_page_shows_every_command() -> None:
     shown = {command.split()[1] for command, _ in BLOCKS}
-    assert shown == {"fit", "size", "overlap", "blast-radius", "cost"}
+    assert shown == {"fit", "size", "overlap", "blast-radius", "cost", "rebalance", "evacuate"}
 
 
 @pytest.mark.parametrize(("command", "_shown"), BLOCKS, ids=[command for command, _ in BLOCKS])

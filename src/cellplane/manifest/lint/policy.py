@@ -17,6 +17,7 @@ from cellplane.model import (
     Topology,
     UnknownTenant,
 )
+from cellplane.model.residency import laws
 
 
 def _without_key(topology: Topology, _settings: LintSettings) -> Iterator[Hit]:
@@ -133,9 +134,9 @@ def _standby_beside(topology: Topology, _settings: LintSettings) -> Iterator[Hit
 
 def _without_quarantine(topology: Topology, _settings: LintSettings) -> Iterator[Hit]:
     cells = {cell.id: cell for cell in topology.cells}
-    served = {cells[cell_id].jurisdiction for pool in topology.pools for cell_id in pool.cells}
+    served = set(laws(cells[cell_id] for pool in topology.pools for cell_id in pool.cells))
     quarantine = topology.fleet.quarantine.cells
-    without = sorted(served - {cells[cell_id].jurisdiction for cell_id in quarantine})
+    without = sorted(served.difference(laws(cells[cell_id] for cell_id in quarantine)))
     if quarantine and without:
         yield Hit(
             "fleet.quarantine.cells", f"none is under {', '.join(without)}: poison tenants stay where they are there"

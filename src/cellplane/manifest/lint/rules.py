@@ -7,6 +7,7 @@ from cellplane.manifest.lint.finding import Hit, LintRule, Severity, listed
 from cellplane.manifest.membership import pool_names
 from cellplane.manifest.settings import LintSettings
 from cellplane.model import Rule, Topology
+from cellplane.model.residency import laws
 
 
 def _never(topology: Topology, _settings: LintSettings) -> Iterator[Hit]:
@@ -85,8 +86,8 @@ def _astray(topology: Topology, _settings: LintSettings) -> Iterator[Hit]:
 
 
 def _jurisdictions(topology: Topology) -> dict[str, set[str]]:
-    cells = {cell.id: cell.jurisdiction for cell in topology.cells}
-    return {pool.name: {cells[name] for name in pool.cells} for pool in topology.pools}
+    cells = {cell.id: cell for cell in topology.cells}
+    return {pool.name: set(laws(cells[name] for name in pool.cells)) for pool in topology.pools}
 
 
 RULES = (
