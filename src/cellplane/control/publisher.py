@@ -46,6 +46,7 @@ class Publisher:
         self._folded: CompiledBase | None = None
         self._folding: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
+        self._later: asyncio.TimerHandle | None = None
         self._published = asyncio.Condition()
 
     @property
@@ -55,7 +56,15 @@ class Publisher:
 
     def notify(self) -> None:
         """Say that the directory changed."""
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         self._wanted.set()
+
+    def notify_later(self) -> None:
+        """Say that the directory changed, and is about to change more: of a burst that ends here, too, all is told."""
+        if self._later is None:
+            self._later = asyncio.get_running_loop().call_later(self._settings.quiet_seconds, self.notify)
 
     def require_current(self) -> Publication:
         """The current publication.

@@ -24,9 +24,9 @@ class Service:
     metrics: Metrics
     loop: asyncio.AbstractEventLoop
 
-    def changed(self) -> None:
-        """Wake the publisher for a committed change, from any thread."""
-        self.loop.call_soon_threadsafe(self.publisher.notify)
+    def changed(self, *, is_quiet: bool = False) -> None:
+        """Wake the publisher for a committed change, from any thread; later where more follows at once."""
+        self.loop.call_soon_threadsafe(self.publisher.notify_later if is_quiet else self.publisher.notify)
 
     def quarantine_changed(self) -> None:
         """Wake the warden, which tells of quarantines, from any thread."""

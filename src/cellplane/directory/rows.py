@@ -166,9 +166,14 @@ def tenant_row(record: TenantRecord) -> dict[str, Any]:
         "tier": tenant.tier,
         "jurisdiction": tenant.jurisdiction,
         "attributes": dict(tenant.attributes),
-        "load": asdict(tenant.load),
+        # By name: ``asdict`` took a fifth of the time of an import.
+        "load": {
+            "tenants": tenant.load.tenants,
+            "rps": tenant.load.rps,
+            "storage_gib": tenant.load.storage_gib,
+        },
         "shard_size": tenant.shard_size,
-        "policy": policy_row(tenant.policy),
+        "policy": {} if tenant.policy is NO_POLICY else policy_row(tenant.policy),
     }
 
 

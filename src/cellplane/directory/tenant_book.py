@@ -4,6 +4,7 @@ One tenant more or fewer costs the same whatever the number of tenants.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
@@ -36,6 +37,7 @@ class TenantBook:
         self._read: dict[str, TenantRecord | None] = {}
         self._stored: dict[str, TenantRecord | None] = {}
         self._written: dict[str, TenantRecord | None] = {}
+        self._rows: dict[str, Mapping[str, Any] | None] = {}
         self._moved: dict[tuple[str, str], bool] = {}
         self._added: dict[str, Sums] = {}
         self._sums: dict[str, Sums] | None = None
@@ -55,11 +57,12 @@ class TenantBook:
         self._read[tenant_id] = None if row is None else rows.tenant_of(row)
         return self._read[tenant_id]
 
-    def write(self, tenant_id: str, after: TenantRecord | None) -> None:
-        """Put a tenant, or, with None, remove it."""
+    def write(self, tenant_id: str, after: TenantRecord | None, row: Mapping[str, Any] | None) -> None:
+        """Put a tenant, with its row, or, with None, remove it."""
         before = self.read(tenant_id)
         self._stored.setdefault(tenant_id, before)
         self._written[tenant_id] = after
+        self._rows[tenant_id] = row
         self._count(before, -1)
         self._count(after, 1)
         for cell in () if before is None else before.tenant.shard:
@@ -76,11 +79,7 @@ class TenantBook:
     def flush(self) -> None:
         """Write what is held back."""
         stored = [{"key": tenant_id} for tenant_id, before in self._stored.items() if before is not None]
-        written = [
-            {**rows.tenant_row(record), "version": record.version}
-            for record in self._written.values()
-            if record is not None
-        ]
+        written = [row for row in self._rows.values() if row is not None]
         moved = [{"on": cell, "who": tenant_id} for cell, tenant_id in self._moved]
         placed = [{"cell": cell, "tenant": tenant_id} for (cell, tenant_id), there in self._moved.items() if there]
         added = [
@@ -98,7 +97,7 @@ class TenantBook:
             if values:
                 self._connection.execute(statement, values)
         self._read.update(self._written)
-        for held in (self._stored, self._written, self._moved, self._added):
+        for held in (self._stored, self._written, self._rows, self._moved, self._added):
             held.clear()
 
     def states_without(

@@ -55,6 +55,7 @@ class Transaction:
         self._outline = outline
         self._author = author
         self._now = now
+        self._at = now.isoformat(timespec="milliseconds")
         self._epoch = read_epoch(connection)
         self._unwritten: list[Change] = []
         self._book = TenantBook(connection)
@@ -100,6 +101,10 @@ class Transaction:
             record = self._book.read(name)
             return None if record is None else record.version
         return read_version(self._connection, kind, name)
+
+    def expect_tenants(self, tenant_ids: Sequence[str]) -> None:
+        """Read these tenants at once, since they are about to be changed one by one."""
+        self._book.fetch(tenant_ids)
 
     def find_answer(self, key: RequestKey) -> dict[str, Any] | None:
         """What was answered to this request before; None where it is new (``answers.find_answer``)."""
@@ -297,7 +302,7 @@ class Transaction:
         before = self._book.read(tenant_id)
         if before is None:
             raise NotFoundError(f"no tenant is named {tenant_id!r}")
-        self._book.write(tenant_id, None)
+        self._book.write(tenant_id, None, None)
         self._log("tenant", tenant_id, "delete", rows.tenant_row(before), None)
         self._quarantining.end_if_any(tenant_id, "the tenant was removed")
 
@@ -398,9 +403,10 @@ class Transaction:
         if before == after:
             return before, self._epoch
         row = None if before is None else rows.tenant_row(before)
-        epoch = self._log("tenant", after.tenant.id, "put", row, rows.tenant_row(after))
-        after = replace(after, version=epoch)
-        self._book.write(after.tenant.id, after)
+        now = rows.tenant_row(after)
+        epoch = self._log("tenant", after.tenant.id, "put", row, now)
+        after = TenantRecord(after.tenant, after.placed_pool, epoch)
+        self._book.write(after.tenant.id, after, {**now, "version": epoch})
         self._touched.add(after.tenant.id)
         return after, epoch
 
@@ -408,8 +414,9 @@ class Transaction:
         self, kind: str, name: str, action: str, before: dict[str, Any] | None, after: dict[str, Any] | None
     ) -> int:
         self._epoch += 1
-        at = self._now.isoformat(timespec="milliseconds")
-        change = Change(self._epoch, at, self._author.name, self._author.reason, kind, name, action, before, after)
+        change = Change(
+            self._epoch, self._at, self._author.name, self._author.reason, kind, name, action, before, after
+        )
         self.changes.append(change)
         self._unwritten.append(change)
         if len(self._unwritten) >= LOGGED_ROWS:
@@ -418,8 +425,7 @@ class Transaction:
 
     def _flush_log(self) -> None:
         if self._unwritten:
-            names = schema.changes.columns.keys()
-            values = [{name: getattr(change, name) for name in names} for change in self._unwritten]
+            values = [_row_of(change) for change in self._unwritten]
             self._connection.execute(insert(schema.changes), values)
             self._unwritten.clear()
 
@@ -500,6 +506,20 @@ def _name_of(resource: Resource) -> tuple[str, str]:
     if isinstance(resource, Pool):
         return "pool", resource.name
     return ("cell" if isinstance(resource, Cell) else "tenant"), resource.id
+
+
+def _row_of(change: Change) -> dict[str, Any]:
+    return {
+        "epoch": change.epoch,
+        "at": change.at,
+        "actor": change.actor,
+        "reason": change.reason,
+        "kind": change.kind,
+        "id": change.id,
+        "action": change.action,
+        "before": change.before,
+        "after": change.after,
+    }
 
 
 def _require_room(kind: str, count: int, limit: int) -> None:

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from cellplane.control.api import cells, fleets, history, operating, pools, quarantine, routers, routing, tenants
+from cellplane.control.api import bulk, cells, fleets, history, operating, pools, quarantine, routers, routing, tenants
 from cellplane.control.api.asking import problems
 
 ROUTERS = (
@@ -11,6 +11,7 @@ ROUTERS = (
     cells.router,
     pools.router,
     tenants.router,
+    bulk.router,
     quarantine.router,
     routing.router,
     routers.router,

@@ -137,6 +137,7 @@ class Changing:
         resource: tuple[str, str] | None = None,
         is_dry: bool = False,
         is_long: bool = False,
+        is_quiet: bool = False,
     ) -> Answer:
         """Change the directory in one transaction, with the answer that is kept for the idempotency key.
 
@@ -146,6 +147,7 @@ class Changing:
             resource: kind and name of the one that preconditions are about; its new version is the answer's ``ETag``.
             is_dry: only find out what would be changed.
             is_long: whether it is about many resources.
+            is_quiet: whether more follows at once, so that routers need not learn of this yet.
         """
         service = self.service
         with service.directory.changing(
@@ -166,7 +168,7 @@ class Changing:
                     transaction.keep_answer(self._key, kept, service.directory.settings.answers_kept_seconds)
         if version is not None:
             self._response.headers["ETag"] = etag(version)
-        service.changed()
+        service.changed(is_quiet=is_quiet)
         return answer
 
     def put(self, kind: str, name: str, do: Callable[[Transaction], object]) -> schemas.Changed:
