@@ -177,6 +177,30 @@ def test_more_cells_than_allowed_are_refused_and_leave_nothing(fourth: Demo) -> 
     assert len(fourth.get("/v1/cells")["items"]) == 4
 
 
+def test_a_cell_that_does_not_come_up_is_failed_with_its_reason_and_can_be_removed(demo: Demo) -> None:
+    in_the_way = demo.state / "cells" / "cell-4" / "postgres" / "not a database"
+    in_the_way.mkdir(parents=True)
+    said = demo.run("cell", "create", "cell-4", "--pool", "default", ok=False)
+    assert "cell-4 is failed, not running: cell-4's PostgreSQL ended with" in said
+    assert "cell-4 " in demo.run("cell", "list")
+    assert [cell["id"] for cell in demo.get("/v1/cells")["items"]] == ["cell-1", "cell-2", "cell-3"]
+    demo.run("cell", "destroy", "cell-4")
+    assert not in_the_way.parent.parent.exists()
+    demo.run("cell", "create", "cell-4")
+    remove_fourth(demo)
+
+
+def test_a_wish_that_nobody_can_read_does_not_end_the_fleet(demo: Demo) -> None:
+    broken = demo.state / "wishes" / "cell-8.json"
+    broken.write_text("{")
+    try:
+        eventually(lambda: any("cell-8.json is not JSON" in line for line in demo.output), "it is told of")
+        assert "remove it" in demo.run("cell", "create", "cell-4", ok=False)
+    finally:
+        broken.unlink()
+    assert demo.process.poll() is None
+
+
 def test_what_cannot_be_is_refused_with_what_can(demo: Demo) -> None:
     assert "there is no pool 'shared': the control plane knows default" in demo.run(
         "cell", "create", "cell-4", "--pool", "shared", ok=False

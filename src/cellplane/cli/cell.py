@@ -58,7 +58,11 @@ class _Local:
 
 @cell.command()
 @cell_argument
-@click.option("--pool", default=None, help="The pool that it joins; what is not said below is as its other cells are.")
+@click.option(
+    "--pool",
+    default=None,
+    help="The pool that it joins; what is not said is as of its cells. Tenants of its slots come without their data.",
+)
 @click.option("--region", default=None, help="Where it runs.")
 @click.option("--zone", default=None, help="Where it fails together with others.")
 @click.option("--jurisdiction", default=None, help="Whose law its data is under.")

@@ -129,6 +129,8 @@ Try, in another terminal:
 
   {command} assign tenant-001 {last}{control}
 
+  {command} cell create cell-{settings.cells + 1} --pool default{state}     (one cell more, while the fleet serves)
+
   {command} chaos kill {last}{state}     (and `… chaos restore {last}{state}`)
 
   {command} chaos slow {last}{state}     (or `errors {last} 3%`: ill, though its health check is green)

@@ -5,7 +5,8 @@ when it comes back: a cell is made from the moment that the roster lists it, and
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from cellplane.errors import CellplaneError, ProvisionError
 from cellplane.faults import fault_point
@@ -18,7 +19,17 @@ from cellplane.provision.local.roster import Member, Roster
 from cellplane.provision.local.running import RunningParts
 from cellplane.provision.local.settings import LocalSettings
 from cellplane.provision.local.stopped import StoppedError
-from cellplane.provision.local.wishes import Wish, forget_wish, read_wishes
+from cellplane.provision.local.wishes import Wish, forget_wish, read_wish, wished
+
+
+class KeeperObserver(Protocol):
+    """Whoever shows what becomes of cells."""
+
+    def failed(self, part: str, error: str) -> None:
+        """Something asked of a part was not done."""
+
+    def ended(self, part: str, how: str) -> None:
+        """A part was ended on purpose."""
 
 
 class CellKeeper:
@@ -27,7 +38,7 @@ class CellKeeper:
     Args:
         make: makes the part of a cell that the roster lists; it starts nothing.
         start: starts a part, and tells whoever watches.
-        failed: told of a cell for which something was not done, and why.
+        observer: told what became of cells.
     """
 
     def __init__(
@@ -39,7 +50,7 @@ class CellKeeper:
         *,
         make: Callable[[Member], CellPart],
         start: Callable[[CellPart], None],
-        failed: Callable[[str, str], None],
+        observer: KeeperObserver,
     ) -> None:
         self._settings = settings
         self._folder = folder
@@ -47,14 +58,15 @@ class CellKeeper:
         self._running = running
         self._make = make
         self._start = start
-        self._failed = failed
+        self._observer = observer
         self._cells: dict[str, CellPart] = {}
         self._at_work: dict[str, Wish] = {}
         self._done: dict[str, Wish] = {}
+        self._unreadable: set[str] = set()
 
     def settle(self) -> None:
         """Before anything runs: go on with what another supervisor was killed at. What is new waits for ``follow``."""
-        for wish in read_wishes(self._folder):
+        for wish in self._readable():
             if not wish.present:
                 remove_cell(self._folder, wish.cell_id)
                 self._roster.drop(wish.cell_id)
@@ -72,7 +84,7 @@ class CellKeeper:
 
     def follow(self) -> None:
         """Take the next step of every wish."""
-        for wish in read_wishes(self._folder):
+        for wish in self._readable():
             name = wish.cell_id
             if self._running.busy(name):
                 continue
@@ -82,6 +94,19 @@ class CellKeeper:
                 self._forget(wish)
             else:
                 self._act(wish)
+
+    def _readable(self) -> Iterator[Wish]:
+        """Every wish. One that nobody can read is told of once and left alone: it must not end the fleet."""
+        for name in wished(self._folder):
+            try:
+                wish = read_wish(self._folder, name)
+            except ProvisionError as error:
+                if name not in self._unreadable:
+                    self._unreadable.add(name)
+                    self._observer.failed(name, str(error))
+                continue
+            if wish is not None:
+                yield wish
 
     def _act(self, wish: Wish) -> None:
         name = wish.cell_id
@@ -126,9 +151,11 @@ class CellKeeper:
             raise error
         if error is not None:
             self._running.set_state(name, "dead", str(error))
-            self._failed(name, str(error))
+            self._observer.failed(name, str(error))
         elif wish.present:
             self._running.set_state(name, "up" if wish.running else "stopped")
+            if not wish.running:
+                self._observer.ended(name, "stopped; its data is kept")
             fault_point("provision.cell.settled")
         else:
             fault_point("provision.folder.removed")
@@ -136,6 +163,7 @@ class CellKeeper:
             fault_point("provision.member.dropped")
             self._running.drop(name)
             self._cells.pop(name)
+            self._observer.ended(name, "destroyed, with its data")
         self._end(wish)
 
     def _end(self, wish: Wish) -> None:

@@ -34,7 +34,10 @@ class Observer(Protocol):
         """Processes of a part ended without having been asked to."""
 
     def failed(self, part: str, error: str) -> None:
-        """A part could not be started."""
+        """A part could not be started, or something else asked of it was not done."""
+
+    def ended(self, part: str, how: str) -> None:
+        """A part was ended on purpose."""
 
 
 class Supervisor:
@@ -153,7 +156,7 @@ class Supervisor:
             self._running,
             make=make,
             start=start,
-            failed=self._observer.failed,
+            observer=self._observer,
         )
 
     def _begin(self, part: Part) -> None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cellplane.errors import ProvisionError
+from cellplane.errors import ProvisionError, ValidationError
 from cellplane.model import Capacity
 from cellplane.provision.local.folder import StateFolder, read_json, write_json
 from cellplane.provision.local.settings import LOCK_PAUSE_SECONDS, WISH_LOCK_TRIES
@@ -52,18 +52,35 @@ def request_of(row: dict[str, Any]) -> CellRequest:
     return CellRequest(**{**row, "capacity": Capacity(**row["capacity"])})
 
 
+def wished(folder: StateFolder) -> list[str]:
+    """The cells of which something is asked that is not done yet."""
+    return sorted(path.stem for path in folder.wish("*").parent.glob("[!.]*.json"))
+
+
 def read_wishes(folder: StateFolder) -> list[Wish]:
-    """All that is not done yet, by cell."""
-    found = (read_wish(folder, path.stem) for path in sorted(folder.wish("*").parent.glob("[!.]*.json")))
+    """All that is not done yet, by cell; raises as ``read_wish`` does."""
+    found = (read_wish(folder, cell_id) for cell_id in wished(folder))
     return [wish for wish in found if wish is not None]
 
 
 def read_wish(folder: StateFolder, cell_id: str) -> Wish | None:
-    """What is asked of a cell and not done yet."""
-    value = read_json(folder.wish(cell_id))
+    """What is asked of a cell and not done yet.
+
+    Raises:
+        ProvisionError: the file holds something else than a wish for this cell.
+    """
+    path = folder.wish(cell_id)
+    value = read_json(path)
     if value is None:
         return None
-    return Wish(request_of(value["request"]), bool(value["present"]), bool(value["running"]), int(value["asked"]))
+    try:
+        wish = Wish(request_of(value["request"]), bool(value["present"]), bool(value["running"]), int(value["asked"]))
+        wish.request.validate()
+    except (KeyError, TypeError, ValueError, ValidationError) as error:
+        raise ProvisionError(f"{path} is no wish ({error!r}): remove it, and ask again") from error
+    if wish.cell_id != cell_id:
+        raise ProvisionError(f"{path} is a wish for {wish.cell_id}, not for {cell_id}: remove it, and ask again")
+    return wish
 
 
 def write_wish(folder: StateFolder, wish: Wish) -> None:
