@@ -88,7 +88,7 @@ def test_a_cell_comes_serves_and_goes_and_no_request_fails(demo: Demo) -> None:
 def test_asking_again_changes_nothing_and_asking_otherwise_is_refused(fourth: Demo) -> None:
     def create(*arguments: str) -> dict[str, object]:
         said = fourth.run("cell", "create", "cell-4", "--pool", "default", "--json", *arguments)
-        found: dict[str, object] = json.loads(said[said.index("{") :])
+        found: dict[str, object] = json.loads(said[said.index("{") : said.rindex("}") + 1])
         return found
 
     epoch = fourth.get("/healthz")["epoch"]
@@ -119,6 +119,17 @@ def test_a_cell_is_not_destroyed_while_somebody_may_need_it(fourth: Demo) -> Non
     finally:
         fourth.run("unassign", "tenant-001")
     assert "cell-4: running" in fourth.run("cell", "start", "cell-4")
+
+
+def test_a_cell_that_the_control_plane_knows_already_is_made_as_it_has_it(demo: Demo) -> None:
+    place = {"region": "eu-1", "zone": "eu-1a", "jurisdiction": "eu", "release": "r1", "status": "provisioning"}
+    demo.put("/v1/cells/cell-4", {"address": "127.0.0.1", "port": 9, **place})
+    said = demo.run("cell", "create", "cell-4", "--json")
+    made = json.loads(said[said.index("{") : said.rindex("}") + 1])
+    assert {name: made[name] for name in place} == {**place, "status": "active"}
+    found = {cell["id"]: cell for cell in demo.get("/v1/cells")["items"]}["cell-4"]
+    assert (found["healthy"], found["port"]) == (True, made["port"])
+    remove_fourth(demo)
 
 
 def test_a_cell_that_is_stopped_keeps_its_data_and_chaos_leaves_it_alone(fourth: Demo) -> None:

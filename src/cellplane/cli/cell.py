@@ -121,10 +121,15 @@ def create(
 
 
 def _request(fleet: _Local, cell_id: str, pool: str | None) -> CellRequest:
-    """What a cell is asked for as, where nothing else is said: what it is, or else what others of the pool are."""
+    """What a cell is asked for as, where nothing else is said: what it is, to the provisioner or to the control plane,
+    or else what others of the pool are.
+    """
     known = fleet.provisioner.describe(cell_id)
     if known is not None:
         return replace(known.request, pool=pool or known.request.pool)
+    registered = registration.find_cell(fleet.client, cell_id)
+    if registered is not None:
+        return registration.request_for(registered, pool or "")
     if pool is None:
         return CellRequest(cell_id)
     return like(registration.pool_cells(fleet.client, pool), cell_id, pool=pool)

@@ -9,7 +9,7 @@ from cellplane.client import LIVE_POLL_SECONDS, Client
 from cellplane.errors import ControlPlaneError, ProvisionError
 from cellplane.model import Capacity, Cell, CellStatus
 from cellplane.provision.settings import REACH_TIMEOUT_SECONDS
-from cellplane.provision.values import CellInstance
+from cellplane.provision.values import CellInstance, CellRequest
 
 SEEN = frozenset({"id", "healthy", "score", "breaker", "gray", "pinned_tenants", "load"})
 """What the control plane says of a cell beside what was put."""
@@ -21,6 +21,20 @@ def find_cell(client: Client, cell_id: str) -> dict[str, Any] | None:
     """A cell as the API shows it; None where the control plane does not know it."""
     found: list[dict[str, Any]] = client.get("/v1/cells")["items"]
     return next((cell for cell in found if cell["id"] == cell_id), None)
+
+
+def request_for(cell: Mapping[str, Any], pool: str) -> CellRequest:
+    """What to ask a provisioner for, so that it makes the cell that the API shows."""
+    known = _cell(cell)
+    return CellRequest(
+        known.id,
+        region=known.region,
+        zone=known.zone,
+        jurisdiction=known.jurisdiction,
+        capacity=known.capacity,
+        release=known.release,
+        pool=pool,
+    )
 
 
 def status_of(client: Client, cell_id: str) -> CellStatus | None:
