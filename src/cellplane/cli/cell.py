@@ -258,7 +258,7 @@ def list_(state_dir: Path, *, as_json: bool) -> None:
             each.request.region,
             each.request.zone or "-",
             each.request.jurisdiction,
-            each.reason or "-",
+            (each.reason.splitlines() or ["-"])[0],
         )
         for each in instances
     ]

@@ -84,15 +84,13 @@ class CellKeeper:
 
     def follow(self) -> None:
         """Take the next step of every wish."""
+        # By what was begun and not by the files: one that somebody took away is finished too.
+        for name in [name for name in self._at_work if not self._running.busy(name)]:
+            self._finish(self._at_work.pop(name))
         for wish in self._readable():
-            name = wish.cell_id
-            if self._running.busy(name):
-                continue
-            if name in self._at_work:
-                self._finish(self._at_work.pop(name))
-            elif self._done.get(name) == wish:
+            if self._done.get(wish.cell_id) == wish:
                 self._forget(wish)
-            else:
+            elif not self._running.busy(wish.cell_id):
                 self._act(wish)
 
     def _readable(self) -> Iterator[Wish]:
