@@ -49,7 +49,7 @@ def create_app(settings: Settings, store: Store, queue: Queue, load: LoadWatch) 
     if settings.faults_file is not None:
         limited = Faulty(limited, settings.faults_file, HEALTH_PATH, random.Random())  # noqa: S311 - no secret
     guarded = CellMiddleware(limited, settings.cell.cell_id, exempt_paths=(HEALTH_PATH,), load=load.now)
-    return ServedBy(guarded, settings.cell.cell_id)
+    return ServedBy(guarded, settings.cell.cell_id, settings.cell.release)
 
 
 def _add_notifications(app: FastAPI, store: Store, queue: Queue) -> None:
@@ -111,7 +111,7 @@ def _add_health(app: FastAPI, settings: Settings, store: Store, queue: Queue) ->
                 {"cell": settings.cell.cell_id, "failed": failed},
             )
             return problems.respond(problem, {"retry-after": str(settings.retry_after_seconds)})
-        return Health(status="ok", cell=settings.cell.cell_id)
+        return Health(status="ok", cell=settings.cell.cell_id, release=settings.cell.release)
 
 
 async def serve(settings: Settings, store: Store, queue: Queue, stop: asyncio.Event, port: int) -> None:

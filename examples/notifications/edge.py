@@ -1,4 +1,4 @@
-"""What wraps the app on all sides: the limit of a body, and the name of the cell on every answer."""
+"""What wraps the app on all sides: the limit of a body, and the name and release of the cell on every answer."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -44,23 +44,24 @@ class BodyLimit:
 
 
 class ServedBy:
-    """Sets ``x-cell-id`` on every answer, so that people can see which cell served.
+    """Sets ``x-cell-id`` and ``x-cell-release`` on every answer, so that people can see which cell served.
 
     Args:
         app: the ASGI app.
         cell_id: this cell's id.
+        release: what it runs; empty where nobody says, and then no header does.
     """
 
-    def __init__(self, app: ASGIApp, cell_id: str) -> None:
+    def __init__(self, app: ASGIApp, cell_id: str, release: str = "") -> None:
         self._app = app
-        self._cell_id = cell_id
+        self._headers = {"x-cell-id": cell_id, **({"x-cell-release": release} if release else {})}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
 
         async def named(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["x-cell-id"] = self._cell_id
+                MutableHeaders(scope=message).update(self._headers)
             await send(message)
 
         await self._app(scope, receive, named)

@@ -77,3 +77,4 @@ class Health(BaseModel):
 
     status: str
     cell: str
+    release: str

@@ -16,7 +16,9 @@ CellplaneError
 ├── ControlPlaneError    the control plane answered with an error
 │   └── UnreachableError the control plane cannot be reached
 ├── RouterError          Envoy or the agent cannot do what was asked
-├── ProvisionError       a local process, port or folder is not as needed
+├── ProvisionError       a cell, or what it runs on, is not as needed
+│   ├── CellTakenError   a cell of this id is there, and was asked for otherwise
+│   └── LimitReachedError  no more cells, or no more capacity, than a limit allows
 └── cellplane.cell.CellError   an app inside a cell used the SDK wrongly, or outside a cell
 """
 
@@ -105,4 +107,12 @@ class RouterError(CellplaneError):
 
 
 class ProvisionError(CellplaneError):
-    """A local process, port or folder is not as needed."""
+    """A cell, or what it runs on (a process, a port, a folder), is not as needed."""
+
+
+class CellTakenError(ProvisionError):
+    """A cell of this id is there, and was asked for otherwise."""
+
+
+class LimitReachedError(ProvisionError):
+    """No more cells, or no more capacity, than a limit allows."""

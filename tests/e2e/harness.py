@@ -200,14 +200,18 @@ class Demo:
 
 @contextmanager
 def start_demo(
-    state: Path, *, command: Path = CELLPLANE, ports: list[int] | None = None, environment: dict[str, str] | None = None
+    state: Path,
+    *extra: str,
+    command: Path = CELLPLANE,
+    ports: list[int] | None = None,
+    environment: dict[str, str] | None = None,
 ) -> Iterator[Demo]:
     """Run `cellplane demo` until it is ready; stop it at the end if it still runs."""
     router_port, control_port = ports or free_ports(2)
     arguments = ["--router-port", str(router_port), "--control-port", str(control_port), "--state", str(state)]
     began = time.monotonic()
     process = subprocess.Popen(
-        [command, "demo", *arguments, "--tenants", str(TENANTS)],
+        [command, "demo", *arguments, "--tenants", str(TENANTS), *extra],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -188,3 +188,17 @@ def test_start_without_settings_names_all_that_are_missing(cell: Cell) -> None:
     assert ended.returncode == 2
     for name in ("CELLPLANE_CELL_ID", "CELLPLANE_DATABASE_URL", "CELLPLANE_NATS_URL"):
         assert name in ended.stderr
+
+
+def test_health_and_every_answer_tell_the_release(cell: Cell) -> None:
+    assert "x-cell-release" not in cell.http.get("/healthz").headers
+    assert cell.http.get("/healthz").json()["release"] == ""
+    assert cell.api.stop() == 0
+    cell.api.start(CELLPLANE_RELEASE="r7")
+    cell.await_health(200)
+    answer = cell.http.get("/healthz")
+    assert (answer.json()["release"], answer.headers["x-cell-release"]) == ("r7", "r7")
+    assert cell.get("/notifications").headers["x-cell-release"] == "r7"
+    assert cell.api.stop() == 0
+    cell.api.start()
+    cell.await_health(200)

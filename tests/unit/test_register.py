@@ -98,6 +98,14 @@ def test_a_default_pool_of_the_users_own_is_the_only_one(client: Client) -> None
     assert client.get("/v1/pools")["items"][-1]["cells"] == ["cell-1"]
 
 
+def test_a_cell_that_was_taken_out_does_not_come_back(client: Client) -> None:
+    register(client, settings(), CELLS, PORTS, go_on)
+    client.put("/v1/pools/default", {"cells": ["cell-1"]})
+    client.delete("/v1/cells/cell-2")
+    register(client, settings(), CELLS, PORTS, go_on)
+    assert [cell["id"] for cell in client.get("/v1/cells")["items"]] == ["cell-1"]
+
+
 def test_seeding_stops_at_the_next_tenant(client: Client) -> None:
     stopping = threading.Event()
 

@@ -9,6 +9,7 @@ from cellplane.cell.errors import InvalidSettingError, MissingSettingsError
 CELL_ID_VARIABLE = "CELLPLANE_CELL_ID"
 DATABASE_URL_VARIABLE = "CELLPLANE_DATABASE_URL"
 NATS_URL_VARIABLE = "CELLPLANE_NATS_URL"
+RELEASE_VARIABLE = "CELLPLANE_RELEASE"
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,9 @@ class HeaderLimits:
     cell_max_bytes: int = 128
     """Bytes of a cell's own id; 128, far over any real one, so that it is safe to repeat in an answer."""
 
+    release_max_bytes: int = 128
+    """Bytes of a cell's release; 128, as of its id."""
+
 
 @dataclass(frozen=True, slots=True)
 class CellSettings:
@@ -38,6 +42,9 @@ class CellSettings:
     nats_url: str = field(repr=False)
     """URL of this cell's NATS, ``CELLPLANE_NATS_URL``; no default. Not in repr: it may hold a password."""
 
+    release: str = ""
+    """What the cell runs, ``CELLPLANE_RELEASE``; empty where nobody says."""
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
         """Read the settings of this process.
@@ -47,7 +54,7 @@ class CellSettings:
 
         Raises:
             MissingSettingsError: names all variables that are missing or empty, not only the first.
-            InvalidSettingError: the cell's id cannot be the value of a header.
+            InvalidSettingError: the cell's id, or its release, cannot be the value of a header.
         """
         names = (CELL_ID_VARIABLE, DATABASE_URL_VARIABLE, NATS_URL_VARIABLE)
         missing = [name for name in names if not environ.get(name)]
@@ -55,7 +62,10 @@ class CellSettings:
             raise MissingSettingsError(missing)
         cell_id, database_url, nats_url = (environ[name] for name in names)
         check_cell_id(CELL_ID_VARIABLE, cell_id)
-        return cls(cell_id=cell_id, database_url=database_url, nats_url=nats_url)
+        release = environ.get(RELEASE_VARIABLE, "")
+        if release:
+            check_release(RELEASE_VARIABLE, release)
+        return cls(cell_id=cell_id, database_url=database_url, nats_url=nats_url, release=release)
 
 
 def check_cell_id(name: str, cell_id: str) -> None:
@@ -70,4 +80,17 @@ def check_cell_id(name: str, cell_id: str) -> None:
             name,
             f"expected a cell id of 1–{limit} visible ASCII characters, found {cell_id[:limit]!r}. "
             "Use the id under which the fleet knows this cell",
+        )
+
+
+def check_release(name: str, release: str) -> None:
+    """Check that a release can stand in a header: visible ASCII, without spaces.
+
+    Raises:
+        InvalidSettingError: says so under ``name``.
+    """
+    limit = HeaderLimits.release_max_bytes
+    if len(release) > limit or not all("!" <= char <= "~" for char in release):
+        raise InvalidSettingError(
+            name, f"expected a release of 1–{limit} visible ASCII characters, or none; found {release[:limit]!r}"
         )

@@ -4,17 +4,20 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import click
 
-from cellplane.cli.options import DEFAULT_CONTROL_URL, DEFAULT_STATE, state_option
+from cellplane.cli.options import DEFAULT_CONTROL_URL, DEFAULT_STATE, Amount, capacity_of, state_option
 from cellplane.cli.progress import FleetProgress
 from cellplane.cli.reads import ACTOR
 from cellplane.cli.stopping import asked_to_stop
 from cellplane.client import Client
 from cellplane.durable import write_durably
 from cellplane.provision.local.settings import MAX_CELLS, MAX_TENANTS, LocalSettings
-from cellplane.provision.local.supervisor import StoppedError, Supervisor
+from cellplane.provision.local.stopped import StoppedError
+from cellplane.provision.local.supervisor import Supervisor
+from cellplane.provision.settings import ProvisionLimits
 
 _PORT = click.IntRange(1, 65535)
 
@@ -25,11 +28,33 @@ MAX_MANIFEST_TENANTS = 100
 """Most tenants that this file lists: it is there to be read and copied."""
 
 
+class _Chosen(TypedDict):
+    """What both commands take and pass on as it is."""
+
+    state_dir: Path
+    router_port: int
+    control_port: int
+    cells: int
+
+
 def _fleet_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--cells", type=click.IntRange(1, MAX_CELLS), default=3, show_default=True, help="Cells to run."),
         click.option("--control-port", type=_PORT, default=8081, show_default=True, help="Port of the control plane."),
         click.option("--router-port", type=_PORT, default=8080, show_default=True, help="Port of the router."),
+        click.option(
+            "--max-cells",
+            type=click.IntRange(1, MAX_CELLS),
+            default=MAX_CELLS,
+            show_default=True,
+            help="Most cells that there may ever be.",
+        ),
+        click.option(
+            "--max-capacity",
+            type=Amount(),
+            multiple=True,
+            help="Most that all cells together may declare, such as rps=900; new cells then have to.",
+        ),
         state_option,
     ):
         command = option(command)
@@ -39,20 +64,20 @@ def _fleet_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.command()
 @_fleet_options
 @click.option("--tenants", type=click.IntRange(0, MAX_TENANTS), default=12, show_default=True, help="Tenants to seed.")
-def demo(state_dir: Path, router_port: int, control_port: int, cells: int, tenants: int) -> None:
+def demo(
+    max_cells: int, max_capacity: tuple[tuple[str, float], ...], tenants: int, **settings: Unpack[_Chosen]
+) -> None:
     """Run the example fleet, with tenants to try it on, until Ctrl-C."""
-    settings = LocalSettings(
-        state_dir=state_dir, router_port=router_port, control_port=control_port, cells=cells, tenants=tenants
-    )
-    _run(settings, _next_steps if tenants else None)
+    limits = ProvisionLimits(max_cells=max_cells, max_total=capacity_of(max_capacity))
+    _run(LocalSettings(**settings, limits=limits, tenants=tenants), _next_steps if tenants else None)
 
 
 @click.command()
 @_fleet_options
-def up(state_dir: Path, router_port: int, control_port: int, cells: int) -> None:
+def up(max_cells: int, max_capacity: tuple[tuple[str, float], ...], **settings: Unpack[_Chosen]) -> None:
     """Run the example fleet with no tenants but your own, until Ctrl-C."""
-    settings = LocalSettings(state_dir=state_dir, router_port=router_port, control_port=control_port, cells=cells)
-    _run(settings, None)
+    limits = ProvisionLimits(max_cells=max_cells, max_total=capacity_of(max_capacity))
+    _run(LocalSettings(**settings, limits=limits), None)
 
 
 def _run(settings: LocalSettings, epilogue: Callable[[LocalSettings], str] | None) -> None:
@@ -103,6 +128,8 @@ Try, in another terminal:
        -H 'Content-Type: application/json' -d '{{"channel": "email", "to": "ada@example.org", "body": "Hello"}}'
 
   {command} assign tenant-001 {last}{control}
+
+  {command} cell create cell-{settings.cells + 1} --pool default{state}     (one cell more, while the fleet serves)
 
   {command} chaos kill {last}{state}     (and `… chaos restore {last}{state}`)
 

@@ -1,10 +1,13 @@
 """Options that several commands share."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from cellplane.model.capacity import Capacity
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -50,3 +53,32 @@ files_option: Callable[[Command], Command] = click.option(
     metavar="FILE",
     help="Take the fleet from this file (repeatable; - for standard input), not from the control plane.",
 )
+
+
+class Amount(click.ParamType[tuple[str, float]]):
+    """One amount of a capacity, such as ``rps=200``."""
+
+    name = "name=number"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> tuple[str, float]:
+        """Which amount, and how much."""
+        if isinstance(value, tuple):
+            return value
+        name, _, number = str(value).partition("=")
+        known = tuple(Capacity.__dataclass_fields__)
+        wanted = r"\d{1,15}" if name in {"tenants", "concurrency"} else r"\d{1,15}(\.\d{1,6})?"
+        if name not in known or re.fullmatch(wanted, number) is None:
+            expected = f"expected one of {', '.join(known)}, = and a number, such as rps=200"
+            self.fail(f"{expected}; found {value!r}", param, context)
+        return name, (float if "." in number else int)(number)
+
+
+def capacity_of(amounts: Iterable[tuple[str, float]]) -> Capacity:
+    """The capacity of several amounts.
+
+    Raises:
+        ValidationError: one of them can be none.
+    """
+    capacity = Capacity(**dict(amounts))  # type: ignore[arg-type]  # whole numbers where they are, by Amount
+    capacity.validate("capacity")
+    return capacity

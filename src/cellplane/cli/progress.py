@@ -96,6 +96,10 @@ class FleetProgress:
         follow = "starting it again" if restarts else f"`cellplane chaos restore {part}` starts it again"
         self.say(f"{part}: {', '.join(roles)} died; {follow}")
 
+    def ended(self, part: str, how: str) -> None:
+        """See Observer."""
+        self.say(f"{part}: {how}")
+
     def failed(self, part: str, error: str) -> None:
         """See Observer."""
         self.say(f"{part}: {error}", error=True)

@@ -40,3 +40,14 @@ def test_cell_id_that_no_header_can_hold_is_refused(cell_id: str) -> None:
 
 def test_passwords_are_not_shown() -> None:
     assert "secret" not in repr(CellSettings.from_env(ENVIRON))
+
+
+def test_a_release_is_told_or_nobody_says() -> None:
+    assert CellSettings.from_env(ENVIRON).release == ""
+    assert CellSettings.from_env(ENVIRON | {"CELLPLANE_RELEASE": "r7"}).release == "r7"
+
+
+@pytest.mark.parametrize("release", ["r 7", "r7\n", "x" * 129])
+def test_a_release_that_no_header_can_hold_is_refused(release: str) -> None:
+    with pytest.raises(InvalidSettingError, match="CELLPLANE_RELEASE"):
+        CellSettings.from_env(ENVIRON | {"CELLPLANE_RELEASE": release})

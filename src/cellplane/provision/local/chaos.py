@@ -115,5 +115,7 @@ def _status(folder: StateFolder, part: str) -> dict[str, Any]:
     found = status["parts"].get(part)
     if found is None:
         raise ProvisionError(f"the fleet has no {part!r}: it has {', '.join(sorted(status['parts']))}")
+    if found["state"] == "stopped":
+        raise ProvisionError(f"{part} is stopped: start it with `cellplane cell start {part}`")
     value: dict[str, Any] = found
     return value

@@ -36,7 +36,7 @@ class StateFolder:
 
     @property
     def endpoints(self) -> Path:
-        """Ports and shape of the fleet."""
+        """Ports of the fleet, and which cells it has."""
         return self.root / "endpoints.json"
 
     @property
@@ -61,13 +61,22 @@ class StateFolder:
         """What somebody wants a part to be, up or down."""
         return self.root / "desired" / f"{part}.json"
 
+    def wish(self, cell_id: str) -> Path:
+        """What somebody asked of the provisioner for a cell; gone when it is done."""
+        return self.root / "wishes" / f"{cell_id}.json"
+
+    @property
+    def wishes_lock(self) -> Path:
+        """Held by whoever changes a wish, for as long as that takes."""
+        return self.root / "wishes" / "lock"
+
     def log(self, name: str) -> Path:
         """Where a process's output goes."""
         return self.root / "logs" / f"{name}.log"
 
     def create(self) -> None:
         """Make the folders."""
-        for folder in (self.root, self.root / "desired", self.root / "logs", self.root / "cells"):
+        for folder in (self.root, *(self.root / name for name in ("desired", "wishes", "logs", "cells"))):
             folder.mkdir(parents=True, exist_ok=True, mode=0o755)
 
 

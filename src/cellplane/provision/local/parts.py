@@ -20,6 +20,9 @@ from cellplane.provision.local.settings import LocalSettings
 
 Command = list[str | Path]
 
+CELL_ROLES = ("api", "worker", "postgres", "nats")
+"""The processes of a cell; each has a log of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Oversight:
@@ -143,7 +146,11 @@ class RouterPart:
 
 
 class CellPart:
-    """A cell of the example app: its own PostgreSQL, NATS JetStream, API and worker."""
+    """A cell of the example app: its own PostgreSQL, NATS JetStream, API and worker.
+
+    Attributes:
+        release: what its API and worker are to run: a label that they tell. The next ``start`` brings them to it.
+    """
 
     def __init__(
         self,
@@ -152,18 +159,22 @@ class CellPart:
         folder: StateFolder,
         ports: Mapping[str, int],
         oversight: Oversight,
+        *,
+        release: str = "",
     ) -> None:
         self.name = cell_id
         self.restarts = False
+        self.release = release
         self._settings = settings
         self._oversight = oversight
         self._folder = folder.cell(cell_id)
         self._log = folder.log(f"{cell_id}-postgres")
         self._data = self._folder / "postgres"
-        self._api_url = f"http://{settings.host}:{ports[f'{cell_id}.api']}"
+        self._api_port = ports[f"{cell_id}.api"]
+        self._api_url = f"http://{settings.host}:{self._api_port}"
         postgres_port = ports[f"{cell_id}.postgres"]
         nats_port = ports[f"{cell_id}.nats"]
-        environment = {
+        self._environment = {
             "PYTHONPATH": str(examples_folder()),
             "CELLPLANE_CELL_ID": cell_id,
             "CELLPLANE_DATABASE_URL": f"postgresql://postgres@{settings.host}:{postgres_port}/postgres",
@@ -191,26 +202,15 @@ class CellPart:
             ),
             "nats": Child(f"{cell_id}'s NATS", nats, log_path=folder.log(f"{cell_id}-nats"), record=oversight.record),
         }
-        self._apps = {
-            "api": Child(
-                f"{cell_id}'s API",
-                [sys.executable, "-m", "notifications.api", "--port", str(ports[f"{cell_id}.api"])],
-                log_path=folder.log(f"{cell_id}-api"),
-                environment=environment,
-                record=oversight.record,
-            ),
-            "worker": Child(
-                f"{cell_id}'s worker",
-                [sys.executable, "-m", "notifications.worker"],
-                log_path=folder.log(f"{cell_id}-worker"),
-                environment=environment,
-                record=oversight.record,
-            ),
-        }
+        self._logs = {role: folder.log(f"{cell_id}-{role}") for role in ("api", "worker")}
+        self._apps = self._make_apps()
 
     def start(self) -> None:
         """See Part."""
         (self._folder / "provider").mkdir(parents=True, exist_ok=True)
+        if self._runs != self.release:
+            stop_all(list(self._apps.values()), self._settings.stop_app_seconds)
+            self._apps = self._make_apps()
         self._create_database()
         if not self._servers["postgres"].alive():
             self._forget_killed_postmaster()
@@ -236,6 +236,26 @@ class CellPart:
         self._initdb.kill()
         stop_all(list(self._apps.values()), self._settings.stop_app_seconds)
         stop_all(list(self._servers.values()), self._settings.stop_server_seconds)
+
+    def _make_apps(self) -> dict[str, Child]:
+        """The API and the worker, of the release that is wanted now."""
+        self._runs = self.release
+        environment = {**self._environment, **({"CELLPLANE_RELEASE": self._runs} if self._runs else {})}
+        commands: dict[str, Command] = {
+            "api": [sys.executable, "-m", "notifications.api", "--port", str(self._api_port)],
+            "worker": [sys.executable, "-m", "notifications.worker"],
+        }
+        names = {"api": "API", "worker": "worker"}
+        return {
+            role: Child(
+                f"{self.name}'s {names[role]}",
+                command,
+                log_path=self._logs[role],
+                environment=environment,
+                record=self._oversight.record,
+            )
+            for role, command in commands.items()
+        }
 
     def _require_alive(self) -> None:
         self._oversight.give_up()

@@ -9,12 +9,10 @@ from cellplane.client import Client
 from cellplane.errors import ControlPlaneError, ProvisionError
 from cellplane.model import CellStatus
 from cellplane.provision.local.settings import LocalSettings
+from cellplane.provision.registration import SEEN
 
 FLEET = "demo"
 POOL = "default"
-SEEN = frozenset({"id", "healthy", "version", "score", "breaker", "gray", "pinned_tenants", "load"})
-"""What the control plane says of a cell beside what was put."""
-
 TENANT_RPS = 100
 """Requests per second of each tenant, unless the user says otherwise: less than a cell of a demo answers, so that
 `cellplane chaos flood` shows who is refused, and who is not."""
@@ -87,10 +85,13 @@ def wait_converged(client: Client, settings: LocalSettings, cell_ids: list[str],
 
 
 def _missing(client: Client, addresses: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The fleet, its cells and its default pool as resources, as far as they are not there."""
+    """The fleet, its cells and its default pool as resources, as far as they are not there.
+
+    Cells are put once, with the fleet: from then on who makes one registers it, and who removes one takes it out.
+    """
     fleet = _fleet(client)
     pool = POOL if fleet is None else str(fleet["default_pool"])
-    cells = {cell["id"] for cell in client.list("/v1/cells")["items"]}
+    cells = {cell["id"] for cell in client.list("/v1/cells")["items"]} if fleet is None else set(addresses)
     pools = {item["name"] for item in client.list("/v1/pools")["items"]}
     spec = {"keySources": KEY_SOURCES, "defaultPool": POOL, "policy": {"rps": TENANT_RPS}}
     found = [] if fleet is not None else [_resource("Fleet", FLEET, spec)]

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from cellplane.provision.settings import ProvisionLimits
+
 MAX_CELLS = 16
 """Most cells of a local fleet: each has four processes, and this is one machine."""
 
@@ -21,6 +23,18 @@ LOCK_TRIES = 50
 LOCK_PAUSE_SECONDS = 0.02
 """Pause between these tries, seconds; a look takes microseconds."""
 
+WISH_LOCK_TRIES = 100
+"""How often the lock of wishes is tried before giving up: who has it writes one small file."""
+
+ASK_TIMEOUT_SECONDS = 150.0
+"""How long who asks for a cell waits until it is done, seconds: more than its database's making and its own start may
+take."""
+
+ASK_POLL_SECONDS = 0.05
+"""Time between looks whether it is done, seconds."""
+
+MAX_REFUSALS = 100
+"""How many refused wishes are remembered, so that who asked can read why."""
 
 MAX_FLOOD_RPS = 5_000
 """Most requests per second that a flood sends: one process can, and this is one machine."""
@@ -58,7 +72,10 @@ class LocalSettings:
     """Port of the control plane's API."""
 
     cells: int = 3
-    """How many cells."""
+    """How many cells it begins with."""
+
+    limits: ProvisionLimits = ProvisionLimits(max_cells=MAX_CELLS)
+    """The most that `cellplane cell create` makes."""
 
     tenants: int = 0
     """How many tenants to seed, tenant-001 and on."""

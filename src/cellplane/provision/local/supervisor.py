@@ -1,21 +1,24 @@
-"""Brings a local fleet up, keeps its router up, obeys `cellplane chaos`, and takes everything down again."""
+"""Brings a local fleet up, keeps its router up, obeys `cellplane chaos` and `cell`, and takes everything down again."""
 
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 from cellplane.client import Client
-from cellplane.errors import CellplaneError, ProvisionError
-from cellplane.processes import ProcessId, boot_id
+from cellplane.errors import CellplaneError
+from cellplane.processes import boot_id
 from cellplane.provision.local import ports as port_choice
 from cellplane.provision.local.child import kill_trees
 from cellplane.provision.local.desired import Desired, clear_desired, read_desired
-from cellplane.provision.local.folder import FolderLock, StateFolder, read_json, write_json
+from cellplane.provision.local.folder import FolderLock, StateFolder, read_json
 from cellplane.provision.local.gray import clear_faults
+from cellplane.provision.local.keeper import CellKeeper
 from cellplane.provision.local.parts import CellPart, ControlPart, Oversight, Part, RouterPart, process_from
 from cellplane.provision.local.register import register, wait_converged
+from cellplane.provision.local.roster import Member, Roster
+from cellplane.provision.local.running import RunningParts
 from cellplane.provision.local.settings import LocalSettings
+from cellplane.provision.local.stopped import StoppedError
 
 
 class Observer(Protocol):
@@ -31,11 +34,10 @@ class Observer(Protocol):
         """Processes of a part ended without having been asked to."""
 
     def failed(self, part: str, error: str) -> None:
-        """A part could not be started."""
+        """A part could not be started, or something else asked of it was not done."""
 
-
-class StoppedError(Exception):
-    """The fleet was asked to stop while it started."""
+    def ended(self, part: str, how: str) -> None:
+        """A part was ended on purpose."""
 
 
 class Supervisor:
@@ -51,13 +53,10 @@ class Supervisor:
         self._stopping = stopping
         self._folder = StateFolder(settings.state_dir.absolute())
         self._lock = FolderLock(self._folder)
-        self._parts: dict[str, Part] = {}
+        # Each part at once, and one more for whoever waits.
+        self._running = RunningParts(self._folder, max(settings.limits.max_cells, settings.cells) + 2)
         self._obeyed: dict[str, Desired] = {}
-        self._starts: dict[str, Future[None]] = {}
-        self._states: dict[str, str] = {}
-        self._written: dict[str, Any] = {}
-        self._writing = threading.Lock()
-        self._executor = ThreadPoolExecutor(max_workers=settings.cells + 2, thread_name_prefix="start")
+        self._keeper: CellKeeper | None = None
 
     @property
     def router_url(self) -> str:
@@ -84,34 +83,40 @@ class Supervisor:
             self._settings.host,
             {"--router-port": self._settings.router_port, "--control-port": self._settings.control_port},
         )
-        cell_ids = [f"cell-{number}" for number in range(1, self._settings.cells + 1)]
-        for cell_id in cell_ids:
+        roster = Roster(self._settings, self._folder)
+        keeper = self._keeper = self._make_keeper(roster)
+        keeper.settle()
+        for cell_id in roster.members:
             clear_faults(self._folder, cell_id)
-        ports = self._choose_ports(cell_ids)
-        oversight = Oversight(record=self._write_status, give_up=self._require_wanted)
-        control = ControlPart(self._settings, self._folder, oversight)
-        router = RouterPart(self._settings, self._folder, ports, oversight)
-        cells = [CellPart(cell_id, self._settings, self._folder, ports, oversight) for cell_id in cell_ids]
-        parts: list[Part] = [control, *cells, router]
-        self._parts = {part.name: part for part in parts}
-        self._write_status()
-        for cell in cells:
-            self._begin(cell)
-        self._begin(control)
+        roster.choose_ports()
+        control = ControlPart(self._settings, self._folder, self._oversight)
+        router = RouterPart(self._settings, self._folder, roster.ports, self._oversight)
+        self._running.add(control)
+        cells = keeper.add_members()
+        self._running.add(router)
+        self._running.record()
+        first: list[Part] = [*cells, control]
+        for part in first:
+            self._begin(part)
         self._await(["control"])
+        cell_ids = [cell.name for cell in cells]
         with Client(self.control_url, "local-fleet") as client:
-            register(client, self._settings, cell_ids, ports, self._give_up)
+            register(client, self._settings, list(roster.members), roster.ports, self._give_up)
             self._begin(router)
             self._await([*cell_ids, "router"])
             wait_converged(client, self._settings, cell_ids, self._give_up)
-        self._write_status()
+        self._running.record()
 
     def watch(self) -> None:
         """Keep the fleet as it should be, until asked to stop."""
+        assert self._keeper is not None, "a fleet is watched once it has started"
         while not self._stopping.wait(self._settings.watch_interval_seconds):
-            for part in self._parts.values():
-                self._reconcile(part)
-            self._write_status()
+            self._keeper.follow()
+            for part in self._running.parts.values():
+                if not self._keeper.has_work(part.name):
+                    self._reconcile(part)
+            self._obeyed = {name: desired for name, desired in self._obeyed.items() if name in self._running.parts}
+            self._running.record()
 
     def stop(self) -> None:
         """Stop everything and leave nothing behind but data and logs."""
@@ -121,45 +126,42 @@ class Supervisor:
         # Whatever still starts, as where another part failed, waits no longer.
         self._stopping.set()
         # Twice: a part that was about to start a process while the first round went by is met by the second.
-        self._stop_parts()
-        self._executor.shutdown(wait=True, cancel_futures=True)
-        self._stop_parts()
+        self._running.stop()
+        self._running.close()
+        self._running.stop()
         self._folder.pids.unlink(missing_ok=True)
         self._folder.status.unlink(missing_ok=True)
         clear_desired(self._folder)
         self._lock.release()
 
-    def _stop_parts(self) -> None:
-        stops = [threading.Thread(target=part.stop) for part in self._parts.values()]
-        for stop in stops:
-            stop.start()
-        for stop in stops:
-            stop.join()
+    @property
+    def _oversight(self) -> Oversight:
+        return Oversight(record=self._running.record, give_up=self._require_wanted)
 
-    def _choose_ports(self, cell_ids: list[str]) -> dict[str, int]:
-        known = read_json(self._folder.endpoints) or {}
-        if known.get("cells", self._settings.cells) != self._settings.cells:
-            raise ProvisionError(
-                f"{self._folder.root} holds a fleet of {known['cells']} cells: "
-                f"use --cells {known['cells']}, or another folder with --state"
+    def _make_keeper(self, roster: Roster) -> CellKeeper:
+        def make(member: Member) -> CellPart:
+            request = member.request
+            return CellPart(
+                request.id, self._settings, self._folder, roster.ports, self._oversight, release=request.release
             )
-        names = ["router.metrics"]
-        names += [f"{cell_id}.{role}" for cell_id in cell_ids for role in ("api", "postgres", "nats")]
-        named = {self._settings.router_port, self._settings.control_port}
-        ports = port_choice.choose(self._settings.host, names, known.get("ports", {}), avoid=named)
-        endpoints = {
-            "router": self.router_url,
-            "control": self.control_url,
-            "cells": self._settings.cells,
-            "ports": ports,
-        }
-        write_json(self._folder.endpoints, endpoints)
-        return ports
+
+        def start(cell: CellPart) -> None:
+            self._observer.starting(cell.name)
+            self._start_part(cell)
+
+        return CellKeeper(
+            self._settings,
+            self._folder,
+            roster,
+            self._running,
+            make=make,
+            start=start,
+            observer=self._observer,
+        )
 
     def _begin(self, part: Part) -> None:
-        self._states[part.name] = "starting"
         self._observer.starting(part.name)
-        self._starts[part.name] = self._executor.submit(self._start_part, part)
+        self._running.begin(part.name, "starting", lambda: self._start_part(part))
 
     def _start_part(self, part: Part) -> None:
         began = time.monotonic()
@@ -168,14 +170,13 @@ class Supervisor:
 
     def _await(self, names: list[str]) -> None:
         """Wait until these parts are up; where any part fails, fail at once with its reason."""
-        while not all(self._starts[name].done() for name in names):
+        while any(self._running.busy(name) for name in names):
             self._give_up()
             time.sleep(self._settings.probe_interval_seconds)
         self._give_up()
         for name in names:
-            self._starts[name].result()
-            self._states[name] = "up"
-        self._write_status()
+            self._running.set_state(name, "up")
+        self._running.record()
 
     def _require_wanted(self) -> None:
         if self._stopping.is_set():
@@ -183,61 +184,51 @@ class Supervisor:
 
     def _give_up(self) -> None:
         self._require_wanted()
-        for start in self._starts.values():
-            if start.done():
-                start.result()
+        for name in self._running.parts:
+            error = self._running.error(name)
+            if error is not None:
+                raise error
 
     def _reconcile(self, part: Part) -> None:
+        if self._running.busy(part.name):
+            return
         desired = read_desired(self._folder, part.name)
-        start = self._starts[part.name]
-        if not start.done():
+        asked = desired != self._obeyed.get(part.name, Desired())
+        self._obeyed[part.name] = desired
+        state = self._running.state(part.name)
+        if state == "stopped":
+            # By whoever provisions it: breaking it and mending it waits until it runs again.
             return
         dead = [role for role, process in part.processes().items() if process is None]
-        if desired != self._obeyed.get(part.name, Desired()):
-            self._obeyed[part.name] = desired
-            if desired.up:
-                self._begin(part)
-            else:
-                self._states[part.name] = "down"
-            return
-        if self._states[part.name] == "down":
-            return
-        error = start.exception()
-        if error is not None and self._states[part.name] == "starting":
+        if asked and desired.up:
+            self._begin(part)
+        elif asked:
+            self._running.set_state(part.name, "down", "it was killed by `cellplane chaos kill`")
+        elif state != "down":
+            self._note(part, state, dead)
+
+    def _note(self, part: Part, state: str, dead: list[str]) -> None:
+        """Say what a part is that nobody asks anything of, and start it again where it has to be."""
+        error = self._running.error(part.name)
+        if state == "starting" and error is not None:
             if not isinstance(error, CellplaneError):
                 raise error
-            self._states[part.name] = "dead"
+            state = self._note_dead(part, str(error))
             self._observer.failed(part.name, str(error))
-        elif self._states[part.name] == "starting":
-            self._states[part.name] = "up"
-        elif self._states[part.name] == "up" and dead:
-            self._states[part.name] = "dead"
+        elif state == "starting":
+            self._running.set_state(part.name, "up")
+        elif state == "up" and dead:
+            state = self._note_dead(part, f"{', '.join(dead)} died")
             self._observer.died(part.name, dead, restarts=part.restarts)
-        if self._states[part.name] == "dead" and part.restarts and "agent" in dead:
+        if state == "dead" and part.restarts and "agent" in dead:
             time.sleep(self._settings.restart_pause_seconds)
             self._begin(part)
-        elif self._states[part.name] == "dead" and not dead:
-            self._states[part.name] = "up"
+        elif state == "dead" and not dead:
+            self._running.set_state(part.name, "up")
 
-    def _write_status(self) -> None:
-        """Put on record what runs. Called from several threads: each process is there before it does anything."""
-        with self._writing:
-            self._write_status_alone()
-
-    def _write_status_alone(self) -> None:
-        processes = {name: part.processes() for name, part in self._parts.items()}
-        status = {
-            name: {
-                "state": self._states.get(name, "starting"),
-                "processes": {role: _record(process) for role, process in roles.items()},
-            }
-            for name, roles in processes.items()
-        }
-        if status == self._written:
-            return
-        write_json(self._folder.status, {"boot_id": boot_id(), "parts": status})
-        self._written = status
-        write_json(self._folder.pids, _pids(processes))
+    def _note_dead(self, part: Part, reason: str) -> str:
+        self._running.set_state(part.name, "dead", reason)
+        return "dead"
 
 
 def reclaim(folder: StateFolder) -> None:
@@ -257,19 +248,3 @@ def reclaim(folder: StateFolder) -> None:
 def _status_records(status: dict[str, Any]) -> list[dict[str, int]]:
     parts = status.get("parts", {}).values()
     return [record for part in parts for record in part["processes"].values() if record is not None]
-
-
-def _record(process: ProcessId | None) -> dict[str, int] | None:
-    return None if process is None else {"pid": process.pid, "start_ticks": process.start_ticks}
-
-
-def _pids(processes: dict[str, dict[str, ProcessId | None]]) -> dict[str, Any]:
-    cells: dict[str, dict[str, int | None]] = {}
-    pids: dict[str, Any] = {}
-    for name, roles in processes.items():
-        found = {role: None if process is None else process.pid for role, process in roles.items()}
-        if name in {"control", "router"}:
-            pids.update(found)
-        else:
-            cells[name] = found
-    return {**pids, "cells": cells}
