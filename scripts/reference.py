@@ -301,7 +301,7 @@ def routes() -> Iterator[str]:
     yield "## Routes of the API"
     yield (
         "The control plane describes them in full at `/openapi.json`. A name with `?` may be left out. "
-        "`x-cellplane-actor` is a header: who asks, for the record."
+        "`x-cellplane-actor` and `x-cellplane-reason` are headers: who asks, and why, for the record."
     )
     yield table(
         ("method", "path", "takes", "what"),
@@ -326,9 +326,13 @@ def taken(route: dict[str, Any], schemas: dict[str, Any]) -> str:
         for kind in ("query", "header")
     ]
     if "requestBody" in route:
-        schema = schemas[route["requestBody"]["content"]["application/json"]["schema"]["$ref"].rsplit("/", 1)[1]]
-        required = schema.get("required", [])
-        groups.append(("body", [code(name + ("" if name in required else "?")) for name in schema["properties"]]))
+        ((media_type, content),) = route["requestBody"]["content"].items()
+        if media_type == "application/json":
+            schema = schemas[content["schema"]["$ref"].rsplit("/", 1)[1]]
+            required = schema.get("required", [])
+            groups.append(("body", [code(name + ("" if name in required else "?")) for name in schema["properties"]]))
+        else:
+            groups.append(("body", [code(media_type)]))
     return "; ".join(f"{kind}: {' '.join(names)}" for kind, names in groups if names)
 
 

@@ -6,7 +6,8 @@
                      ⇅        ⇅
                      draining ⇄ maintenance → retired
 
-Any status but retired leads to retired, which is the end. An active or locked cell may go to maintenance at once.
+Any status leads to retired, and from there, as long as the cell is not destroyed, back to active. An active or locked
+cell may go to maintenance at once.
 """
 
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ NEXT: Mapping[CellStatus, frozenset[CellStatus]] = {
     _L: frozenset({_A, _D, _M, _R}),
     _D: frozenset({_A, _L, _M, _R}),
     _M: frozenset({_A, _L, _D, _R}),
-    _R: frozenset(),
+    _R: frozenset({_A}),
 }
 """The statuses that may follow each."""
 
@@ -89,8 +90,6 @@ def obstacles(
 
 
 def _way(before: CellStatus, after: CellStatus) -> str:
-    if before is CellStatus.RETIRED:
-        return "a retired cell stays so: remove it, and create it anew"
     following = ", ".join(sorted(status.value for status in NEXT[before]))
     return f"from {before.value} a cell goes to {following}, not to {after.value}"
 

@@ -52,6 +52,8 @@ def set_status(client: Client, cell_id: str, status: CellStatus, *, force: bool 
     Raises:
         ControlPlaneError: there is no such cell, or the control plane refuses.
     """
+    if find_cell(client, cell_id) is None:
+        raise _unknown(cell_id)
     epoch: int = client.post(f"{_path(cell_id)}/status", {"status": status.value, "force": force})["epoch"]
     return epoch
 
@@ -64,7 +66,7 @@ def change_cell(client: Client, cell_id: str, changes: Mapping[str, Any]) -> int
     """
     cell = find_cell(client, cell_id)
     if cell is None:
-        raise ControlPlaneError(f"the control plane knows no {cell_id}: `cellplane cells` lists those that it does")
+        raise _unknown(cell_id)
     epoch: int = client.put(_path(cell_id), {**_spec(cell), **changes})["epoch"]
     return epoch
 
@@ -167,6 +169,10 @@ def deregister(client: Client, cell_id: str) -> int | None:
         )
     epoch: int = client.delete(_path(cell_id))["epoch"]
     return epoch
+
+
+def _unknown(cell_id: str) -> ControlPlaneError:
+    return ControlPlaneError(f"the control plane knows no {cell_id}: `cellplane cells` lists those that it does")
 
 
 def _path(cell_id: str) -> str:

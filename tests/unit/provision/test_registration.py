@@ -48,19 +48,22 @@ def test_a_cell_is_registered_as_provisioning_once_and_its_address_follows(clien
     assert registration.request_for(found, "") == REQUEST
     assert (found["status"], found["port"]) == ("provisioning", 20_002)
     assert registration.register(client, INSTANCE) is None
-    registration.set_status(client, "cell-2", CellStatus.LOCKED)
-    assert registration.register(client, replace(INSTANCE, port=20_009)) is not None
-    assert registration.find_cell(client, "cell-2") == {**found, "port": 20_009, "status": "locked"}
+    registration.set_status(client, "cell-2", CellStatus.ACTIVE)
+    epoch = registration.register(client, replace(INSTANCE, port=20_009))
+    after = {**found, "port": 20_009, "status": "active", "version": epoch}
+    assert registration.find_cell(client, "cell-2") == after
 
 
 def test_another_status_changes_nothing_else(client: Client) -> None:
     registration.register(client, INSTANCE)
     before = registration.find_cell(client, "cell-2")
     assert before is not None
-    for status in CellStatus:
-        registration.set_status(client, "cell-2", status)
-        assert registration.status_of(client, "cell-2") is status
-        assert registration.find_cell(client, "cell-2") == {**before, "status": status.value}
+    for status in ("active", "locked", "draining", "maintenance", "retired"):
+        epoch = registration.set_status(client, "cell-2", CellStatus(status))
+        assert registration.status_of(client, "cell-2") is CellStatus(status)
+        assert registration.find_cell(client, "cell-2") == {**before, "status": status, "version": epoch}
+    with pytest.raises(ControlPlaneError, match="from retired a cell goes to active, not to locked"):
+        registration.set_status(client, "cell-2", CellStatus.LOCKED)
     with pytest.raises(ControlPlaneError, match="the control plane knows no cell-9"):
         registration.set_status(client, "cell-9", CellStatus.ACTIVE)
 
