@@ -13,6 +13,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from cellplane.control import schemas
 from cellplane.control.apply_schemas import Applied, ApplySpec, ResourceList, ResourceSpec
 from cellplane.control.applying import apply
+from cellplane.control.encoded import accepts_zstd
 from cellplane.control.explain import explain, explain_source
 from cellplane.control.publication import Publication
 from cellplane.control.quarantine_schemas import LeftAloneView, QuarantineList, QuarantineOrder, QuarantineView
@@ -389,17 +390,28 @@ async def report_router(router_id: str, report: schemas.RouterReport, service: C
 async def get_table(
     service: CurrentService,
     if_none_match: Annotated[str | None, Header()] = None,
+    accept_encoding: Annotated[str | None, Header()] = None,
     wait: Annotated[float, Query(ge=0, description="Seconds to wait for a table other than If-None-Match")] = 0,
     base: Annotated[str | None, Query(description="SHA-256 of the base that the caller has")] = None,
 ) -> Response:
-    """The published routing table: a base, a base followed by its overlay, or an overlay of the base that is there."""
+    """The published routing table: a base, a base followed by its overlay, or an overlay of the base that is there.
+    In zstd where that is accepted; `X-Cellplane-Manifest` is its signed manifest.
+    """
     if wait:
         await service.publisher.wait_for_other(if_none_match, min(wait, service.settings.max_wait_seconds))
     current = service.publisher.require_current()
     headers = {"ETag": current.etag, "X-Cellplane-Epoch": str(current.epoch), "Cache-Control": "no-cache"}
     if current.matches(if_none_match):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    manifest = service.distribution.manifest_header(current.table)
+    if manifest is not None:
+        headers["X-Cellplane-Manifest"] = manifest
+    headers["Vary"] = "Accept-Encoding"
     parts = current.parts(base)
+    if accepts_zstd(accept_encoding):
+        parts = await service.distribution.encoded.of(parts)
+        # Other bytes of the same table: a weak tag (RFC 9110, 8.8.1).
+        headers |= {"Content-Encoding": "zstd", "ETag": f"W/{current.etag}"}
     headers["Content-Length"] = str(sum(map(len, parts)))
     return StreamingResponse(_pieces(parts), media_type="application/octet-stream", headers=headers)
 

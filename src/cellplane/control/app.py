@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from cellplane import __version__
 from cellplane.control import api, problems
+from cellplane.control.distribution import Distribution
 from cellplane.control.guard import RequestGuard
 from cellplane.control.metrics import Metrics
 from cellplane.control.publisher import Publisher
@@ -24,13 +25,19 @@ DATABASE = "directory.sqlite3"
 
 
 def create_app(settings: ControlSettings) -> FastAPI:
-    """The control plane as an ASGI app; its directory opens when the app starts."""
+    """The control plane as an ASGI app; its directory opens when the app starts.
+
+    Raises:
+        KeyFileError: a signing key cannot be used.
+        TargetError: a target cannot be.
+    """
     metrics = Metrics()
+    distribution = Distribution(settings, metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         directory = Directory(settings.state_dir / DATABASE)
-        publisher = Publisher(directory, settings, metrics)
+        publisher = Publisher(directory, settings, metrics, distribution)
         routers = RouterRegistry(settings, time.monotonic)
         metrics.show_routers(routers.routers)
         warden = Warden(directory, settings, metrics, publisher.notify, time.monotonic)
@@ -41,8 +48,10 @@ def create_app(settings: ControlSettings) -> FastAPI:
             routers=routers,
             warden=warden,
             metrics=metrics,
+            distribution=distribution,
             loop=asyncio.get_running_loop(),
         )
+        distribution.start()
         running = [asyncio.create_task(publisher.run()), asyncio.create_task(warden.run())]
         try:
             yield
@@ -52,6 +61,7 @@ def create_app(settings: ControlSettings) -> FastAPI:
             for task in running:
                 with suppress(asyncio.CancelledError):
                     await task
+            distribution.close()
             directory.close()
 
     app = FastAPI(
@@ -72,6 +82,8 @@ def serve(settings: ControlSettings) -> None:
 
     Raises:
         DirectoryError: the state folder has no directory that this release can use.
+        KeyFileError: a signing key cannot be used.
+        TargetError: a target cannot be.
     """
     # Once before the server starts: it would tell of an error in its lifespan with a traceback alone.
     Directory(settings.state_dir / DATABASE).close()

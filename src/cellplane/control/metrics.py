@@ -8,6 +8,7 @@ from prometheus_client.registry import Collector
 
 from cellplane.control.publication import Publication
 from cellplane.control.registry import KnownRouter
+from cellplane.publishing.metrics import PublishingMetrics
 
 
 class Metrics:
@@ -35,6 +36,7 @@ class Metrics:
             "Publications that failed and left the table before",
             registry=self.registry,
         )
+        self.publishing = PublishingMetrics(self.registry)
         self.quarantined = Gauge("cellplane_quarantined_tenants", "Tenants in quarantine now", registry=self.registry)
         self.quarantines = Counter(
             "cellplane_quarantines_total", "Quarantines that began, by who asked", ["by"], registry=self.registry

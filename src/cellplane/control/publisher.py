@@ -5,6 +5,7 @@ from time import perf_counter
 
 import structlog
 
+from cellplane.control.distribution import Distribution
 from cellplane.control.metrics import Metrics
 from cellplane.control.publication import CompiledBase, Publication, compile_base, compile_publication
 from cellplane.control.settings import ControlSettings
@@ -24,8 +25,11 @@ class NotPublishedError(CellplaneError):
 class Publisher:
     """Keeps the current publication equal to the directory. Runs in one event loop."""
 
-    def __init__(self, directory: Directory, settings: ControlSettings, metrics: Metrics) -> None:
+    def __init__(
+        self, directory: Directory, settings: ControlSettings, metrics: Metrics, distribution: Distribution
+    ) -> None:
         self._directory = directory
+        self._distribution = distribution
         self._settings = settings
         self._metrics = metrics
         self._current: Publication | None = None
@@ -94,7 +98,7 @@ class Publisher:
         folded, self._folded = self._folded, None
         base = folded if folded is not None or current is None else current.base
         try:
-            publication = await asyncio.to_thread(compile_publication, self._directory, current, base)
+            publication = await asyncio.to_thread(self._compile, current, base)
         except BaseException:
             self._put_back(folded)
             raise
@@ -103,6 +107,7 @@ class Publisher:
         async with self._published:
             self._current = publication
             self._published.notify_all()
+        self._distribution.publish(publication.table)
         self._metrics.published(publication, perf_counter() - started)
         log.info(
             "published",
@@ -113,6 +118,12 @@ class Publisher:
         )
         if self._is_to_fold(publication) and self._folding is None and self._folded is None:
             self._folding = asyncio.create_task(self._fold())
+
+    def _compile(self, current: Publication | None, base: CompiledBase | None) -> Publication | None:
+        publication = compile_publication(self._directory, current, base)
+        if publication is not None:
+            self._distribution.require_sound(publication.table)
+        return publication
 
     def _put_back(self, folded: CompiledBase | None) -> None:
         if self._folded is None:

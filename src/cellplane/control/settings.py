@@ -29,6 +29,12 @@ class ControlSettings:
     allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
     """Host headers that are answered: a web page that resolves its own name to loopback is not."""
 
+    signing_keys: tuple[Path, ...] = ()
+    """Files of the private keys that sign tables, one a jurisdiction; none: tables are not signed."""
+
+    publish_to: tuple[str, ...] = ()
+    """Where tables are put beside the API: folders, and ``s3://bucket/prefix?endpoint=…&region=…``."""
+
     max_body_bytes: int = 8 * 1024 * 1024
     """Largest request body, bytes: a router's report on as many cells as a table can hold."""
 

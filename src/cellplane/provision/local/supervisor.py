@@ -16,6 +16,7 @@ from cellplane.provision.local.gray import clear_faults
 from cellplane.provision.local.parts import CellPart, ControlPart, Oversight, Part, RouterPart, process_from
 from cellplane.provision.local.register import register, wait_converged
 from cellplane.provision.local.settings import LocalSettings
+from cellplane.provision.local.signing import create_signing_key
 
 
 class Observer(Protocol):
@@ -89,6 +90,7 @@ class Supervisor:
             clear_faults(self._folder, cell_id)
         ports = self._choose_ports(cell_ids)
         oversight = Oversight(record=self._write_status, give_up=self._require_wanted)
+        create_signing_key(self._folder)
         control = ControlPart(self._settings, self._folder, oversight)
         router = RouterPart(self._settings, self._folder, ports, oversight)
         cells = [CellPart(cell_id, self._settings, self._folder, ports, oversight) for cell_id in cell_ids]
