@@ -187,9 +187,12 @@ def from_header(value: str) -> bytes:
         SignatureError: it is none.
     """
     try:
-        return _bytes(value)
-    except (binascii.Error, ValueError) as error:
-        raise SignatureError(f"expected a manifest in base64url, found {value[:40]!r}…") from error
+        found = _bytes(value)
+    except (binascii.Error, ValueError):
+        found = b""
+    if not found or _text(found) != value:
+        raise SignatureError(f"expected a manifest in base64url without padding, found {value[:40]!r}…")
+    return found
 
 
 def _statement(match: re.Match[bytes]) -> Statement:

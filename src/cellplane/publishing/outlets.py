@@ -119,7 +119,8 @@ class _Outlet(threading.Thread):
 
     def _put_back(self, table: RoutingTable) -> None:
         with self._changed:
-            self._offered = self._offered or table
+            if self._offered is None:
+                self._offered = table
 
     def _pause(self, seconds: float) -> None:
         with self._changed:
