@@ -21,7 +21,7 @@ from cellplane.publishing.signer import Signer
 from cellplane.publishing.targets import target_of
 from cellplane.routing import RoutingTable
 from e2e.edge import StubCell, stub_cells
-from e2e.harness import eventually, free_ports
+from e2e.harness import eventually, free_ports, start_demo
 from e2e.test_router_crashes import CELLS, RouterProcess, table_of
 from unit.agent.fake_control import fake_control
 from unit.publishing.buckets import CREDENTIALS, make_bucket, object_store
@@ -209,3 +209,20 @@ def test_a_control_plane_that_is_killed_while_it_publishes_leaves_a_target_that_
             eventually(lambda: (router.served() or ("",))[0] == "cell-2", "and follows the next", seconds=30)
     finally:
         control.end()
+
+
+def test_the_demo_signs_and_its_router_takes_nothing_else(tmp_path: Path) -> None:
+    stranger = create_key(tmp_path / "stranger", KeyUse())
+    with start_demo(tmp_path / "demo") as demo:
+        assert "x-cellplane-manifest" in httpx2.get(f"{demo.control}/v1/table", trust_env=False).headers
+        trust = tmp_path / "demo" / "keys" / "signing.pem.pub"
+        own = trust.read_text()
+        trust.write_text(stranger.public.encode())
+        tenant = demo.tenants[0]
+        before = demo.served_by()[tenant]
+        elsewhere = next(cell for cell in sorted(demo.served_by().values()) if cell != before)
+        demo.run("assign", tenant, elsewhere, "--no-wait")
+        eventually(lambda: "does not trust" in demo.run("routers"), "the router refuses it, and says why")
+        assert demo.served_by()[tenant] == before
+        trust.write_text(own)
+        eventually(lambda: demo.served_by()[tenant] == elsewhere, "its own key counts again")

@@ -1,5 +1,6 @@
 """A folder as a target: whole or not at all, fenced, bounded, and sound after a crash at any point."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -126,6 +127,25 @@ def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(TargetError, match="cannot be written"):
         publish(tmp_path / "file", base_of(3))
+
+
+@pytest.mark.parametrize("broken", ["fsync", "rename"])
+def test_a_disk_that_fails_leaves_the_old_table_and_takes_the_next_when_it_is_sound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    publish(tmp_path, base_of(3))
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os if broken == "fsync" else Path, broken, fail)
+        with pytest.raises(TargetError, match="No space left"):
+            publish(tmp_path, overlaid(3, 5))
+    assert published(tmp_path).epoch == 3
+    assert not list(tmp_path.glob(".*.new"))
+    publish(tmp_path, overlaid(3, 5))
+    assert published(tmp_path).epoch == 5
 
 
 def test_a_target_is_named_on_the_command_line(tmp_path: Path) -> None:
