@@ -96,7 +96,6 @@ class TableCheck:
             line += f"\t{overlay}"
         assert process.stdin is not None
         process.stdin.write(f"{line}\n".encode())
-        process.stdin.flush()
         try:
             return self._answer(process, deadline)
         finally:
@@ -107,8 +106,9 @@ class TableCheck:
         if self._process is None or self._process.poll() is not None:
             self._end()
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # Without a buffer: what one that died has not read is not kept for the end.
             self._process = subprocess.Popen(
-                [self._program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                [self._program], bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
         return self._process
 
