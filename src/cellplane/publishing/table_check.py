@@ -68,6 +68,8 @@ class TableCheck:
             answer = self._ask(table)
         except OSError as error:
             self._metrics.checks_failed.inc()
+            # Nobody knows which answer would be the next.
+            self._end()
             raise TableCheckError(f"the table of epoch {table.epoch} could not be checked: {error}") from error
         if answer != f"ok {table.epoch}":
             self._metrics.checks_failed.inc()
@@ -138,6 +140,7 @@ class TableCheck:
                     return f"it took longer than {self._timeout_seconds:g} s"
                 piece = os.read(process.stdout.fileno(), _MAX_ANSWER_BYTES)
                 if not piece:
-                    return f"the check ended with {process.wait(self._timeout_seconds)}"
+                    process.kill()
+                    return f"the check ended with {process.wait()}"
                 said += piece
         return said.decode(errors="replace").rstrip("\n")

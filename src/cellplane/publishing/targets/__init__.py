@@ -6,9 +6,9 @@ from cellplane.errors import TargetError
 from cellplane.publishing.settings import PublishingSettings
 from cellplane.publishing.targets.folder import FolderTarget
 from cellplane.publishing.targets.s3 import S3Target, bucket_of
-from cellplane.publishing.targets.target import Target, superfluous
+from cellplane.publishing.targets.target import Target
 
-__all__ = ["FolderTarget", "S3Target", "Target", "superfluous", "target_of"]
+__all__ = ["FolderTarget", "S3Target", "Target", "target_of"]
 
 
 def target_of(text: str, settings: PublishingSettings) -> Target:

@@ -47,7 +47,7 @@ def bucket_of(url: str) -> Bucket:
 class S3Target:
     """Objects that are named by their content, and a manifest that is only written over the one that was decided on.
 
-    Credentials come from where boto3 looks for them: environment, profile, instance or service account.
+    Credentials, and a region that is not named, come from where boto3 looks for them: environment, profile, instance.
 
     Raises:
         TargetError: boto3 is not installed.
@@ -74,9 +74,7 @@ class S3Target:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
-        self._client: Any = boto3.client(
-            "s3", endpoint_url=bucket.endpoint, region_name=bucket.region or "us-east-1", config=config
-        )
+        self._client: Any = boto3.client("s3", endpoint_url=bucket.endpoint, region_name=bucket.region, config=config)
         self._put_before: frozenset[str] = frozenset()
         self._published = 0
 
