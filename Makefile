@@ -8,6 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MODULE := src/cellplane/router/envoy/libcellplane_envoy.so
+CHECKER := src/cellplane/publishing/cellplane-table-check
 CRATE := native/envoy-module
 RUST_SOURCES := $(shell find $(CRATE) -path '*/target' -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 ARGS ?=
@@ -17,7 +18,7 @@ ARGS ?=
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-setup: $(VENV)/.installed $(MODULE) ## Install locked dependencies into .venv and build the Envoy module
+setup: $(VENV)/.installed $(MODULE) $(CHECKER) ## Install locked dependencies into .venv and build the Envoy module
 
 demo: setup ## Run a cell fleet on this machine (ARGS="--router-port 9080 …" to change it)
 	@exec $(BIN)/cellplane demo $(ARGS)
@@ -81,7 +82,7 @@ lock: setup ## Resolve the dependencies anew into requirements/
 	scripts/lock $(BIN)/uv
 
 clean: ## Remove what setup, tests and demos made
-	rm -rf $(VENV) build dist $(CRATE)/target $(MODULE) .cellplane .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist $(CRATE)/target $(MODULE) $(CHECKER) .cellplane .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/.installed: requirements/uv.txt requirements/dev.txt pyproject.toml scripts/preflight
 	@scripts/preflight $(PYTHON)
@@ -91,6 +92,6 @@ $(VENV)/.installed: requirements/uv.txt requirements/dev.txt pyproject.toml scri
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(MODULE): $(RUST_SOURCES) scripts/build_module
+$(MODULE) $(CHECKER) &: $(RUST_SOURCES) scripts/build_module
 	@scripts/preflight $(PYTHON)
-	@scripts/build_module $@
+	@scripts/build_module $(MODULE) $(CHECKER)

@@ -34,7 +34,14 @@ def measure_live_changes(folder: Path, tenants: int, changes: int, rng: random.R
         control_port, router_port = free_ports(2)
         control, router = f"http://127.0.0.1:{control_port}", f"http://127.0.0.1:{router_port}"
         began = time.monotonic()
-        command = ["cellplane.control", "--state", str(folder / "control"), "--port", str(control_port)]
+        command = [
+            "cellplane.control",
+            "--no-guard-rails",
+            "--state",
+            str(folder / "control"),
+            "--port",
+            str(control_port),
+        ]
         stack.enter_context(_process(command, folder / "control.log"))
         command = ["cellplane.router", "--control", control, "--state", str(folder / "router")]
         stack.enter_context(_process([*command, "--port", str(router_port)], folder / "router.log"))

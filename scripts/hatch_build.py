@@ -1,4 +1,6 @@
-"""Puts the compiled Envoy module into the wheel, and tags the wheel with the platform it was built for."""
+"""Puts the compiled Envoy module, and the program that checks tables as it does, into the wheel, and tags the wheel
+with the platform it was built for.
+"""
 
 import subprocess
 import sysconfig
@@ -8,6 +10,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 MODULE = "cellplane/router/envoy/libcellplane_envoy.so"
+CHECKER = "cellplane/publishing/cellplane-table-check"
 
 
 class ModuleBuildHook(BuildHookInterface[Any]):
@@ -17,9 +20,10 @@ class ModuleBuildHook(BuildHookInterface[Any]):
         if version == "editable":
             return
         root = Path(self.root)
-        module = root / "src" / MODULE
-        if not module.exists():
-            subprocess.run([root / "scripts" / "build_module", module], check=True)
+        built = {name: root / "src" / name for name in (MODULE, CHECKER)}
+        if not all(path.exists() for path in built.values()):
+            subprocess.run([root / "scripts" / "build_module", *built.values()], check=True)
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
-        build_data["force_include"][str(module)] = MODULE
+        for name, path in built.items():
+            build_data["force_include"][str(path)] = name

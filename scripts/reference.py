@@ -22,6 +22,7 @@ from cellplane.control.metrics import Metrics
 from cellplane.control.registry import KnownRouter
 from cellplane.control.schemas import RouterReport
 from cellplane.control.settings import ControlSettings
+from cellplane.publishing.metrics import PublishingMetrics
 from cellplane.router.__main__ import main as router_process
 from cellplane.router.envoy.replies import local_replies
 from cellplane.router.metrics import AgentMetrics
@@ -231,12 +232,18 @@ def metrics() -> Iterator[str]:
     )
     for title, holder in served:
         yield f"### {title}"
-        yield table(("metric", "type", "labels", "what"), metric_rows(holder, holder.registry))
+        yield table(("metric", "type", "labels", "what"), metric_rows(held_by(holder), holder.registry))
 
 
-def metric_rows(holder: object, registry: CollectorRegistry) -> list[Row]:
-    """The metrics that an object holds, and those that its registry collects from elsewhere, with a sample each."""
-    held = [value for value in vars(holder).values() if isinstance(value, MetricWrapperBase)]
+def held_by(holder: object) -> list[MetricWrapperBase]:
+    """The metrics of an object, and of what it has of publishing."""
+    values = [*vars(holder).values()]
+    values += [value for part in values if isinstance(part, PublishingMetrics) for value in vars(part).values()]
+    return [value for value in values if isinstance(value, MetricWrapperBase)]
+
+
+def metric_rows(held: list[MetricWrapperBase], registry: CollectorRegistry) -> list[Row]:
+    """These metrics, and those that the registry collects from elsewhere, with a sample each."""
     rows: list[Row] = []
     names: set[str] = set()
     for metric in held:

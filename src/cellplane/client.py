@@ -1,6 +1,6 @@
 """A client of the control plane's API, for the CLI and for provisioning."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import httpx2
@@ -76,9 +76,29 @@ class Client:
         timeout = httpx2.Timeout(TIMEOUT_SECONDS, read=WORK_TIMEOUT_SECONDS)
         return self._ask("POST", path, json=dict(body), params=params, timeout=timeout)
 
-    def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+    def post_lines(self, path: str, body: bytes, *, key: str, more: bool) -> dict[str, Any]:
+        """Send lines of JSON under an idempotency key, again where no answer comes; raises as ``get`` does."""
+        timeout = httpx2.Timeout(TIMEOUT_SECONDS, read=WORK_TIMEOUT_SECONDS)
+        headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": key}
+        options: dict[str, Any] = {"content": body, "headers": headers, "params": {"more": str(more).lower()}}
         try:
-            response = self._http.request(method, path, **options)
+            return self._ask("POST", path, timeout=timeout, **options)
+        except UnreachableError:
+            return self._ask("POST", path, timeout=timeout, **options)
+
+    def lines(self, path: str) -> Iterator[bytes]:
+        """Read lines of JSON, page by page; raises as ``get`` does."""
+        after: str | None = ""
+        while after is not None:
+            response = self._send("GET", path, params={"after": after}, timeout=WORK_TIMEOUT_SECONDS)
+            if response.is_error:
+                raise ControlPlaneError(f"{_problem(response.json())} ({response.status_code})")
+            after = response.headers.get("X-Cellplane-Next")
+            yield response.content
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        try:
+            return self._http.request(method, path, **options)
         except httpx2.ReadTimeout as error:
             raise ControlPlaneError(
                 f"{self.url} took {method} {path} and has not answered in time: it may still be done, look before you "
@@ -89,6 +109,9 @@ class Client:
                 f"no control plane answers at {self.url} ({error}): is it running? "
                 "Name another with --control or CELLPLANE_CONTROL_URL"
             ) from error
+
+    def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        response = self._send(method, path, **options)
         try:
             answer = response.json()
         except ValueError as error:

@@ -10,13 +10,16 @@ ASIDE_SUFFIX = ".new"
 """Ends the name, with a dot before it, of a file that is being written. One that stays was cut short."""
 
 
-def write_durably(path: Path, data: bytes) -> None:
+def write_durably(path: Path, data: bytes | memoryview, *, mode: int = 0o600) -> None:
     """Put a file in place: written aside, synced, renamed, and the rename synced.
 
     The rename is also what a process that watches the path waits for.
+
+    Args:
+        mode: who may read it, by default its owner alone.
     """
     aside = path.with_name(f".{path.name}{ASIDE_SUFFIX}")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)

@@ -4,6 +4,7 @@ CellplaneError
 ├── ValidationError      a value breaks a rule of the model; carries the field's path
 ├── PlacementError       no shard is left that keeps the rule asked for
 ├── TableError           a routing table is corrupt, truncated, foreign or of another version
+│   └── SignatureError   nobody whom the router trusts has signed it
 ├── BaseNeededError      no overlay of this base can say what has changed
 ├── DirectoryError       the directory refuses a change or cannot be used
 │   ├── NotFoundError    what was named does not exist
@@ -15,6 +16,10 @@ CellplaneError
 │   └── UnknownOutcomeError  the database was lost in a commit
 ├── ControlPlaneError    the control plane answered with an error
 │   └── UnreachableError the control plane cannot be reached
+├── KeyFileError         a file of signing keys cannot be used
+├── TargetError          a table could not be put where routers find it without the control plane
+│   └── FencedError      another publisher has put a newer one there, or another of the same epoch
+├── TableCheckError      the routers' own validator refuses a table, or cannot be asked
 ├── RouterError          Envoy or the agent cannot do what was asked
 ├── ProvisionError       a cell, or what it runs on, is not as needed
 │   ├── CellTakenError   a cell of this id is there, and was asked for otherwise
@@ -47,6 +52,10 @@ class PlacementError(CellplaneError):
 
 class TableError(CellplaneError):
     """A routing table is corrupt, truncated, foreign or of another version."""
+
+
+class SignatureError(TableError):
+    """Nobody whom the router trusts has signed this table."""
 
 
 class BaseNeededError(CellplaneError):
@@ -100,6 +109,22 @@ class ControlPlaneError(CellplaneError):
 
 class UnreachableError(ControlPlaneError):
     """The control plane cannot be reached."""
+
+
+class KeyFileError(CellplaneError):
+    """A file of signing keys cannot be used."""
+
+
+class TargetError(CellplaneError):
+    """A table could not be put where routers find it without the control plane."""
+
+
+class NewerTableError(TargetError):
+    """Another publisher has put a newer table there, or another one of the same epoch."""
+
+
+class TableCheckError(CellplaneError):
+    """The routers' own validator refuses a table, or cannot be asked."""
 
 
 class RouterError(CellplaneError):

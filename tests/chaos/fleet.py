@@ -118,7 +118,14 @@ class ChaosFleet:
         self._http = httpx2.Client(base_url=self.control_url, trust_env=False, timeout=60)
         self.ports = dict(zip(cells, ports[2:], strict=True))
         python = sys.executable
-        command: list[str | Path] = [python, "-m", "cellplane.control", "--state", folder / "control"]
+        command: list[str | Path] = [
+            python,
+            "-m",
+            "cellplane.control",
+            "--no-guard-rails",
+            "--state",
+            folder / "control",
+        ]
         command += ["--port", str(self._control_port)]
         self.control = Proc("control", command, folder / "control.log")
         work = ["--lanes", str(lanes), "--service-ms", str(service_ms)]

@@ -54,6 +54,7 @@ from cellplane.routing import (
 from cellplane.routing.keys import key_value
 from cellplane.routing.layout import HEADER_SIZE, SECTION, Section
 from cellplane.signed_cookie import Keyring
+from conformance import manifests
 
 HOSTS = [
     "tenant-001.example.com",
@@ -916,6 +917,7 @@ def main() -> None:
     _write_broken("two-pools")
     _write_broken_policies("policies")
     _write_broken_overlay("changed", "changed-overlay")
+    _write_json("manifests", manifests.vectors())
 
 
 if __name__ == "__main__":

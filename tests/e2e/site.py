@@ -45,7 +45,14 @@ class Site:
         return f"http://127.0.0.1:{self.control_port}"
 
     def start_control(self) -> None:
-        command = ["cellplane.control", "--state", str(self.folder / "control"), "--port", str(self.control_port)]
+        command = [
+            "cellplane.control",
+            "--no-guard-rails",
+            "--state",
+            str(self.folder / "control"),
+            "--port",
+            str(self.control_port),
+        ]
         self._control = self._start(command, "control")
         eventually(lambda: self._says_epoch(0), "the control plane answers", seconds=START_SECONDS)
 

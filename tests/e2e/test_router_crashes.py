@@ -39,14 +39,14 @@ def table_of(epoch: int, ports: dict[str, int], pinned: str) -> bytes:
 class RouterProcess:
     """A router as its own command runs it."""
 
-    def __init__(self, folder: Path, control_url: str) -> None:
+    def __init__(self, folder: Path, control_url: str, *options: str | Path) -> None:
         self.folder = folder
         (self.port,) = free_ports(1)
-        self._control_url = control_url
+        self._options = [*(["--control", control_url] if control_url else []), *map(str, options)]
         self.agent: subprocess.Popen[bytes] | None = None
 
     def start(self, fault: str = "") -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "cellplane.router", "--control", self._control_url, "--port", str(self.port)]
+        command = [sys.executable, "-m", "cellplane.router", *self._options, "--port", str(self.port)]
         self.agent = subprocess.Popen(
             [*command, "--state", str(self.folder)],
             env={**os.environ, FAULT_VARIABLE: fault},

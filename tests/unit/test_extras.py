@@ -21,12 +21,13 @@ PACKAGES = {
     "router": ["cellplane.router"],
     "cli": ["cellplane.cli"],
     "plan": ["cellplane.cli.plan"],
+    "s3": ["cellplane.publishing.targets.s3"],
     "demo": ["cellplane.cli", "cellplane.control", "cellplane.router", "notifications"],
     None: ["cellplane.cell", "cellplane.signed_cookie"],
 }
 
 
-ASKED_FOR = {"matplotlib": "plan"}
+ASKED_FOR = {"matplotlib": "plan", "boto3": "s3", "botocore": "s3"}
 """What a command imports when it is asked for, and says how to install: no extra but this one needs it."""
 
 

@@ -136,20 +136,8 @@ impl RouteConfig<Mmap> {
             is_logged,
             epoch,
         } = ConfigText::parse(text).map_err(ConfigError::Text)?;
-        let base = bases.open(&table)?;
-        let (path, table) = match overlay {
-            None => (table, Table::new(base)),
-            Some(path) => {
-                let file = match Mmap::open(&path) {
-                    Ok(file) => file,
-                    Err(error) => return Err(ConfigError::File(path, error)),
-                };
-                match Table::with_overlay(base, file) {
-                    Ok(table) => (path, table),
-                    Err(error) => return Err(ConfigError::Table(path, error)),
-                }
-            }
-        };
+        let path = overlay.clone().unwrap_or_else(|| table.clone());
+        let table = open_table(&table, overlay.as_deref(), bases)?;
         if table.epoch() != epoch {
             return Err(ConfigError::Epoch {
                 path,
@@ -184,6 +172,21 @@ impl RouteConfig<Mmap> {
             ..Self::new(table, cookie_keys)
         })
     }
+}
+
+/// Opens a table, and checks it as a whole: all that is asked of it before a request is routed by it.
+///
+/// # Errors
+///
+/// A file cannot be mapped, is no valid table, or no overlay of that base.
+pub fn open_table(path: &Path, overlay: Option<&Path>, bases: &Bases) -> Result<Table<Mmap>, ConfigError> {
+    let base = bases.open(path)?;
+    let overlay = match overlay {
+        None => return Ok(Table::new(base)),
+        Some(overlay) => overlay,
+    };
+    let file = Mmap::open(overlay).map_err(|error| ConfigError::File(overlay.to_owned(), error))?;
+    Table::with_overlay(base, file).map_err(|error| ConfigError::Table(overlay.to_owned(), error))
 }
 
 fn open_board(path: PathBuf, table: &Table<Mmap>) -> Result<Board, ConfigError> {

@@ -15,7 +15,10 @@ EXIT_UNREACHABLE = 3
 
 
 _LATE = {
-    **{name: f"cellplane.cli.{name}" for name in ("apply", "cell", "cookie", "export", "lint", "residency", "shadow")},
+    **{
+        name: f"cellplane.cli.{name}"
+        for name in ("apply", "cell", "cookie", "export", "keys", "lint", "residency", "shadow")
+    },
     **dict.fromkeys(("history", "diff", "rollback"), "cellplane.cli.history"),
 }
 """Commands by the module that has them, imported when asked for: others start quicker without NumPy or the model."""

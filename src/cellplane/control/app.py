@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from cellplane import __version__
 from cellplane.control import api, problems
+from cellplane.control.distribution import Distribution
 from cellplane.control.guard import RequestGuard
 from cellplane.control.metrics import Metrics
 from cellplane.control.publisher import Publisher
@@ -23,15 +24,21 @@ from cellplane.errors import DirectoryError
 
 
 def create_app(settings: ControlSettings) -> FastAPI:
-    """The control plane as an ASGI app; its directory opens when the app starts."""
+    """The control plane as an ASGI app; its directory opens when the app starts.
+
+    Raises:
+        KeyFileError: a signing key cannot be used.
+        TargetError: a target cannot be.
+    """
     metrics = Metrics()
+    distribution = Distribution(settings, metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with only_one(settings):
             directory = Directory(settings.location)
             leadership = directory.leadership(settings.holder, time.monotonic)
-            publisher = Publisher(directory, leadership, settings, metrics)
+            publisher = Publisher(directory, leadership, settings, metrics, distribution)
             routers = RouterRegistry(settings, time.monotonic)
             metrics.show_routers(routers.routers)
             warden = Warden(
@@ -50,8 +57,10 @@ def create_app(settings: ControlSettings) -> FastAPI:
                 routers=routers,
                 warden=warden,
                 metrics=metrics,
+                distribution=distribution,
                 loop=asyncio.get_running_loop(),
             )
+            distribution.start()
             running = [asyncio.create_task(publisher.run()), asyncio.create_task(warden.run())]
             try:
                 yield
@@ -63,6 +72,7 @@ def create_app(settings: ControlSettings) -> FastAPI:
                         await task
                 with suppress(DirectoryError):
                     await asyncio.to_thread(leadership.resign)
+                distribution.close()
                 directory.close()
 
     app = FastAPI(
@@ -102,6 +112,8 @@ def serve(settings: ControlSettings) -> None:
 
     Raises:
         DirectoryError: the directory is in use, or not one that this release can use.
+        KeyFileError: a signing key cannot be used.
+        TargetError: a target cannot be.
     """
     # Once before the server starts: it would tell of an error in its lifespan with a traceback alone.
     with only_one(settings):

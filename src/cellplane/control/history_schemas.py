@@ -56,8 +56,32 @@ class EpochView(BaseModel):
     overlay_tenants: int
 
 
+class RailView(BaseModel):
+    """A guard rail that a table would break."""
+
+    rail: str
+    found: int = Field(description="Tenants or slots that it concerns")
+    of: int = Field(description="How many there are of these")
+    text: str = Field(description="What would happen, and what to do")
+
+
+class HeldView(BaseModel):
+    """A table that waits for somebody to allow it."""
+
+    epoch: int
+    violations: list[RailView]
+
+
+class AllowSpec(Strict):
+    """What somebody allows."""
+
+    epoch: Annotated[int, Field(ge=1, lt=2**63, description="Of the directory, as it was looked at")]
+
+
 class EpochList(BaseModel):
     """One page of the published tables, the last first."""
+
+    held: HeldView | None = Field(description="What is not published yet; null where all is, or another one leads")
 
     items: list[EpochView]
     next: int | None = Field(description="`before` of the next page; null on the last")

@@ -8,6 +8,7 @@ from prometheus_client.registry import Collector
 
 from cellplane.control.publication import Publication
 from cellplane.control.registry import KnownRouter
+from cellplane.publishing.metrics import PublishingMetrics
 
 
 class Metrics:
@@ -38,6 +39,12 @@ class Metrics:
         self.leads = Gauge(
             "cellplane_leads", "Whether this control plane publishes; of several, one does", registry=self.registry
         )
+        self.held = Gauge(
+            "cellplane_publication_held",
+            "Whether a table waits for somebody to allow it: see `cellplane publish`",
+            registry=self.registry,
+        )
+        self.publishing = PublishingMetrics(self.registry)
         self.quarantined = Gauge("cellplane_quarantined_tenants", "Tenants in quarantine now", registry=self.registry)
         self.quarantines = Counter(
             "cellplane_quarantines_total", "Quarantines that began, by who asked", ["by"], registry=self.registry

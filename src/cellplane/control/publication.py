@@ -1,5 +1,6 @@
 """A publication: what the directory holds, compiled. Blocking; the publisher runs it in a thread."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -107,7 +108,11 @@ def last_publication(directory: Directory, current: Publication | None) -> Publi
 
 
 def compile_publication(
-    directory: Directory, leadership: Leadership, current: Publication | None, base: CompiledBase | None
+    directory: Directory,
+    leadership: Leadership,
+    current: Publication | None,
+    base: CompiledBase | None,
+    approve: Callable[[Publication], None] = lambda _: None,
 ) -> Publication | None:
     """Compile and keep the publication that follows the current one: an overlay where tenants alone changed since a
     base, and have no policies that the base does not have.
@@ -116,12 +121,13 @@ def compile_publication(
         leadership: that of this process, which leads.
         current: what is published.
         base: the base to stand on, where it still holds.
+        approve: raises where a publication must not be.
 
     Returns:
         None where there is nothing new, or nothing to route to yet.
 
     Raises:
-        CellplaneError: the directory cannot be read, or no table can hold what it describes.
+        CellplaneError: the directory cannot be read, or no table can hold what it describes; what ``approve`` raises.
         FencedError: another process leads.
     """
     if current is not None and base is current.base and directory.epoch() == current.epoch:
@@ -132,6 +138,7 @@ def compile_publication(
             return None
         if current is None or publication.epoch != current.epoch:
             assert current is None or publication.epoch > current.epoch, "epochs only grow"
+            approve(publication)
             fault_point("publication.compiled")
             stored = StoredPublication(
                 publication.epoch,

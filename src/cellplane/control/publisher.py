@@ -1,10 +1,12 @@
 """Publishes: whatever the directory holds becomes the one current table, and waiters learn of it at once."""
 
 import asyncio
+from dataclasses import dataclass
 from time import perf_counter
 
 import structlog
 
+from cellplane.control.distribution import Distribution
 from cellplane.control.metrics import Metrics
 from cellplane.control.publication import (
     CompiledBase,
@@ -16,8 +18,25 @@ from cellplane.control.publication import (
 from cellplane.control.settings import ControlSettings
 from cellplane.directory import Directory, Leadership
 from cellplane.errors import CellplaneError, FencedError, TableError
+from cellplane.publishing.guard_rails import Violation, violations
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A table that is not published: its epoch, and which guard rails it would break."""
+
+    epoch: int
+    violations: tuple[Violation, ...]
+
+
+class HeldError(CellplaneError):
+    """A table would do more than may be done unasked."""
+
+    def __init__(self, held: Held) -> None:
+        super().__init__("; ".join(each.text for each in held.violations))
+        self.held = held
 
 
 class NotPublishedError(CellplaneError):
@@ -33,16 +52,24 @@ class Publisher:
 
     Args:
         leadership: this process' part in who leads; ``run`` renews it.
+        distribution: what becomes of a table beside the API.
     """
 
     def __init__(
-        self, directory: Directory, leadership: Leadership, settings: ControlSettings, metrics: Metrics
+        self,
+        directory: Directory,
+        leadership: Leadership,
+        settings: ControlSettings,
+        metrics: Metrics,
+        distribution: Distribution,
     ) -> None:
         self._directory = directory
         self._leadership = leadership
+        self._distribution = distribution
         self._settings = settings
         self._metrics = metrics
         self._current: Publication | None = None
+        self._held: Held | None = None
         self._folded: CompiledBase | None = None
         self._folding: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
@@ -53,6 +80,11 @@ class Publisher:
     def current(self) -> Publication | None:
         """The current publication, None as long as the directory describes no fleet that can be routed to."""
         return self._current
+
+    @property
+    def held(self) -> Held | None:
+        """What is not published, since it would do more than may be done unasked; None where all is."""
+        return self._held
 
     def notify(self) -> None:
         """Say that the directory changed."""
@@ -109,6 +141,8 @@ class Publisher:
                     await self._follow()
                     if self._leadership.leads:
                         await self._publish()
+                except HeldError as error:
+                    self._hold(error)
                 except FencedError as error:
                     log.warning("fenced", error=str(error))
                     await asyncio.sleep(self._settings.retry_seconds)
@@ -147,7 +181,8 @@ class Publisher:
                 await asyncio.sleep(self._settings.retry_seconds)
                 continue
             current = 0 if self._current is None else self._current.epoch
-            if published > current or (self._leadership.leads and changed > current):
+            seen = current if self._held is None else self._held.epoch
+            if published > current or (self._leadership.leads and changed > seen):
                 self._wanted.set()
 
     async def _follow(self) -> None:
@@ -164,9 +199,18 @@ class Publisher:
             await self._announce(publication)
 
     async def _announce(self, publication: Publication) -> None:
+        self._held = None
+        self._metrics.held.set(0)
         async with self._published:
             self._current = publication
             self._published.notify_all()
+
+    def _hold(self, error: HeldError) -> None:
+        """Leave the current table until something changes, or somebody allows it."""
+        if self._held != error.held:
+            log.warning("publication_held", epoch=error.held.epoch, why=[each.text for each in error.held.violations])
+        self._held = error.held
+        self._metrics.held.set(1)
 
     def _failed(self, what: str, error: Exception) -> None:
         self._metrics.publish_failures.inc()
@@ -181,13 +225,16 @@ class Publisher:
         folded, self._folded = self._folded, None
         base = folded if folded is not None or current is None else current.base
         try:
-            publication = await asyncio.to_thread(compile_publication, self._directory, self._leadership, current, base)
+            publication = await asyncio.to_thread(
+                compile_publication, self._directory, self._leadership, current, base, self._approve
+            )
         except BaseException:
             self._put_back(folded)
             raise
         if publication is None:
             return
         await self._announce(publication)
+        self._distribution.publish(publication.table)
         self._metrics.published(publication, perf_counter() - started)
         log.info(
             "published",
@@ -198,6 +245,19 @@ class Publisher:
         )
         if self._is_to_fold(publication) and self._folding is None and self._folded is None:
             self._folding = asyncio.create_task(self._fold())
+
+    def _approve(self, publication: Publication) -> None:
+        """Raise where a publication is not sound, or does more than may be done unasked. Blocking."""
+        self._distribution.require_sound(publication.table)
+        current, rails = self._current, self._settings.guard_rails
+        if current is None or rails is None:
+            return
+        found = violations(current.table, publication.table, rails)
+        if found:
+            with self._directory.snapshot() as snapshot:
+                is_allowed = snapshot.is_allowed(current.epoch)
+            if not is_allowed:
+                raise HeldError(Held(publication.epoch, tuple(found)))
 
     def _put_back(self, folded: CompiledBase | None) -> None:
         if self._folded is None:

@@ -2,8 +2,10 @@
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from cellplane.publishing.guard_rails import GuardRails
 
 DATABASE = "directory.sqlite3"
 """Name of the directory's file in the state folder, where it is on SQLite."""
@@ -46,6 +48,15 @@ class ControlSettings:
 
     allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
     """Host headers that are answered: a web page that resolves its own name to loopback is not."""
+
+    signing_keys: tuple[Path, ...] = ()
+    """Files of the private keys that sign tables, one a jurisdiction; none: tables are not signed."""
+
+    publish_to: tuple[str, ...] = ()
+    """Where tables are put beside the API: folders, and ``s3://bucket/prefix?endpoint=…&region=…``."""
+
+    guard_rails: GuardRails | None = field(default_factory=GuardRails)
+    """How much a table may do unasked; None: whatever the directory says is published."""
 
     max_body_bytes: int = 8 * 1024 * 1024
     """Largest request body, bytes: a router's report on as many cells as a table can hold."""

@@ -99,7 +99,7 @@ class Change:
         reason: why, as they said.
         kind: fleet, cell, pool, tenant, quarantine (its id is the tenant's) or table.
         id: of what was changed.
-        action: put, delete or republish.
+        action: put, delete, or, of a table, republish or allow.
         before: the resource before, None where it was created.
         after: the resource after, None where it was deleted.
     """

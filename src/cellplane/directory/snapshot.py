@@ -85,6 +85,13 @@ class Snapshot:
         (key,) = table.primary_key.columns
         return {str(name): int(version) for name, version in self._connection.execute(select(key, table.c.version))}
 
+    def is_allowed(self, after_epoch: int) -> bool:
+        """Whether somebody allowed all that was changed behind an epoch, but for single tenants since."""
+        log = schema.changes
+        allowed = (log.c.kind == "table") & (log.c.action == "allow") & (log.c.epoch > after_epoch)
+        last = self._connection.execute(select(func.max(log.c.epoch)).where(allowed)).scalar()
+        return last is not None and self.topology_epoch() <= last
+
     def tenant(self, tenant_id: str) -> TenantRecord:
         """One tenant.
 

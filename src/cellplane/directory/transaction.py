@@ -65,6 +65,8 @@ class Transaction:
         self._deleted: list[tuple[str, str]] = []
         self._changed: list[tuple[str, str]] = []
         self._statuses: dict[str, tuple[CellStatus, bool]] = {}
+        self._allows = False
+        self._allows_anyway = False
         self._is_finished = False
         self.changes: list[Change] = []
 
@@ -326,6 +328,15 @@ class Transaction:
         """Note an epoch of its own for an unchanged fleet."""
         self._log("table", "table", "republish", None, None)
 
+    def allow(self, *, anyway: bool = False) -> None:
+        """Let the table with these changes, and with those not yet published, be published whatever it does.
+
+        Args:
+            anyway: also where this transaction changes nothing.
+        """
+        self._allows = True
+        self._allows_anyway = anyway
+
     def snapshot(self) -> Snapshot:
         """Reads of what is so in this transaction, after ``finish``."""
         return Snapshot(self._connection, self._outline)
@@ -356,6 +367,8 @@ class Transaction:
         if self._touched or self._outline is not self._began_with:
             is_of_tenants = self._outline is self._began_with
             self._quarantining.settle(self._outline, self._touched if is_of_tenants else None)
+        if self._allows and (self.changes or self._allows_anyway):
+            self._log("table", "table", "allow", None, None)
         self._flush_log()
 
     def _put_tenants(self, tenants: Sequence[Tenant], kept_shards: Collection[str]) -> None:

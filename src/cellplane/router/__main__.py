@@ -3,25 +3,41 @@
 import asyncio
 import random
 import signal
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import click
 from prometheus_client import start_http_server
 
+from cellplane.errors import KeyFileError
 from cellplane.logs import configure_logs
 from cellplane.router.agent import Agent
 from cellplane.router.envoy.engine import EnvoyEngine
 from cellplane.router.metrics import AgentMetrics
 from cellplane.router.settings import RouterSettings
-from cellplane.router.source import ControlPlane
+from cellplane.router.sources import Sources
+from cellplane.router.trust import TrustedKeys
 
 _STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 @click.command()
 @click.option("--id", "router_id", default="router-1", show_default=True, help="Name of this router.")
-@click.option("--control", "control_url", required=True, help="URL of the control plane.")
+@click.option("--control", "control_url", default="", help="URL of the control plane; not named: there is none.")
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    help="Folder or base URL of a target, for when the control plane cannot be reached; several are asked in order.",
+)
+@click.option(
+    "--trust",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="File of public keys whose signatures count (`cellplane keys`); several add up. Not named: unsigned is taken.",
+)
+@click.option("--fleet", default="", help="Fleet whose tables are taken; not named: any.")
 @click.option("--state", type=click.Path(path_type=Path), required=True, help="Folder of this router.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address for clients.")
 @click.option("--port", type=click.IntRange(1, 65535), required=True, help="Port for clients.")
@@ -63,12 +79,19 @@ def main(metrics_port: int, state: Path, **options: object) -> None:
     configure_logs("router")
     if (options["tls_certificate"] is None) != (options["tls_key"] is None):
         raise click.UsageError("TLS needs both --tls-certificate and --tls-key")
+    if not options["control_url"] and not options["sources"]:
+        raise click.UsageError("tables come from somewhere: name --control, --source or both")
     settings = RouterSettings(state_dir=state, **options)  # type: ignore[arg-type]  # click has checked the types
+    try:
+        trust = TrustedKeys.of(settings, time.time)
+    except KeyFileError as error:
+        raise click.ClickException(str(error)) from error
     with suppress(asyncio.CancelledError):
-        asyncio.run(_serve(settings, metrics_port))
+        asyncio.run(_serve(settings, trust, metrics_port))
 
 
-async def _serve(settings: RouterSettings, metrics_port: int) -> None:
+async def _serve(settings: RouterSettings, trust: TrustedKeys, metrics_port: int) -> None:
+    rng = random.Random()  # noqa: S311  # for pauses, not for secrets
     metrics = AgentMetrics()
     engine = EnvoyEngine(settings)
     loop = asyncio.get_running_loop()
@@ -77,7 +100,7 @@ async def _serve(settings: RouterSettings, metrics_port: int) -> None:
             lambda: asyncio.run_coroutine_threadsafe(engine.metrics(), loop).result(settings.admin_timeout_seconds)
         )
         start_http_server(metrics_port, "127.0.0.1", metrics.registry)
-    agent = Agent(settings, engine, ControlPlane(settings), metrics, random.Random())  # noqa: S311
+    agent = Agent(settings, engine, Sources.of(settings, trust, rng), trust, metrics, rng=rng)
     running = asyncio.create_task(agent.run())
 
     def stop() -> None:

@@ -8,21 +8,23 @@ from typing import Any
 
 import structlog
 
-from cellplane.errors import CellplaneError, ControlPlaneError, RouterError, TableError
+from cellplane.errors import CellplaneError, ControlPlaneError, RouterError, SignatureError, TableError
 from cellplane.faults import fault_point
 from cellplane.router.backoff import pause_seconds
 from cellplane.router.board_metrics import BoardMetrics
 from cellplane.router.captures import Captures
 from cellplane.router.doorbell import Doorbell
 from cellplane.router.engine import Engine, TableRejectedError
+from cellplane.router.fetched import Fetched
 from cellplane.router.judge import Judge, JudgeSettings
 from cellplane.router.jwks import JwksFetcher
 from cellplane.router.local_files import LocalFolder
 from cellplane.router.metrics import AgentMetrics
 from cellplane.router.settings import RouterSettings
 from cellplane.router.shadow_metrics import ShadowMetrics
-from cellplane.router.source import ControlPlane
+from cellplane.router.sources import Sources
 from cellplane.router.tables import StoredTable, TableFolder
+from cellplane.router.trust import TrustedKeys
 from cellplane.routing import RoutingTable, epoch_said
 
 log = structlog.get_logger()
@@ -32,6 +34,7 @@ class Agent:
     """One router's agent.
 
     Args:
+        trust: whose tables are taken.
         rng: makes the pauses between tries differ from other routers'.
     """
 
@@ -39,16 +42,19 @@ class Agent:
         self,
         settings: RouterSettings,
         engine: Engine,
-        control: ControlPlane,
+        sources: Sources,
+        trust: TrustedKeys,
         metrics: AgentMetrics,
+        *,
         rng: random.Random,
     ) -> None:
         self._settings = settings
         self._engine = engine
-        self._control = control
+        self._sources = sources
+        self._trust = trust
         self._metrics = metrics
         self._rng = rng
-        self._folder = TableFolder(settings.state_dir / "tables", settings.kept_tables)
+        self._folder = TableFolder(settings.state_dir / "tables", settings.kept_tables, trust.vouch)
         self._jwks = JwksFetcher(settings, LocalFolder.of(settings), self._clock)
         self._judge = Judge(JudgeSettings(), rng)
         metrics.registry.register(BoardMetrics(lambda: engine.board, self._judge.health))
@@ -80,7 +86,7 @@ class Agent:
             await self._engine.stop()
             raise
         finally:
-            await self._control.close()
+            await self._sources.close()
             await self._jwks.close()
             await self._doorbell.close()
             self._captures.close()
@@ -97,6 +103,8 @@ class Agent:
                 await self._start_on_the_best()
             except (ControlPlaneError, TableError, OSError) as error:
                 failures += 1
+                if isinstance(error, TableError):
+                    self._count_refusal(error)
                 await self._pause(failures, error)
 
     async def _start_on_the_best(self) -> None:
@@ -144,11 +152,22 @@ class Agent:
 
     async def _fetch_first(self, wait_seconds: float | None = None) -> StoredTable:
         wait = self._settings.poll_wait_seconds if wait_seconds is None else wait_seconds
-        data = await self._control.fetch_table(None, None, wait)
-        if data is None:
+        fetched = await self._sources.fetch_table(None, None, 0, wait)
+        if fetched is None:
             raise ControlPlaneError("the control plane answered 'not modified' to a request without a checksum")
-        table = await asyncio.to_thread(self._folder.open, data, None)
-        return self._folder.store(table, data, None)
+        table = await asyncio.to_thread(self._open, fetched, None)
+        return self._store(table, fetched, None)
+
+    def _open(self, fetched: Fetched, live: StoredTable | None) -> RoutingTable:
+        """The table that was fetched, checked; its signature first."""
+        manifest = self._trust.read(fetched.manifest)
+        table = self._folder.open(fetched.data, live)
+        self._trust.check(manifest, table)
+        return table
+
+    def _store(self, table: RoutingTable, fetched: Fetched, live: StoredTable | None) -> StoredTable:
+        self._metrics.tables_fetched.labels(source=fetched.source).inc()
+        return self._folder.store(table, fetched.data, live, fetched.manifest)
 
     async def _follow(self) -> None:
         """Apply each published table."""
@@ -176,22 +195,23 @@ class Agent:
         base_sha256 = None if self._wants_base else live.table.sha256
         data = b""
         try:
-            fetched = await self._control.fetch_table(known, base_sha256, self._settings.poll_wait_seconds)
+            wait = self._settings.poll_wait_seconds
+            fetched = await self._sources.fetch_table(known, base_sha256, live.epoch, wait)
             if fetched is None:
                 if known == live.table.tag:
                     self._note_agreement()
                 return False
-            data = fetched
-            table = await asyncio.to_thread(self._folder.open, data, live)
+            data = fetched.data
+            table = await asyncio.to_thread(self._open, fetched, live)
             self._check_newer(table)
         except TableError as error:
-            self._metrics.tables_rejected.labels(by="agent").inc()
+            self._count_refusal(error)
             self._note_rejection(epoch_said(data), str(error))
             raise
         if table.tag == live.table.tag:
             self._note_agreement()
             return False
-        stored = self._folder.store(table, data, live)
+        stored = self._store(table, fetched, live)
         fault_point("router.table.stored")
         async with self._switching:
             try:
@@ -217,6 +237,10 @@ class Agent:
         assert self._live is not None
         if table.epoch < self._live.epoch or (table.epoch == self._live.epoch and table.tag != self._live.table.tag):
             raise TableError(f"epoch {table.epoch} is not newer than {self._live.epoch}, which is live")
+
+    def _count_refusal(self, error: TableError) -> None:
+        by = "signature" if isinstance(error, SignatureError) else "agent"
+        self._metrics.tables_rejected.labels(by=by).inc()
 
     def _note_rejection(self, epoch: int, reason: str) -> None:
         assert self._live is not None
@@ -311,7 +335,7 @@ class Agent:
         while True:
             self._news.clear()
             try:
-                await self._control.report(await self._describe())
+                await self._sources.report(await self._describe())
                 if not reachable:
                     log.info("control_plane_back")
                 reachable = True

@@ -25,8 +25,14 @@ class AgentMetrics:
         )
         self.tables_rejected = Counter(
             "cellplane_agent_tables_rejected_total",
-            "Tables that were refused, by whom; the one before goes on serving",
+            "Tables that were refused, by whom or by their signature; the one before goes on serving",
             ["by"],
+            registry=self.registry,
+        )
+        self.tables_fetched = Counter(
+            "cellplane_agent_tables_fetched_total",
+            "Tables that were taken to disk, by where they came from: control, folder or url",
+            ["source"],
             registry=self.registry,
         )
         self.table_failures = Counter(

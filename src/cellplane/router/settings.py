@@ -12,7 +12,7 @@ class RouterSettings:
     """Name under which it reports; a DNS label."""
 
     control_url: str
-    """Base URL of the control plane."""
+    """Base URL of the control plane; empty: there is none, and tables come from the sources alone."""
 
     state_dir: Path
     """Folder of the tables, of Envoy's configuration and of its log. Private to this router."""
@@ -22,6 +22,15 @@ class RouterSettings:
 
     host: str = "127.0.0.1"
     """Address on which clients are served."""
+
+    sources: tuple[str, ...] = ()
+    """Folders and base URLs of targets, asked in this order where the control plane cannot be reached."""
+
+    trust: tuple[Path, ...] = ()
+    """Files of the public keys whose signatures count; none: tables are taken unsigned."""
+
+    fleet: str = ""
+    """Fleet whose tables are taken; empty: any."""
 
     workers: int = 1
     """Envoy's worker threads."""
@@ -59,6 +68,9 @@ class RouterSettings:
 
     poll_interval_seconds: float = 0.5
     """Shortest time between two requests for a table of which the first brought nothing new, seconds."""
+
+    source_interval_seconds: float = 5.0
+    """Time between looks at the sources where there is no control plane, seconds; up to half of it more or less."""
 
     retry_base_seconds: float = 0.2
     """Longest pause after the first failed fetch, seconds; it doubles with each further one."""

@@ -7,7 +7,9 @@ from typing import Any
 
 import httpx2
 
-from cellplane.errors import ControlPlaneError, TableError, UnreachableError
+from cellplane.errors import ControlPlaneError, UnreachableError
+from cellplane.publishing.manifest import from_header
+from cellplane.router.fetched import ACCEPTED_ENCODINGS, Fetched, read_bounded
 from cellplane.router.settings import RouterSettings
 
 
@@ -24,8 +26,8 @@ class ControlPlane:
         """Close its connections."""
         await self._client.aclose()
 
-    async def fetch_table(self, tag: str | None, base_sha256: str | None, wait_seconds: float) -> bytes | None:
-        """The publication (``routing.split_publication``), or None when it still has this tag after waiting.
+    async def fetch_table(self, tag: str | None, base_sha256: str | None, wait_seconds: float) -> Fetched | None:
+        """The publication, with its manifest where it is signed, or None when it still has this tag after waiting.
 
         Args:
             tag: of the table that is known.
@@ -34,11 +36,13 @@ class ControlPlane:
         Raises:
             UnreachableError: it cannot be reached.
             ControlPlaneError: it has no table.
-            TableError: it sends one beyond the limit.
+            TableError: it sends one beyond the limit, or something else.
 
         The time-outs of the client bound each pause; the one around it bounds an answer that trickles for ever.
         """
-        headers = {} if tag is None else {"If-None-Match": f'"{tag}"'}
+        headers = {"Accept-Encoding": ACCEPTED_ENCODINGS}
+        if tag is not None:
+            headers["If-None-Match"] = f'"{tag}"'
         asked: dict[str, str | float] = {"wait": wait_seconds}
         if base_sha256 is not None:
             asked["base"] = base_sha256
@@ -54,12 +58,11 @@ class ControlPlane:
                     return None
                 if response.status_code != HTTPStatus.OK:
                     raise ControlPlaneError(f"the control plane has no table for us: {response.status_code}")
-                data = bytearray()
-                async for chunk in response.aiter_bytes():
-                    data += chunk
-                    if len(data) > self._settings.max_table_bytes:
-                        raise TableError(f"the table is larger than {self._settings.max_table_bytes} bytes")
-                return bytes(data)
+                limit = self._settings.max_table_bytes
+                encoding = response.headers.get("content-encoding")
+                said = response.headers.get("x-cellplane-manifest")
+                manifest = None if said is None else from_header(said)
+                return Fetched(await read_bounded(response.aiter_raw(), encoding, limit), manifest, "control")
         except (httpx2.HTTPError, OSError) as error:
             raise UnreachableError(f"the control plane cannot be reached: {error!r}") from error
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,7 @@ log = structlog.get_logger()
 _POINTER = "live.json"
 _OVERLAY = re.compile(r"overlay-(\d+)-on-(\d+)\.cpt")
 _TABLE = re.compile(r"table-(\d+)\.cpt")
+_MANIFEST = re.compile(r"manifest-(\d+)")
 
 
 def version_of(table: RoutingTable) -> str:
@@ -39,21 +41,33 @@ class StoredTable:
         return self.table.epoch
 
 
+def _vouch_for_all(_table: RoutingTable, _manifests: Iterable[bytes]) -> None:
+    """Every table is taken."""
+
+
 class TableFolder:
-    """Tables on disk: ``table-<epoch>.cpt``, ``overlay-<epoch>-on-<epoch of its base>.cpt``, and a pointer to the one
-    that the proxy last took. No file is ever written anew under the same name with other bytes while it may be read.
+    """Tables on disk: ``table-<epoch>.cpt``, ``overlay-<epoch>-on-<epoch of its base>.cpt``, ``manifest-<epoch>`` for
+    those that came with one, and a pointer to the one that the proxy last took. No table is ever written anew under the
+    same name with other bytes while it may be read.
 
     Args:
         folder: created when missing, readable by its owner only: whoever can write here decides where requests go.
         kept: how many tables to keep.
+        vouch: raises TableError for a table on disk that none of these manifests makes a trusted one.
     """
 
-    def __init__(self, folder: Path, kept: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        kept: int,
+        vouch: Callable[[RoutingTable, Iterable[bytes]], None] = _vouch_for_all,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         # The proxy is told these paths, and has another working directory.
         self._folder = folder.absolute()
         self._kept = kept
-        for cut_short in self._folder.glob(f".*.cpt{ASIDE_SUFFIX}"):
+        self._vouch = vouch
+        for cut_short in self._folder.glob(f".*{ASIDE_SUFFIX}"):
             cut_short.unlink(missing_ok=True)
 
     def open(self, data: bytes, known: StoredTable | None) -> RoutingTable:
@@ -75,9 +89,14 @@ class TableFolder:
         check_jurisdictions(table)
         return table
 
-    def store(self, table: RoutingTable, data: bytes, known: StoredTable | None) -> StoredTable:
-        """Write the checked table of a publication durably, the base first."""
+    def store(
+        self, table: RoutingTable, data: bytes, known: StoredTable | None, manifest: bytes | None = None
+    ) -> StoredTable:
+        """Write the checked table of a publication durably: its manifest first, then the base, then the overlay."""
         base, overlay = split_publication(data)
+        if manifest is not None:
+            write_durably(self._folder / f"manifest-{table.epoch}", manifest)
+            fault_point("router.manifest.stored")
         if base is not None:
             path = self._base(table.base.epoch)
             write_durably(path, base)
@@ -111,6 +130,7 @@ class TableFolder:
         for file in files:
             if file.path not in needed:
                 file.path.unlink(missing_ok=True)
+        self._drop_manifests()
 
     def drop(self, stored: StoredTable) -> None:
         """Forget a table that the proxy refused, unless it is the one that it ran last, or the base of another."""
@@ -122,6 +142,7 @@ class TableFolder:
         base = stored.table.base.epoch
         if base != live and all(file.base_epoch != base for file in self._files() if file.path != stored.path):
             stored.path.unlink(missing_ok=True)
+        self._drop_manifests()
 
     def find(self, version: str) -> StoredTable | None:
         """The sound table of this version, unless the proxy has run a newer one since."""
@@ -151,9 +172,10 @@ class TableFolder:
     def _read(self, file: "_File") -> StoredTable | None:
         base = self._base(file.base_epoch)
         try:
-            if file.path == base:
-                return StoredTable(RoutingTable(base.read_bytes()), base)
-            return StoredTable(RoutingTable(base.read_bytes(), file.path.read_bytes()), base, file.path)
+            overlay_path = None if file.path == base else file.path
+            table = RoutingTable(base.read_bytes(), None if overlay_path is None else overlay_path.read_bytes())
+            self._vouch(table, [path.read_bytes() for path in self._manifests().values()])
+            return StoredTable(table, base, overlay_path)
         except (OSError, TableError) as error:
             log.error("stored_table_unusable", path=str(file.path), error=str(error))
             return None
@@ -167,6 +189,17 @@ class TableFolder:
             elif overlay := _OVERLAY.fullmatch(path.name):
                 found.append(_File(int(overlay[1]), int(overlay[2]), path))
         return sorted(found, key=lambda file: (file.epoch, -file.base_epoch), reverse=True)
+
+    def _manifests(self) -> dict[int, Path]:
+        found = ((_MANIFEST.fullmatch(path.name), path) for path in self._folder.glob("manifest-*"))
+        return {int(match[1]): path for match, path in found if match is not None}
+
+    def _drop_manifests(self) -> None:
+        """Those of tables that are not here any more."""
+        epochs = {file.epoch for file in self._files()}
+        for epoch, path in self._manifests().items():
+            if epoch not in epochs:
+                path.unlink(missing_ok=True)
 
     def _base(self, epoch: int) -> Path:
         return self._folder / f"table-{epoch}.cpt"

@@ -9,7 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import zstandard
+
 from cellplane.errors import TableError
+from cellplane.publishing.manifest import to_header
 from cellplane.routing import RoutingTable, split_publication
 
 Misbehaviour = Callable[["Handler"], None]
@@ -24,6 +27,8 @@ class FakeControl:
         asked: the If-None-Match of each table request, with its time.
         sent: bytes of each table that was sent.
         reports: the reports, with the router's name as ``id``.
+        manifest: makes the manifest of a publication that goes with it; None: nothing does.
+        compresses: whether tables are sent in zstd.
     """
 
     def __init__(self) -> None:
@@ -35,6 +40,8 @@ class FakeControl:
         self.sent: list[int] = []
         self.reports: list[dict[str, Any]] = []
         self.reports_tried = 0
+        self.manifest: Callable[[bytes], bytes] | None = None
+        self.compresses = False
         self.url = ""
         self._data: bytes | None = None
 
@@ -98,9 +105,16 @@ class Handler(BaseHTTPRequestHandler):
         elif tag_of(data) == wanted:
             self.answer(304)
         else:
+            headers = {}
+            if self.control.manifest is not None:
+                headers["X-Cellplane-Manifest"] = to_header(self.control.manifest(data))
             data = needed(data, parse_qs(url.query).get("base", [""])[0])
+            if self.control.compresses:
+                assert "zstd" in self.headers["Accept-Encoding"]
+                headers["Content-Encoding"] = "zstd"
+                data = zstandard.compress(data)
             self.control.sent.append(len(data))
-            self.answer(200, data)
+            self.answer(200, data, headers=headers)
 
     def do_POST(self) -> None:
         self.control.reports_tried += 1
@@ -117,8 +131,12 @@ class Handler(BaseHTTPRequestHandler):
             return True
         return control.data is not None and tag_of(control.data) != wanted
 
-    def answer(self, status: int, body: bytes = b"", *, length: int | None = None) -> None:
+    def answer(
+        self, status: int, body: bytes = b"", *, length: int | None = None, headers: dict[str, str] | None = None
+    ) -> None:
         self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         if status != 304:
             self.send_header("Content-Length", str(len(body) if length is None else length))
         self.end_headers()

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +14,8 @@ from cellplane.model import Cell, Fleet, Pool, Tenant, Topology
 from cellplane.router.agent import Agent
 from cellplane.router.metrics import AgentMetrics
 from cellplane.router.settings import RouterSettings
-from cellplane.router.source import ControlPlane
+from cellplane.router.sources import Sources
+from cellplane.router.trust import TrustedKeys
 from cellplane.routing import (
     PlacedTenants,
     RoutingTable,
@@ -95,7 +97,8 @@ async def running(state: Path, url: str, engine: FakeEngine | None = None, **ove
     }
     settings = RouterSettings(router_id="router-1", control_url=url, state_dir=state, port=1, **{**quick, **overrides})
     metrics = AgentMetrics()
-    agent = Agent(settings, engine, ControlPlane(settings), metrics, random.Random(1))
+    rng, trust = random.Random(1), TrustedKeys.of(settings, time.time)
+    agent = Agent(settings, engine, Sources.of(settings, trust, rng), trust, metrics, rng=rng)
     task = asyncio.create_task(agent.run())
     found = Running(engine, metrics, task, state / "tables")
     try:

@@ -167,6 +167,8 @@ def serving(state: Path, **overrides: Any) -> Iterator[Api]:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
+        # Rails have tests of their own: others change small fleets as they like.
+        overrides.setdefault("guard_rails", None)
         app = create_app(ControlSettings(state_dir=state, port=port, **overrides))
         # No tracebacks: CPython 3.11 may not format one here while pytest does in its own thread (gh-106905).
         server = uvicorn.Server(

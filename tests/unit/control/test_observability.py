@@ -44,6 +44,11 @@ def test_every_metric_has_its_name(shop: Api) -> None:
         "cellplane_quarantine_left_alone_total",
         "cellplane_quarantine_failures_total",
         "cellplane_router_applied_epoch",
+        "cellplane_target_epoch",
+        "cellplane_target_failures_total",
+        "cellplane_signing_key_not_after_seconds",
+        "cellplane_table_check_installed",
+        "cellplane_table_checks_failed_total",
     }
     assert "cellplane_published_epoch 4.0" in text
     assert "cellplane_publish_failures_total 0.0" in text

@@ -4,11 +4,13 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
 from cellplane.control import publisher as module
+from cellplane.control.distribution import Distribution
 from cellplane.control.metrics import Metrics
 from cellplane.control.publication import Publication, compile_publication
 from cellplane.control.publisher import Publisher
@@ -34,9 +36,12 @@ class Running:
 
     def __init__(self, directory: Directory, **overrides: Any) -> None:
         quick: dict[str, Any] = {"debounce_seconds": 0.001, "retry_seconds": 0.01, **overrides}
-        settings = ControlSettings(state_dir=Path("unused"), port=1, **quick)
+        self._state = TemporaryDirectory()
+        settings = ControlSettings(state_dir=Path(self._state.name), port=1, **quick)
         self.metrics = Metrics()
-        self.publisher = Publisher(directory, directory.leadership("test", time.monotonic), settings, self.metrics)
+        self.distribution = Distribution(settings, self.metrics)
+        leadership = directory.leadership("test", time.monotonic)
+        self.publisher = Publisher(directory, leadership, settings, self.metrics, self.distribution)
         self.task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Running":
@@ -47,6 +52,8 @@ class Running:
         assert self.task is not None
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
+        self.distribution.close()
+        self._state.cleanup()
 
     def sample(self, name: str) -> float:
         return self.metrics.registry.get_sample_value(name) or 0

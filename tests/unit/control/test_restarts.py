@@ -24,7 +24,16 @@ class Process:
     def __init__(self, state: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = listener.getsockname()[1]
-        command = [sys.executable, "-m", "cellplane.control", "--state", str(state), "--port", str(self.port)]
+        command = [
+            sys.executable,
+            "-m",
+            "cellplane.control",
+            "--no-guard-rails",
+            "--state",
+            str(state),
+            "--port",
+            str(self.port),
+        ]
         with (state / "control.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         self.http = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", trust_env=False, timeout=5)

@@ -122,12 +122,17 @@ class Changing:
         author: Annotated[Author, Depends(author_of)],
         key: Annotated[RequestKey | None, Depends(key_of)],
         precondition: Annotated[Precondition, Depends(precondition_of)],
+        *,
+        allow: Annotated[
+            bool, Query(description="Let the table with this change be published whatever it does to tenants")
+        ] = False,
     ) -> None:
         self.service = service
         self.author = author
         self._response = response
         self._key = key
         self._precondition = precondition
+        self._allow = allow
 
     def change(
         self,
@@ -161,6 +166,8 @@ class Changing:
             else:
                 if resource is not None:
                     transaction.require(*resource, self._precondition)
+                if self._allow:
+                    transaction.allow()
                 answer = do(transaction)
                 version = None if resource is None else transaction.version(*resource)
                 if self._key is not None and not is_dry:

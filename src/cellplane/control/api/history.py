@@ -9,8 +9,19 @@ from cellplane.control.api.asking import CHANGING, MISSING, CurrentChange, Curre
 from cellplane.control.apply_schemas import Applied
 from cellplane.control.applying import applied
 from cellplane.control.differences import State, differences, reversed_log
-from cellplane.control.history_schemas import ChangeList, ChangeView, Difference, EpochList, EpochView, RollbackSpec
+from cellplane.control.history_schemas import (
+    AllowSpec,
+    ChangeList,
+    ChangeView,
+    Difference,
+    EpochList,
+    EpochView,
+    HeldView,
+    RailView,
+    RollbackSpec,
+)
 from cellplane.control.publication import base_of
+from cellplane.control.schemas import Changed
 from cellplane.directory.history import ChangeFilter
 from cellplane.directory.transaction import Transaction
 from cellplane.errors import NotFoundError
@@ -38,6 +49,19 @@ def list_changes(
         found = snapshot.history(wanted, limit=size + 1, after=after, before=before)
     items = [ChangeView(**asdict(change)) for change in found[:size]]
     return ChangeList(items=items, next=items[-1].epoch if len(found) > size else None)
+
+
+@router.post("/v1/epochs/allow", responses=CHANGING)
+def allow_publication(spec: AllowSpec, change: CurrentChange) -> Changed:
+    """Let what the directory says be published, whatever it does to tenants; refused where it has changed since."""
+
+    def do(transaction: Transaction) -> Changed:
+        transaction.require_epoch(spec.epoch)
+        transaction.allow(anyway=True)
+        transaction.finish()
+        return Changed(epoch=transaction.epoch)
+
+    return change.change(Changed, do)
 
 
 @router.get("/v1/diff", responses=MISSING)
@@ -103,4 +127,10 @@ def list_epochs(service: CurrentService, limit: Limit = None, before: Number = N
     with service.directory.snapshot() as snapshot:
         found = snapshot.epochs(limit=size + 1, before=before)
     items = [EpochView(**asdict(each)) for each in found[:size]]
-    return EpochList(items=items, next=items[-1].epoch if len(found) > size else None)
+    held = service.publisher.held
+    view = (
+        None
+        if held is None
+        else HeldView(epoch=held.epoch, violations=[RailView(**asdict(each)) for each in held.violations])
+    )
+    return EpochList(held=view, items=items, next=items[-1].epoch if len(found) > size else None)

@@ -9,6 +9,7 @@ from fastapi.responses import StreamingResponse
 
 from cellplane.control import schemas
 from cellplane.control.api.asking import MISSING, CurrentService, problems
+from cellplane.control.encoded import accepts_zstd
 from cellplane.control.explain import explain, explain_source
 from cellplane.control.settings import PIECE_BYTES
 from cellplane.errors import ValidationError
@@ -50,17 +51,28 @@ def explain_route(
 async def get_table(
     service: CurrentService,
     if_none_match: Annotated[str | None, Header()] = None,
+    accept_encoding: Annotated[str | None, Header()] = None,
     wait: Annotated[float, Query(ge=0, description="Seconds to wait for a table other than If-None-Match")] = 0,
     base: Annotated[str | None, Query(description="SHA-256 of the base that the caller has")] = None,
 ) -> Response:
-    """The published routing table: a base, a base followed by its overlay, or an overlay of the base that is there."""
+    """The published routing table: a base, a base followed by its overlay, or an overlay of the base that is there.
+    In zstd where that is accepted; `X-Cellplane-Manifest` is its signed manifest.
+    """
     if wait:
         await service.publisher.wait_for_other(if_none_match, min(wait, service.settings.max_wait_seconds))
     current = service.publisher.require_current()
     headers = {"ETag": current.etag, "X-Cellplane-Epoch": str(current.epoch), "Cache-Control": "no-cache"}
     if current.matches(if_none_match):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    manifest = service.distribution.manifest_header(current.table)
+    if manifest is not None:
+        headers["X-Cellplane-Manifest"] = manifest
+    headers["Vary"] = "Accept-Encoding"
     parts = current.parts(base)
+    if accepts_zstd(accept_encoding):
+        parts = await service.distribution.encoded.of(parts)
+        # Other bytes of the same table: a weak tag (RFC 9110, 8.8.1).
+        headers |= {"Content-Encoding": "zstd", "ETag": f"W/{current.etag}"}
     headers["Content-Length"] = str(sum(map(len, parts)))
     return StreamingResponse(_pieces(parts), media_type="application/octet-stream", headers=headers)
 

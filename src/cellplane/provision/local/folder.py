@@ -11,6 +11,7 @@ from typing import Any
 from cellplane.durable import write_durably
 from cellplane.errors import ProvisionError
 from cellplane.provision.local.settings import LOCK_PAUSE_SECONDS, LOCK_TRIES
+from cellplane.publishing.keys import PUBLIC_SUFFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,16 @@ class StateFolder:
     def router(self) -> Path:
         """The router's own folder."""
         return self.root / "router"
+
+    @property
+    def signing_key(self) -> Path:
+        """What signs the fleet's tables; the public half is beside it."""
+        return self.root / "keys" / "signing.pem"
+
+    @property
+    def trust(self) -> Path:
+        """What the router trusts."""
+        return self.signing_key.with_name(self.signing_key.name + PUBLIC_SUFFIX)
 
     def cell(self, cell_id: str) -> Path:
         """A cell's own folder."""

@@ -65,8 +65,9 @@ class ControlPart:
         self.restarts = False
         self._settings = settings
         self._oversight = oversight
-        command: Command = [sys.executable, "-m", "cellplane.control"]
+        command: Command = [sys.executable, "-m", "cellplane.control", "--no-guard-rails"]
         command += ["--state", folder.control, "--port", str(settings.control_port)]
+        command += ["--signing-key", folder.signing_key]
         self._child = Child("the control plane", command, log_path=folder.log("control"), record=oversight.record)
 
     def start(self) -> None:
@@ -106,6 +107,7 @@ class RouterPart:
         self._record = folder.router / "envoy" / "process.json"
         command: Command = [sys.executable, "-m", "cellplane.router", "--id", "router-1"]
         command += ["--control", f"http://{settings.host}:{settings.control_port}", "--state", folder.router]
+        command += ["--trust", folder.trust]
         command += ["--port", str(settings.router_port), "--metrics-port", str(ports["router.metrics"])]
         log_path = folder.log("router-agent")
         self._agent = Child("the router's agent", command, log_path=log_path, record=oversight.record)

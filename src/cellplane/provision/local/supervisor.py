@@ -18,6 +18,7 @@ from cellplane.provision.local.register import register, wait_converged
 from cellplane.provision.local.roster import Member, Roster
 from cellplane.provision.local.running import RunningParts
 from cellplane.provision.local.settings import LocalSettings
+from cellplane.provision.local.signing import create_signing_key
 from cellplane.provision.local.stopped import StoppedError
 
 
@@ -89,6 +90,7 @@ class Supervisor:
         for cell_id in roster.members:
             clear_faults(self._folder, cell_id)
         roster.choose_ports()
+        create_signing_key(self._folder)
         control = ControlPart(self._settings, self._folder, self._oversight)
         router = RouterPart(self._settings, self._folder, roster.ports, self._oversight)
         self._running.add(control)
