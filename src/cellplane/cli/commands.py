@@ -17,7 +17,7 @@ EXIT_UNREACHABLE = 3
 _LATE = {
     **{
         name: f"cellplane.cli.{name}"
-        for name in ("apply", "cell", "cookie", "export", "keys", "lint", "residency", "shadow")
+        for name in ("apply", "cell", "cookie", "export", "keys", "lint", "publish", "residency", "shadow", "tenant")
     },
     **dict.fromkeys(("history", "diff", "rollback"), "cellplane.cli.history"),
 }

@@ -31,6 +31,7 @@ def test_every_metric_has_its_name(shop: Api) -> None:
     names = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")}
     assert {name for name in names if not name.endswith("_created")} == {
         "cellplane_leads",
+        "cellplane_publication_held",
         "cellplane_published_epoch",
         "cellplane_published_base_epoch",
         "cellplane_table_bytes",
