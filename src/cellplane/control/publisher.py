@@ -72,6 +72,8 @@ class Publisher:
         self._held: Held | None = None
         self._folded: CompiledBase | None = None
         self._folding: asyncio.Task[None] | None = None
+        # Asked, not told: a leader that waits for its database leads no more when its lease is over.
+        metrics.leads.set_function(lambda: leadership.leads)
         self._wanted = asyncio.Event()
         self._later: asyncio.TimerHandle | None = None
         self._published = asyncio.Condition()
@@ -167,7 +169,6 @@ class Publisher:
                 led = leads
                 log.info("leads" if leads else "follows", token=self._leadership.token)
                 self._wanted.set()
-            self._metrics.leads.set(leads)
             await asyncio.sleep(self._settings.campaign_seconds)
 
     async def _look(self) -> None:
