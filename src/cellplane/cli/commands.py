@@ -19,6 +19,7 @@ _LATE = {
         name: f"cellplane.cli.{name}"
         for name in ("apply", "cell", "cookie", "export", "keys", "lint", "publish", "residency", "shadow", "tenant")
     },
+    **dict.fromkeys(("backup", "restore"), "cellplane.cli.backup"),
     **dict.fromkeys(("history", "diff", "rollback"), "cellplane.cli.history"),
 }
 """Commands by the module that has them, imported when asked for: others start quicker without NumPy or the model."""

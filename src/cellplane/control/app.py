@@ -1,6 +1,7 @@
 """Puts the control plane together, and runs it."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -21,6 +22,9 @@ from cellplane.control.warden import Warden
 from cellplane.directory import Directory
 from cellplane.durable import locked
 from cellplane.errors import DirectoryError
+
+GC_YOUNG_OBJECTS = 50_000
+"""Objects that are made before the collector of cycles looks at them."""
 
 
 def create_app(settings: ControlSettings) -> FastAPI:
@@ -118,6 +122,9 @@ def serve(settings: ControlSettings) -> None:
     # Once before the server starts: it would tell of an error in its lifespan with a traceback alone.
     with only_one(settings):
         Directory(settings.location).close()
+    # Modules stay; and young objects are looked at less often, which made an import of tenants a fifth quicker.
+    gc.freeze()
+    gc.set_threshold(GC_YOUNG_OBJECTS)
     uvicorn.run(
         create_app(settings),
         host=settings.host,

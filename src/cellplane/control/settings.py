@@ -67,7 +67,7 @@ class ControlSettings:
     debounce_seconds: float = 0.02
     """How long the publisher gathers further changes before it compiles, seconds: a burst becomes one epoch."""
 
-    quiet_seconds: float = 10.0
+    quiet_seconds: float = 30.0
     """How long changes may wait to be published of which it was said that more follow at once, seconds."""
 
     max_export_tenants: int = 50_000

@@ -14,16 +14,19 @@ from cellplane.errors import DirectoryError
 BEFORE_MIGRATIONS = 4
 """``PRAGMA user_version`` of the one SQLite schema from before there were migrations that can be brought up to date."""
 
+_LOCATION = str(files("cellplane.directory").joinpath("migrations"))
+
 FIRST_REVISION = "0001"
 """The migration that makes that schema."""
 
 
-def bring_up_to_date(connection: Connection, name: str) -> None:
+def bring_up_to_date(connection: Connection, name: str, revision: str = "head") -> None:
     """Run the migrations that the database has not had.
 
     Args:
         connection: inside a transaction in which nobody else writes.
         name: of the database, for messages.
+        revision: the last of them; by default that of this release.
 
     Raises:
         DirectoryError: it was written by a newer release, by one from before migrations, or is not a directory.
@@ -31,7 +34,7 @@ def bring_up_to_date(connection: Connection, name: str) -> None:
     config = _config(connection)
     found = MigrationContext.configure(connection).get_current_revision()
     known = [each.revision for each in ScriptDirectory.from_config(config).walk_revisions()]
-    if found == known[0]:
+    if found == (known[0] if revision == "head" else revision):
         return
     if found is None and set(inspect(connection).get_table_names()) & set(schema.metadata.tables):
         _adopt(connection, config, name)
@@ -40,12 +43,22 @@ def bring_up_to_date(connection: Connection, name: str) -> None:
             f"{name} was written by a newer release: its schema is {found}, this release knows up to {known[0]}. "
             "Use the release that wrote it"
         )
-    command.upgrade(config, "head")
+    if revision not in {"head", *known}:
+        raise DirectoryError(f"schema {revision} is of a newer release: this one knows up to {known[0]}")
+    command.upgrade(config, revision)
 
 
 def revision_of(connection: Connection) -> str | None:
     """The last migration that a database has had; None for none."""
     return MigrationContext.configure(connection).get_current_revision()
+
+
+def head_revision() -> str:
+    """The last migration of this release."""
+    config = Config()
+    config.set_main_option("script_location", _LOCATION)
+    (head,) = ScriptDirectory.from_config(config).get_heads()
+    return head
 
 
 def _adopt(connection: Connection, config: Config, name: str) -> None:
@@ -62,6 +75,6 @@ def _adopt(connection: Connection, config: Config, name: str) -> None:
 
 def _config(connection: Connection) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(files("cellplane.directory").joinpath("migrations")))
+    config.set_main_option("script_location", _LOCATION)
     config.attributes["connection"] = connection
     return config

@@ -28,6 +28,7 @@ class Outline:
     fleet: Fleet | None = None
     cells: Mapping[str, Cell] = field(default_factory=dict)
     pools: Mapping[str, Pool] = field(default_factory=dict)
+    _laws: dict[str, frozenset[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def with_cell(self, cell: Cell) -> "Outline":
         """The same with this cell in place of the one of its id."""
@@ -67,9 +68,14 @@ class Outline:
         topology = self.topology
         return (tenant.pool, None) if topology is None else topology.pool_of(tenant)
 
-    def jurisdictions(self, pool: Pool) -> set[str]:
+    def jurisdictions(self, pool: Pool) -> frozenset[str]:
         """Under whose law the cells of a pool are."""
-        return set(laws(self.places(pool)))
+        if self.pools.get(pool.name) is not pool:
+            return frozenset(laws(self.places(pool)))
+        # Every tenant of a pool asks.
+        if pool.name not in self._laws:
+            self._laws[pool.name] = frozenset(laws(self.places(pool)))
+        return self._laws[pool.name]
 
     def places(self, pool: Pool) -> list[Cell]:
         """The cells of a pool."""

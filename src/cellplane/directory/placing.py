@@ -54,7 +54,7 @@ class Placing:
     def change(self, outline: Outline, tenant_id: str, fields: Mapping[str, Any], *, anew: bool) -> Placement:
         """Create or change a tenant (``Transaction.change_tenant``)."""
         before = self._book.read(tenant_id) if tenant_id.isascii() else None
-        tenant = replace(Tenant(tenant_id) if before is None else before.tenant, **fields)
+        tenant = Tenant(tenant_id, **fields) if before is None else replace(before.tenant, **fields)
         tenant.validate("tenant")
         if tenant.pool is not None:
             _require_pool(outline, "tenant.pool", tenant.pool)
@@ -164,7 +164,7 @@ class Placing:
         # Where K is the tenant's own, the slots of its pool are of no use.
         chooses = pool is not None and (pool.assigns or tenant.shard_size not in {None, pool.size})
         if not chooses or not outline.is_whole:
-            after = TenantRecord(replace(tenant, shard=()) if is_left else tenant, pool_name)
+            after = TenantRecord(replace(tenant, shard=()) if is_left and tenant.shard else tenant, pool_name)
             _check_cells(outline, after)
             if pool is not None and not after.tenant.shard:
                 _check_share(outline, pool, tenant)
@@ -337,7 +337,7 @@ def _check_cells(outline: Outline, record: TenantRecord, *, is_named: bool = Fal
                 "jurisdictions",
             )
     pool = outline.pools.get(record.placed_pool or "")
-    if not tenant.shard and pool is not None and pool.has_slots:
+    if tenant.jurisdiction and not tenant.shard and pool is not None and pool.has_slots:
         found = violations(Act.PLACEMENT, tenant.id, tenant.jurisdiction, outline.places(pool), is_shard=False)
         if found:
             raise ValidationError(

@@ -147,7 +147,7 @@ def _law(outline: Outline, tenant_id: str, record: TenantRecord | None) -> str |
         return None
     found = outline.jurisdictions(pool)
     if len(found) == 1:
-        return found.pop()
+        return next(iter(found))
     placed = place(pool, outline.cells)
     first = int(placed.shards[slot_of(tenant_id.encode())][0])
     return laws((outline.cells[placed.cells[first]],))[0]
