@@ -117,7 +117,7 @@ def test_an_extra_declares_what_its_packages_import(extra: str | None) -> None:
 
 
 def test_every_extra_for_users_is_checked() -> None:
-    assert {extra for extra in PACKAGES if extra} == EXTRAS.keys() - {"dev", "s3"}
+    assert {extra for extra in PACKAGES if extra} == EXTRAS.keys() - {"dev"}
 
 
 def test_what_an_import_needs_is_found_through_our_own_modules() -> None:
