@@ -1,6 +1,7 @@
 """A client of the control plane's API, for the CLI and for provisioning."""
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 import httpx2
@@ -19,6 +20,12 @@ PAGE_ITEMS = 1000
 LIVE_TIMEOUT_SECONDS = 10.0
 """How long to wait until all routers run a change, seconds."""
 
+HOW_TO_BE_KNOWN = (
+    "give a token with --token-file, CELLPLANE_TOKEN or CELLPLANE_TOKEN_FILE; that of the control plane's own machine "
+    "is the file admin-token in its state folder, and that of a local fleet is found where CELLPLANE_STATE names it"
+)
+"""What to do about a 401."""
+
 LIVE_POLL_SECONDS = 0.02
 """Time between looks whether they do, seconds."""
 
@@ -28,15 +35,17 @@ class Client:
 
     Args:
         url: its base URL.
-        actor: who the change log shall name.
+        actor: on whose behalf, for the change log; the token says who asks.
+        token: says who asks (``credentials.find_token``); None asks for nothing that needs one.
     """
 
-    def __init__(self, url: str, actor: str) -> None:
+    def __init__(self, url: str, actor: str, token: str | None = None) -> None:
         self.url = url
+        headers = {"X-Cellplane-Actor": actor}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
         try:
-            self._http = httpx2.Client(
-                base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False, headers={"X-Cellplane-Actor": actor}
-            )
+            self._http = httpx2.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False, headers=headers)
         except httpx2.InvalidURL as error:
             raise UnreachableError(f"{url!r} is no URL ({error}): name one with --control") from error
 
@@ -93,6 +102,8 @@ class Client:
             answer = response.json()
         except ValueError as error:
             raise ControlPlaneError(f"{self.url}{path} is not a control plane: it answered with no JSON") from error
+        if response.status_code == HTTPStatus.UNAUTHORIZED:
+            raise ControlPlaneError(f"{_problem(answer)} (401): {HOW_TO_BE_KNOWN}")
         if response.is_error or not isinstance(answer, dict):
             raise ControlPlaneError(f"{_problem(answer)} ({response.status_code})")
         return answer

@@ -7,9 +7,8 @@ from urllib.parse import quote
 
 import click
 
-from cellplane.cli.options import control_option, json_option, wait_option
+from cellplane.cli.options import connect, control_option, json_option, wait_option
 from cellplane.cli.output import print_json
-from cellplane.cli.reads import ACTOR
 from cellplane.client import LIVE_POLL_SECONDS, LIVE_TIMEOUT_SECONDS, Client
 from cellplane.errors import ControlPlaneError
 
@@ -40,7 +39,7 @@ def unassign(tenant: str, control_url: str, *, as_json: bool, wait: bool) -> Non
 
 def _put(control_url: str, tenant: str, body: dict[str, Any], *, as_json: bool, wait: bool) -> None:
     began = time.monotonic()
-    with Client(control_url, ACTOR) as client:
+    with connect(control_url) as client:
         changed = client.put(f"/v1/tenants/{quote(tenant, safe='')}", body)
         routers = wait_live(client, changed["epoch"]) if wait else None
         placed = client.get(f"/v1/tenants/{quote(tenant, safe='')}")["placed"] if wait else None

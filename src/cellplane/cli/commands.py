@@ -14,7 +14,7 @@ EXIT_FAILED = 1
 EXIT_UNREACHABLE = 3
 
 
-_LATE = {name: f"cellplane.cli.{name}" for name in ("apply", "cookie", "export", "lint", "shadow")}
+_LATE = {name: f"cellplane.cli.{name}" for name in ("apply", "audit", "cookie", "export", "lint", "shadow", "token")}
 """Commands by the module that has them, imported when asked for: others start quicker without NumPy or the model."""
 
 

@@ -1,17 +1,24 @@
 """Options that several commands share."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from cellplane.client import Client
+from cellplane.credentials import find_token
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_CONTROL_URL = "http://127.0.0.1:8081"
 DEFAULT_STATE = Path(".cellplane/demo")
 
-control_option: Callable[[Command], Command] = click.option(
+ACTOR = "cli"
+"""What the change log notes beside the token's name."""
+
+_url_option: Callable[[Command], Command] = click.option(
     "--control",
     "control_url",
     envvar="CELLPLANE_CONTROL_URL",
@@ -19,6 +26,38 @@ control_option: Callable[[Command], Command] = click.option(
     show_default=True,
     help="URL of the control plane.",
 )
+
+
+def _keep(context: click.Context, param: click.Parameter, value: Path | None) -> None:
+    context.meta[f"{__name__}.{param.name}"] = value
+
+
+_token_option: Callable[[Command], Command] = click.option(
+    "--token-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    expose_value=False,
+    callback=_keep,
+    help="File with the token that says who asks; by default CELLPLANE_TOKEN, the file that CELLPLANE_TOKEN_FILE "
+    "names, or the admin's of the local fleet.",
+)
+
+
+def control_option(command: Command) -> Command:
+    """Options of a command that asks the control plane, for ``connect``."""
+    return _url_option(_token_option(command))
+
+
+def connect(control_url: str) -> Client:
+    """A client of the control plane, with the token that the command line or the environment names.
+
+    Raises:
+        ControlPlaneError: the token cannot be read.
+    """
+    context = click.get_current_context()
+    token_file = context.meta.get(f"{__name__}.token_file")
+    state_dir = context.params.get("state_dir") or Path(os.environ.get("CELLPLANE_STATE") or DEFAULT_STATE)
+    return Client(control_url, ACTOR, find_token(control_url, token_file, state_dir, os.environ))
+
 
 json_option: Callable[[Command], Command] = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON, for scripts."

@@ -1,6 +1,7 @@
 """Puts the control plane together, and runs it."""
 
 import asyncio
+import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -10,6 +11,8 @@ from fastapi import FastAPI
 
 from cellplane import __version__
 from cellplane.control import api, problems
+from cellplane.control.access.admin import ensure_admin_token
+from cellplane.control.access.gate import Gate
 from cellplane.control.guard import RequestGuard
 from cellplane.control.metrics import Metrics
 from cellplane.control.publisher import Publisher
@@ -30,6 +33,8 @@ def create_app(settings: ControlSettings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with only_one(settings):
             directory = Directory(settings.location)
+            await asyncio.to_thread(_ensure_admin, settings, directory)
+            gate = Gate(directory.access, settings.access, metrics)
             leadership = directory.leadership(settings.holder, time.monotonic)
             publisher = Publisher(directory, leadership, settings, metrics)
             routers = RouterRegistry(settings, time.monotonic)
@@ -50,9 +55,14 @@ def create_app(settings: ControlSettings) -> FastAPI:
                 routers=routers,
                 warden=warden,
                 metrics=metrics,
+                gate=gate,
                 loop=asyncio.get_running_loop(),
             )
-            running = [asyncio.create_task(publisher.run()), asyncio.create_task(warden.run())]
+            running = [
+                asyncio.create_task(publisher.run()),
+                asyncio.create_task(warden.run()),
+                asyncio.create_task(gate.run()),
+            ]
             try:
                 yield
             finally:
@@ -61,6 +71,8 @@ def create_app(settings: ControlSettings) -> FastAPI:
                 for task in running:
                     with suppress(asyncio.CancelledError):
                         await task
+                with suppress(DirectoryError):
+                    await asyncio.to_thread(gate.write)
                 with suppress(DirectoryError):
                     await asyncio.to_thread(leadership.resign)
                 directory.close()
@@ -76,6 +88,16 @@ def create_app(settings: ControlSettings) -> FastAPI:
     problems.install(app, settings)
     app.add_middleware(RequestGuard, settings=settings, metrics=metrics)
     return app
+
+
+def _ensure_admin(settings: ControlSettings, directory: Directory) -> None:
+    ensure_admin_token(
+        settings.state_dir,
+        directory.access,
+        now=directory.now(),
+        random_bytes=secrets.token_bytes,
+        settings=settings.access,
+    )
 
 
 @contextmanager

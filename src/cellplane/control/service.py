@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
+from cellplane.control.access.gate import Gate
 from cellplane.control.metrics import Metrics
 from cellplane.control.publisher import Publisher
 from cellplane.control.registry import RouterRegistry
@@ -22,6 +23,7 @@ class Service:
     routers: RouterRegistry
     warden: Warden
     metrics: Metrics
+    gate: Gate
     loop: asyncio.AbstractEventLoop
 
     def changed(self) -> None:

@@ -2,8 +2,10 @@
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from cellplane.control.access.settings import AccessSettings
 
 DATABASE = "directory.sqlite3"
 """Name of the directory's file in the state folder, where it is on SQLite."""
@@ -42,7 +44,10 @@ class ControlSettings:
     """Name of this control plane among several; by default its host, port and process."""
 
     host: str = "127.0.0.1"
-    """Address of the API. Loopback, because the API does not yet ask who calls (docs/limits.md)."""
+    """Address of the API. Another than loopback needs TLS: tokens must not cross a wire that others can read."""
+
+    access: AccessSettings = field(default_factory=AccessSettings)
+    """Who may call, and how often."""
 
     allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
     """Host headers that are answered: a web page that resolves its own name to loopback is not."""

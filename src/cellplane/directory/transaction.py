@@ -9,6 +9,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from cellplane.directory import rows, schema
 from cellplane.directory.answers import RequestKey, find_answer, keep_answer
+from cellplane.directory.audit import AuditEntry, write_audit
 from cellplane.directory.outline import Outline
 from cellplane.directory.placing import Placing
 from cellplane.directory.preconditions import ANY, Precondition
@@ -98,6 +99,10 @@ class Transaction:
     def keep_answer(self, key: RequestKey, answer: Mapping[str, Any], kept_seconds: int) -> None:
         """Remember the answer to this request with what it changed."""
         keep_answer(self._connection, key, answer, self._now, kept_seconds)
+
+    def audit(self, entry: AuditEntry) -> None:
+        """Put a call on record with what it changes."""
+        write_audit(self._connection, [replace(entry, at=self._now, epoch=self._epoch)])
 
     def apply(
         self,
@@ -343,7 +348,10 @@ class Transaction:
     ) -> int:
         self._epoch += 1
         at = self._now.isoformat(timespec="milliseconds")
-        change = Change(self._epoch, at, self._author.name, self._author.reason, kind, name, action, before, after)
+        author = self._author
+        change = Change(
+            self._epoch, at, author.name, author.reason, kind, name, action, before, after, author.on_behalf_of
+        )
         self.changes.append(change)
         self._unwritten.append(change)
         if len(self._unwritten) >= LOGGED_ROWS:

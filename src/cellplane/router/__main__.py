@@ -22,6 +22,12 @@ _STOPS = (signal.SIGTERM, signal.SIGINT)
 @click.command()
 @click.option("--id", "router_id", default="router-1", show_default=True, help="Name of this router.")
 @click.option("--control", "control_url", required=True, help="URL of the control plane.")
+@click.option(
+    "--token-file",
+    envvar="CELLPLANE_TOKEN_FILE",
+    type=click.Path(path_type=Path),
+    help="File of the token with which it asks the control plane; read again when it changes.",
+)
 @click.option("--state", type=click.Path(path_type=Path), required=True, help="Folder of this router.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address for clients.")
 @click.option("--port", type=click.IntRange(1, 65535), required=True, help="Port for clients.")

@@ -26,6 +26,9 @@ class RouterSettings:
     workers: int = 1
     """Envoy's worker threads."""
 
+    token_file: Path | None = None
+    """File of the token with which it asks the control plane, read again when it changes; None: it has none."""
+
     cookie_keys: Path | None = None
     """File of the keys of signed routing cookies (``cellplane.signed_cookie``); None where there are none."""
 

@@ -14,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import update
 
+from cellplane.control.access.settings import ADMIN_TOKEN
 from cellplane.control.app import create_app
 from cellplane.control.service import Service
 from cellplane.control.settings import ControlSettings
@@ -44,6 +45,12 @@ NO_POLICY: dict[str, None] = dict.fromkeys(
 )
 """What a policy is that says nothing."""
 
+
+def as_holder(token: str) -> dict[str, str]:
+    """Headers of whoever has this token."""
+    return {"authorization": f"Bearer {token}"}
+
+
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "code"}
 
 
@@ -73,11 +80,19 @@ class Api:
     http: httpx2.Client
     port: int
     app: FastAPI
+    token: str
 
     @property
     def service(self) -> Service:
         service: Service = self.app.state.service
         return service
+
+    def holder(self, **order: object) -> str:
+        """A token that the admin makes: its name, role, and so on."""
+        response = self.http.post("/v1/tokens", json=order)
+        assert response.status_code == 201, response.text
+        token: str = response.json()["token"]
+        return token
 
     def get(self, path: str, **params: str | int | float) -> httpx2.Response:
         return self.http.get(path, params=params) if params else self.http.get(path)
@@ -176,8 +191,11 @@ def serving(state: Path, **overrides: Any) -> Iterator[Api]:
         thread.start()
         try:
             eventually(lambda: server.started or not thread.is_alive(), "the API is up", seconds=START_SECONDS)
-            with httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=10) as http:
-                yield Api(http, port, app)
+            token = (state / ADMIN_TOKEN).read_text().strip()
+            headers = as_holder(token)
+            url = f"http://127.0.0.1:{port}"
+            with httpx2.Client(base_url=url, trust_env=False, timeout=10, headers=headers) as http:
+                yield Api(http, port, app, token)
         finally:
             server.should_exit = True
             thread.join(START_SECONDS)

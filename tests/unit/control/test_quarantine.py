@@ -187,7 +187,7 @@ def test_without_a_quarantine_cell_or_by_hand_alone_everybody_is_left_alone(api:
 def test_it_ends_in_time_also_where_the_control_plane_was_killed_meanwhile(tmp_path: Path) -> None:
     control = Process(tmp_path)
     try:
-        shop = Api(control.http, control.port, FastAPI())
+        shop = Api(control.http, control.port, FastAPI(), control.token)
         fill(shop, seconds=5)
         report(shop, "acme")
         eventually(lambda: away(shop) == ["acme"], "it is in quarantine")
@@ -196,7 +196,7 @@ def test_it_ends_in_time_also_where_the_control_plane_was_killed_meanwhile(tmp_p
         control.end(signal.SIGKILL)
     control = Process(tmp_path)
     try:
-        shop = Api(control.http, control.port, FastAPI())
+        shop = Api(control.http, control.port, FastAPI(), control.token)
         eventually(lambda: away(shop) == [], "its time is over", seconds=20)
         row = shop.published(found["epoch"] + 1).find(b"acme")
         assert row is not None

@@ -5,6 +5,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from cellplane.control.access.needs import needs
+from cellplane.control.access.roles import Permission
 from cellplane.control.api.asking import CurrentService, Limit
 from cellplane.control.history_schemas import ChangeList, ChangeView, EpochList, EpochView
 from cellplane.directory.history import ChangeFilter
@@ -14,7 +16,7 @@ router = APIRouter(tags=["history"])
 Number = Annotated[int | None, Query(ge=0, lt=2**63)]
 
 
-@router.get("/v1/changes")
+@router.get("/v1/changes", dependencies=[needs(Permission.READ)])
 def list_changes(
     service: CurrentService,
     *,
@@ -34,7 +36,7 @@ def list_changes(
     return ChangeList(items=items, next=items[-1].epoch if len(found) > size else None)
 
 
-@router.get("/v1/epochs")
+@router.get("/v1/epochs", dependencies=[needs(Permission.READ)])
 def list_epochs(service: CurrentService, limit: Limit = None, before: Number = None) -> EpochList:
     """The tables that were published, the last first."""
     size = service.page_size(limit)

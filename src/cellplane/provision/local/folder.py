@@ -49,6 +49,11 @@ class StateFolder:
         """The router's own folder."""
         return self.root / "router"
 
+    @property
+    def router_token(self) -> Path:
+        """The token with which the router asks the control plane."""
+        return self.root / "router-token"
+
     def cell(self, cell_id: str) -> Path:
         """A cell's own folder."""
         return self.root / "cells" / cell_id

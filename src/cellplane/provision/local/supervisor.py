@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 from cellplane.client import Client
+from cellplane.credentials import local_admin_token
 from cellplane.errors import CellplaneError, ProvisionError
 from cellplane.processes import ProcessId, boot_id
 from cellplane.provision.local import ports as port_choice
@@ -13,8 +14,9 @@ from cellplane.provision.local.child import kill_trees
 from cellplane.provision.local.desired import Desired, clear_desired, read_desired
 from cellplane.provision.local.folder import FolderLock, StateFolder, read_json, write_json
 from cellplane.provision.local.gray import clear_faults
-from cellplane.provision.local.parts import CellPart, ControlPart, Oversight, Part, RouterPart, process_from
+from cellplane.provision.local.parts import ROUTER_ID, CellPart, ControlPart, Oversight, Part, RouterPart, process_from
 from cellplane.provision.local.register import register, wait_converged
+from cellplane.provision.local.router_token import renew_router_token
 from cellplane.provision.local.settings import LocalSettings
 
 
@@ -99,7 +101,9 @@ class Supervisor:
             self._begin(cell)
         self._begin(control)
         self._await(["control"])
-        with Client(self.control_url, "local-fleet") as client:
+        token = local_admin_token(self.control_url, self._folder.root)
+        with Client(self.control_url, "local-fleet", token) as client:
+            renew_router_token(client, ROUTER_ID, self._folder.router_token)
             register(client, self._settings, cell_ids, ports, self._give_up)
             self._begin(router)
             self._await([*cell_ids, "router"])
