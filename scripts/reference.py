@@ -309,8 +309,8 @@ def routes() -> Iterator[str]:
     yield "## Routes of the API"
     yield (
         "The control plane describes them in full at `/openapi.json`. A name with `?` may be left out. "
-        "All but `/healthz` need `Authorization: Bearer …`. `x-cellplane-actor` is a header: on whose behalf, a note for "
-        "the change log."
+        "All but `/healthz` need `Authorization: Bearer …`. `x-cellplane-actor` is a header: on whose behalf, a note "
+        "for the change log."
     )
     yield table(
         ("method", "path", "takes", "what"),

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2
 
+from cellplane.control_tls import ControlTls
 from cellplane.errors import ControlPlaneError, UnreachableError
 
 TIMEOUT_SECONDS = 10.0
@@ -37,15 +38,27 @@ class Client:
         url: its base URL.
         actor: on whose behalf, for the change log; the token says who asks.
         token: says who asks (``credentials.find_token``); None asks for nothing that needs one.
+        tls: files of the TLS that it speaks, where the URL begins with https.
+
+    Raises:
+        UnreachableError: the URL is none.
+        ControlPlaneError: a file of the TLS cannot be used.
     """
 
-    def __init__(self, url: str, actor: str, token: str | None = None) -> None:
+    def __init__(self, url: str, actor: str, token: str | None = None, tls: ControlTls | None = None) -> None:
         self.url = url
         headers = {"X-Cellplane-Actor": actor}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         try:
-            self._http = httpx2.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False, headers=headers)
+            self._http = httpx2.Client(
+                base_url=url,
+                timeout=TIMEOUT_SECONDS,
+                trust_env=False,
+                headers=headers,
+                # Of plain HTTP there is nothing to verify,.
+                verify=(tls or ControlTls()).context() if url.startswith("https:") else False,
+            )
         except httpx2.InvalidURL as error:
             raise UnreachableError(f"{url!r} is no URL ({error}): name one with --control") from error
 

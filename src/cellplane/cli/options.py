@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from cellplane.client import Client
+from cellplane.control_tls import ControlTls
 from cellplane.credentials import find_token
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -42,21 +43,39 @@ _token_option: Callable[[Command], Command] = click.option(
 )
 
 
+def _tls_option(name: str, what: str) -> Callable[[Command], Command]:
+    return click.option(
+        f"--{name}",
+        envvar=f"CELLPLANE_{name.upper().replace('-', '_')}",
+        type=click.Path(dir_okay=False, path_type=Path),
+        expose_value=False,
+        callback=_keep,
+        help=what,
+    )
+
+
+_ca_option = _tls_option("control-ca", "PEM file of the authorities that vouch for the control plane.")
+_certificate_option = _tls_option("control-cert", "PEM file of the certificate that is shown to the control plane.")
+_key_option = _tls_option("control-key", "PEM file of its private key.")
+
+
 def control_option(command: Command) -> Command:
     """Options of a command that asks the control plane, for ``connect``."""
-    return _url_option(_token_option(command))
+    return _url_option(_token_option(_ca_option(_certificate_option(_key_option(command)))))
 
 
 def connect(control_url: str) -> Client:
     """A client of the control plane, with the token that the command line or the environment names.
 
     Raises:
-        ControlPlaneError: the token cannot be read.
+        ControlPlaneError: the token, or a file of TLS, cannot be read.
     """
     context = click.get_current_context()
-    token_file = context.meta.get(f"{__name__}.token_file")
+    token_file, *files = (
+        context.meta.get(f"{__name__}.{name}") for name in ("token_file", "control_ca", "control_cert", "control_key")
+    )
     state_dir = context.params.get("state_dir") or Path(os.environ.get("CELLPLANE_STATE") or DEFAULT_STATE)
-    return Client(control_url, ACTOR, find_token(control_url, token_file, state_dir, os.environ))
+    return Client(control_url, ACTOR, find_token(control_url, token_file, state_dir, os.environ), ControlTls(*files))
 
 
 json_option: Callable[[Command], Command] = click.option(

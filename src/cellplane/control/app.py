@@ -19,14 +19,19 @@ from cellplane.control.publisher import Publisher
 from cellplane.control.registry import RouterRegistry
 from cellplane.control.service import Service
 from cellplane.control.settings import DATABASE, ControlSettings
+from cellplane.control.tls import ServerTls, server_tls
 from cellplane.control.warden import Warden
 from cellplane.directory import Directory
 from cellplane.durable import locked
 from cellplane.errors import DirectoryError
 
 
-def create_app(settings: ControlSettings) -> FastAPI:
-    """The control plane as an ASGI app; its directory opens when the app starts."""
+def create_app(settings: ControlSettings, tls: ServerTls | None = None) -> FastAPI:
+    """The control plane as an ASGI app; its directory opens when the app starts.
+
+    Args:
+        tls: that of the server, which is kept up to date while the app runs.
+    """
     metrics = Metrics()
 
     @asynccontextmanager
@@ -63,6 +68,8 @@ def create_app(settings: ControlSettings) -> FastAPI:
                 asyncio.create_task(warden.run()),
                 asyncio.create_task(gate.run()),
             ]
+            if tls is not None:
+                running.append(asyncio.create_task(tls.follow()))
             try:
                 yield
             finally:
@@ -124,12 +131,15 @@ def serve(settings: ControlSettings) -> None:
 
     Raises:
         DirectoryError: the directory is in use, or not one that this release can use.
+        ValidationError: the settings of TLS contradict each other, or their files cannot be used.
     """
+    tls = server_tls(settings)
     # Once before the server starts: it would tell of an error in its lifespan with a traceback alone.
     with only_one(settings):
         Directory(settings.location).close()
     uvicorn.run(
-        create_app(settings),
+        create_app(settings, tls),
+        ssl_context_factory=None if tls is None else lambda _config, _default: tls.context,
         host=settings.host,
         port=settings.port,
         access_log=False,

@@ -46,6 +46,21 @@ class ControlSettings:
     host: str = "127.0.0.1"
     """Address of the API. Another than loopback needs TLS: tokens must not cross a wire that others can read."""
 
+    allow_plain_http: bool = False
+    """Whether another address than loopback may be served without TLS, where something in front speaks it."""
+
+    tls_certificate: Path | None = None
+    """PEM file of the API's certificate, with its chain; followed when it changes. None: no TLS."""
+
+    tls_key: Path | None = None
+    """PEM file of its private key."""
+
+    tls_client_ca: Path | None = None
+    """PEM file of the authorities whose certificates clients must show; None: clients need none."""
+
+    tls_watch_seconds: float = 5.0
+    """Time between looks whether the certificate's files have changed, seconds."""
+
     access: AccessSettings = field(default_factory=AccessSettings)
     """Who may call, and how often."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 from prometheus_client import start_http_server
 
+from cellplane.errors import ControlPlaneError
 from cellplane.logs import configure_logs
 from cellplane.router.agent import Agent
 from cellplane.router.envoy.engine import EnvoyEngine
@@ -27,6 +28,24 @@ _STOPS = (signal.SIGTERM, signal.SIGINT)
     envvar="CELLPLANE_TOKEN_FILE",
     type=click.Path(path_type=Path),
     help="File of the token with which it asks the control plane; read again when it changes.",
+)
+@click.option(
+    "--control-ca",
+    envvar="CELLPLANE_CONTROL_CA",
+    type=click.Path(path_type=Path),
+    help="PEM file of the authorities that vouch for the control plane.",
+)
+@click.option(
+    "--control-cert",
+    envvar="CELLPLANE_CONTROL_CERT",
+    type=click.Path(path_type=Path),
+    help="PEM file of the certificate that is shown to the control plane.",
+)
+@click.option(
+    "--control-key",
+    envvar="CELLPLANE_CONTROL_KEY",
+    type=click.Path(path_type=Path),
+    help="PEM file of its private key.",
 )
 @click.option("--state", type=click.Path(path_type=Path), required=True, help="Folder of this router.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address for clients.")
@@ -70,11 +89,15 @@ def main(metrics_port: int, state: Path, **options: object) -> None:
     if (options["tls_certificate"] is None) != (options["tls_key"] is None):
         raise click.UsageError("TLS needs both --tls-certificate and --tls-key")
     settings = RouterSettings(state_dir=state, **options)  # type: ignore[arg-type]  # click has checked the types
+    try:
+        control = ControlPlane(settings)
+    except ControlPlaneError as error:
+        raise click.ClickException(str(error)) from error
     with suppress(asyncio.CancelledError):
-        asyncio.run(_serve(settings, metrics_port))
+        asyncio.run(_serve(settings, control, metrics_port))
 
 
-async def _serve(settings: RouterSettings, metrics_port: int) -> None:
+async def _serve(settings: RouterSettings, control: ControlPlane, metrics_port: int) -> None:
     metrics = AgentMetrics()
     engine = EnvoyEngine(settings)
     loop = asyncio.get_running_loop()
@@ -83,7 +106,7 @@ async def _serve(settings: RouterSettings, metrics_port: int) -> None:
             lambda: asyncio.run_coroutine_threadsafe(engine.metrics(), loop).result(settings.admin_timeout_seconds)
         )
         start_http_server(metrics_port, "127.0.0.1", metrics.registry)
-    agent = Agent(settings, engine, ControlPlane(settings), metrics, random.Random())  # noqa: S311
+    agent = Agent(settings, engine, control, metrics, random.Random())  # noqa: S311
     running = asyncio.create_task(agent.run())
 
     def stop() -> None:

@@ -7,19 +7,29 @@ from typing import Any
 
 import httpx2
 
+from cellplane.control_tls import ControlTls
 from cellplane.credentials import TokenFile
 from cellplane.errors import ControlPlaneError, TableError, UnreachableError
 from cellplane.router.settings import RouterSettings
 
 
 class ControlPlane:
-    """A router's view of the control plane."""
+    """A router's view of the control plane.
+
+    Raises:
+        ControlPlaneError: a file of its TLS cannot be used.
+    """
 
     def __init__(self, settings: RouterSettings) -> None:
         self._settings = settings
         self._token_file = None if settings.token_file is None else TokenFile(settings.token_file)
+        tls = ControlTls(settings.control_ca, settings.control_cert, settings.control_key)
         self._client = httpx2.AsyncClient(
-            base_url=settings.control_url, timeout=settings.fetch_timeout_seconds, trust_env=False
+            base_url=settings.control_url,
+            timeout=settings.fetch_timeout_seconds,
+            trust_env=False,
+            # Of plain HTTP there is nothing to verify.
+            verify=tls.context() if settings.control_url.startswith("https:") else False,
         )
 
     async def close(self) -> None:
