@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from cellplane.control.access.settings import AccessSettings, OidcSettings
 from cellplane.control.app import serve
 from cellplane.control.settings import ControlSettings
 from cellplane.errors import CellplaneError
@@ -44,15 +45,44 @@ from cellplane.logs import configure_logs
     is_flag=True,
     help="Serve another address than loopback without TLS, as something in front speaks it.",
 )
+@click.option("--oidc-issuer", help="Issuer (`iss`) of an identity provider whose tokens are taken too.")
+@click.option("--oidc-audience", help="Audience (`aud`) that its tokens have.")
+@click.option("--oidc-jwks", help="URL or path of its JWK Set.")
+@click.option("--oidc-role-claim", default="roles", show_default=True, help="Claim that says what its holder is.")
+@click.option(
+    "--oidc-role",
+    "oidc_roles",
+    multiple=True,
+    help="A value of that claim and its role, such as platform-team=operator; may be repeated.",
+)
+@click.option("--oidc-name-claim", default="sub", show_default=True, help="Claim with the name for the change log.")
 def main(state: Path, database: str | None, allowed_hosts: tuple[str, ...], **options: Any) -> None:
     """Run the control plane."""
     configure_logs("control")
-    settings = ControlSettings(state_dir=state, database_url=database, **options)
+    access = AccessSettings(oidc=_oidc({name: options.pop(name) for name in list(options) if name.startswith("oidc_")}))
+    settings = ControlSettings(state_dir=state, database_url=database, access=access, **options)
     hosts = (*settings.allowed_hosts, *(host.lower() for host in allowed_hosts))
     try:
         serve(replace(settings, allowed_hosts=hosts))
     except CellplaneError as error:
         raise click.ClickException(str(error)) from error
+
+
+def _oidc(options: dict[str, Any]) -> OidcSettings | None:
+    """The identity provider of the command line; None where it names none."""
+    named = {name: options[f"oidc_{name}"] for name in ("issuer", "audience", "jwks")}
+    if not any(named.values()) and not options["oidc_roles"]:
+        return None
+    if not all(named.values()) or not options["oidc_roles"]:
+        raise click.UsageError(
+            "an identity provider needs --oidc-issuer, --oidc-audience, --oidc-jwks and at least one --oidc-role"
+        )
+    roles = [tuple(each.rsplit("=", 1)) for each in options["oidc_roles"]]
+    if any(len(pair) != 2 or pair[1] not in {"viewer", "operator", "admin"} for pair in roles):
+        raise click.UsageError("--oidc-role: expected VALUE=viewer, VALUE=operator or VALUE=admin")
+    return OidcSettings(
+        **named, roles=tuple(roles), role_claim=options["oidc_role_claim"], name_claim=options["oidc_name_claim"]
+    )
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from cellplane import __version__
 from cellplane.control import api, problems
 from cellplane.control.access.admin import ensure_admin_token
 from cellplane.control.access.gate import Gate
+from cellplane.control.access.oidc import check_oidc
 from cellplane.control.guard import RequestGuard
 from cellplane.control.metrics import Metrics
 from cellplane.control.publisher import Publisher
@@ -131,9 +132,11 @@ def serve(settings: ControlSettings) -> None:
 
     Raises:
         DirectoryError: the directory is in use, or not one that this release can use.
-        ValidationError: the settings of TLS contradict each other, or their files cannot be used.
+        ValidationError: the settings of TLS or of an identity provider cannot be, or files of theirs not be used.
     """
     tls = server_tls(settings)
+    if settings.access.oidc is not None:
+        check_oidc(settings.access.oidc)
     # Once before the server starts: it would tell of an error in its lifespan with a traceback alone.
     with only_one(settings):
         Directory(settings.location).close()

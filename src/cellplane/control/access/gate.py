@@ -12,14 +12,15 @@ from starlette.requests import Request
 
 from cellplane.control.access.buckets import Buckets
 from cellplane.control.access.callers import Caller
+from cellplane.control.access.oidc import Oidc
 from cellplane.control.access.roles import CHANGING, Permission
 from cellplane.control.access.settings import MAX_TOKEN_CHARS, AccessSettings
-from cellplane.control.access.tokens import Token
+from cellplane.control.access.tokens import PREFIX, Token
 from cellplane.control.access.verifier import TokenVerifier
 from cellplane.control.metrics import Metrics
 from cellplane.directory.access import AccessBook
 from cellplane.directory.audit import AuditEntry
-from cellplane.errors import AccessError, DirectoryError, RateLimitedError, UnauthenticatedError
+from cellplane.errors import AccessError, DirectoryError, ForbiddenError, RateLimitedError, UnauthenticatedError
 
 log = structlog.get_logger()
 
@@ -47,6 +48,7 @@ class Gate:
     ) -> None:
         self.settings = settings
         self.tokens = TokenVerifier(book, settings, clock, now)
+        self._oidc = None if settings.oidc is None else Oidc(settings.oidc, clock, now)
         self._book = book
         self._metrics = metrics
         self._now = now
@@ -62,6 +64,7 @@ class Gate:
 
         Raises:
             UnauthenticatedError: they do not say, or not so that it can be believed.
+            ForbiddenError: their identity provider gives them no role.
             RateLimitedError: their address was wrong too often.
             DirectoryError: the directory cannot be asked, and they were not here before.
         """
@@ -76,9 +79,17 @@ class Gate:
             self._metrics.refused_callers.labels(reason="unauthenticated").inc()
             self.record(request, None, 401, str(error))
             raise
+        except ForbiddenError as error:
+            self._metrics.refused_callers.labels(reason="forbidden").inc()
+            self.record(request, None, 403, str(error))
+            raise
 
     async def _identify(self, credential: str, source: str) -> Caller:
         token = Token.parse(credential)
+        if token is None and self._oidc is not None and not credential.startswith(PREFIX):
+            if not self._oidc.blocks(credential):
+                return self._oidc.verify(credential)
+            return await asyncio.to_thread(self._oidc.verify, credential)
         if token is None:
             raise UnauthenticatedError(f"the token is none of this control plane's: {HOW}")
         record = self.tokens.find(token)

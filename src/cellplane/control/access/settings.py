@@ -1,6 +1,7 @@
 """Every limit and interval of access to the control plane."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 ADMIN_TOKEN = "admin-token"  # noqa: S105  # a file's name
 """Name of the file in the state folder with the token of this machine's admin."""
@@ -19,8 +20,55 @@ MAX_SUBJECT_CHARS = 63
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OidcSettings:
+    """Settings of an identity provider whose tokens are taken beside the control plane's own."""
+
+    issuer: str
+    """What its tokens say as `iss`."""
+
+    audience: str
+    """What they say as `aud`, alone or among others: that they are meant for this control plane."""
+
+    jwks: str
+    """URL (https, or http on loopback) or path of its JWK Set."""
+
+    roles: tuple[tuple[str, str], ...] = ()
+    """Values of the role claim, each with its role: viewer, operator or admin. Of several the strongest counts."""
+
+    role_claim: str = "roles"
+    """The claim, a text or a list of texts, that says what its holder is."""
+
+    name_claim: str = "sub"
+    """The claim with the name for the change log."""
+
+    clock_skew_seconds: float = 60.0
+    """How far clocks may differ, seconds."""
+
+    ca_file: Path | None = None
+    """The authorities that vouch for the server of its keys; None for those of the system."""
+
+    keys_refresh_seconds: float = 300.0
+    """After how long its keys are read again, seconds: so long a withdrawn key still counts."""
+
+    keys_pause_seconds: float = 10.0
+    """Shortest time between two looks, also where a token names a key that is not known, seconds."""
+
+    keys_timeout_seconds: float = 5.0
+    """How long each step of one look may take, seconds."""
+
+    keys_kept_seconds: float = 86_400.0
+    """How long the last good keys count where no look succeeds, seconds."""
+
+    max_keys_bytes: int = 262_144
+    """Largest JWK Set, bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccessSettings:
     """Settings of who may call a control plane, and how often."""
+
+    oidc: OidcSettings | None = None
+    """An identity provider whose tokens are taken too; None for none."""
 
     token_cache_seconds: float = 5.0
     """How long a verified token is believed without a look at the directory, seconds: as long a revocation takes at
