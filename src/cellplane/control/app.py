@@ -91,6 +91,9 @@ def create_app(settings: ControlSettings, tls: ServerTls | None = None) -> FastA
         description="Cells, pools, tenants and the routing table of one fleet.",
         lifespan=lifespan,
         redirect_slashes=False,
+        # Pages with scripts of others, for a browser that has no token.
+        docs_url=None,
+        redoc_url=None,
     )
     api.install(app)
     problems.install(app, settings)

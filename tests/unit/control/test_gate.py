@@ -9,14 +9,16 @@ import httpx2
 import pytest
 
 from cellplane.control.access.admin import ensure_admin_token
-from cellplane.control.access.roles import Role
+from cellplane.control.access.buckets import Buckets
+from cellplane.control.access.callers import Caller
+from cellplane.control.access.roles import Permission, Role
 from cellplane.control.access.settings import AccessSettings
 from cellplane.control.access.tokens import Token, TokenOrder, mint
 from cellplane.control.access.verifier import TokenVerifier
 from cellplane.directory import Directory
 from cellplane.directory.audit import AuditEntry, AuditFilter
 from cellplane.directory.tokens import TokenRecord
-from cellplane.errors import ConflictError, DirectoryError, NotFoundError, UnauthenticatedError
+from cellplane.errors import ConflictError, DirectoryError, ForbiddenError, NotFoundError, UnauthenticatedError
 from unit.control.serving import Api, as_holder, assert_problem, eventually, serving
 
 BEGAN = datetime(2026, 1, 31, tzinfo=UTC)
@@ -226,6 +228,43 @@ def test_refusals_cannot_fill_the_disk(tmp_path: Path) -> None:
         eventually(lambda: len(refused(api)) == 5, "five are on record")
         assert "cellplane_audit_dropped_total 45.0" in api.get("/metrics").text
         assert len(refused(api)) == 5
+
+
+def test_a_thousand_routers_of_one_token_are_not_limited() -> None:
+    now = 0.0
+    buckets = Buckets(SETTINGS.reads_rps, SETTINGS.reads_rps * SETTINGS.burst_seconds, 10, lambda: now)
+    for second in range(30):
+        now = float(second)
+        # All at once: a report each, and a table that each had waited for.
+        assert [buckets.take("token:1") for _ in range(2_000)] == [0.0] * 2_000
+
+
+def test_whoever_is_a_cell_or_a_router_speaks_for_no_other() -> None:
+    for role, permission in ((Role.CELL, Permission.REPORT_CELL), (Role.ROUTER, Permission.REPORT_ROUTER)):
+        order = TokenOrder(name="one", role=role, subject="one")
+        _, record = mint(order, by="", now=BEGAN, random_bytes=random.Random(1).randbytes, settings=SETTINGS)
+        caller = Caller.of_token(record)
+        caller.require(permission, "one")
+        with pytest.raises(ForbiddenError, match="that of 'one'"):
+            caller.require(permission, "other")
+        with pytest.raises(ForbiddenError, match="needs the permission read"):
+            caller.require(Permission.READ)
+
+
+def test_two_control_planes_of_one_database_know_the_same_tokens(tmp_path: Path, database_url: str) -> None:
+    access = AccessSettings(token_cache_seconds=0.2)
+    with (
+        serving(tmp_path / "one", database_url=database_url, access=access) as one,
+        serving(tmp_path / "two", database_url=database_url, access=access) as two,
+    ):
+        token = one.holder(name="ci", role="viewer")
+        assert two.http.get("/v1/cells", headers=as_holder(token)).status_code == 200
+        assert one.http.delete(f"/v1/tokens/{token.split('_')[1]}").status_code == 200
+        assert one.http.get("/v1/cells", headers=as_holder(token)).status_code == 401
+        eventually(
+            lambda: two.http.get("/v1/cells", headers=as_holder(token)).status_code == 401, "the other knows too"
+        )
+        assert two.http.get("/v1/tokens", headers=as_holder(one.token)).status_code == 200
 
 
 def refused(api: Api) -> list[object]:

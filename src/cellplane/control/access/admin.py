@@ -22,6 +22,7 @@ def ensure_admin_token(
     Whoever can read that file is an admin; nobody but its owner can. One that was revoked, or is about to expire, is
     replaced.
     """
+    state_dir.mkdir(parents=True, exist_ok=True)
     path = state_dir / ADMIN_TOKEN
     try:
         token = Token.parse(path.read_text(errors="replace").strip())
