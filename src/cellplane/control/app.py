@@ -16,6 +16,7 @@ from cellplane.control.access.gate import Gate
 from cellplane.control.access.oidc import check_oidc
 from cellplane.control.guard import RequestGuard
 from cellplane.control.metrics import Metrics
+from cellplane.control.peers import PeerProtocol
 from cellplane.control.publisher import Publisher
 from cellplane.control.registry import RouterRegistry
 from cellplane.control.service import Service
@@ -145,6 +146,7 @@ def serve(settings: ControlSettings) -> None:
         Directory(settings.location).close()
     uvicorn.run(
         create_app(settings, tls),
+        http=PeerProtocol,
         ssl_context_factory=None if tls is None else lambda _config, _default: tls.context,
         host=settings.host,
         port=settings.port,

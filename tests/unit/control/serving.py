@@ -17,6 +17,7 @@ from sqlalchemy import update
 
 from cellplane.control.access.settings import ADMIN_TOKEN
 from cellplane.control.app import create_app
+from cellplane.control.peers import PeerProtocol
 from cellplane.control.service import Service
 from cellplane.control.settings import ControlSettings
 from cellplane.control.tls import server_tls
@@ -194,6 +195,7 @@ def serving(state: Path, *, client_tls: ssl.SSLContext | None = None, **override
                 log_level="critical",
                 access_log=False,
                 ws="none",
+                http=PeerProtocol,
                 timeout_graceful_shutdown=1,
                 ssl_context_factory=None if tls is None else lambda _config, _default: tls.context,
             )

@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from cellplane.client import Client
+from cellplane.control.peers import names_of
 from cellplane.control.settings import ControlSettings
 from cellplane.control.tls import server_tls
 from cellplane.control_tls import ControlTls
@@ -18,7 +19,7 @@ from cellplane.errors import ControlPlaneError, UnreachableError, ValidationErro
 from cellplane.router.settings import RouterSettings
 from cellplane.router.source import ControlPlane
 from unit.control.certificates import Authority
-from unit.control.serving import Api, eventually, serving
+from unit.control.serving import Api, as_holder, eventually, serving
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,24 @@ def test_a_router_asks_over_it(secured: Secured) -> None:
     table = asyncio.run(fetch())
     assert table is not None
     assert len(table) > 1000
+
+
+def test_a_routers_token_counts_with_its_own_certificate_alone(secured: Secured) -> None:
+    mine = secured.api.holder(name="edge", role="router", subject="router-1")
+    others = secured.api.holder(name="edge", role="router", subject="router-2")
+    for token, status in ((mine, 503), (others, 401)):
+        assert secured.api.http.get("/v1/table", headers=as_holder(token)).status_code == status
+    problem = secured.api.http.get("/v1/table", headers=as_holder(others)).json()
+    assert "the token is that of 'router-2', and the certificate that of router-1" in problem["detail"]
+
+
+def test_a_certificate_names_whom_its_subject_and_its_host_names_name() -> None:
+    certificate = {
+        "subject": ((("organizationName", "shop"),), (("commonName", "router-1"),)),
+        "subjectAltName": (("DNS", "router-2"), ("IP Address", "127.0.0.1"), ("URI", "router-3")),
+    }
+    assert set(names_of(certificate)) == {"router-1", "router-2"}
+    assert set(names_of({})) == set()
 
 
 def test_a_client_without_a_certificate_is_refused_before_it_says_anything(secured: Secured) -> None:

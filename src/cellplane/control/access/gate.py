@@ -18,6 +18,7 @@ from cellplane.control.access.settings import MAX_TOKEN_CHARS, AccessSettings
 from cellplane.control.access.tokens import PREFIX, Token
 from cellplane.control.access.verifier import TokenVerifier
 from cellplane.control.metrics import Metrics
+from cellplane.control.peers import PEER_NAMES
 from cellplane.directory.access import AccessBook
 from cellplane.directory.audit import AuditEntry
 from cellplane.errors import AccessError, DirectoryError, ForbiddenError, RateLimitedError, UnauthenticatedError
@@ -73,7 +74,9 @@ class Gate:
         try:
             if credential is None:
                 raise UnauthenticatedError(f"the control plane has to know who asks: {HOW}")
-            return await self._identify(credential, source)
+            caller = await self._identify(credential, source)
+            _require_own_certificate(caller, getattr(request.state, PEER_NAMES, None))
+            return caller
         except UnauthenticatedError as error:
             self._failures.take(source)
             self._metrics.refused_callers.labels(reason="unauthenticated").inc()
@@ -184,6 +187,16 @@ def entry_of(
         reason=reason[:REASON_CHARS],
     )
     return entry if at is None else replace(entry, at=at)
+
+
+def _require_own_certificate(caller: Caller, names: frozenset[str] | None) -> None:
+    """Raise UnauthenticatedError where a cell or router comes with the certificate of somebody else."""
+    if caller.subject is not None and names is not None and caller.subject not in names:
+        shown = ", ".join(sorted(names)) or "nobody"
+        raise UnauthenticatedError(
+            f"the token is that of {caller.subject!r}, and the certificate that of {shown}: each cell and router needs a "
+            "certificate with its own name"
+        )
 
 
 def source_of(request: Request) -> str:
