@@ -79,7 +79,7 @@ class RequestGuard:
 
     async def _identify(self, request: Request) -> Response | None:
         """Find out who asks, for the routes; the answer where nobody that is known does."""
-        if request.url.path in ANYBODYS and "authorization" not in request.headers:
+        if request.scope["path"] in ANYBODYS and "authorization" not in request.headers:
             request.state.caller = None
             return None
         gate: Gate = request.app.state.service.gate

@@ -287,6 +287,7 @@ audit = Table(
     Column("status", Integer, nullable=False),
     Column("reason", String, nullable=False),
     Column("epoch", Number, nullable=True),
+    Index("audit_by_age", "at"),
     sqlite_autoincrement=True,
 )
 """Calls that changed something, each in the transaction of its change, and calls that were refused."""

@@ -7,7 +7,7 @@ import httpx2
 import pytest
 from fastapi.routing import APIRoute
 
-from cellplane.control.access.needs import Needs
+from cellplane.control.access.needs import Needs, needs_nothing
 from cellplane.control.access.roles import PERMISSIONS, Permission, Role
 from cellplane.control.api import ROUTERS
 from unit.control.serving import Api, as_holder, assert_problem, eventually, serving
@@ -59,8 +59,9 @@ MATRIX: dict[tuple[str, str], set[Role]] = {
 REPORT = {"epoch": 1, "sha256": "", "proxy": "fake", "ready": True}
 
 
-def needed(route: APIRoute) -> list[Needs]:
-    return [each.dependency for each in route.dependencies if isinstance(each.dependency, Needs)]
+def needed(route: APIRoute) -> list[object]:
+    found = [each.dependency for each in route.dependencies]
+    return [each for each in found if isinstance(each, Needs) or each is needs_nothing]
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def holders(steady_shop: Api) -> dict[Role, str]:
 @pytest.mark.parametrize(("method", "route"), ROUTES, ids=lambda value: getattr(value, "path", value))
 def test_every_route_says_once_what_it_needs(method: str, route: APIRoute) -> None:
     (needs,) = needed(route)
-    if needs.permission is None:
+    if not isinstance(needs, Needs):
         assert route.path == "/healthz"
         return
     allowed = MATRIX[method, route.path_format]
@@ -138,6 +139,21 @@ def test_health_says_ok_to_all_and_more_to_those_who_are_known(shop: Api) -> Non
         assert http.get("/healthz").json() == {"status": "ok"}
         assert http.get("/healthz", headers={"authorization": "Bearer x"}).status_code == 401
     assert shop.get("/healthz").json()["epoch"] == 4
+
+
+def test_the_description_says_which_routes_need_a_token(steady_shop: Api) -> None:
+    document = steady_shop.get("/openapi.json").json()
+    assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            needs = operation.get("security", [])
+            assert needs == ([] if path == "/healthz" else [{"token": []}]), f"{method} {path}"
+
+
+def test_a_path_that_looks_like_that_of_health_is_not(shop: Api) -> None:
+    with nobody(shop) as http:
+        for path in ("/healthz/", "/healthz%3F", "/healthz%23", "/%68ealthz/x", "//healthz", "/v1/cells?/healthz"):
+            assert http.get(path).status_code == 401, path
 
 
 def test_a_router_reports_for_itself_alone(shop: Api) -> None:

@@ -182,7 +182,7 @@ def entry_of(
         role="" if caller is None else caller.role.value,
         source=source_of(request),
         method=_printable(request.method)[:16],
-        path=_printable(request.url.path)[:PATH_CHARS],
+        path=_printable(request.scope["path"])[:PATH_CHARS],
         status=status,
         reason=reason[:REASON_CHARS],
     )
@@ -194,8 +194,8 @@ def _require_own_certificate(caller: Caller, names: frozenset[str] | None) -> No
     if caller.subject is not None and names is not None and caller.subject not in names:
         shown = ", ".join(sorted(names)) or "nobody"
         raise UnauthenticatedError(
-            f"the token is that of {caller.subject!r}, and the certificate that of {shown}: each cell and router needs a "
-            "certificate with its own name"
+            f"the token is that of {caller.subject!r}, and the certificate that of {shown}: each cell and router needs "
+            "a certificate with its own name"
         )
 
 

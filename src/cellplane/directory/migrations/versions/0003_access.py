@@ -40,3 +40,4 @@ def upgrade() -> None:
         sa.Column("epoch", Number, nullable=True),
         sqlite_autoincrement=True,
     )
+    op.create_index("audit_by_age", "audit", ["at"])
