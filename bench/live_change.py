@@ -33,6 +33,7 @@ def measure_live_changes(folder: Path, tenants: int, changes: int, rng: random.R
         _fill(folder / "control", tenants, cells)
         control_port, router_port = free_ports(2)
         control, router = f"http://127.0.0.1:{control_port}", f"http://127.0.0.1:{router_port}"
+        token_file = folder / "control" / "admin-token"
         began = time.monotonic()
         command = [
             "cellplane.control",
@@ -44,15 +45,18 @@ def measure_live_changes(folder: Path, tenants: int, changes: int, rng: random.R
         ]
         stack.enter_context(_process(command, folder / "control.log"))
         command = ["cellplane.router", "--control", control, "--state", str(folder / "router")]
+        command += ["--token-file", str(token_file)]
         stack.enter_context(_process([*command, "--port", str(router_port)], folder / "router.log"))
         client = stack.enter_context(httpx2.Client(trust_env=False, timeout=10))
         eventually(lambda: _answers(client, router), "the router serves", seconds=READY_SECONDS)
         ready_s = time.monotonic() - began
+        admin = {"Authorization": f"Bearer {token_file.read_text().strip()}"}
+        operator = stack.enter_context(httpx2.Client(base_url=control, headers=admin, trust_env=False, timeout=10))
         live_ms = [
-            _change(client, control, router, f"tenant-{rng.randrange(tenants)}", rng.choice(names))
+            _change(operator, client, router, f"tenant-{rng.randrange(tenants)}", rng.choice(names))
             for _ in range(changes)
         ]
-        metrics = client.get(f"{control}/metrics").text
+        metrics = operator.get("/metrics").text
     live_ms.sort()
     return {
         "overlay_changes": changes,
@@ -63,9 +67,9 @@ def measure_live_changes(folder: Path, tenants: int, changes: int, rng: random.R
     }
 
 
-def _change(client: httpx2.Client, control: str, router: str, tenant: str, cell: str) -> float:
+def _change(operator: httpx2.Client, client: httpx2.Client, router: str, tenant: str, cell: str) -> float:
     began = time.monotonic()
-    client.put(f"{control}/v1/tenants/{tenant}", json={"cell": cell}).raise_for_status()
+    operator.put(f"/v1/tenants/{tenant}", json={"cell": cell}).raise_for_status()
     while client.get(router, headers={"X-Tenant-Id": tenant}).json()["cell"] != cell:
         assert time.monotonic() < began + LIVE_SECONDS, f"{tenant} did not get to {cell}"
     return (time.monotonic() - began) * 1000

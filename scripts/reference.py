@@ -45,6 +45,11 @@ OTHER_VARIABLES = {
         "`python -m cellplane.control`",
         "Default of `--database`: the PostgreSQL that several control planes share.",
     ),
+    "CELLPLANE_TOKEN": ("`cellplane`", "The token that says who asks, where there is no `--token-file`."),
+    "CELLPLANE_TOKEN_FILE": (
+        "`cellplane`, `python -m cellplane.router`",
+        "A file with it: default of `--token-file`, behind `CELLPLANE_TOKEN`.",
+    ),
     "CELLPLANE_FUZZ_EXAMPLES": ("`make test`", "How many requests each of the edge's fuzz tests sends."),
 }
 """Environment variables that no option and no setting names: who reads each, and what for."""
@@ -66,6 +71,9 @@ CONTROL_MEANINGS = {
     "no-cell": "No cell of the tenant's pool takes it; `cells` says why, cell by cell.",
     "no-table": "No table is published yet: the directory needs a fleet, a cell and a pool.",
     "not-found": "What the path or the body names does not exist.",
+    "forbidden": "Who asks may not do this; the detail names the permission that it needs.",
+    "too-many-requests": "Who asks does so too often, or their address named too many wrong tokens; see `Retry-After`.",
+    "unauthenticated": "It has no `Authorization: Bearer …`, or one that is not known, was revoked or has expired.",
     "wrong-host": "The `Host` header is none of `allowed_hosts`.",
 }
 """What the control plane's codes mean: its details are written where each is raised."""
@@ -308,7 +316,8 @@ def routes() -> Iterator[str]:
     yield "## Routes of the API"
     yield (
         "The control plane describes them in full at `/openapi.json`. A name with `?` may be left out. "
-        "`x-cellplane-actor` and `x-cellplane-reason` are headers: who asks, and why, for the record."
+        "All but `/healthz` need `Authorization: Bearer …`. `x-cellplane-actor` and `x-cellplane-reason` are headers: "
+        "on whose behalf, and why, notes for the change log."
     )
     yield table(
         ("method", "path", "takes", "what"),

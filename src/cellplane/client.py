@@ -1,10 +1,12 @@
 """A client of the control plane's API, for the CLI and for provisioning."""
 
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import Any
 
 import httpx2
 
+from cellplane.control_tls import ControlTls
 from cellplane.errors import ControlPlaneError, UnreachableError
 
 TIMEOUT_SECONDS = 10.0
@@ -19,6 +21,12 @@ PAGE_ITEMS = 1000
 LIVE_TIMEOUT_SECONDS = 10.0
 """How long to wait until all routers run a change, seconds."""
 
+HOW_TO_BE_KNOWN = (
+    "give a token with --token-file, CELLPLANE_TOKEN or CELLPLANE_TOKEN_FILE; that of the control plane's own machine "
+    "is the file admin-token in its state folder, and that of a local fleet is found where CELLPLANE_STATE names it"
+)
+"""What to do about a 401."""
+
 LIVE_POLL_SECONDS = 0.02
 """Time between looks whether they do, seconds."""
 
@@ -28,15 +36,32 @@ class Client:
 
     Args:
         url: its base URL.
-        actor: who the change log shall name.
-        reason: why it shall say that things are changed.
+        actor: on whose behalf, for the change log; the token says who asks.
+        token: says who asks (``credentials.find_token``); None asks for nothing that needs one.
+        reason: why things are changed, for the change log.
+        tls: files of the TLS that it speaks, where the URL begins with https.
+
+    Raises:
+        UnreachableError: the URL is none.
+        ControlPlaneError: a file of the TLS cannot be used.
     """
 
-    def __init__(self, url: str, actor: str, *, reason: str = "") -> None:
+    def __init__(
+        self, url: str, actor: str, token: str | None = None, *, reason: str = "", tls: ControlTls | None = None
+    ) -> None:
         self.url = url
         headers = {"X-Cellplane-Actor": actor, **({"X-Cellplane-Reason": reason} if reason else {})}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
         try:
-            self._http = httpx2.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False, headers=headers)
+            self._http = httpx2.Client(
+                base_url=url,
+                timeout=TIMEOUT_SECONDS,
+                trust_env=False,
+                headers=headers,
+                # Of plain HTTP there is nothing to verify.
+                verify=(tls or ControlTls()).context() if url.startswith("https:") else False,
+            )
         except httpx2.InvalidURL as error:
             raise UnreachableError(f"{url!r} is no URL ({error}): name one with --control") from error
 
@@ -116,6 +141,8 @@ class Client:
             answer = response.json()
         except ValueError as error:
             raise ControlPlaneError(f"{self.url}{path} is not a control plane: it answered with no JSON") from error
+        if response.status_code == HTTPStatus.UNAUTHORIZED:
+            raise ControlPlaneError(f"{_problem(answer)} (401): {HOW_TO_BE_KNOWN}")
         if response.is_error or not isinstance(answer, dict):
             raise ControlPlaneError(f"{_problem(answer)} ({response.status_code})")
         return answer

@@ -14,6 +14,10 @@ CellplaneError
 │   ├── PreconditionError   the resource is not of the version that the change is for
 │   ├── FencedError      another process leads: what the one before says counts no more
 │   └── UnknownOutcomeError  the database was lost in a commit
+├── AccessError          a caller of the control plane is refused
+│   ├── UnauthenticatedError  it does not say who it is, or not so that it can be believed
+│   ├── ForbiddenError   it may not do this
+│   └── RateLimitedError it asks too often
 ├── ControlPlaneError    the control plane answered with an error
 │   └── UnreachableError the control plane cannot be reached
 ├── KeyFileError         a file of signing keys cannot be used
@@ -101,6 +105,31 @@ class FencedError(DirectoryError):
 
 class UnknownOutcomeError(DirectoryError):
     """The database was lost in a commit: whether it was done is not known."""
+
+
+class AccessError(CellplaneError):
+    """A caller of the control plane is refused."""
+
+
+class UnauthenticatedError(AccessError):
+    """A caller does not say who it is, or not so that it can be believed."""
+
+
+class ForbiddenError(AccessError):
+    """A caller may not do this."""
+
+
+class RateLimitedError(AccessError):
+    """A caller asks too often.
+
+    Args:
+        message: in one sentence.
+        retry_after_seconds: when it may ask again.
+    """
+
+    def __init__(self, message: str, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class ControlPlaneError(CellplaneError):

@@ -21,7 +21,7 @@ from cellplane.processes import ProcessId, processes_in, wait_gone
 from cellplane.provision.local.load import Load, Sample, Stream
 from cellplane.router.envoy.names import ADMIN_SOCKET
 from cellplane.router.envoy.process import envoy_binary
-from e2e.harness import eventually, free_ports
+from e2e.harness import admin_headers, eventually, free_ports
 
 HOST = "127.0.0.1"
 START_SECONDS = 60.0
@@ -82,6 +82,7 @@ class RouterProc(Proc):
     def __init__(self, name: str, folder: Path, control_url: str, port: int) -> None:
         self.folder = folder / name
         command: list[str | Path] = [sys.executable, "-m", "cellplane.router", "--id", name, "--control", control_url]
+        command += ["--token-file", folder / "control" / "admin-token"]
         command += ["--state", self.folder, "--port", str(port), "--drain-seconds", str(DRAIN_SECONDS)]
         super().__init__(name, command, folder / f"{name}.log")
 
@@ -168,16 +169,16 @@ class ChaosFleet:
         return len(ready) == len(self.routers) and all(cell["healthy"] for cell in cells)
 
     def get(self, path: str, **params: str | int) -> Any:
-        response = self._http.get(path, params=params)
+        response = self._http.get(path, params=params, headers=admin_headers(self.folder / "control"))
         response.raise_for_status()
         return response.json()
 
     def _post(self, path: str, body: object) -> None:
-        response = self._http.post(path, json=body)
+        response = self._http.post(path, json=body, headers=admin_headers(self.folder / "control"))
         assert response.status_code == 200, response.text
 
     def _answers(self, path: str) -> bool:
-        with suppress(httpx2.HTTPError):
+        with suppress(httpx2.HTTPError, FileNotFoundError):
             self.get(path)
             return True
         return False

@@ -40,6 +40,11 @@ def free_ports(count: int) -> list[int]:
     return list(port_choice.choose("127.0.0.1", [str(number) for number in range(count)], {}).values())
 
 
+def admin_headers(control_state: Path) -> dict[str, str]:
+    """What says that the admin of a control plane asks, by the file in its state folder."""
+    return {"Authorization": f"Bearer {(control_state / 'admin-token').read_text().strip()}"}
+
+
 def exists(pid: int) -> bool:
     """Whether a process is there and not merely waiting to be collected."""
     try:
@@ -104,6 +109,11 @@ class Demo:
     def tenants(self) -> list[str]:
         return [f"tenant-{number:03}" for number in range(1, TENANTS + 1)]
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What says that the fleet's admin asks."""
+        return admin_headers(self.state / "control")
+
     def pids(self) -> dict[str, Any]:
         value: dict[str, Any] = json.loads((self.state / "pids.json").read_text())
         return value
@@ -124,12 +134,12 @@ class Demo:
         return done.stdout + done.stderr
 
     def get(self, path: str, **params: str | int) -> Any:
-        response = httpx2.get(f"{self.control}{path}", params=params, trust_env=False, timeout=10)
+        response = httpx2.get(f"{self.control}{path}", params=params, headers=self.headers, trust_env=False, timeout=10)
         response.raise_for_status()
         return response.json()
 
     def put(self, path: str, body: dict[str, Any]) -> Any:
-        response = httpx2.put(f"{self.control}{path}", json=body, trust_env=False, timeout=10)
+        response = httpx2.put(f"{self.control}{path}", json=body, headers=self.headers, trust_env=False, timeout=10)
         response.raise_for_status()
         return response.json()
 

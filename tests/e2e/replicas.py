@@ -18,7 +18,7 @@ import httpx2
 import psycopg
 
 from e2e.cut import Relay
-from e2e.harness import eventually, free_ports
+from e2e.harness import admin_headers, eventually, free_ports
 from e2e_app.servers import Postgres
 
 START_SECONDS = 30.0
@@ -42,6 +42,12 @@ class Replica:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Those of its admin; none as long as it has not started."""
+        folder = self._folder / self.name
+        return admin_headers(folder) if (folder / "admin-token").exists() else {}
 
     @property
     def log(self) -> Path:
@@ -77,7 +83,7 @@ class Replica:
     def metric(self, name: str) -> float:
         """A metric's value; -1 where nobody answers."""
         try:
-            text = httpx2.get(f"{self.url}/metrics", trust_env=False, timeout=ASK_SECONDS).text
+            text = httpx2.get(f"{self.url}/metrics", headers=self.headers, trust_env=False, timeout=ASK_SECONDS).text
         except httpx2.HTTPError:
             return -1
         return next((float(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name} ")), -1)
@@ -90,6 +96,11 @@ class Replicas:
     postgres: Postgres
     all: list[Replica]
     acknowledged: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Those of one admin, whom all control planes know: idempotency keys are of a caller."""
+        return self.all[0].headers
 
     def leader(self) -> Replica | None:
         """The one that says that it leads, where one does."""
@@ -110,7 +121,9 @@ class Replicas:
         """Change something by whichever control plane takes it, and return the epoch."""
         for replica in itertools.cycle(self.all):
             try:
-                answer = httpx2.put(f"{replica.url}{path}", json=body, trust_env=False, timeout=ASK_SECONDS)
+                answer = httpx2.put(
+                    f"{replica.url}{path}", json=body, headers=self.headers, trust_env=False, timeout=ASK_SECONDS
+                )
             except httpx2.HTTPError:
                 continue
             if answer.status_code < 500:
@@ -129,7 +142,7 @@ class Replicas:
     def published(self, replica: Replica) -> tuple[int, str]:
         """Epoch and tag of the table that one gives out; 0 where it gives none."""
         try:
-            answer = httpx2.get(f"{replica.url}/v1/table", trust_env=False, timeout=ASK_SECONDS)
+            answer = httpx2.get(f"{replica.url}/v1/table", headers=self.headers, trust_env=False, timeout=ASK_SECONDS)
         except httpx2.HTTPError:
             return 0, ""
         return int(answer.headers.get("x-cellplane-epoch", 0)), answer.headers.get("etag", "")
@@ -174,7 +187,7 @@ class Replicas:
                 answer = httpx2.put(
                     f"{replica.url}/v1/tenants/{tenant}",
                     json=body,
-                    headers={"Idempotency-Key": tenant},
+                    headers={"Idempotency-Key": tenant, **self.headers},
                     trust_env=False,
                     timeout=ASK_SECONDS,
                 )

@@ -17,7 +17,7 @@ import httpx2
 from cellplane.processes import processes_in
 from cellplane.router.envoy.process import envoy_binary
 from e2e.acting_cell import ActingCell
-from e2e.harness import Answer, eventually, free_ports
+from e2e.harness import Answer, admin_headers, eventually, free_ports
 
 START_SECONDS = 30.0
 LIVE_SECONDS = 30.0
@@ -63,6 +63,7 @@ class Site:
 
     def start_router(self) -> None:
         command = ["cellplane.router", "--control", self.control, "--state", str(self.folder / "router")]
+        command += ["--token-file", str(self.folder / "control" / "admin-token")]
         self._router = self._start([*command, "--port", str(self.router_port)], "router")
 
     def end(self) -> None:
@@ -81,7 +82,13 @@ class Site:
     def ask(self, method: str, path: str, body: object = None, **params: str | float) -> Any:
         """Ask the control plane for what it must not refuse."""
         answer = httpx2.request(
-            method, f"{self.control}{path}", json=body, params=params or None, trust_env=False, timeout=10
+            method,
+            f"{self.control}{path}",
+            json=body,
+            params=params or None,
+            headers=admin_headers(self.folder / "control"),
+            trust_env=False,
+            timeout=10,
         )
         assert answer.is_success, answer.text
         return answer.json()
@@ -99,7 +106,7 @@ class Site:
             if epoch == 0:
                 return bool(self.ask("GET", "/healthz"))
             routers = self.ask("GET", "/v1/routers")["items"]
-        except (httpx2.TransportError, AssertionError):
+        except (httpx2.TransportError, AssertionError, FileNotFoundError):
             return False
         return any(router["ready"] and router["epoch"] >= epoch for router in routers)
 

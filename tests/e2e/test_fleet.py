@@ -194,7 +194,7 @@ def test_chaos_kills_and_restores_a_cell_with_its_data(demo: Demo) -> None:
 
 
 def test_metrics_and_openapi(demo: Demo) -> None:
-    metrics = httpx2.get(f"{demo.control}/metrics", trust_env=False).text
+    metrics = httpx2.get(f"{demo.control}/metrics", headers=demo.headers, trust_env=False).text
     published = demo.get("/healthz")["published_epoch"]
     assert f"cellplane_published_epoch {float(published)}" in metrics
     paths = demo.get("/openapi.json")["paths"]

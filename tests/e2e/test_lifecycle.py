@@ -21,6 +21,7 @@ from e2e.harness import (
     READY_SECONDS,
     STOP_SECONDS,
     Demo,
+    admin_headers,
     eventually,
     exists,
     free_ports,
@@ -141,8 +142,9 @@ def test_a_stop_while_it_seeds_holds_its_time(tmp_path: Path) -> None:
 
     def seeds() -> bool:
         try:
-            return httpx2.get(url, trust_env=False).status_code == 200
-        except httpx2.HTTPError:
+            headers = admin_headers(state / "control")
+            return httpx2.get(url, headers=headers, trust_env=False).status_code == 200
+        except (httpx2.HTTPError, FileNotFoundError):
             return False
 
     eventually(seeds, "it seeds", seconds=READY_SECONDS)

@@ -21,7 +21,7 @@ from cellplane.publishing.signer import Signer
 from cellplane.publishing.targets import target_of
 from cellplane.routing import RoutingTable
 from e2e.edge import StubCell, stub_cells
-from e2e.harness import eventually, free_ports, start_demo
+from e2e.harness import admin_headers, eventually, free_ports, start_demo
 from e2e.test_router_crashes import CELLS, RouterProcess, table_of
 from unit.agent.fake_control import fake_control
 from unit.publishing.buckets import CREDENTIALS, make_bucket, object_store
@@ -139,7 +139,8 @@ class ControlProcess:
 
     def __init__(self, tmp_path: Path, target: Path) -> None:
         (self.port,) = free_ports(1)
-        self._command = [sys.executable, "-m", "cellplane.control", "--state", str(tmp_path / "control")]
+        self._state = tmp_path / "control"
+        self._command = [sys.executable, "-m", "cellplane.control", "--state", str(self._state)]
         self._command += ["--port", str(self.port), "--signing-key", str(tmp_path / "key"), "--publish-to", str(target)]
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -150,7 +151,8 @@ class ControlProcess:
 
     def put(self, path: str, body: dict[str, object]) -> None:
         url = f"http://127.0.0.1:{self.port}{path}"
-        httpx2.put(url, json=body, trust_env=False, timeout=10).raise_for_status()
+        headers = admin_headers(self._state)
+        httpx2.put(url, json=body, headers=headers, trust_env=False, timeout=10).raise_for_status()
 
     def is_up(self) -> bool:
         try:
@@ -215,7 +217,10 @@ def test_a_control_plane_that_is_killed_while_it_publishes_leaves_a_target_that_
 def test_the_demo_signs_and_its_router_takes_nothing_else(tmp_path: Path) -> None:
     stranger = create_key(tmp_path / "stranger", KeyUse())
     with start_demo(tmp_path / "demo") as demo:
-        assert "x-cellplane-manifest" in httpx2.get(f"{demo.control}/v1/table", trust_env=False).headers
+        headers = admin_headers(tmp_path / "demo" / "control")
+        assert (
+            "x-cellplane-manifest" in httpx2.get(f"{demo.control}/v1/table", headers=headers, trust_env=False).headers
+        )
         trust = tmp_path / "demo" / "keys" / "signing.pem.pub"
         own = trust.read_text()
         trust.write_text(stranger.public.encode())

@@ -28,7 +28,9 @@ TESTS = Path(__file__).resolve().parents[1]
 class Router:
     """A router of its own command: an agent and its Envoy."""
 
-    def __init__(self, folder: Path, control_url: str, cookie_keys: Path, *, workers: int = 1) -> None:
+    def __init__(
+        self, folder: Path, control_url: str, cookie_keys: Path, *, workers: int = 1, token_file: Path | None = None
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self.port, self.metrics_port = free_ports(2)
@@ -36,6 +38,7 @@ class Router:
         self._log: IO[bytes] = self.log_path.open("ab")
         ports = ["--port", str(self.port), "--metrics-port", str(self.metrics_port)]
         more = ["--cookie-keys", str(cookie_keys), "--workers", str(workers)]
+        more += [] if token_file is None else ["--token-file", str(token_file)]
         command = [sys.executable, "-m", "cellplane.router", "--control", control_url, *ports, *more]
         self._agent = subprocess.Popen(
             [*command, "--state", str(folder / "router")], stdout=self._log, stderr=self._log

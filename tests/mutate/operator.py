@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx2
 
+from cellplane.control.access.settings import ADMIN_TOKEN
 from cellplane.signed_cookie import new_secret
 from e2e.edge import stub_cells
 from e2e.harness import eventually
@@ -60,7 +61,8 @@ def attack_as_operator(folder: Path, numbers: Sequence[int], seed: int) -> Findi
         stubs = stack.enter_context(stub_cells(CELLS))
         control = stack.enter_context(serving(folder / "control"))
         _fill(control, {cell: stub.port for cell, stub in stubs.items()})
-        router = Router(folder / "router", f"http://127.0.0.1:{control.port}", cookie_keys)
+        token_file = folder / "control" / ADMIN_TOKEN
+        router = Router(folder / "router", f"http://127.0.0.1:{control.port}", cookie_keys, token_file=token_file)
         stack.callback(router.end)
         router.wait_until_ready(lambda: any(item["ready"] for item in control.get("/v1/routers").json()["items"]))
         for start in range(0, len(numbers), BATCH):

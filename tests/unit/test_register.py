@@ -34,7 +34,7 @@ def api(tmp_path: Path) -> Iterator[Api]:
 
 @pytest.fixture
 def client(api: Api) -> Iterator[Client]:
-    with Client(f"http://127.0.0.1:{api.port}", "local-fleet") as client:
+    with Client(f"http://127.0.0.1:{api.port}", "local-fleet", api.token) as client:
         yield client
 
 

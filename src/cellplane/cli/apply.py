@@ -7,10 +7,8 @@ from typing import Any
 import click
 
 from cellplane.cli.manifests import count, print_problems, read_manifest
-from cellplane.cli.options import control_option, json_option, reason_option
+from cellplane.cli.options import connect, control_option, json_option, reason_option
 from cellplane.cli.output import print_json, print_table
-from cellplane.cli.reads import ACTOR
-from cellplane.client import Client
 from cellplane.errors import CellplaneError
 from cellplane.manifest.settings import ApplySettings
 from cellplane.placement import SLOT_COUNT
@@ -65,7 +63,7 @@ def apply(
         print_problems(manifest.problems)
         raise CellplaneError(f"nothing is applied: {count(len(manifest.problems), 'problem')} in {', '.join(files)}")
     body: dict[str, Any] = {"resources": [resource.as_json() for resource in manifest.resources], "prune": prune}
-    with Client(control_url, ACTOR, reason=reason) as client:
+    with connect(control_url, reason) as client:
         plan = client.post("/v1/apply", {**body, "base_epoch": None}, dryRun="true")
         if not as_json:
             print_plan(plan, nothing="nothing to change: the fleet is as the files say")

@@ -10,9 +10,8 @@ import click
 from cellplane.cli.cell_argument import cell_argument
 from cellplane.cli.changes import wait_live
 from cellplane.cli.lifecycle import VERBS
-from cellplane.cli.options import Amount, capacity_of, json_option, state_option
+from cellplane.cli.options import Amount, capacity_of, connect, json_option, state_option
 from cellplane.cli.output import print_json, print_table
-from cellplane.cli.reads import ACTOR
 from cellplane.cli.steps import Steps
 from cellplane.client import Client
 from cellplane.errors import ProvisionError, UnreachableError
@@ -52,7 +51,7 @@ class _Local:
                     f"no local fleet is in {self._folder.root}: start one with `cellplane demo`, or name its folder "
                     "with --state"
                 )
-            self._client = self._stack.enter_context(Client(endpoints["control"], ACTOR))
+            self._client = self._stack.enter_context(connect(endpoints["control"]))
         return self._client
 
 

@@ -7,9 +7,8 @@ from urllib.parse import quote
 
 import click
 
-from cellplane.cli.options import control_option, json_option, reason_option, wait_option
+from cellplane.cli.options import connect, control_option, json_option, reason_option, wait_option
 from cellplane.cli.output import print_json
-from cellplane.cli.reads import ACTOR
 from cellplane.client import LIVE_POLL_SECONDS, LIVE_TIMEOUT_SECONDS, Client
 from cellplane.errors import ControlPlaneError
 
@@ -43,7 +42,7 @@ def unassign(tenant: str, control_url: str, reason: str, *, as_json: bool, wait:
 
 def _put(control_url: str, reason: str, tenant: str, body: dict[str, Any], *, as_json: bool, wait: bool) -> None:
     began = time.monotonic()
-    with Client(control_url, ACTOR, reason=reason) as client:
+    with connect(control_url, reason) as client:
         changed = client.put(f"/v1/tenants/{quote(tenant, safe='')}", body)
         routers = wait_live(client, changed["epoch"]) if wait else None
         placed = client.get(f"/v1/tenants/{quote(tenant, safe='')}")["placed"] if wait else None

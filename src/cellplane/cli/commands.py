@@ -17,7 +17,20 @@ EXIT_UNREACHABLE = 3
 _LATE = {
     **{
         name: f"cellplane.cli.{name}"
-        for name in ("apply", "cell", "cookie", "export", "keys", "lint", "publish", "residency", "shadow", "tenant")
+        for name in (
+            "apply",
+            "audit",
+            "cell",
+            "cookie",
+            "export",
+            "keys",
+            "lint",
+            "publish",
+            "residency",
+            "shadow",
+            "tenant",
+            "token",
+        )
     },
     **dict.fromkeys(("backup", "restore"), "cellplane.cli.backup"),
     **dict.fromkeys(("history", "diff", "rollback"), "cellplane.cli.history"),

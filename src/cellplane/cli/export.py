@@ -4,9 +4,8 @@ from typing import Any
 
 import click
 
-from cellplane.cli.options import control_option, json_option
+from cellplane.cli.options import connect, control_option, json_option
 from cellplane.cli.output import print_json
-from cellplane.cli.reads import ACTOR
 from cellplane.client import Client
 from cellplane.manifest.dump import dump_resources
 
@@ -25,7 +24,7 @@ HEAD = """# A fleet as it was when this was written. Change it, then:
 @json_option
 def export(control_url: str, *, with_tenants: bool, as_json: bool) -> None:
     """Print the fleet that runs as fleet.yaml, for `cellplane lint` and `cellplane apply`."""
-    with Client(control_url, ACTOR) as client:
+    with connect(control_url) as client:
         resources = read_resources(client, with_tenants=with_tenants)
     if as_json:
         print_json({"resources": resources})

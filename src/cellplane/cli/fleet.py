@@ -8,11 +8,11 @@ from typing import TypedDict, Unpack
 
 import click
 
-from cellplane.cli.options import DEFAULT_CONTROL_URL, DEFAULT_STATE, Amount, capacity_of, state_option
+from cellplane.cli.options import ACTOR, DEFAULT_CONTROL_URL, DEFAULT_STATE, Amount, capacity_of, state_option
 from cellplane.cli.progress import FleetProgress
-from cellplane.cli.reads import ACTOR
 from cellplane.cli.stopping import asked_to_stop
 from cellplane.client import Client
+from cellplane.credentials import ADMIN_TOKEN, local_admin_token
 from cellplane.durable import write_durably
 from cellplane.provision.local.settings import MAX_CELLS, MAX_TENANTS, LocalSettings
 from cellplane.provision.local.stopped import StoppedError
@@ -109,7 +109,7 @@ def _write_manifest(settings: LocalSettings, control_url: str) -> None:
     """Leave the fleet as a file that the user can copy."""
     from cellplane.cli.export import as_file, read_resources  # noqa: PLC0415  # loads NumPy, which most commands need not
 
-    with Client(control_url, ACTOR) as client:
+    with Client(control_url, ACTOR, local_admin_token(control_url, settings.state_dir)) as client:
         text = as_file(read_resources(client, with_tenants=settings.tenants <= MAX_MANIFEST_TENANTS))
     write_durably(settings.state_dir / MANIFEST, text.encode())
 
@@ -119,6 +119,8 @@ def _next_steps(settings: LocalSettings) -> str:
     router = f"http://{settings.host}:{settings.router_port}"
     control_url = f"http://{settings.host}:{settings.control_port}"
     control = "" if control_url == DEFAULT_CONTROL_URL else f" --control {control_url}"
+    if settings.state_dir != DEFAULT_STATE:
+        control += f" --token-file {settings.state_dir / ADMIN_TOKEN}"
     state = "" if settings.state_dir == DEFAULT_STATE else f" --state {settings.state_dir}"
     last = f"cell-{settings.cells}"
     return f"""

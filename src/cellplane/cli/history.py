@@ -6,10 +6,8 @@ from typing import Any
 import click
 
 from cellplane.cli.apply import EXIT_UNCONFIRMED, is_terminal, print_plan
-from cellplane.cli.options import control_option, json_option, reason_option
+from cellplane.cli.options import connect, control_option, json_option, reason_option
 from cellplane.cli.output import print_json, print_table
-from cellplane.cli.reads import ACTOR
-from cellplane.client import Client
 
 MAX_CHANGE_CHARS = 60
 """How much of what changed is shown in a line."""
@@ -36,7 +34,7 @@ def history(
     """Show who changed what, when and why, the last first; of the resource NAME, or of all."""
     wanted = {"id": name, "kind": kind, "actor": actor, "before": before}
     params = {key: value for key, value in wanted.items() if value is not None}
-    with Client(control_url, ACTOR) as client:
+    with connect(control_url) as client:
         answer = client.get("/v1/changes", limit=limit, **params)
     if as_json:
         print_json(answer)
@@ -65,7 +63,7 @@ def history(
 @json_option
 def diff(before: int, after: int, control_url: str, *, as_json: bool) -> None:
     """Show what differs between the fleet at one EPOCH and at another, and whom that moves."""
-    with Client(control_url, ACTOR) as client:
+    with connect(control_url) as client:
         answer = client.get("/v1/diff", before=before, after=after)
     if as_json:
         print_json(answer)
@@ -88,7 +86,7 @@ def rollback(
 
     Routing moves at once; data does not move with it. Quarantines stay as they are.
     """
-    with Client(control_url, ACTOR, reason=reason) as client:
+    with connect(control_url, reason) as client:
         plan = client.post("/v1/rollback", {"epoch": epoch}, dryRun="true")
         if not as_json:
             print_plan(plan, nothing=f"nothing to change: the fleet is as it was at epoch {epoch}")

@@ -7,8 +7,7 @@ import click
 
 from cellplane.cli.cell_argument import cell_argument
 from cellplane.cli.changes import show_change, wait_live
-from cellplane.cli.options import control_option, json_option, reason_option, wait_option
-from cellplane.cli.reads import ACTOR
+from cellplane.cli.options import connect, control_option, json_option, reason_option, wait_option
 from cellplane.client import Client
 from cellplane.errors import ControlPlaneError
 from cellplane.model import CellStatus
@@ -101,7 +100,7 @@ def _change(
 ) -> None:
     """Change a cell, and show what became of it."""
     began = time.monotonic()
-    with Client(control_url, ACTOR, reason=reason) as client:
+    with connect(control_url, reason) as client:
         epoch = change(client)
         routers = wait_live(client, epoch) if wait else None
         status = registration.status_of(client, cell_id)

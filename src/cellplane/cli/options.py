@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -7,6 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
+from cellplane.client import Client
+from cellplane.control_tls import ControlTls
+from cellplane.credentials import find_token
 from cellplane.model.capacity import Capacity
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -14,7 +18,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 DEFAULT_CONTROL_URL = "http://127.0.0.1:8081"
 DEFAULT_STATE = Path(".cellplane/demo")
 
-control_option: Callable[[Command], Command] = click.option(
+ACTOR = "cli"
+"""What the change log notes beside the token's name."""
+
+_url_option: Callable[[Command], Command] = click.option(
     "--control",
     "control_url",
     envvar="CELLPLANE_CONTROL_URL",
@@ -22,6 +29,60 @@ control_option: Callable[[Command], Command] = click.option(
     show_default=True,
     help="URL of the control plane.",
 )
+
+
+def _keep(context: click.Context, param: click.Parameter, value: Path | None) -> None:
+    context.meta[f"{__name__}.{param.name}"] = value
+
+
+_token_option: Callable[[Command], Command] = click.option(
+    "--token-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    expose_value=False,
+    callback=_keep,
+    help="File with the token that says who asks; by default CELLPLANE_TOKEN, the file that CELLPLANE_TOKEN_FILE "
+    "names, or the admin's of the local fleet.",
+)
+
+
+def _tls_option(name: str, what: str) -> Callable[[Command], Command]:
+    return click.option(
+        f"--{name}",
+        envvar=f"CELLPLANE_{name.upper().replace('-', '_')}",
+        type=click.Path(dir_okay=False, path_type=Path),
+        expose_value=False,
+        callback=_keep,
+        help=what,
+    )
+
+
+_ca_option = _tls_option("control-ca", "PEM file of the authorities that vouch for the control plane.")
+_certificate_option = _tls_option("control-cert", "PEM file of the certificate that is shown to the control plane.")
+_key_option = _tls_option("control-key", "PEM file of its private key.")
+
+
+def control_option(command: Command) -> Command:
+    """Options of a command that asks the control plane, for ``connect``."""
+    return _url_option(_token_option(_ca_option(_certificate_option(_key_option(command)))))
+
+
+def connect(control_url: str, reason: str = "") -> Client:
+    """A client of the control plane, with the token that the command line or the environment names.
+
+    Args:
+        reason: why things are changed, for the change log.
+
+    Raises:
+        ControlPlaneError: the token, or a file of TLS, cannot be read.
+    """
+    context = click.get_current_context()
+    token_file, *files = (
+        context.meta.get(f"{__name__}.{name}") for name in ("token_file", "control_ca", "control_cert", "control_key")
+    )
+    state_dir = context.params.get("state_dir") or Path(os.environ.get("CELLPLANE_STATE") or DEFAULT_STATE)
+    token = find_token(control_url, token_file, state_dir, os.environ)
+    return Client(control_url, ACTOR, token, reason=reason, tls=ControlTls(*files))
+
 
 json_option: Callable[[Command], Command] = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON, for scripts."

@@ -2,10 +2,8 @@
 
 import click
 
-from cellplane.cli.options import control_option, json_option, reason_option
+from cellplane.cli.options import connect, control_option, json_option, reason_option
 from cellplane.cli.output import print_json
-from cellplane.cli.reads import ACTOR
-from cellplane.client import Client
 from cellplane.errors import ControlPlaneError
 
 EXIT_HELD = 1
@@ -22,7 +20,7 @@ def publish(context: click.Context, control_url: str, reason: str, *, as_json: b
 
     Exits with 1 where one is, and nobody allows it.
     """
-    with Client(control_url, ACTOR, reason=reason) as client:
+    with connect(control_url, reason) as client:
         answer = client.get("/v1/epochs", limit=1)
         held = answer["held"]
         if held is None and allow:

@@ -8,10 +8,8 @@ from urllib.parse import quote
 import click
 
 from cellplane.cli.changes import show_change, wait_live
-from cellplane.cli.options import control_option, json_option, wait_option
+from cellplane.cli.options import connect, control_option, json_option, wait_option
 from cellplane.cli.output import print_json, print_table
-from cellplane.cli.reads import ACTOR
-from cellplane.client import Client
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -41,7 +39,7 @@ def quarantine() -> None:
 @json_option
 def list_(control_url: str, *, as_json: bool) -> None:
     """List who is in quarantine and why, who is held out of it, and which poison tenants are left alone."""
-    with Client(control_url, ACTOR) as client:
+    with connect(control_url) as client:
         answer = client.get("/v1/quarantine")
     if as_json:
         print_json(answer)
@@ -72,7 +70,7 @@ def add(
     Its requests go there from now on; its data does not move, and where it is at home does not change.
     """
     began = time.monotonic()
-    with Client(control_url, ACTOR) as client:
+    with connect(control_url) as client:
         found = client.put(_path(tenant), {"seconds": seconds, "reason": reason, "cell": cell})
         routers = wait_live(client, found["epoch"]) if wait else None
     text = f"{tenant} → {found['cell']}, quarantined until {_clock(found['until'])}"
@@ -93,7 +91,7 @@ def add(
 def release(tenant: str, hold: float | None, control_url: str, *, as_json: bool, wait: bool) -> None:
     """Let TENANT go home."""
     began = time.monotonic()
-    with Client(control_url, ACTOR) as client:
+    with connect(control_url) as client:
         found = client.delete(_path(tenant), **({} if hold is None else {"hold": hold}))
         routers = wait_live(client, found["epoch"]) if wait else None
     held = "" if found["held_until"] is None else f", not sent back before {_clock(found['held_until'])}"

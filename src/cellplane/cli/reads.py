@@ -5,11 +5,8 @@ from typing import Any
 
 import click
 
-from cellplane.cli.options import control_option, json_option
+from cellplane.cli.options import connect, control_option, json_option
 from cellplane.cli.output import print_json, print_table
-from cellplane.client import Client
-
-ACTOR = "cli"
 
 _HEALTH = {True: "healthy", False: "down", None: "unknown"}
 
@@ -25,7 +22,7 @@ _UNKNOWN = {
 @json_option
 def cells(control_url: str, *, as_json: bool) -> None:
     """List the cells: where they are, whether routers reach them, and what they hold of what they can."""
-    with Client(control_url, ACTOR) as client:
+    with connect(control_url) as client:
         answer = client.list("/v1/cells")
     if as_json:
         print_json(answer)
@@ -78,7 +75,7 @@ def _score(cell: Mapping[str, Any]) -> str:
 @json_option
 def pools(control_url: str, *, as_json: bool) -> None:
     """List the pools: how each places tenants, on which cells, and where those go for whom it has no room."""
-    with Client(control_url, ACTOR) as client:
+    with connect(control_url) as client:
         answer = client.list("/v1/pools")
     if as_json:
         print_json(answer)
@@ -108,7 +105,7 @@ def pools(control_url: str, *, as_json: bool) -> None:
 @click.option("--cell", default=None, help="Only tenants that are assigned to this cell.")
 def tenants(control_url: str, limit: int, after: str, cell: str | None, *, as_json: bool) -> None:
     """List tenants, the cell that serves each, and how it was chosen."""
-    with Client(control_url, ACTOR) as client:
+    with connect(control_url) as client:
         params: dict[str, str | int] = {"limit": limit, "after": after}
         answer = client.get("/v1/tenants", **params, **({} if cell is None else {"cell": cell}))
     if as_json:
@@ -150,7 +147,7 @@ def route(tenant: str | None, source: str | None, control_url: str, *, as_json: 
     """Explain how TENANT, or a request without a key, is routed: pool, slot or assignment, shard, cell."""
     if (tenant is None) == (source is None):
         raise click.UsageError("name a TENANT, or the --source of a request without one")
-    with Client(control_url, ACTOR) as client:
+    with connect(control_url) as client:
         answer = client.get("/v1/route", **({"tenant": tenant} if tenant is not None else {"source": str(source)}))
     if as_json:
         print_json(answer)
@@ -165,7 +162,7 @@ def route(tenant: str | None, source: str | None, control_url: str, *, as_json: 
 @json_option
 def routers(control_url: str, *, as_json: bool) -> None:
     """List the routers: the epoch that each runs, and what it refused."""
-    with Client(control_url, ACTOR) as client:
+    with connect(control_url) as client:
         answer = client.list("/v1/routers")
     if as_json:
         print_json(answer)

@@ -6,10 +6,8 @@ from typing import Any
 
 import click
 
-from cellplane.cli.options import control_option, json_option
+from cellplane.cli.options import connect, control_option, json_option
 from cellplane.cli.output import print_json, print_table
-from cellplane.cli.reads import ACTOR
-from cellplane.client import Client
 
 
 @click.command()
@@ -18,7 +16,7 @@ from cellplane.client import Client
 @json_option
 def shadow(cell: str | None, control_url: str, *, as_json: bool) -> None:
     """Show what comparing the answers of cells and shadows came to; of one CELL or shadow, where it is named."""
-    with Client(control_url, ACTOR) as client:
+    with connect(control_url) as client:
         answer = client.get("/v1/shadows")
     items = [item for item in answer["items"] if cell in {None, item["cell"], item["shadow"]}]
     if as_json:

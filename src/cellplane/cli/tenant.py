@@ -11,10 +11,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from cellplane.cli.options import control_option, json_option, reason_option
+from cellplane.cli.options import connect, control_option, json_option, reason_option
 from cellplane.cli.output import print_json
-from cellplane.cli.reads import ACTOR
-from cellplane.client import Client
 from cellplane.errors import CellplaneError
 
 BATCH_LINES = 20_000
@@ -44,7 +42,7 @@ def import_(file: Path, control_url: str, reason: str, *, as_json: bool) -> None
     total = {"lines": 0, "created": 0, "changed": 0, "unchanged": 0}
     epoch = None
     lines = None if str(file) == "-" else _count_lines(file)
-    with Client(control_url, ACTOR, reason=reason) as client, _open(file) as stream, _progress() as progress:
+    with connect(control_url, reason) as client, _open(file) as stream, _progress() as progress:
         task = progress.add_task("tenants", total=lines)
         for first, batch, is_last in _batches(stream):
             try:
@@ -74,7 +72,7 @@ def export(out: Path | None, control_url: str) -> None:
     """Print every tenant, a line of JSON each, as `cellplane tenant import` takes it."""
     count = 0
     target = nullcontext(sys.stdout.buffer) if out is None else out.open("wb")
-    with Client(control_url, ACTOR) as client, target as stream, _progress() as progress:
+    with connect(control_url) as client, target as stream, _progress() as progress:
         task = progress.add_task("tenants", total=None)
         for page in client.lines("/v1/bulk/tenants"):
             stream.write(page)

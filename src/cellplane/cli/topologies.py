@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from cellplane.cli.export import read_resources
 from cellplane.cli.manifests import count, print_problems, read_manifest
-from cellplane.cli.reads import ACTOR
-from cellplane.client import Client
+from cellplane.cli.options import connect
 from cellplane.errors import CellplaneError
 from cellplane.manifest.files import check_whole
 from cellplane.manifest.resources import model_of
@@ -25,7 +24,7 @@ def read_fleet(files: Sequence[str], control_url: str) -> tuple[Topology, Mappin
             print_problems(problems)
             raise CellplaneError(f"{count(len(problems), 'problem')} in {', '.join(files)}: mend them first")
         return manifest.topology(), {}
-    with Client(control_url, ACTOR) as client:
+    with connect(control_url) as client:
         resources = read_resources(client, with_tenants=True)
         quarantined = {each["tenant"]: each["cell"] for each in client.get("/v1/quarantine")["items"]}
     values = [model_of(each["kind"], each["name"], each["spec"]) for each in resources]

@@ -1,9 +1,12 @@
 """``python -m cellplane.control``: the control plane as a process of its own."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
+from cellplane.control.access.settings import AccessSettings, OidcSettings
 from cellplane.control.app import serve
 from cellplane.control.settings import ControlSettings
 from cellplane.errors import CellplaneError
@@ -47,15 +50,70 @@ from cellplane.publishing.guard_rails import GuardRails
     show_default=True,
     help="Part of the tenants, or of a pool's slots, that a table may give another first cell unasked.",
 )
-def main(state: Path, *, has_guard_rails: bool, max_moved_share: float, **options: object) -> None:
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    help="A Host header that is answered beside those of loopback; may be repeated.",
+)
+@click.option(
+    "--tls-cert",
+    "tls_certificate",
+    type=click.Path(path_type=Path),
+    help="PEM file of the API's certificate, with its chain; followed when it changes.",
+)
+@click.option("--tls-key", type=click.Path(path_type=Path), help="PEM file of its private key.")
+@click.option(
+    "--tls-client-ca",
+    type=click.Path(path_type=Path),
+    help="PEM file of the authorities whose certificates clients must show.",
+)
+@click.option(
+    "--allow-plain-http",
+    is_flag=True,
+    help="Serve another address than loopback without TLS, as something in front speaks it.",
+)
+@click.option("--oidc-issuer", help="Issuer (`iss`) of an identity provider whose tokens are taken too.")
+@click.option("--oidc-audience", help="Audience (`aud`) that its tokens have.")
+@click.option("--oidc-jwks", help="URL or path of its JWK Set.")
+@click.option("--oidc-role-claim", default="roles", show_default=True, help="Claim that says what its holder is.")
+@click.option(
+    "--oidc-role",
+    "oidc_roles",
+    multiple=True,
+    help="A value of that claim and its role, such as platform-team=operator; may be repeated.",
+)
+@click.option("--oidc-name-claim", default="sub", show_default=True, help="Claim with the name for the change log.")
+def main(
+    state: Path, *, allowed_hosts: tuple[str, ...], has_guard_rails: bool, max_moved_share: float, **options: Any
+) -> None:
     """Run the control plane."""
     configure_logs("control")
+    access = AccessSettings(oidc=_oidc({name: options.pop(name) for name in list(options) if name.startswith("oidc_")}))
     rails = GuardRails(max_moved_share=max_moved_share) if has_guard_rails else None
+    settings = ControlSettings(state_dir=state, guard_rails=rails, access=access, **options)
+    hosts = (*settings.allowed_hosts, *(host.lower() for host in allowed_hosts))
     try:
-        settings = ControlSettings(state_dir=state, guard_rails=rails, **options)  # type: ignore[arg-type]  # click has checked the types
-        serve(settings)
+        serve(replace(settings, allowed_hosts=hosts))
     except CellplaneError as error:
         raise click.ClickException(str(error)) from error
+
+
+def _oidc(options: dict[str, Any]) -> OidcSettings | None:
+    """The identity provider of the command line; None where it names none."""
+    named = {name: options[f"oidc_{name}"] for name in ("issuer", "audience", "jwks")}
+    if not any(named.values()) and not options["oidc_roles"]:
+        return None
+    if not all(named.values()) or not options["oidc_roles"]:
+        raise click.UsageError(
+            "an identity provider needs --oidc-issuer, --oidc-audience, --oidc-jwks and at least one --oidc-role"
+        )
+    roles = [tuple(each.rsplit("=", 1)) for each in options["oidc_roles"]]
+    if any(len(pair) != 2 or pair[1] not in {"viewer", "operator", "admin"} for pair in roles):
+        raise click.UsageError("--oidc-role: expected VALUE=viewer, VALUE=operator or VALUE=admin")
+    return OidcSettings(
+        **named, roles=tuple(roles), role_claim=options["oidc_role_claim"], name_claim=options["oidc_name_claim"]
+    )
 
 
 if __name__ == "__main__":

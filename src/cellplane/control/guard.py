@@ -1,13 +1,16 @@
-"""What every request passes first: its Host is ours, its body is bounded, its answer is counted."""
+"""What every request passes first: its Host is ours, its caller known, its body bounded, its answer counted."""
 
 from http import HTTPStatus
 
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cellplane.control.access.gate import Gate
 from cellplane.control.metrics import Metrics
-from cellplane.control.problems import problem
+from cellplane.control.problems import known_problem, problem
 from cellplane.control.settings import ControlSettings
+from cellplane.errors import AccessError, DirectoryError
 
 
 class RequestGuard:
@@ -49,6 +52,10 @@ class RequestGuard:
             response = problem(HTTPStatus.MISDIRECTED_REQUEST, "wrong-host", detail)
             await response(scope, receive, send)
             return
+        refused = await self._identify(request)
+        if refused is not None:
+            await refused(scope, receive, send)
+            return
         try:
             body = await self._read_body(receive)
         except ClientDisconnect:
@@ -70,6 +77,18 @@ class RequestGuard:
 
         await self._app(scope, replay, send)
 
+    async def _identify(self, request: Request) -> Response | None:
+        """Find out who asks, for the routes; the answer where nobody that is known does."""
+        if request.scope["path"] in ANYBODYS and "authorization" not in request.headers:
+            request.state.caller = None
+            return None
+        gate: Gate = request.app.state.service.gate
+        try:
+            request.state.caller = await gate.identify(request)
+        except (AccessError, DirectoryError) as error:
+            return known_problem(error, self._settings.retry_after_seconds)
+        return None
+
     async def _read_body(self, receive: Receive) -> bytes | None:
         body = bytearray()
         while True:
@@ -82,5 +101,8 @@ class RequestGuard:
             if not message.get("more_body", False):
                 return bytes(body)
 
+
+ANYBODYS = frozenset({"/healthz"})
+"""What needs no caller that is known."""
 
 _METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"})

@@ -13,7 +13,8 @@ class ChangeView(BaseModel):
 
     epoch: int = Field(description="Its number; the table of this epoch, and every later one, contains it")
     at: str = Field(description="UTC, ISO 8601")
-    actor: str
+    actor: str = Field(description="Who did it: the name that the control plane knows them by")
+    on_behalf_of: str = Field(description="For whom, as the actor said; nobody checked it")
     reason: str = Field(description="Why, as the actor said; empty where they did not")
     kind: str = Field(description="`fleet`, `cell`, `pool`, `tenant`, `quarantine` or `table`")
     id: str

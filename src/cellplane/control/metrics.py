@@ -67,6 +67,17 @@ class Metrics:
             ["method", "route", "status"],
             registry=self.registry,
         )
+        self.refused_callers = Counter(
+            "cellplane_control_refused_callers_total",
+            "Requests refused for who asked: `unauthenticated`, `forbidden` or `rate-limited`",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.audit_dropped = Counter(
+            "cellplane_audit_dropped_total",
+            "Refused calls that were counted and not put on record, because there were too many",
+            registry=self.registry,
+        )
 
     def show_routers(self, routers: Callable[[], Iterable[tuple[KnownRouter, float]]]) -> None:
         """Show what these routers say, and nothing of one that is forgotten."""

@@ -12,14 +12,17 @@ from starlette.exceptions import HTTPException
 from cellplane.control.publisher import NotPublishedError
 from cellplane.control.settings import ControlSettings
 from cellplane.errors import (
+    AccessError,
     CellplaneError,
     ConflictError,
     DirectoryError,
     FencedError,
+    ForbiddenError,
     KeyReusedError,
     NoCellError,
     NotFoundError,
     PreconditionError,
+    RateLimitedError,
     UnknownOutcomeError,
     ValidationError,
 )
@@ -55,35 +58,53 @@ def problem(
     return JSONResponse(document, status, dict(headers or {}), media_type="application/problem+json")
 
 
+def known_problem(error: CellplaneError, retry_after_seconds: int) -> JSONResponse:
+    """What an error of ours is answered with."""
+    retry_after = {"Retry-After": str(retry_after_seconds)}
+    if isinstance(error, AccessError):
+        return _refusal(error)
+    if isinstance(error, ValidationError):
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-resource", error.message, field=error.field)
+    if isinstance(error, NotFoundError):
+        return problem(HTTPStatus.NOT_FOUND, "not-found", str(error))
+    if isinstance(error, NoCellError):
+        cells = [{"cell": cell, "reason": reason} for cell, reason in error.cells]
+        return problem(HTTPStatus.CONFLICT, "no-cell", str(error), members={"cells": cells})
+    if isinstance(error, KeyReusedError):
+        return problem(HTTPStatus.CONFLICT, "idempotency-key-reused", str(error))
+    if isinstance(error, ConflictError):
+        return problem(HTTPStatus.CONFLICT, "conflict", str(error))
+    if isinstance(error, PreconditionError):
+        return problem(HTTPStatus.PRECONDITION_FAILED, "precondition-failed", str(error))
+    if isinstance(error, FencedError):
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "not-the-leader", str(error), headers=retry_after)
+    if isinstance(error, UnknownOutcomeError):
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "outcome-unknown", str(error), headers=retry_after)
+    if isinstance(error, DirectoryError):
+        log.error("directory_failed", error=str(error))
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "directory-unavailable", str(error), headers=retry_after)
+    if isinstance(error, NotPublishedError):
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "no-table", str(error), headers=retry_after)
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", str(error))
+
+
+def _refusal(error: AccessError) -> JSONResponse:
+    if isinstance(error, RateLimitedError):
+        headers = {"Retry-After": str(error.retry_after_seconds)}
+        return problem(HTTPStatus.TOO_MANY_REQUESTS, "too-many-requests", str(error), headers=headers)
+    if isinstance(error, ForbiddenError):
+        return problem(HTTPStatus.FORBIDDEN, "forbidden", str(error))
+    # RFC 6750, 3.
+    headers = {"WWW-Authenticate": 'Bearer realm="cellplane"'}
+    return problem(HTTPStatus.UNAUTHORIZED, "unauthenticated", str(error), headers=headers)
+
+
 def install(app: FastAPI, settings: ControlSettings) -> None:
     """Answer every error of this app with a problem document."""
-    retry_after = {"Retry-After": str(settings.retry_after_seconds)}
 
     @app.exception_handler(CellplaneError)
     async def known(_request: Request, error: CellplaneError) -> JSONResponse:
-        if isinstance(error, ValidationError):
-            return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-resource", error.message, field=error.field)
-        if isinstance(error, NotFoundError):
-            return problem(HTTPStatus.NOT_FOUND, "not-found", str(error))
-        if isinstance(error, NoCellError):
-            cells = [{"cell": cell, "reason": reason} for cell, reason in error.cells]
-            return problem(HTTPStatus.CONFLICT, "no-cell", str(error), members={"cells": cells})
-        if isinstance(error, KeyReusedError):
-            return problem(HTTPStatus.CONFLICT, "idempotency-key-reused", str(error))
-        if isinstance(error, ConflictError):
-            return problem(HTTPStatus.CONFLICT, "conflict", str(error))
-        if isinstance(error, PreconditionError):
-            return problem(HTTPStatus.PRECONDITION_FAILED, "precondition-failed", str(error))
-        if isinstance(error, FencedError):
-            return problem(HTTPStatus.SERVICE_UNAVAILABLE, "not-the-leader", str(error), headers=retry_after)
-        if isinstance(error, UnknownOutcomeError):
-            return problem(HTTPStatus.SERVICE_UNAVAILABLE, "outcome-unknown", str(error), headers=retry_after)
-        if isinstance(error, DirectoryError):
-            log.error("directory_failed", error=str(error))
-            return problem(HTTPStatus.SERVICE_UNAVAILABLE, "directory-unavailable", str(error), headers=retry_after)
-        if isinstance(error, NotPublishedError):
-            return problem(HTTPStatus.SERVICE_UNAVAILABLE, "no-table", str(error), headers=retry_after)
-        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", str(error))
+        return known_problem(error, settings.retry_after_seconds)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:

@@ -438,6 +438,12 @@ class RouterList(BaseModel):
     next: str | None = Field(description="Ask `after` with this for the next page; null on the last")
 
 
+class Alive(BaseModel):
+    """The control plane's health, to whom it does not know."""
+
+    status: Literal["ok"]
+
+
 class Health(BaseModel):
     """The control plane's own health."""
 

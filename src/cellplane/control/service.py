@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
+from cellplane.control.access.gate import Gate
 from cellplane.control.distribution import Distribution
 from cellplane.control.metrics import Metrics
 from cellplane.control.publisher import Publisher
@@ -24,6 +25,7 @@ class Service:
     warden: Warden
     metrics: Metrics
     distribution: Distribution
+    gate: Gate
     loop: asyncio.AbstractEventLoop
 
     def changed(self, *, is_quiet: bool = False) -> None:

@@ -5,6 +5,7 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cellplane.control.access.settings import AccessSettings
 from cellplane.publishing.guard_rails import GuardRails
 
 DATABASE = "directory.sqlite3"
@@ -44,7 +45,25 @@ class ControlSettings:
     """Name of this control plane among several; by default its host, port and process."""
 
     host: str = "127.0.0.1"
-    """Address of the API. Loopback, because the API does not yet ask who calls (docs/limits.md)."""
+    """Address of the API. Another than loopback needs TLS: tokens must not cross a wire that others can read."""
+
+    allow_plain_http: bool = False
+    """Whether another address than loopback may be served without TLS, where something in front speaks it."""
+
+    tls_certificate: Path | None = None
+    """PEM file of the API's certificate, with its chain; followed when it changes. None: no TLS."""
+
+    tls_key: Path | None = None
+    """PEM file of its private key."""
+
+    tls_client_ca: Path | None = None
+    """PEM file of the authorities whose certificates clients must show; None: clients need none."""
+
+    tls_watch_seconds: float = 5.0
+    """Time between looks whether the certificate's files have changed, seconds."""
+
+    access: AccessSettings = field(default_factory=AccessSettings)
+    """Who may call, and how often."""
 
     allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
     """Host headers that are answered: a web page that resolves its own name to loopback is not."""

@@ -82,10 +82,12 @@ class Author:
     Attributes:
         name: who asks.
         reason: why, in their words; none where they do not say.
+        on_behalf_of: for whom, as they say: nobody has checked it.
     """
 
     name: str
     reason: str = ""
+    on_behalf_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ class Change:
         action: put, delete, or, of a table, republish or allow.
         before: the resource before, None where it was created.
         after: the resource after, None where it was deleted.
+        on_behalf_of: for whom, as the actor said: nobody has checked it.
     """
 
     epoch: int
@@ -113,6 +116,7 @@ class Change:
     action: str
     before: Mapping[str, Any] | None
     after: Mapping[str, Any] | None
+    on_behalf_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,6 +197,7 @@ changes = Table(
     Column("at", String, nullable=False),
     Column("actor", String, nullable=False),
     Column("reason", String, nullable=False),
+    Column("on_behalf_of", String, nullable=False),
     Column("kind", String, nullable=False),
     Column("id", Id, nullable=False),
     Column("action", String, nullable=False),
@@ -255,3 +256,38 @@ publications = Table(
 """Every table that was published, by its checksum (that of its overlay, where it has one). Only the last have their
 bytes here: ``base`` names one of ``bases``.
 """
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("role", String, nullable=False),
+    Column("subject", String, nullable=True),
+    Column("permissions", Json, nullable=True),
+    Column("digest", String, nullable=False),
+    Column("created_at", String, nullable=False),
+    Column("created_by", String, nullable=False),
+    Column("expires_at", String, nullable=False),
+    Column("revoked_at", String, nullable=True),
+    Column("last_used_at", String, nullable=True),
+)
+"""Who may call. Of a token's secret only the SHA-256 is here. Times are UTC, ISO 8601."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Number, primary_key=True, autoincrement=True),
+    Column("at", String, nullable=False),
+    Column("caller", String, nullable=False),
+    Column("role", String, nullable=False),
+    Column("source", String, nullable=False),
+    Column("method", String, nullable=False),
+    Column("path", String, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("epoch", Number, nullable=True),
+    Index("audit_by_age", "at"),
+    sqlite_autoincrement=True,
+)
+"""Calls that changed something, each in the transaction of its change, and calls that were refused."""

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from cellplane.directory import publications
+from cellplane.directory.access import AccessBook
 from cellplane.directory.database import Database, open_database
 from cellplane.directory.leadership import Leader, Leadership, read_leader
 from cellplane.directory.migrating import bring_up_to_date
@@ -71,6 +72,11 @@ class Directory:
     def leadership(self, holder: str, clock: Callable[[], float]) -> Leadership:
         """A process' part in who leads (``Leadership``)."""
         return Leadership(self._database, holder, self.settings.lease_seconds, clock)
+
+    @property
+    def access(self) -> AccessBook:
+        """Who may call the control plane, and who did (``access.AccessBook``)."""
+        return AccessBook(self._database)
 
     # Reading
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from cellplane.directory import rows, schema
 from cellplane.directory.answers import RequestKey, find_answer, keep_answer
+from cellplane.directory.audit import AuditEntry, write_audit
 from cellplane.directory.outline import Outline
 from cellplane.directory.past import Past
 from cellplane.directory.placing import Placing
@@ -115,6 +116,10 @@ class Transaction:
     def keep_answer(self, key: RequestKey, answer: Mapping[str, Any], kept_seconds: int) -> None:
         """Remember the answer to this request with what it changed."""
         keep_answer(self._connection, key, answer, self._now, kept_seconds)
+
+    def audit(self, entry: AuditEntry) -> None:
+        """Put a call on record with what it changes."""
+        write_audit(self._connection, [replace(entry, at=self._now, epoch=self._epoch)])
 
     def apply(
         self,
@@ -427,8 +432,9 @@ class Transaction:
         self, kind: str, name: str, action: str, before: dict[str, Any] | None, after: dict[str, Any] | None
     ) -> int:
         self._epoch += 1
+        author = self._author
         change = Change(
-            self._epoch, self._at, self._author.name, self._author.reason, kind, name, action, before, after
+            self._epoch, self._at, author.name, author.reason, kind, name, action, before, after, author.on_behalf_of
         )
         self.changes.append(change)
         self._unwritten.append(change)
@@ -532,6 +538,7 @@ def _row_of(change: Change) -> dict[str, Any]:
         "action": change.action,
         "before": change.before,
         "after": change.after,
+        "on_behalf_of": change.on_behalf_of,
     }
 
 

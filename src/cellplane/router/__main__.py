@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from prometheus_client import start_http_server
 
-from cellplane.errors import KeyFileError
+from cellplane.errors import ControlPlaneError, KeyFileError
 from cellplane.logs import configure_logs
 from cellplane.router.agent import Agent
 from cellplane.router.envoy.engine import EnvoyEngine
@@ -38,6 +38,30 @@ _STOPS = (signal.SIGTERM, signal.SIGINT)
     help="File of public keys whose signatures count (`cellplane keys`); several add up. Not named: unsigned is taken.",
 )
 @click.option("--fleet", default="", help="Fleet whose tables are taken; not named: any.")
+@click.option(
+    "--token-file",
+    envvar="CELLPLANE_TOKEN_FILE",
+    type=click.Path(path_type=Path),
+    help="File of the token with which it asks the control plane; read again when it changes.",
+)
+@click.option(
+    "--control-ca",
+    envvar="CELLPLANE_CONTROL_CA",
+    type=click.Path(path_type=Path),
+    help="PEM file of the authorities that vouch for the control plane.",
+)
+@click.option(
+    "--control-cert",
+    envvar="CELLPLANE_CONTROL_CERT",
+    type=click.Path(path_type=Path),
+    help="PEM file of the certificate that is shown to the control plane.",
+)
+@click.option(
+    "--control-key",
+    envvar="CELLPLANE_CONTROL_KEY",
+    type=click.Path(path_type=Path),
+    help="PEM file of its private key.",
+)
 @click.option("--state", type=click.Path(path_type=Path), required=True, help="Folder of this router.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address for clients.")
 @click.option("--port", type=click.IntRange(1, 65535), required=True, help="Port for clients.")
@@ -84,14 +108,17 @@ def main(metrics_port: int, state: Path, **options: object) -> None:
     settings = RouterSettings(state_dir=state, **options)  # type: ignore[arg-type]  # click has checked the types
     try:
         trust = TrustedKeys.of(settings, time.time)
-    except KeyFileError as error:
+        rng = random.Random()  # noqa: S311  # for pauses, not for secrets
+        sources = Sources.of(settings, trust, rng)
+    except (ControlPlaneError, KeyFileError) as error:
         raise click.ClickException(str(error)) from error
     with suppress(asyncio.CancelledError):
-        asyncio.run(_serve(settings, trust, metrics_port))
+        asyncio.run(_serve(settings, sources, trust, metrics_port, rng))
 
 
-async def _serve(settings: RouterSettings, trust: TrustedKeys, metrics_port: int) -> None:
-    rng = random.Random()  # noqa: S311  # for pauses, not for secrets
+async def _serve(
+    settings: RouterSettings, sources: Sources, trust: TrustedKeys, metrics_port: int, rng: random.Random
+) -> None:
     metrics = AgentMetrics()
     engine = EnvoyEngine(settings)
     loop = asyncio.get_running_loop()
@@ -100,7 +127,7 @@ async def _serve(settings: RouterSettings, trust: TrustedKeys, metrics_port: int
             lambda: asyncio.run_coroutine_threadsafe(engine.metrics(), loop).result(settings.admin_timeout_seconds)
         )
         start_http_server(metrics_port, "127.0.0.1", metrics.registry)
-    agent = Agent(settings, engine, Sources.of(settings, trust, rng), trust, metrics, rng=rng)
+    agent = Agent(settings, engine, sources, trust, metrics, rng=rng)
     running = asyncio.create_task(agent.run())
 
     def stop() -> None:

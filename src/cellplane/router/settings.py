@@ -35,6 +35,18 @@ class RouterSettings:
     workers: int = 1
     """Envoy's worker threads."""
 
+    token_file: Path | None = None
+    """File of the token with which it asks the control plane, read again when it changes; None: it has none."""
+
+    control_ca: Path | None = None
+    """PEM file of the authorities that vouch for the control plane; None: those of the system."""
+
+    control_cert: Path | None = None
+    """PEM file of the certificate that it shows to the control plane; None: it shows none."""
+
+    control_key: Path | None = None
+    """PEM file of its private key."""
+
     cookie_keys: Path | None = None
     """File of the keys of signed routing cookies (``cellplane.signed_cookie``); None where there are none."""
 

@@ -9,9 +9,10 @@ from unit.control.serving import Api, serving
 
 
 @pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    """A control plane over an empty directory."""
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    """A control plane over an empty directory; commands find its admin's token."""
     with serving(tmp_path / "state") as api:
+        monkeypatch.setenv("CELLPLANE_TOKEN", api.token)
         yield api
 
 

@@ -1,6 +1,7 @@
 """A control plane that really serves, in a thread, and what tests ask of it."""
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,9 +15,12 @@ import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import update
 
+from cellplane.control.access.settings import ADMIN_TOKEN
 from cellplane.control.app import create_app
+from cellplane.control.peers import PeerProtocol
 from cellplane.control.service import Service
 from cellplane.control.settings import ControlSettings
+from cellplane.control.tls import server_tls
 from cellplane.directory import Directory, Leadership, schema
 from cellplane.routing import RoutingTable
 
@@ -43,6 +47,12 @@ NO_POLICY: dict[str, None] = dict.fromkeys(
     )
 )
 """What a policy is that says nothing."""
+
+
+def as_holder(token: str) -> dict[str, str]:
+    """Headers of whoever has this token."""
+    return {"authorization": f"Bearer {token}"}
+
 
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "code"}
 
@@ -73,11 +83,19 @@ class Api:
     http: httpx2.Client
     port: int
     app: FastAPI
+    token: str
 
     @property
     def service(self) -> Service:
         service: Service = self.app.state.service
         return service
+
+    def holder(self, **order: object) -> str:
+        """A token that the admin makes: its name, role, and so on."""
+        response = self.http.post("/v1/tokens", json=order)
+        assert response.status_code == 201, response.text
+        token: str = response.json()["token"]
+        return token
 
     def get(self, path: str, **params: str | int | float) -> httpx2.Response:
         return self.http.get(path, params=params) if params else self.http.get(path)
@@ -161,25 +179,39 @@ def assert_problem(
 
 
 @contextmanager
-def serving(state: Path, **overrides: Any) -> Iterator[Api]:
-    """Run a control plane on a free port; overrides are of its settings."""
+def serving(state: Path, *, client_tls: ssl.SSLContext | None = None, **overrides: Any) -> Iterator[Api]:
+    """Run a control plane on a free port; overrides are of its settings. With a client's TLS it is asked over that."""
     # With its protocol named, asyncio sets TCP_NODELAY on what it accepts, as it does for uvicorn's own sockets.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
         # Rails have tests of their own: others change small fleets as they like.
         overrides.setdefault("guard_rails", None)
-        app = create_app(ControlSettings(state_dir=state, port=port, **overrides))
+        settings = ControlSettings(state_dir=state, port=port, **overrides)
+        tls = server_tls(settings)
+        app = create_app(settings, tls)
         # No tracebacks: CPython 3.11 may not format one here while pytest does in its own thread (gh-106905).
         server = uvicorn.Server(
-            uvicorn.Config(app, log_level="critical", access_log=False, ws="none", timeout_graceful_shutdown=1)
+            uvicorn.Config(
+                app,
+                log_level="critical",
+                access_log=False,
+                ws="none",
+                http=PeerProtocol,
+                timeout_graceful_shutdown=1,
+                ssl_context_factory=None if tls is None else lambda _config, _default: tls.context,
+            )
         )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="control-plane")
         thread.start()
         try:
             eventually(lambda: server.started or not thread.is_alive(), "the API is up", seconds=START_SECONDS)
-            with httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=10) as http:
-                yield Api(http, port, app)
+            token = (state / ADMIN_TOKEN).read_text().strip()
+            headers = as_holder(token)
+            url = f"{'http' if client_tls is None else 'https'}://127.0.0.1:{port}"
+            verify = client_tls or False
+            with httpx2.Client(base_url=url, trust_env=False, timeout=10, headers=headers, verify=verify) as http:
+                yield Api(http, port, app, token)
         finally:
             server.should_exit = True
             thread.join(START_SECONDS)

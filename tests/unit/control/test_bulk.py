@@ -19,7 +19,9 @@ def post(api: Api, *lines: object, **params: str) -> httpx2.Response:
 
 
 def run(api: Api, *arguments: str, text: bytes | None = None) -> Result:
-    return CliRunner().invoke(cli, [*arguments, "--control", f"http://127.0.0.1:{api.port}"], input=text)
+    return CliRunner().invoke(
+        cli, [*arguments, "--control", f"http://127.0.0.1:{api.port}"], env={"CELLPLANE_TOKEN": api.token}, input=text
+    )
 
 
 def test_lines_create_and_change_tenants(shop: Api) -> None:

@@ -102,7 +102,8 @@ def test_a_key_is_for_one_request(shop: Api) -> None:
     put(shop, "/v1/tenants/acme", {"cell": "cell-1"}, idempotency_key="k-1")
     for path, body in (("/v1/tenants/acme", {"cell": "cell-2"}), ("/v1/tenants/zeta", {"cell": "cell-1"})):
         assert_problem(put(shop, path, body, idempotency_key="k-1"), 409, "idempotency-key-reused")
-    other = put(shop, "/v1/tenants/acme", {"cell": "cell-2"}, idempotency_key="k-1", x_cellplane_actor="bob")
+    bob = shop.holder(name="bob", role="operator")
+    other = put(shop, "/v1/tenants/acme", {"cell": "cell-2"}, idempotency_key="k-1", authorization=f"Bearer {bob}")
     assert other.status_code == 200, "keys of others are others"
 
 
@@ -131,10 +132,15 @@ def test_the_log_says_who_why_what_before_and_after(shop: Api) -> None:
     put(shop, "/v1/tenants/acme", {"cell": "cell-1"}, **why)
     put(shop, "/v1/tenants/acme", {"cell": "cell-2"})
     last, first = shop.get("/v1/changes", id="acme", kind="tenant").json()["items"]
-    assert (first["actor"], first["reason"], first["epoch"], first["before"]) == ("ann", "ticket 7", 5, None)
-    assert (last["actor"], last["reason"], last["before"]) == ("anonymous", "", first["after"])
+    assert (first["actor"], first["on_behalf_of"], first["reason"]) == ("admin", "ann", "ticket 7")
+    assert (first["epoch"], first["before"]) == (5, None)
+    assert (last["actor"], last["on_behalf_of"], last["reason"]) == ("admin", "", "")
+    assert last["before"] == first["after"]
     assert last["after"]["shard"] == ["cell-2"]
-    assert [each["epoch"] for each in shop.get("/v1/changes", actor="ann").json()["items"]] == [5]
+    assert shop.get("/v1/changes", actor="ann").json()["items"] == [], "whoever it is for did not do it"
+    bob = shop.holder(name="bob", role="operator")
+    put(shop, "/v1/tenants/acme", {"cell": "cell-1"}, authorization=f"Bearer {bob}")
+    assert [each["epoch"] for each in shop.get("/v1/changes", actor="bob").json()["items"]] == [7]
     assert_problem(
         put(shop, "/v1/tenants/acme", {}, x_cellplane_reason="x" * 501),
         422,

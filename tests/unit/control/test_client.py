@@ -33,7 +33,7 @@ def test_a_refusal_names_the_field_and_the_cells(api: Api) -> None:
     api.fill()
     api.put("/v1/pools/own", {"cells": ["cell-1"], "strategy": "explicit"})
     api.put("/v1/cells/cell-1", {"address": "127.0.0.1", "port": 1, "status": "locked"})
-    with Client(f"http://127.0.0.1:{api.port}", "test") as client:
+    with Client(f"http://127.0.0.1:{api.port}", "test", api.token) as client:
         with pytest.raises(ControlPlaneError, match=r"^tenant\.cell: .*cell-9"):
             client.put("/v1/tenants/acme", {"cell": "cell-9"})
         with pytest.raises(ControlPlaneError, match=r"cell-1: .*locked"):

@@ -14,7 +14,14 @@ CELL = {"address": "127.0.0.1", "port": 8009}
 
 
 def run(api: Api, *arguments: str) -> Result:
-    return CliRunner().invoke(cli, [*arguments, "--control", f"http://127.0.0.1:{api.port}"])
+    return CliRunner().invoke(
+        cli, [*arguments, "--control", f"http://127.0.0.1:{api.port}"], env={"CELLPLANE_TOKEN": api.token}
+    )
+
+
+def json_of(result: Result) -> Any:
+    """What a command printed, between lines of the control plane's log: that runs in this process too."""
+    return json.JSONDecoder().raw_decode(result.output[result.output.index("{") :])[0]
 
 
 @pytest.fixture
@@ -106,7 +113,7 @@ def test_history_is_a_command(grown: Api) -> None:
     assert 'shard: ["cell-2"] → ["cell-1"]' in lines[0]
     assert lines[0].endswith("ticket 7")
     assert "created" in lines[2]
-    items = json.loads(run(grown, "history", "--json", "--kind", "pool", "--limit", "1").output)["items"]
+    items = json_of(run(grown, "history", "--json", "--kind", "pool", "--limit", "1"))["items"]
     assert [item["epoch"] for item in items] == [8]
 
 
@@ -114,7 +121,7 @@ def test_diff_is_a_command(grown: Api) -> None:
     output = run(grown, "diff", "5", "8").output
     assert "Cell/cell-3" in output
     assert "cell-1" in output
-    assert json.loads(run(grown, "diff", "5", "8", "--json").output)["after"] == 8
+    assert json_of(run(grown, "diff", "5", "8", "--json"))["after"] == 8
     assert run(grown, "diff", "7", "7").output == "nothing differs between epoch 7 and 7\n"
     late = run(grown, "diff", "5", "99")
     assert late.exit_code == 1

@@ -41,7 +41,9 @@ def move(api: Api, count: int, **params: str) -> int:
 
 
 def run(api: Api, *arguments: str) -> Result:
-    return CliRunner().invoke(cli, [*arguments, "--control", f"http://127.0.0.1:{api.port}"])
+    return CliRunner().invoke(
+        cli, [*arguments, "--control", f"http://127.0.0.1:{api.port}"], env={"CELLPLANE_TOKEN": api.token}
+    )
 
 
 def test_what_moves_many_is_held_while_the_table_before_goes_on(guarded: Api) -> None:

@@ -39,6 +39,8 @@ def test_every_metric_has_its_name(shop: Api) -> None:
         "cellplane_publish_seconds",
         "cellplane_publish_failures_total",
         "cellplane_control_requests_total",
+        "cellplane_control_refused_callers_total",
+        "cellplane_audit_dropped_total",
         "cellplane_quarantined_tenants",
         "cellplane_quarantines_total",
         "cellplane_quarantine_releases_total",

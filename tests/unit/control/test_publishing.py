@@ -11,7 +11,7 @@ from cellplane.directory import Directory, schema
 from cellplane.errors import ConflictError, ValidationError
 from cellplane.model import Cell, Fleet, Pool
 from cellplane.model.topology import MAX_POOLS
-from unit.control.serving import SHOP, Api, assert_problem, eventually, serving
+from unit.control.serving import SHOP, Api, as_holder, assert_problem, eventually, serving
 
 
 def test_a_burst_of_changes_is_few_epochs_and_the_last_has_all(shop: Api) -> None:
@@ -19,7 +19,9 @@ def test_a_burst_of_changes_is_few_epochs_and_the_last_has_all(shop: Api) -> Non
     assert before is not None
 
     def put(thread: int) -> None:
-        with httpx2.Client(base_url=f"http://127.0.0.1:{shop.port}", trust_env=False) as http:
+        with httpx2.Client(
+            base_url=f"http://127.0.0.1:{shop.port}", trust_env=False, headers=as_holder(shop.token)
+        ) as http:
             for number in range(25):
                 assert http.put(f"/v1/tenants/t-{thread}-{number}", json={"cell": "cell-1"}).status_code == 200
 

@@ -20,8 +20,9 @@ QUARANTINE = {"cells": ["away"], "max_tenants": 2, "seconds": 60}
 
 
 @pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     with serving(tmp_path, quarantine_interval_seconds=0.05, left_alone_forget_seconds=1.0) as api:
+        monkeypatch.setenv("CELLPLANE_TOKEN", api.token)
         fill(api)
         yield api
 
@@ -126,7 +127,7 @@ def test_a_release_by_hand_holds_and_shows_until_when(api: Api) -> None:
     released = api.http.delete("/v1/quarantine/acme", params={"hold": 120}).json()
     ended, held = (datetime.fromisoformat(released[name]) for name in ("ended", "held_until"))
     assert (held - ended).total_seconds() == 120
-    assert (released["end_reason"], away(api)) == ("released by anonymous", [])
+    assert (released["end_reason"], away(api)) == ("released by admin", [])
     assert listed(api)["held"] == [released]
     report(api, "acme")
     eventually(lambda: left_alone(api) == {"acme": "held"}, "it stays")
@@ -187,7 +188,7 @@ def test_without_a_quarantine_cell_or_by_hand_alone_everybody_is_left_alone(api:
 def test_it_ends_in_time_also_where_the_control_plane_was_killed_meanwhile(tmp_path: Path) -> None:
     control = Process(tmp_path)
     try:
-        shop = Api(control.http, control.port, FastAPI())
+        shop = Api(control.http, control.port, FastAPI(), control.token)
         fill(shop, seconds=5)
         report(shop, "acme")
         eventually(lambda: away(shop) == ["acme"], "it is in quarantine")
@@ -196,7 +197,7 @@ def test_it_ends_in_time_also_where_the_control_plane_was_killed_meanwhile(tmp_p
         control.end(signal.SIGKILL)
     control = Process(tmp_path)
     try:
-        shop = Api(control.http, control.port, FastAPI())
+        shop = Api(control.http, control.port, FastAPI(), control.token)
         eventually(lambda: away(shop) == [], "its time is over", seconds=20)
         row = shop.published(found["epoch"] + 1).find(b"acme")
         assert row is not None

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import httpx2
 
-from unit.control.serving import eventually, fill, published
+from cellplane.control.access.settings import ADMIN_TOKEN
+from unit.control.serving import as_holder, eventually, fill, published
 
 START_SECONDS = 20.0
 ROUNDS = 3
@@ -22,6 +23,8 @@ class Process:
     """`python -m cellplane.control` on a folder."""
 
     def __init__(self, state: Path) -> None:
+        self._state = state
+        self.token = ""
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = listener.getsockname()[1]
         command = [
@@ -46,9 +49,13 @@ class Process:
     def _answers(self) -> bool:
         assert self.process.poll() is None, "the process ended before it answered"
         try:
-            return self.http.get("/healthz").status_code == 200
+            if self.http.get("/healthz").status_code != 200:
+                return False
         except httpx2.TransportError:
             return False
+        self.token = (self._state / ADMIN_TOKEN).read_text().strip()
+        self.http.headers.update(as_holder(self.token))
+        return True
 
     def end(self, number: signal.Signals) -> int:
         os.kill(self.process.pid, number)
@@ -56,8 +63,9 @@ class Process:
         return self.process.wait(START_SECONDS)
 
 
-def put_until_it_dies(port: int, names: list[str], acknowledged: dict[str, int]) -> None:
-    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=5) as http:
+def put_until_it_dies(port: int, token: str, names: list[str], acknowledged: dict[str, int]) -> None:
+    url = f"http://127.0.0.1:{port}"
+    with httpx2.Client(base_url=url, trust_env=False, timeout=5, headers=as_holder(token)) as http:
         for name in names:
             try:
                 response = http.put(f"/v1/tenants/{name}", json={"cell": "cell-1"})
@@ -83,7 +91,12 @@ def test_no_acknowledged_change_is_lost_to_kill_9(tmp_path: Path) -> None:
         writers = [
             threading.Thread(
                 target=put_until_it_dies,
-                args=(control.port, [f"t-{round_number}-{writer}-{n}" for n in range(1000)], acknowledged),
+                args=(
+                    control.port,
+                    control.token,
+                    [f"t-{round_number}-{writer}-{n}" for n in range(1000)],
+                    acknowledged,
+                ),
             )
             for writer in range(2)
         ]
@@ -139,7 +152,9 @@ def test_a_waiting_router_does_not_keep_the_process_from_stopping(tmp_path: Path
     def wait() -> None:
         url = f"http://127.0.0.1:{control.port}/v1/table?wait=25"
         try:
-            response = httpx2.get(url, headers={"if-none-match": tag}, timeout=40, trust_env=False)
+            response = httpx2.get(
+                url, headers={**as_holder(control.token), "if-none-match": tag}, timeout=40, trust_env=False
+            )
             ended.append(str(response.status_code))
         except httpx2.TransportError:
             ended.append("cut")

@@ -9,7 +9,7 @@ import pytest
 
 from cellplane.model import Tenant
 from cellplane.routing import RoutingTable
-from unit.control.serving import SHOP, Api, assert_problem
+from unit.control.serving import SHOP, Api, as_holder, assert_problem
 
 
 def test_before_there_is_a_fleet_there_is_no_table(api: Api) -> None:
@@ -70,7 +70,7 @@ def test_waiting_ends_with_the_change(shop: Api) -> None:
 
     def wait() -> None:
         url = f"http://127.0.0.1:{shop.port}/v1/table?wait=8"
-        response = httpx2.get(url, headers={"if-none-match": tag}, timeout=20, trust_env=False)
+        response = httpx2.get(url, headers={**as_holder(shop.token), "if-none-match": tag}, timeout=20, trust_env=False)
         answers.append((time.monotonic(), response))
 
     waiters = [threading.Thread(target=wait) for _ in range(4)]
@@ -111,7 +111,8 @@ def test_a_first_waiter_gets_the_first_table(api: Api) -> None:
     answers: list[httpx2.Response] = []
 
     def wait() -> None:
-        answers.append(httpx2.get(f"http://127.0.0.1:{api.port}/v1/table?wait=8", timeout=20, trust_env=False))
+        url = f"http://127.0.0.1:{api.port}/v1/table?wait=8"
+        answers.append(httpx2.get(url, headers=as_holder(api.token), timeout=20, trust_env=False))
 
     waiter = threading.Thread(target=wait)
     waiter.start()

@@ -31,7 +31,7 @@ def api(tmp_path: Path) -> Iterator[Api]:
 
 @pytest.fixture
 def client(api: Api) -> Iterator[Client]:
-    with Client(f"http://127.0.0.1:{api.port}", "test") as client:
+    with Client(f"http://127.0.0.1:{api.port}", "test", api.token) as client:
         yield client
 
 

@@ -2,7 +2,19 @@
 
 from fastapi import FastAPI
 
-from cellplane.control.api import bulk, cells, fleets, history, operating, pools, quarantine, routers, routing, tenants
+from cellplane.control.api import (
+    access,
+    bulk,
+    cells,
+    fleets,
+    history,
+    operating,
+    pools,
+    quarantine,
+    routers,
+    routing,
+    tenants,
+)
 from cellplane.control.api.asking import problems
 
 ROUTERS = (
@@ -16,10 +28,19 @@ ROUTERS = (
     routing.router,
     routers.router,
     history.router,
+    access.router,
 )
 
 
 def install(app: FastAPI) -> None:
     """Answer requests for these routes."""
     for router in ROUTERS:
-        app.include_router(router, responses=problems(s422="The request is not valid"))
+        app.include_router(
+            router,
+            responses=problems(
+                s401="It does not say who asks, or not so that it can be believed",
+                s403="Who asks may not do this",
+                s422="The request is not valid",
+                s429="Who asks does so too often",
+            ),
+        )

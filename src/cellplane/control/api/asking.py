@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Header, Query, Request, Response
@@ -9,6 +10,8 @@ from pydantic import BaseModel
 from starlette.convertors import Convertor, register_url_convertor
 
 from cellplane.control import schemas
+from cellplane.control.access.gate import entry_of
+from cellplane.control.access.needs import CurrentCaller, caller_of
 from cellplane.control.service import Service
 from cellplane.control.settings import MAX_ACTOR_CHARS, MAX_CHANGE_REASON_CHARS, MAX_IDEMPOTENCY_KEY_CHARS
 from cellplane.directory import Author
@@ -72,13 +75,16 @@ After = Annotated[str, Query(description="`next` of the page before")]
 
 
 def author_of(
-    x_cellplane_actor: Annotated[str, Header(max_length=MAX_ACTOR_CHARS, description="Who asks")] = "anonymous",
+    caller: CurrentCaller,
+    x_cellplane_actor: Annotated[
+        str, Header(max_length=MAX_ACTOR_CHARS, description="On whose behalf, for the change log; a note")
+    ] = "",
     x_cellplane_reason: Annotated[
         str, Header(max_length=MAX_CHANGE_REASON_CHARS, description="Why, for the change log")
     ] = "",
 ) -> Author:
-    """Who asks, and why, as they say: the API does not check it yet (docs/limits.md)."""
-    return Author(x_cellplane_actor, x_cellplane_reason)
+    """Who asks, as the control plane knows them; and why, and for whom, as they say."""
+    return Author(caller.name, x_cellplane_reason, x_cellplane_actor)
 
 
 async def key_of(
@@ -118,17 +124,19 @@ class Changing:
     def __init__(
         self,
         service: CurrentService,
+        *,
+        request: Request,
         response: Response,
         author: Annotated[Author, Depends(author_of)],
         key: Annotated[RequestKey | None, Depends(key_of)],
         precondition: Annotated[Precondition, Depends(precondition_of)],
-        *,
         allow: Annotated[
             bool, Query(description="Let the table with this change be published whatever it does to tenants")
         ] = False,
     ) -> None:
         self.service = service
         self.author = author
+        self._request = request
         self._response = response
         self._key = key
         self._precondition = precondition
@@ -169,6 +177,9 @@ class Changing:
                 if self._allow:
                     transaction.allow()
                 answer = do(transaction)
+                if not is_dry:
+                    caller = caller_of(self._request)
+                    transaction.audit(entry_of(self._request, caller, HTTPStatus.OK, self.author.reason))
                 version = None if resource is None else transaction.version(*resource)
                 if self._key is not None and not is_dry:
                     kept = {"body": answer.model_dump(mode="json"), "version": version}

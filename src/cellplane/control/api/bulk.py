@@ -6,6 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from cellplane.control.access.needs import needs
+from cellplane.control.access.roles import Permission
 from cellplane.control.api.asking import CHANGING, After, CurrentChange, CurrentService
 from cellplane.control.bulk import NDJSON, Imported, import_tenants, line_of
 
@@ -16,6 +18,7 @@ NEXT_HEADER = "X-Cellplane-Next"
 
 @router.post(
     "/tenants",
+    dependencies=[needs(Permission.WRITE_TENANTS)],
     responses=CHANGING,
     openapi_extra={"requestBody": {"required": True, "content": {NDJSON: {"schema": {"type": "string"}}}}},
 )
@@ -37,6 +40,7 @@ async def post_tenants(
 
 @router.get(
     "/tenants",
+    dependencies=[needs(Permission.READ)],
     response_class=Response,
     responses={
         200: {

@@ -6,6 +6,8 @@ from dataclasses import asdict
 from fastapi import APIRouter, Response
 
 from cellplane.control import schemas
+from cellplane.control.access.needs import needs
+from cellplane.control.access.roles import Permission
 from cellplane.control.api.asking import CHANGING, MISSING, After, CurrentChange, CurrentService, Limit, tag
 from cellplane.control.paging import page_of
 from cellplane.control.service import Service
@@ -17,7 +19,7 @@ from cellplane.model import Cell, CellStatus
 router = APIRouter(prefix="/v1/cells", tags=["cells"])
 
 
-@router.get("")
+@router.get("", dependencies=[needs(Permission.READ)])
 def list_cells(
     service: CurrentService,
     *,
@@ -47,7 +49,7 @@ def list_cells(
     return schemas.CellList(items=items, next=page.next)
 
 
-@router.get("/{cell_id}", responses=MISSING)
+@router.get("/{cell_id}", dependencies=[needs(Permission.READ)], responses=MISSING)
 def get_cell(cell_id: str, service: CurrentService, response: Response) -> schemas.CellView:
     """One cell."""
     with service.directory.snapshot() as snapshot:
@@ -59,21 +61,21 @@ def get_cell(cell_id: str, service: CurrentService, response: Response) -> schem
     return view
 
 
-@router.put("/{cell_id}", responses=CHANGING)
+@router.put("/{cell_id}", dependencies=[needs(Permission.WRITE_FLEET)], responses=CHANGING)
 def put_cell(cell_id: str, spec: schemas.CellSpec, change: CurrentChange) -> schemas.Changed:
     """Create or replace a cell."""
     cell = spec.to_model(cell_id)
     return change.put("cell", cell_id, lambda transaction: transaction.put_cell(cell))
 
 
-@router.post("/{cell_id}/status", responses={**MISSING, **CHANGING})
+@router.post("/{cell_id}/status", dependencies=[needs(Permission.WRITE_FLEET)], responses={**MISSING, **CHANGING})
 def set_status(cell_id: str, spec: schemas.StatusSpec, change: CurrentChange) -> schemas.Changed:
     """Take a cell on in its life: provisioning → active ⇄ locked ⇄ draining ⇄ maintenance → retired."""
     status = CellStatus(spec.status)
     return change.put("cell", cell_id, lambda transaction: transaction.set_status(cell_id, status, force=spec.force))
 
 
-@router.delete("/{cell_id}", responses={**MISSING, **CHANGING})
+@router.delete("/{cell_id}", dependencies=[needs(Permission.WRITE_FLEET)], responses={**MISSING, **CHANGING})
 def delete_cell(cell_id: str, change: CurrentChange) -> schemas.Changed:
     """Remove a cell that neither the fleet nor a pool or tenant names."""
     return change.put("cell", cell_id, lambda transaction: transaction.delete_cell(cell_id))

@@ -5,6 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from cellplane.control import schemas
+from cellplane.control.access.needs import needs
+from cellplane.control.access.roles import Permission
 from cellplane.control.api.asking import CHANGING, MISSING, After, CurrentChange, CurrentService, Limit, tag
 from cellplane.control.apply_schemas import Applied, ApplySpec, ResourceList, ResourceSpec
 from cellplane.control.applying import apply
@@ -16,7 +18,7 @@ from cellplane.model import Cell, Fleet, Pool, Tenant
 router = APIRouter(tags=["fleet"])
 
 
-@router.get("/v1/fleet", responses=MISSING)
+@router.get("/v1/fleet", dependencies=[needs(Permission.READ)], responses=MISSING)
 def get_fleet(service: CurrentService, response: Response) -> schemas.FleetSpec:
     """The fleet's routing policy."""
     with service.directory.snapshot() as snapshot:
@@ -27,14 +29,14 @@ def get_fleet(service: CurrentService, response: Response) -> schemas.FleetSpec:
     return schemas.FleetSpec(**fleet_row(fleet))
 
 
-@router.put("/v1/fleet", responses=CHANGING)
+@router.put("/v1/fleet", dependencies=[needs(Permission.WRITE_FLEET)], responses=CHANGING)
 def put_fleet(spec: schemas.FleetSpec, change: CurrentChange) -> schemas.Changed:
     """Set the fleet's routing policy."""
     fleet = spec.to_model()
     return change.put("fleet", fleet.name, lambda transaction: transaction.put_fleet(fleet))
 
 
-@router.get("/v1/resources")
+@router.get("/v1/resources", dependencies=[needs(Permission.READ)])
 def list_resources(
     service: CurrentService,
     *,
@@ -56,7 +58,7 @@ def list_resources(
     return ResourceList(items=[ResourceSpec(**resource_of(value)) for value in values], next=following)
 
 
-@router.post("/v1/apply", responses=CHANGING)
+@router.post("/v1/apply", dependencies=[needs(Permission.WRITE_FLEET)], responses=CHANGING)
 def apply_resources(
     spec: ApplySpec,
     change: CurrentChange,

@@ -5,6 +5,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
+from cellplane.control.access.needs import needs
+from cellplane.control.access.roles import Permission
 from cellplane.control.api.asking import CHANGING, MISSING, CurrentChange, CurrentService, Limit
 from cellplane.control.apply_schemas import Applied
 from cellplane.control.applying import applied
@@ -31,7 +33,7 @@ router = APIRouter(tags=["history"])
 Number = Annotated[int | None, Query(ge=0, lt=2**63)]
 
 
-@router.get("/v1/changes")
+@router.get("/v1/changes", dependencies=[needs(Permission.READ)])
 def list_changes(
     service: CurrentService,
     *,
@@ -51,7 +53,7 @@ def list_changes(
     return ChangeList(items=items, next=items[-1].epoch if len(found) > size else None)
 
 
-@router.post("/v1/epochs/allow", responses=CHANGING)
+@router.post("/v1/epochs/allow", dependencies=[needs(Permission.WRITE_FLEET)], responses=CHANGING)
 def allow_publication(spec: AllowSpec, change: CurrentChange) -> Changed:
     """Let what the directory says be published, whatever it does to tenants; refused where it has changed since."""
 
@@ -64,7 +66,7 @@ def allow_publication(spec: AllowSpec, change: CurrentChange) -> Changed:
     return change.change(Changed, do)
 
 
-@router.get("/v1/diff", responses=MISSING)
+@router.get("/v1/diff", dependencies=[needs(Permission.READ)], responses=MISSING)
 def get_difference(
     service: CurrentService,
     before: Annotated[int, Query(ge=1, lt=2**63, description="The one epoch")],
@@ -81,7 +83,7 @@ def get_difference(
     return Difference(before=before, after=after, **found)
 
 
-@router.post("/v1/rollback", responses={**MISSING, **CHANGING})
+@router.post("/v1/rollback", dependencies=[needs(Permission.WRITE_FLEET)], responses={**MISSING, **CHANGING})
 def roll_back(
     spec: RollbackSpec,
     change: CurrentChange,
@@ -104,6 +106,7 @@ def roll_back(
 
 @router.get(
     "/v1/epochs/{epoch}/table",
+    dependencies=[needs(Permission.READ)],
     response_class=Response,
     responses={
         200: {"content": {"application/octet-stream": {}}, "description": "The table (docs/table-format.md)"},
@@ -120,7 +123,7 @@ def get_table_of_epoch(epoch: Annotated[int, Path(ge=1, lt=2**63)], service: Cur
     return Response(base.data, media_type="application/octet-stream", headers=headers)
 
 
-@router.get("/v1/epochs")
+@router.get("/v1/epochs", dependencies=[needs(Permission.READ)])
 def list_epochs(service: CurrentService, limit: Limit = None, before: Number = None) -> EpochList:
     """The tables that were published, the last first."""
     size = service.page_size(limit)

@@ -3,6 +3,8 @@
 from fastapi import APIRouter, Response
 
 from cellplane.control import schemas
+from cellplane.control.access.needs import needs
+from cellplane.control.access.roles import Permission
 from cellplane.control.api.asking import CHANGING, MISSING, After, CurrentChange, CurrentService, Limit, tag
 from cellplane.control.paging import page_of
 from cellplane.directory.rows import pool_row
@@ -11,7 +13,7 @@ from cellplane.errors import NotFoundError
 router = APIRouter(prefix="/v1/pools", tags=["pools"])
 
 
-@router.get("")
+@router.get("", dependencies=[needs(Permission.READ)])
 def list_pools(
     service: CurrentService,
     *,
@@ -33,7 +35,7 @@ def list_pools(
     return schemas.PoolList(items=items, next=page.next)
 
 
-@router.get("/{name}", responses=MISSING)
+@router.get("/{name}", dependencies=[needs(Permission.READ)], responses=MISSING)
 def get_pool(name: str, service: CurrentService, response: Response) -> schemas.PoolView:
     """One pool."""
     with service.directory.snapshot() as snapshot:
@@ -44,14 +46,14 @@ def get_pool(name: str, service: CurrentService, response: Response) -> schemas.
     return schemas.PoolView(**pool_row(pool), version=version)
 
 
-@router.put("/{name}", responses=CHANGING)
+@router.put("/{name}", dependencies=[needs(Permission.WRITE_FLEET)], responses=CHANGING)
 def put_pool(name: str, spec: schemas.PoolSpec, change: CurrentChange) -> schemas.Changed:
     """Create or replace a pool."""
     pool = spec.to_model(name)
     return change.put("pool", name, lambda transaction: transaction.put_pool(pool))
 
 
-@router.delete("/{name}", responses={**MISSING, **CHANGING})
+@router.delete("/{name}", dependencies=[needs(Permission.WRITE_FLEET)], responses={**MISSING, **CHANGING})
 def delete_pool(name: str, change: CurrentChange) -> schemas.Changed:
     """Remove a pool that neither the fleet nor another pool or tenant names."""
     return change.put("pool", name, lambda transaction: transaction.delete_pool(name))

@@ -4,6 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from cellplane.control.access.needs import needs
+from cellplane.control.access.roles import Permission
 from cellplane.control.api.asking import CHANGING, MISSING, CurrentChange, CurrentService
 from cellplane.control.quarantine_schemas import LeftAloneView, QuarantineList, QuarantineOrder, QuarantineView
 from cellplane.directory.transaction import Transaction
@@ -16,7 +18,7 @@ from cellplane.placement.quarantine import Asked, LeftAlone
 router = APIRouter(prefix="/v1/quarantine", tags=["quarantine"])
 
 
-@router.get("")
+@router.get("", dependencies=[needs(Permission.READ)])
 def list_quarantines(service: CurrentService) -> QuarantineList:
     """Who is in quarantine, who is held out of it, and whom routers find poisonous and who is left alone."""
     with service.directory.snapshot() as snapshot:
@@ -40,7 +42,7 @@ def list_quarantines(service: CurrentService) -> QuarantineList:
     )
 
 
-@router.put("/{tenant_id:rest}", responses=CHANGING)
+@router.put("/{tenant_id:rest}", dependencies=[needs(Permission.WRITE_QUARANTINE)], responses=CHANGING)
 def put_quarantine(tenant_id: str, order: QuarantineOrder, change: CurrentChange) -> QuarantineView:
     """Send a tenant to the quarantine cell of its jurisdiction; one that is there gets this time and reason."""
     check_key("tenant_id", tenant_id)
@@ -58,7 +60,9 @@ def put_quarantine(tenant_id: str, order: QuarantineOrder, change: CurrentChange
     return view
 
 
-@router.delete("/{tenant_id:rest}", responses={**MISSING, **CHANGING})
+@router.delete(
+    "/{tenant_id:rest}", dependencies=[needs(Permission.WRITE_QUARANTINE)], responses={**MISSING, **CHANGING}
+)
 def delete_quarantine(
     tenant_id: str,
     change: CurrentChange,

@@ -5,6 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from cellplane.control import schemas
+from cellplane.control.access.needs import needs
+from cellplane.control.access.roles import Permission
 from cellplane.control.api.asking import After, CurrentService, Limit, problems
 from cellplane.control.paging import page_of
 from cellplane.control.shadow_schemas import ShadowList
@@ -13,7 +15,7 @@ from cellplane.model.key import check_name
 router = APIRouter(tags=["routers"])
 
 
-@router.get("/v1/routers")
+@router.get("/v1/routers", dependencies=[needs(Permission.READ)])
 def list_routers(
     service: CurrentService,
     *,
@@ -47,13 +49,17 @@ def list_routers(
     )
 
 
-@router.get("/v1/shadows")
+@router.get("/v1/shadows", dependencies=[needs(Permission.READ)])
 def list_shadows(service: CurrentService) -> ShadowList:
     """What comparing the answers of cells and their shadows came to, at all routers together."""
     return ShadowList(items=service.routers.shadows())
 
 
-@router.post("/v1/routers/{router_id}/report", responses=problems(s409="There are too many routers"))
+@router.post(
+    "/v1/routers/{router_id}/report",
+    dependencies=[needs(Permission.REPORT_ROUTER, "router_id")],
+    responses=problems(s409="There are too many routers"),
+)
 async def report_router(router_id: str, report: schemas.RouterReport, service: CurrentService) -> schemas.Health:
     """Take a router's report."""
     check_name("router_id", router_id)

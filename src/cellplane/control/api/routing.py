@@ -8,6 +8,8 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 
 from cellplane.control import schemas
+from cellplane.control.access.needs import needs
+from cellplane.control.access.roles import Permission
 from cellplane.control.api.asking import MISSING, CurrentService, problems
 from cellplane.control.encoded import accepts_zstd
 from cellplane.control.explain import explain, explain_source
@@ -20,7 +22,7 @@ router = APIRouter(tags=["routing"])
 NO_TABLE = problems(s503="No table is published yet")
 
 
-@router.get("/v1/route", responses={**MISSING, **NO_TABLE})
+@router.get("/v1/route", dependencies=[needs(Permission.READ)], responses={**MISSING, **NO_TABLE})
 def explain_route(
     service: CurrentService,
     tenant: Annotated[str | None, Query(description="The partition key")] = None,
@@ -41,6 +43,7 @@ def explain_route(
 
 @router.get(
     "/v1/table",
+    dependencies=[needs(Permission.READ_TABLE)],
     response_class=Response,
     responses={
         200: {"content": {"application/octet-stream": {}}, "description": "The table (docs/table-format.md)"},

@@ -5,6 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from cellplane.control import schemas
+from cellplane.control.access.needs import needs
+from cellplane.control.access.roles import Permission
 from cellplane.control.api.asking import CHANGING, MISSING, After, CurrentChange, CurrentService, Limit, tag
 from cellplane.control.publication import Publication
 from cellplane.control.quarantine_schemas import QuarantineView
@@ -19,7 +21,7 @@ from cellplane.routing import Refusal, decide
 router = APIRouter(prefix="/v1/tenants", tags=["tenants"])
 
 
-@router.get("")
+@router.get("", dependencies=[needs(Permission.READ)])
 def list_tenants(
     service: CurrentService,
     *,
@@ -49,7 +51,7 @@ def list_tenants(
     return schemas.TenantList(items=items, next=page.next)
 
 
-@router.get("/{tenant_id:rest}", responses=MISSING)
+@router.get("/{tenant_id:rest}", dependencies=[needs(Permission.READ)], responses=MISSING)
 def get_tenant(tenant_id: str, service: CurrentService, response: Response) -> schemas.PlacedTenant:
     """One tenant."""
     check_key("tenant_id", tenant_id)
@@ -59,7 +61,7 @@ def get_tenant(tenant_id: str, service: CurrentService, response: Response) -> s
     return _placed(service.publisher.current, record, away)
 
 
-@router.put("/{tenant_id:rest}", responses=CHANGING)
+@router.put("/{tenant_id:rest}", dependencies=[needs(Permission.WRITE_TENANTS)], responses=CHANGING)
 def put_tenant(tenant_id: str, spec: schemas.TenantSpec, change: CurrentChange) -> schemas.TenantChanged:
     """Create or change a tenant; what is absent stays as it is.
 
@@ -83,7 +85,7 @@ def put_tenant(tenant_id: str, spec: schemas.TenantSpec, change: CurrentChange) 
         raise ValidationError(spec.path(error.field), error.message) from error
 
 
-@router.delete("/{tenant_id:rest}", responses={**MISSING, **CHANGING})
+@router.delete("/{tenant_id:rest}", dependencies=[needs(Permission.WRITE_TENANTS)], responses={**MISSING, **CHANGING})
 def delete_tenant(tenant_id: str, change: CurrentChange) -> schemas.Changed:
     """Remove a tenant from the directory."""
     check_key("tenant_id", tenant_id)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from cellplane.client import Client
+from cellplane.credentials import local_admin_token
 from cellplane.errors import ProvisionError
 from cellplane.provision.local.folder import StateFolder, fleet_runs, read_json
 from cellplane.provision.local.load import Load, Outcome, Sample, Stream
@@ -91,7 +92,8 @@ def prepare(folder: StateFolder, tenant: str, *, times: float) -> Flood:
         raise ProvisionError(
             f"no local fleet runs in {folder.root}: start one with `cellplane demo`, or name its folder with --state"
         )
-    with Client(endpoints["control"], "chaos") as client:
+    control_url = endpoints["control"]
+    with Client(control_url, "chaos", local_admin_token(control_url, folder.root)) as client:
         route = client.get("/v1/route", tenant=tenant)
         cells = {cell["id"]: cell for cell in client.list("/v1/cells")["items"]}
         listed = client.get("/v1/tenants", limit=FLOOD_OTHERS + 1)["items"]

@@ -60,6 +60,11 @@ class StateFolder:
         """What the router trusts."""
         return self.signing_key.with_name(self.signing_key.name + PUBLIC_SUFFIX)
 
+    @property
+    def router_token(self) -> Path:
+        """The token with which the router asks the control plane."""
+        return self.root / "router-token"
+
     def cell(self, cell_id: str) -> Path:
         """A cell's own folder."""
         return self.root / "cells" / cell_id

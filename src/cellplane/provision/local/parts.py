@@ -18,6 +18,9 @@ from cellplane.provision.local.folder import StateFolder, read_json
 from cellplane.provision.local.probe import http_ok, tcp_open, wait_until
 from cellplane.provision.local.settings import LocalSettings
 
+ROUTER_ID = "router-1"
+"""Name of the router of a local fleet."""
+
 Command = list[str | Path]
 
 CELL_ROLES = ("api", "worker", "postgres", "nats")
@@ -105,9 +108,10 @@ class RouterPart:
         self._settings = settings
         self._oversight = oversight
         self._record = folder.router / "envoy" / "process.json"
-        command: Command = [sys.executable, "-m", "cellplane.router", "--id", "router-1"]
+        command: Command = [sys.executable, "-m", "cellplane.router", "--id", ROUTER_ID]
         command += ["--control", f"http://{settings.host}:{settings.control_port}", "--state", folder.router]
         command += ["--trust", folder.trust]
+        command += ["--token-file", folder.router_token]
         command += ["--port", str(settings.router_port), "--metrics-port", str(ports["router.metrics"])]
         log_path = folder.log("router-agent")
         self._agent = Child("the router's agent", command, log_path=log_path, record=oversight.record)

@@ -5,6 +5,7 @@ import time
 from typing import Any, Protocol
 
 from cellplane.client import Client
+from cellplane.credentials import local_admin_token
 from cellplane.errors import CellplaneError
 from cellplane.processes import boot_id
 from cellplane.provision.local import ports as port_choice
@@ -13,9 +14,10 @@ from cellplane.provision.local.desired import Desired, clear_desired, read_desir
 from cellplane.provision.local.folder import FolderLock, StateFolder, read_json
 from cellplane.provision.local.gray import clear_faults
 from cellplane.provision.local.keeper import CellKeeper
-from cellplane.provision.local.parts import CellPart, ControlPart, Oversight, Part, RouterPart, process_from
+from cellplane.provision.local.parts import ROUTER_ID, CellPart, ControlPart, Oversight, Part, RouterPart, process_from
 from cellplane.provision.local.register import register, wait_converged
 from cellplane.provision.local.roster import Member, Roster
+from cellplane.provision.local.router_token import renew_router_token
 from cellplane.provision.local.running import RunningParts
 from cellplane.provision.local.settings import LocalSettings
 from cellplane.provision.local.signing import create_signing_key
@@ -102,7 +104,9 @@ class Supervisor:
             self._begin(part)
         self._await(["control"])
         cell_ids = [cell.name for cell in cells]
-        with Client(self.control_url, "local-fleet") as client:
+        token = local_admin_token(self.control_url, self._folder.root)
+        with Client(self.control_url, "local-fleet", token) as client:
+            renew_router_token(client, ROUTER_ID, self._folder.router_token)
             register(client, self._settings, list(roster.members), roster.ports, self._give_up)
             self._begin(router)
             self._await([*cell_ids, "router"])
