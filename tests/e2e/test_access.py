@@ -43,6 +43,7 @@ def test_a_router_goes_on_over_a_revoked_token_and_takes_a_renewed_one_without_a
         new.chmod(0o600)
         new.rename(path)
         eventually(lambda: demo.ask(tenant).headers.get("x-cell-id") == there, "it takes tables again", seconds=30)
+    demo.run("unassign", tenant)
     assert {answer.status for answer in answers} == {200}
     eventually(demo.whole, "its reports are heard again", seconds=30)
     assert demo.pids()["agent"] == agent, "without a restart"

@@ -3,7 +3,7 @@
 import random
 from datetime import UTC, datetime
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cellplane.control.access.buckets import Buckets
@@ -27,6 +27,7 @@ padded = st.builds(lambda before, after: before + TOKEN.text + after, st.text(ma
 alike = st.from_regex(r"cp_[0-9a-fA-F]{16}_[0-9a-fA-F]{64}", fullmatch=True)
 
 
+@example(f"cp_{'0' * 16}_{TOKEN.secret}")
 @given(st.one_of(st.text(), near, cut, padded, alike, st.just(TOKEN.text.upper()), st.just(TOKEN.text + "\n")))
 def test_no_text_but_the_token_itself_is_accepted(text: str) -> None:
     token = Token.parse(text)

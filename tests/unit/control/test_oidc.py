@@ -16,12 +16,13 @@ from joserfc import jws
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, Key, RSAKey
 
+from cellplane.control.access.callers import Caller
 from cellplane.control.access.oidc import Oidc
 from cellplane.control.access.roles import Role
 from cellplane.control.access.settings import AccessSettings, OidcSettings
 from cellplane.errors import ForbiddenError, UnauthenticatedError, ValidationError
 from e2e.tokens import AUDIENCE, ISSUER, claims, jwk_set, new_key, signed, unsigned
-from unit.control.serving import as_holder, assert_problem, serving
+from unit.control.serving import as_holder, assert_problem, eventually, serving
 
 NOW = 1_800_000_000.0
 ROLES = (("platform", "operator"), ("root", "admin"), ("all", "viewer"))
@@ -35,6 +36,8 @@ class Provider:
         self.document = jwk_set(list(KEYS.values())).encode()
         self.status = 200
         self.asked = 0
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         self.url = ""
 
 
@@ -45,6 +48,7 @@ def running() -> Iterator[Provider]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             provider.asked += 1
+            provider.may_answer.wait(10)
             self.send_response(provider.status)
             if provider.status == 302:
                 self.send_header("Location", "/other")
@@ -90,22 +94,29 @@ def oidc_of(provider: Provider, time: Time, **more: Any) -> Oidc:
     return Oidc(settings_of(provider, **more), time.clock, time.now)
 
 
+def verify(oidc: Oidc, credential: str) -> Caller:
+    """As the gate does."""
+    if oidc.needs_look(credential):
+        oidc.look(credential)
+    return oidc.verify(credential)
+
+
 def token(key: Key = KEYS["EC"], **more: Any) -> str:
     return signed(key, claims(**{"sub": "ann", "roles": ["platform"], **more}))
 
 
 @pytest.mark.parametrize("kind", KEYS)
 def test_a_token_says_who_it_is_and_what_they_may(provider: Provider, kind: str) -> None:
-    caller = oidc_of(provider, Time()).verify(token(KEYS[kind]))
+    caller = verify(oidc_of(provider, Time()), token(KEYS[kind]))
     assert (caller.name, caller.role, caller.subject) == ("oidc:ann", Role.OPERATOR, None)
 
 
 def test_the_strongest_of_several_roles_counts_and_names_come_from_the_claim(provider: Provider) -> None:
     oidc = oidc_of(provider, Time(), role_claim="groups", name_claim="email")
-    caller = oidc.verify(token(groups=["all", "root", "other", 7], email="ann@example.org"))
+    caller = verify(oidc, token(groups=["all", "root", "other", 7], email="ann@example.org"))
     assert (caller.name, caller.role) == ("oidc:ann@example.org", Role.ADMIN)
-    assert oidc.verify(token(groups="all", email="bob")).role is Role.VIEWER
-    assert oidc.verify(token(aud=["other", AUDIENCE], groups="all", email="bob")).role is Role.VIEWER
+    assert verify(oidc, token(groups="all", email="bob")).role is Role.VIEWER
+    assert verify(oidc, token(aud=["other", AUDIENCE], groups="all", email="bob")).role is Role.VIEWER
 
 
 REFUSED: dict[str, Mapping[str, Any]] = {
@@ -130,18 +141,18 @@ REFUSED: dict[str, Mapping[str, Any]] = {
 @pytest.mark.parametrize("what", REFUSED)
 def test_a_token_with_a_wrong_claim_is_refused(provider: Provider, what: str) -> None:
     with pytest.raises(UnauthenticatedError):
-        oidc_of(provider, Time()).verify(token(**REFUSED[what]))
+        verify(oidc_of(provider, Time()), token(**REFUSED[what]))
 
 
 def test_clocks_may_differ_a_little(provider: Provider) -> None:
     oidc = oidc_of(provider, Time())
-    assert oidc.verify(token(exp=NOW - 59, iat=NOW + 59, nbf=NOW + 59)).name == "oidc:ann"
+    assert verify(oidc, token(exp=NOW - 59, iat=NOW + 59, nbf=NOW + 59)).name == "oidc:ann"
 
 
 @pytest.mark.parametrize("roles", [None, [], "nobody", ["nobody"], {"platform": True}, 7])
 def test_a_token_without_a_role_may_nothing(provider: Provider, roles: object) -> None:
     with pytest.raises(ForbiddenError, match="has no role here"):
-        oidc_of(provider, Time()).verify(token(roles=roles))
+        verify(oidc_of(provider, Time()), token(roles=roles))
 
 
 def encoded(data: bytes) -> str:
@@ -191,10 +202,10 @@ FORGED: dict[str, Callable[[], str]] = {
 @pytest.mark.parametrize("how", FORGED)
 def test_a_forged_token_is_refused(provider: Provider, how: str) -> None:
     oidc = oidc_of(provider, Time())
-    assert oidc.verify(token()).name == "oidc:ann"
-    assert oidc.verify(by_hand({"alg": "ES256", "kid": "ec"}, by_ec)).role is Role.ADMIN
+    assert verify(oidc, token()).name == "oidc:ann"
+    assert verify(oidc, by_hand({"alg": "ES256", "kid": "ec"}, by_ec)).role is Role.ADMIN
     with pytest.raises(UnauthenticatedError):
-        oidc.verify(FORGED[how]())
+        verify(oidc, FORGED[how]())
 
 
 def test_a_small_rsa_key_is_no_key(provider: Provider) -> None:
@@ -202,40 +213,60 @@ def test_a_small_rsa_key_is_no_key(provider: Provider) -> None:
         small = RSAKey.generate_key(1024, {"kid": "small", "use": "sig"})
     provider.document = jwk_set([small]).encode()
     with pytest.raises(UnauthenticatedError, match="not for its algorithm"):
-        oidc_of(provider, Time()).verify(token(small))
+        verify(oidc_of(provider, Time()), token(small))
 
 
 def test_keys_are_fetched_now_and_then_and_the_last_good_ones_are_kept(provider: Provider) -> None:
     time = Time()
     oidc = oidc_of(provider, time)
     for _ in range(20):
-        oidc.verify(token())
+        verify(oidc, token())
     assert provider.asked == 1
     new = new_key("EC", "new")
     for _ in range(20):
         with pytest.raises(UnauthenticatedError):
-            oidc.verify(token(new))
+            verify(oidc, token(new))
     assert provider.asked == 1, "unknown keys do not make it ask for each token"
     provider.document = jwk_set([new]).encode()
     time.seconds = 11
-    assert oidc.verify(token(new)).name == "oidc:ann"
+    assert verify(oidc, token(new)).name == "oidc:ann"
     assert provider.asked == 2
     with pytest.raises(UnauthenticatedError):
-        oidc.verify(token())
+        verify(oidc, token())
     for status, document in ((500, b""), (200, b"nonsense"), (200, b"x" * 300_000), (302, jwk_set([]).encode())):
         provider.status, provider.document = status, document
         time.seconds += 301
-        assert oidc.verify(token(new)).name == "oidc:ann"
+        assert verify(oidc, token(new)).name == "oidc:ann"
     time.seconds += 86_401
     with pytest.raises(UnauthenticatedError):
-        oidc.verify(token(new, exp=NOW + 10**6))
+        verify(oidc, token(new, exp=NOW + 10**6))
+
+
+def test_who_is_known_does_not_wait_for_a_provider_that_hangs(provider: Provider) -> None:
+    time = Time()
+    oidc = oidc_of(provider, time)
+    verify(oidc, token())
+    time.seconds = 11
+    provider.may_answer.clear()
+    unknown = token(new_key("EC", "other"))
+    looking = threading.Thread(target=oidc.look, args=(unknown,))
+    looking.start()
+    try:
+        eventually(lambda: provider.asked == 2, "it is asked")
+        assert not oidc.needs_look(token())
+        assert oidc.verify(token()).name == "oidc:ann"
+        assert oidc.needs_look(unknown), "whoever may be known in a moment waits"
+    finally:
+        provider.may_answer.set()
+        looking.join()
+    assert not oidc.needs_look(unknown)
 
 
 def test_keys_may_be_in_a_file(tmp_path: Path, provider: Provider) -> None:
     path = tmp_path / "keys.json"
     path.write_bytes(provider.document)
     provider.url = str(path)
-    assert oidc_of(provider, Time()).verify(token()).name == "oidc:ann"
+    assert verify(oidc_of(provider, Time()), token()).name == "oidc:ann"
 
 
 @pytest.mark.parametrize(

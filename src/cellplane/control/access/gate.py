@@ -90,9 +90,9 @@ class Gate:
     async def _identify(self, credential: str, source: str) -> Caller:
         token = Token.parse(credential)
         if token is None and self._oidc is not None and not credential.startswith(PREFIX):
-            if not self._oidc.blocks(credential):
-                return self._oidc.verify(credential)
-            return await asyncio.to_thread(self._oidc.verify, credential)
+            if self._oidc.needs_look(credential):
+                await asyncio.to_thread(self._oidc.look, credential)
+            return self._oidc.verify(credential)
         if token is None:
             raise UnauthenticatedError(f"the token is none of this control plane's: {HOW}")
         record = self.tokens.find(token)

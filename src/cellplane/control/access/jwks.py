@@ -36,7 +36,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 class Jwks:
-    """Public keys by id. Safe to share between threads; what asks for them may block for one fetch.
+    """Public keys by id. Safe to share between threads: ``look`` alone waits for the provider.
 
     Args:
         clock: seconds that only grow.
@@ -48,11 +48,22 @@ class Jwks:
         self._keys: dict[str, Mapping[str, Any]] = {}
         self._fetched_at: float | None = None
         self._tried_at: float | None = None
+        self._looks = False
         self._lock = threading.Lock()
 
     def needs_look(self, kid: str) -> bool:
-        """Whether ``key`` would block: the keys are old, or this one is not among them."""
-        return self._is_due(kid)
+        """Whether there may be newer keys: they are old, or this one is not known and may be under way."""
+        return self._is_due(kid) or (self._looks and kid not in self._keys)
+
+    def look(self, kid: str) -> None:
+        """Read the keys again, where it is time for that. Blocks, also while another thread does."""
+        with self._lock:
+            if self._is_due(kid):
+                self._looks = True
+                try:
+                    self._look()
+                finally:
+                    self._looks = False
 
     def key(self, kid: str, algorithm: str) -> Key:
         """The key of an id, for an algorithm.
@@ -60,11 +71,8 @@ class Jwks:
         Raises:
             UnauthenticatedError: there is none, or it is for another algorithm, or none could be fetched for too long.
         """
-        with self._lock:
-            if self._is_due(kid):
-                self._look()
-            age = None if self._fetched_at is None else self._clock() - self._fetched_at
-            found = None if age is None or age > self._settings.keys_kept_seconds else self._keys.get(kid)
+        age = None if self._fetched_at is None else self._clock() - self._fetched_at
+        found = None if age is None or age > self._settings.keys_kept_seconds else self._keys.get(kid)
         if found is None:
             raise UnauthenticatedError("the token is signed by a key that its issuer does not show")
         return _key(found, algorithm)

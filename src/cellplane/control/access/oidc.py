@@ -47,10 +47,15 @@ class Oidc:
         self._now = now
         self._keys = Jwks(settings, clock)
 
-    def blocks(self, credential: str) -> bool:
-        """Whether ``verify`` may wait for the issuer's keys."""
+    def needs_look(self, credential: str) -> bool:
+        """Whether ``look`` may find its key; raises UnauthenticatedError where it can have none."""
         _, kid = _header(credential)
         return self._keys.needs_look(kid)
+
+    def look(self, credential: str) -> None:
+        """Read the issuer's keys again, where it is time for that. Blocks."""
+        _, kid = _header(credential)
+        self._keys.look(kid)
 
     def verify(self, credential: str) -> Caller:
         """Whose token it is.

@@ -53,7 +53,8 @@ class Token:
     def is_of(self, record: TokenRecord | None) -> bool:
         """Whether it is the token of a record, in a time that says nothing, also where there is no record."""
         known = _NOBODYS if record is None else record.digest
-        return hmac.compare_digest(self.digest, known) and record is not None
+        is_secret = hmac.compare_digest(self.digest, known)
+        return is_secret and record is not None and record.id == self.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
