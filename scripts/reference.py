@@ -56,6 +56,7 @@ OTHER_VARIABLES = {
 
 CONTROL_MEANINGS = {
     "bad-request": "Any other request that cannot be read, such as a body that is not text.",
+    "too-many-watchers": "As many watch changes as may (`max_watchers`): read `GET /v1/changes` instead.",
     "idempotency-key-reused": "The `Idempotency-Key` came before with another request: a new request needs a new one.",
     "not-the-leader": "Another control plane leads; ask again.",
     "outcome-unknown": "The database was lost in the commit. Ask again with the same `Idempotency-Key`, or look.",

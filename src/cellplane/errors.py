@@ -22,7 +22,7 @@ CellplaneError
 │   └── UnreachableError the control plane cannot be reached
 ├── KeyFileError         a file of signing keys cannot be used
 ├── TargetError          a table could not be put where routers find it without the control plane
-│   └── FencedError      another publisher has put a newer one there, or another of the same epoch
+│   └── NewerTableError  another publisher has put a newer one there, or another of the same epoch
 ├── TableCheckError      the routers' own validator refuses a table, or cannot be asked
 ├── RouterError          Envoy or the agent cannot do what was asked
 ├── ProvisionError       a cell, or what it runs on, is not as needed

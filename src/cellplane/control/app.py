@@ -16,6 +16,7 @@ from cellplane.control.access.admin import ensure_admin_token
 from cellplane.control.access.gate import Gate
 from cellplane.control.access.oidc import check_oidc
 from cellplane.control.distribution import Distribution
+from cellplane.control.feed import ChangeFeed
 from cellplane.control.guard import RequestGuard
 from cellplane.control.metrics import Metrics
 from cellplane.control.peers import PeerProtocol
@@ -54,6 +55,12 @@ def create_app(settings: ControlSettings, tls: ServerTls | None = None) -> FastA
             gate = Gate(directory.access, settings.access, metrics)
             leadership = directory.leadership(settings.holder, time.monotonic)
             publisher = Publisher(directory, leadership, settings, metrics, distribution)
+            feed = ChangeFeed(directory, settings)
+
+            def changed() -> None:
+                publisher.notify()
+                feed.notify()
+
             routers = RouterRegistry(settings, time.monotonic)
             metrics.show_routers(routers.routers)
             warden = Warden(
@@ -61,7 +68,7 @@ def create_app(settings: ControlSettings, tls: ServerTls | None = None) -> FastA
                 leadership,
                 settings=settings,
                 metrics=metrics,
-                changed=publisher.notify,
+                changed=changed,
                 clock=time.monotonic,
             )
             app.state.service = Service(
@@ -73,6 +80,7 @@ def create_app(settings: ControlSettings, tls: ServerTls | None = None) -> FastA
                 warden=warden,
                 metrics=metrics,
                 gate=gate,
+                feed=feed,
                 distribution=distribution,
                 loop=asyncio.get_running_loop(),
             )

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from cellplane.control.feed import TooManyWatchersError
 from cellplane.control.publisher import NotPublishedError
 from cellplane.control.settings import ControlSettings
 from cellplane.errors import (
@@ -83,6 +84,8 @@ def known_problem(error: CellplaneError, retry_after_seconds: int) -> JSONRespon
     if isinstance(error, DirectoryError):
         log.error("directory_failed", error=str(error))
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, "directory-unavailable", str(error), headers=retry_after)
+    if isinstance(error, TooManyWatchersError):
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "too-many-watchers", str(error), headers=retry_after)
     if isinstance(error, NotPublishedError):
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, "no-table", str(error), headers=retry_after)
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", str(error))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from cellplane.control.access.gate import Gate
 from cellplane.control.distribution import Distribution
+from cellplane.control.feed import ChangeFeed
 from cellplane.control.metrics import Metrics
 from cellplane.control.publisher import Publisher
 from cellplane.control.registry import RouterRegistry
@@ -26,11 +27,13 @@ class Service:
     metrics: Metrics
     distribution: Distribution
     gate: Gate
+    feed: ChangeFeed
     loop: asyncio.AbstractEventLoop
 
     def changed(self, *, is_quiet: bool = False) -> None:
-        """Wake the publisher for a committed change, from any thread; later where more follows at once."""
+        """Tell of a committed change, from any thread: the publisher later, where more follows at once."""
         self.loop.call_soon_threadsafe(self.publisher.notify_later if is_quiet else self.publisher.notify)
+        self.loop.call_soon_threadsafe(self.feed.notify)
 
     def quarantine_changed(self) -> None:
         """Wake the warden, which tells of quarantines, from any thread."""

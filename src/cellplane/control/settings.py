@@ -110,6 +110,18 @@ class ControlSettings:
     retry_after_seconds: int = 1
     """Retry-After of a 503, seconds."""
 
+    max_watchers: int = 200
+    """Most clients that watch changes at once."""
+
+    watch_heartbeat_seconds: float = 15.0
+    """Longest silence towards a client that watches, seconds: below the idle time-outs of proxies."""
+
+    watch_follow_seconds: float = 0.2
+    """Time between looks for what other control planes changed, for a client that watches, seconds."""
+
+    watch_page_size: int = 500
+    """Changes that are read at once for a client that watches."""
+
     page_size: int = 100
     """Tenants on a page of a list, when the caller names no limit."""
 

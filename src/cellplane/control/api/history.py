@@ -1,13 +1,16 @@
 """What was changed, and what was published."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi.responses import StreamingResponse
 
 from cellplane.control.access.needs import needs
 from cellplane.control.access.roles import Permission
-from cellplane.control.api.asking import CHANGING, MISSING, CurrentChange, CurrentService, Limit
+from cellplane.control.api.asking import CHANGING, MISSING, CurrentChange, CurrentService, Limit, problems
 from cellplane.control.apply_schemas import Applied
 from cellplane.control.applying import applied
 from cellplane.control.differences import State, differences, reversed_log
@@ -24,6 +27,7 @@ from cellplane.control.history_schemas import (
 )
 from cellplane.control.publication import base_of
 from cellplane.control.schemas import Changed
+from cellplane.directory import Change
 from cellplane.directory.history import ChangeFilter
 from cellplane.directory.transaction import Transaction
 from cellplane.errors import NotFoundError
@@ -121,6 +125,50 @@ def get_table_of_epoch(epoch: Annotated[int, Path(ge=1, lt=2**63)], service: Cur
         raise NotFoundError(f"at epoch {epoch} there was nothing to route to")
     headers = {"X-Cellplane-Epoch": str(epoch), "ETag": f'"{base.table.tag}"'}
     return Response(base.data, media_type="application/octet-stream", headers=headers)
+
+
+@router.get(
+    "/v1/watch",
+    dependencies=[needs(Permission.READ)],
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "description": "An event for each entry of the change log: its epoch as `id`, the entry as `data`",
+        },
+        **problems(s503="As many watch as may"),
+    },
+)
+async def watch_changes(
+    service: CurrentService,
+    *,
+    last_event_id: Annotated[
+        int | None, Header(ge=0, lt=2**63, description="The last event that was seen, as browsers say it")
+    ] = None,
+    after: Annotated[
+        int | None, Query(ge=0, lt=2**63, description="Changes behind this epoch; by default those from now on")
+    ] = None,
+    kind: str | None = None,
+    id: Annotated[str | None, Query(description="Of the resource")] = None,  # noqa: A002
+    actor: str | None = None,
+) -> StreamingResponse:
+    """Every change as it happens, in order, none twice (server-sent events); a comment where there is none for 15 s."""
+    service.feed.require_room()
+    begin = last_event_id if last_event_id is not None else after
+    if begin is None:
+        begin = await asyncio.to_thread(service.directory.epoch)
+    found = service.feed.watch(begin, ChangeFilter(kind=kind, id=id, actor=actor))
+    return StreamingResponse(_events(found), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+async def _events(changes: AsyncIterator[Change | None]) -> AsyncIterator[str]:
+    # So that a client knows at once that it is heard.
+    yield ": watching\n\n"
+    async for change in changes:
+        if change is None:
+            yield ": nothing new\n\n"
+        else:
+            yield f"id: {change.epoch}\nevent: change\ndata: {ChangeView(**asdict(change)).model_dump_json()}\n\n"
 
 
 @router.get("/v1/epochs", dependencies=[needs(Permission.READ)])
