@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,14 @@ from click.testing import CliRunner
 
 from cellplane.cli.commands import cli
 from cellplane.directory import Directory
+from cellplane.directory.audit import AuditEntry, AuditFilter
 from cellplane.directory.backup import EPOCH_GAP, back_up, restore
 from cellplane.directory.snapshot import TenantFilter
 from cellplane.errors import ConflictError, DirectoryError
 from cellplane.model import Cell, Fleet, Policy, Pool, QuarantinePolicy, Tenant
 from cellplane.placement.quarantine import Asked
+
+CALL = AuditEntry("ann", "admin", "127.0.0.1", "PUT", "/v1/fleet", 403, "", at=datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def fill(directory: Directory, tenants: int = 30) -> None:
@@ -28,6 +32,7 @@ def fill(directory: Directory, tenants: int = 30) -> None:
     directory.apply([Tenant(f"t-{n}", ("cell-1",), policy=Policy(rps=n % 9 + 1)) for n in range(tenants)], actor="ann")
     directory.delete_tenant("t-0", actor="bob")
     directory.quarantine(Asked("t-1", "it fails"), actor="bob")
+    directory.access.note([CALL], {})
 
 
 def state(directory: Directory) -> list[object]:
@@ -72,6 +77,8 @@ def test_a_directory_comes_back_in_either_kind_of_database(
         assert again.put_tenant(Tenant("new"), actor="test") == epoch + 1
         with again.past(taken.epoch) as past:
             assert past.outline == expected[0]
+        again.access.note([CALL], {})
+        assert [call.id for call in again.access.calls(AuditFilter(), limit=9)] == [2, 1]
         again.close()
     full.close()
 

@@ -16,6 +16,7 @@ from cellplane.control.access.admin import ensure_admin_token
 from cellplane.control.access.gate import Gate
 from cellplane.control.access.oidc import check_oidc
 from cellplane.control.distribution import Distribution
+from cellplane.control.exchange import exchange
 from cellplane.control.feed import ChangeFeed
 from cellplane.control.guard import RequestGuard
 from cellplane.control.metrics import Metrics
@@ -90,6 +91,8 @@ def create_app(settings: ControlSettings, tls: ServerTls | None = None) -> FastA
                 asyncio.create_task(warden.run()),
                 asyncio.create_task(gate.run()),
             ]
+            if directory.is_shared:
+                running.append(asyncio.create_task(exchange(directory, routers, warden, settings)))
             if tls is not None:
                 running.append(asyncio.create_task(tls.follow()))
             try:

@@ -1,12 +1,16 @@
 """What routers say about themselves. Kept in memory: a router reports every second, so a restart forgets nothing."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
 
 from cellplane.control.schemas import CellHealth, RouterReport
 from cellplane.control.settings import ControlSettings
 from cellplane.control.shadow_schemas import ShadowCounts
+from cellplane.directory.reports import SharedReport
 from cellplane.errors import ConflictError
 from cellplane.shadow.report import MAX_SAMPLES_OF_ONE
 
@@ -31,6 +35,7 @@ class RouterRegistry:
         self._settings = settings
         self._clock = clock
         self._routers: dict[str, KnownRouter] = {}
+        self._fresh: set[str] = set()
         self._lock = threading.Lock()
 
     def report(self, router_id: str, report: RouterReport) -> None:
@@ -46,6 +51,37 @@ class RouterRegistry:
                 if len(self._routers) >= self._settings.max_routers:
                     raise ConflictError(f"{len(self._routers)} routers report already, which is the limit")
             self._routers[router_id] = KnownRouter(router_id, report, now)
+            self._fresh.add(router_id)
+
+    def own(self) -> dict[str, tuple[dict[str, Any], float]]:
+        """By router, what it said here since this was last asked, and how long ago in seconds."""
+        with self._lock:
+            now = self._clock()
+            fresh, self._fresh = self._fresh, set()
+            return {
+                router: (self._routers[router].report.model_dump(mode="json"), now - self._routers[router].at)
+                for router in fresh
+                if router in self._routers
+            }
+
+    def absorb(self, shared: Sequence[SharedReport]) -> list[RouterReport]:
+        """Take what others were told, where it is newer than what is known here; returns these reports."""
+        found = []
+        with self._lock:
+            now = self._clock()
+            for each in shared:
+                known, at = self._routers.get(each.router), now - each.age_seconds
+                # Reports come each second; what differs by less was only told late.
+                if known is not None and known.at >= at - _SAME_SECONDS:
+                    continue
+                try:
+                    report = RouterReport.model_validate(each.report)
+                except ValidationError:
+                    # Of a control plane of another release: the router is known there.
+                    continue
+                self._routers[each.router] = KnownRouter(each.router, report, at)
+                found.append(report)
+        return found
 
     def routers(self) -> list[tuple[KnownRouter, float]]:
         """All routers by id, each with the age of its report in seconds."""
@@ -110,6 +146,8 @@ def _sum(one: ShadowCounts, other: ShadowCounts) -> ShadowCounts:
 def _badness(health: CellHealth) -> tuple[int, float]:
     return _BREAKERS.index(health.breaker), -health.score
 
+
+_SAME_SECONDS = 0.2
 
 _BREAKERS = ("closed", "half-open", "open")
 """States of a breaker, the fewest refusals first."""

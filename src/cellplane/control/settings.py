@@ -101,6 +101,9 @@ class ControlSettings:
     campaign_seconds: float = 1.0
     """Time between words on who leads, seconds: several in a lease (``DatabaseSettings.lease_seconds``)."""
 
+    exchange_seconds: float = 1.0
+    """Time between exchanges of what routers report, where control planes share a directory, seconds."""
+
     follow_seconds: float = 0.1
     """Time between looks at what other control planes change and publish, where they share a directory, seconds."""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import zstandard
-from sqlalchemy import Connection, MetaData, Table, insert, select
+from sqlalchemy import Connection, MetaData, Table, insert, select, text
 
 from cellplane.directory import schema
 from cellplane.directory.database import open_database
@@ -35,7 +35,7 @@ EPOCH_GAP = 1_000_000
 have seen what was changed since must not take the new epochs for old ones.
 """
 
-_LEFT_OUT = frozenset({"leadership", "bases"})
+_LEFT_OUT = frozenset({"leadership", "bases", "router_reports"})
 _WITHOUT_BYTES = {"publications": ("base", "overlay")}
 
 Progress = Callable[[int], None]
@@ -112,6 +112,7 @@ def restore(
                 raise ConflictError(f"{database.name} is not empty: restore into a new one, then let it take over")
             rows = _read(connection, header, lines, file=file, progress=progress)
             bring_up_to_date(connection, database.name)
+            _number_on(connection)
             epoch = _go_on(connection, header, after_epoch, database.now(connection))
     finally:
         database.close()
@@ -244,6 +245,13 @@ def _value(value: Any) -> Any:
     if isinstance(value, dict) and value.keys() == {"base64"}:
         return base64.b64decode(value["base64"])
     return value
+
+
+def _number_on(connection: Connection) -> None:
+    """Let PostgreSQL number new rows behind those that came with their numbers; SQLite does so by itself."""
+    if connection.dialect.name == "postgresql":
+        last = "SELECT coalesce(max(id), 0) + 1 FROM audit"
+        connection.execute(text(f"SELECT setval(pg_get_serial_sequence('audit', 'id'), ({last}), false)"))
 
 
 def _go_on(connection: Connection, header: Backup, after_epoch: int | None, now: datetime) -> int:

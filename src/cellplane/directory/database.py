@@ -103,8 +103,8 @@ class Database(ABC):
                 raise
 
     @contextmanager
-    def electing(self) -> Iterator[Connection]:
-        """A short transaction about who leads."""
+    def aside(self) -> Iterator[Connection]:
+        """A short transaction beside those that change the directory."""
         with self.writing() as connection:
             yield connection
 
@@ -196,12 +196,12 @@ class PostgresDatabase(Database):
             engine(1, "READ COMMITTED", **limits_ms),
             clock,
         )
-        self._elections = engine(1, "READ COMMITTED", **limits_ms, statement_timeout=settings.election_timeout_ms)
+        self._aside = engine(1, "READ COMMITTED", **limits_ms, statement_timeout=settings.aside_timeout_ms)
 
     def close(self) -> None:
         """Give back all connections."""
         super().close()
-        self._elections.dispose()
+        self._aside.dispose()
 
     @property
     def is_shared(self) -> bool:
@@ -216,9 +216,9 @@ class PostgresDatabase(Database):
         return found.astimezone(UTC)
 
     @contextmanager
-    def electing(self) -> Iterator[Connection]:
-        """A short transaction about who leads. It does not wait for those that write."""
-        with self._errors(), self._elections.begin() as connection:
+    def aside(self) -> Iterator[Connection]:
+        """A short transaction beside those that change the directory: it does not wait for them."""
+        with self._errors(), self._aside.begin() as connection:
             yield connection
 
     def _begin_writing(self, connection: Connection, *, is_long: bool) -> None:

@@ -70,7 +70,7 @@ class Leadership:
             DirectoryError: the database failed; the lease goes on by the clock.
         """
         asked_at = self._clock()
-        with self._database.electing() as connection:
+        with self._database.aside() as connection:
             now = self._database.now(connection).timestamp()
             row = _row(connection, for_update=True)
             until = now + self._lease_seconds if self._database.is_shared else math.inf
@@ -93,7 +93,7 @@ class Leadership:
         """Let another lead at once; nothing where this process does not lead."""
         if self._token is None:
             return
-        with self._database.electing() as connection:
+        with self._database.aside() as connection:
             mine = (_TABLE.c.holder == self._holder) & (_TABLE.c.token == self._token)
             connection.execute(update(_TABLE).where(mine).values(until=0.0))
         self._token = None

@@ -291,3 +291,13 @@ audit = Table(
     sqlite_autoincrement=True,
 )
 """Calls that changed something, each in the transaction of its change, and calls that were refused."""
+
+router_reports = Table(
+    "router_reports",
+    metadata,
+    Column("router", Id, primary_key=True),
+    Column("replica", String, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("report", Json, nullable=False),
+)
+"""The last report of each router, and which of several control planes took it; ``at`` is of the database's clock."""

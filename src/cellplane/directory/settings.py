@@ -19,8 +19,8 @@ class DatabaseSettings:
     long_transaction_ms: int = 60_000
     """The same of one that reads all tenants or changes many: a table is compiled while it reads."""
 
-    election_timeout_ms: int = 2_000
-    """How long a word on who leads may take, milliseconds."""
+    aside_timeout_ms: int = 2_000
+    """How long a word on who leads, or on what routers say, may take, milliseconds."""
 
     connect_timeout_seconds: int = 5
     """How long a connection to PostgreSQL may take, seconds."""

@@ -18,6 +18,7 @@ from cellplane.directory.outline import Outline
 from cellplane.directory.past import Past
 from cellplane.directory.publications import StoredPublication
 from cellplane.directory.records import Applied, Author, Change, Entry, Page, Placement, TenantRecord
+from cellplane.directory.reports import SharedReport, exchange_reports
 from cellplane.directory.settings import DatabaseSettings
 from cellplane.directory.snapshot import Snapshot, TenantFilter, read_epoch, read_outline, read_topology_epoch
 from cellplane.directory.transaction import Resource, Transaction, fields_of
@@ -68,6 +69,12 @@ class Directory:
     def is_shared(self) -> bool:
         """Whether other processes may change it, and publish."""
         return self._database.is_shared
+
+    def exchange_reports(
+        self, replica: str, taken: Mapping[str, tuple[Mapping[str, Any], float]], keep_seconds: float
+    ) -> list[SharedReport]:
+        """Give and get what routers report (``reports.exchange_reports``)."""
+        return exchange_reports(self._database, replica, taken, keep_seconds)
 
     def leadership(self, holder: str, clock: Callable[[], float]) -> Leadership:
         """A process' part in who leads (``Leadership``)."""

@@ -59,7 +59,7 @@ PROBLEM_MEMBERS = {"type", "title", "status", "detail", "code"}
 
 def leading(directory: Directory) -> Leadership:
     """Leads, whoever did before."""
-    with directory._database.electing() as connection:
+    with directory._database.aside() as connection:
         connection.execute(update(schema.leadership).values(until=0.0))
     leadership = directory.leadership("test", time.monotonic)
     assert leadership.campaign()

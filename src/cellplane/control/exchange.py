@@ -1,0 +1,29 @@
+"""Control planes that share a directory tell each other what routers report to each."""
+
+import asyncio
+
+import structlog
+
+from cellplane.control.registry import RouterRegistry
+from cellplane.control.settings import ControlSettings
+from cellplane.control.warden import Warden
+from cellplane.directory import Directory
+from cellplane.errors import CellplaneError
+
+log = structlog.get_logger()
+
+
+async def exchange(directory: Directory, routers: RouterRegistry, warden: Warden, settings: ControlSettings) -> None:
+    """Give and get, until cancelled. A failure is said, and what was to be given is given by the next report."""
+    while True:
+        await asyncio.sleep(settings.exchange_seconds)
+        try:
+            shared = await asyncio.to_thread(
+                directory.exchange_reports, settings.holder, routers.own(), settings.router_forget_seconds
+            )
+        except CellplaneError as error:
+            log.warning("exchange_failed", error=str(error))
+            await asyncio.sleep(settings.retry_seconds)
+            continue
+        for report in routers.absorb(shared):
+            warden.suspect(report.suspects)
