@@ -39,6 +39,7 @@ class Client:
         actor: on whose behalf, for the change log; the token says who asks.
         token: says who asks (``credentials.find_token``); None asks for nothing that needs one.
         reason: why things are changed, for the change log.
+        allow: whether what is changed is published whatever it does to tenants.
         tls: files of the TLS that it speaks, where the URL begins with https.
 
     Raises:
@@ -47,9 +48,17 @@ class Client:
     """
 
     def __init__(
-        self, url: str, actor: str, token: str | None = None, *, reason: str = "", tls: ControlTls | None = None
+        self,
+        url: str,
+        actor: str,
+        token: str | None = None,
+        *,
+        reason: str = "",
+        allow: bool = False,
+        tls: ControlTls | None = None,
     ) -> None:
         self.url = url
+        self._allow = allow
         headers = {"X-Cellplane-Actor": actor, **({"X-Cellplane-Reason": reason} if reason else {})}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
@@ -136,6 +145,8 @@ class Client:
             ) from error
 
     def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        if self._allow and method != "GET":
+            options["params"] = {**options.get("params", {}), "allow": "true"}
         response = self._send(method, path, **options)
         try:
             answer = response.json()

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from cellplane.cli.manifests import count, print_problems, read_manifest
-from cellplane.cli.options import connect, control_option, json_option, reason_option
+from cellplane.cli.options import allow_option, connect, control_option, json_option, reason_option
 from cellplane.cli.output import print_json, print_table
 from cellplane.errors import CellplaneError
 from cellplane.manifest.settings import ApplySettings
@@ -26,6 +26,7 @@ _MAX_VALUE_CHARS = 60
 @control_option
 @json_option
 @reason_option
+@allow_option
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
 @click.option(
     "--prune", is_flag=True, help="Delete cells, pools and tenants that the files do not name, of kinds that they do."

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import click
 
-from cellplane.cli.options import connect, control_option, json_option, reason_option, wait_option
+from cellplane.cli.options import allow_option, connect, control_option, json_option, reason_option, wait_option
 from cellplane.cli.output import print_json
 from cellplane.client import LIVE_POLL_SECONDS, LIVE_TIMEOUT_SECONDS, Client
 from cellplane.errors import ControlPlaneError
@@ -19,6 +19,7 @@ from cellplane.errors import ControlPlaneError
 @control_option
 @json_option
 @reason_option
+@allow_option
 @wait_option
 def assign(tenant: str, cells: tuple[str, ...], control_url: str, reason: str, *, as_json: bool, wait: bool) -> None:
     """Pin TENANT to CELL, or to a shard of several, the preferred first.
@@ -34,6 +35,7 @@ def assign(tenant: str, cells: tuple[str, ...], control_url: str, reason: str, *
 @control_option
 @json_option
 @reason_option
+@allow_option
 @wait_option
 def unassign(tenant: str, control_url: str, reason: str, *, as_json: bool, wait: bool) -> None:
     """Let TENANT's pool place it again: its slot, or a new assignment. Its data does not move."""
@@ -90,8 +92,16 @@ def wait_live(client: Client, epoch: int) -> int:
             return len(routers)
         if time.monotonic() > deadline:
             found_late = f"{', '.join(late)} did not apply epoch {epoch}"
-            problem = found_late if published >= epoch else f"epoch {epoch} was not published"
+            problem = found_late if published >= epoch else _why_not_published(client, epoch)
             raise ControlPlaneError(
                 f"the change is made, but {problem} in {LIVE_TIMEOUT_SECONDS:.0f} s: see `cellplane routers`"
             )
         time.sleep(LIVE_POLL_SECONDS)
+
+
+def _why_not_published(client: Client, epoch: int) -> str:
+    held = client.get("/v1/epochs", limit=1)["held"]
+    if held is None:
+        return f"epoch {epoch} was not published"
+    why = "; ".join(each["text"] for each in held["violations"])
+    return f"it is held, since {why} (`cellplane publish --allow`); nothing of it was live"

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from cellplane.cli.apply import EXIT_UNCONFIRMED, is_terminal, print_plan
-from cellplane.cli.options import connect, control_option, json_option, reason_option
+from cellplane.cli.options import allow_option, connect, control_option, json_option, reason_option
 from cellplane.cli.output import print_json, print_table
 
 MAX_CHANGE_CHARS = 60
@@ -76,6 +76,7 @@ def diff(before: int, after: int, control_url: str, *, as_json: bool) -> None:
 @control_option
 @json_option
 @reason_option
+@allow_option
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context

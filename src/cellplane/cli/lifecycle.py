@@ -7,7 +7,7 @@ import click
 
 from cellplane.cli.cell_argument import cell_argument
 from cellplane.cli.changes import show_change, wait_live
-from cellplane.cli.options import connect, control_option, json_option, reason_option, wait_option
+from cellplane.cli.options import allow_option, connect, control_option, json_option, reason_option, wait_option
 from cellplane.client import Client
 from cellplane.errors import ControlPlaneError
 from cellplane.model import CellStatus
@@ -26,6 +26,7 @@ def _verb(name: str, status: CellStatus, text: str, *, yields: bool = False) -> 
     @control_option
     @json_option
     @reason_option
+    @allow_option
     @wait_option
     def run(cell_id: str, control_url: str, reason: str, *, as_json: bool, wait: bool, force: bool = False) -> None:
         def change(client: Client) -> int:
@@ -41,6 +42,7 @@ def _verb(name: str, status: CellStatus, text: str, *, yields: bool = False) -> 
 @control_option
 @json_option
 @reason_option
+@allow_option
 @wait_option
 def unlock(cell_id: str, control_url: str, reason: str, *, as_json: bool, wait: bool) -> None:
     """Let CELL, which is locked, take new tenants again."""
@@ -65,6 +67,7 @@ def unlock(cell_id: str, control_url: str, reason: str, *, as_json: bool, wait: 
 @control_option
 @json_option
 @reason_option
+@allow_option
 @wait_option
 def drain(
     cell_id: str, control_url: str, reason: str, *, leave_pools: bool, force: bool, as_json: bool, wait: bool

@@ -31,7 +31,7 @@ _url_option: Callable[[Command], Command] = click.option(
 )
 
 
-def _keep(context: click.Context, param: click.Parameter, value: Path | None) -> None:
+def _keep(context: click.Context, param: click.Parameter, value: Any) -> None:
     context.meta[f"{__name__}.{param.name}"] = value
 
 
@@ -81,7 +81,8 @@ def connect(control_url: str, reason: str = "") -> Client:
     )
     state_dir = context.params.get("state_dir") or Path(os.environ.get("CELLPLANE_STATE") or DEFAULT_STATE)
     token = find_token(control_url, token_file, state_dir, os.environ)
-    return Client(control_url, ACTOR, token, reason=reason, tls=ControlTls(*files))
+    allow = bool(context.meta.get(f"{__name__}.allow"))
+    return Client(control_url, ACTOR, token, reason=reason, allow=allow, tls=ControlTls(*files))
 
 
 json_option: Callable[[Command], Command] = click.option(
@@ -94,6 +95,14 @@ wait_option: Callable[[Command], Command] = click.option(
 
 reason_option: Callable[[Command], Command] = click.option(
     "--reason", envvar="CELLPLANE_REASON", default="", help="Why, for the change log."
+)
+
+allow_option: Callable[[Command], Command] = click.option(
+    "--allow",
+    is_flag=True,
+    expose_value=False,
+    callback=_keep,
+    help="Let it be published whatever it does to tenants: guard rails hold what moves many, or leaves them no cell.",
 )
 
 state_option: Callable[[Command], Command] = click.option(

@@ -1,17 +1,17 @@
 """`cellplane tenant import` and `export`: tenants by the thousands, a line of JSON each."""
 
-import hashlib
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import IO
+from uuid import uuid4
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from cellplane.cli.options import connect, control_option, json_option, reason_option
+from cellplane.cli.options import allow_option, connect, control_option, json_option, reason_option
 from cellplane.cli.output import print_json
 from cellplane.errors import CellplaneError
 
@@ -32,6 +32,7 @@ def tenant() -> None:
 @control_option
 @json_option
 @reason_option
+@allow_option
 def import_(file: Path, control_url: str, reason: str, *, as_json: bool) -> None:
     """Create or change the tenants of FILE, a line of JSON each; - is standard input.
 
@@ -40,13 +41,13 @@ def import_(file: Path, control_url: str, reason: str, *, as_json: bool) -> None
     refused, those before are done, and the same command goes on from there: what is so already is not changed again.
     """
     total = {"lines": 0, "created": 0, "changed": 0, "unchanged": 0}
-    epoch = None
+    epoch, run = None, uuid4().hex
     lines = None if str(file) == "-" else _count_lines(file)
     with connect(control_url, reason) as client, _open(file) as stream, _progress() as progress:
         task = progress.add_task("tenants", total=lines)
         for first, batch, is_last in _batches(stream):
             try:
-                answer = client.post_lines("/v1/bulk/tenants", batch, key=_key(first, batch), more=not is_last)
+                answer = client.post_lines("/v1/bulk/tenants", batch, key=f"import-{run}-{first}", more=not is_last)
             except CellplaneError as error:
                 done = f"; {total['lines']:,} before are done" if total["lines"] else ""
                 raise CellplaneError(f"lines {first} and on: {error}{done}") from error
@@ -100,11 +101,6 @@ def _batches(stream: IO[bytes]) -> Iterator[tuple[int, bytes, bool]]:
         held = first, b"".join(batch)
     if held is not None:
         yield *held, True
-
-
-def _key(first: int, batch: bytes) -> str:
-    """The same for the same lines at the same place: a batch whose answer was lost is not done twice."""
-    return f"import-{first}-{hashlib.sha256(batch).hexdigest()[:32]}"
 
 
 def _count_lines(file: Path) -> int:

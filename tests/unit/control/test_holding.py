@@ -114,3 +114,27 @@ def test_publish_is_a_command(guarded: Api) -> None:
     text = allowed.output[allowed.output.index("{") :]
     answer = json.JSONDecoder().raw_decode(text)[0]
     assert guarded.published(answer["allowed"]["epoch"])
+
+
+def test_commands_say_what_is_held_and_take_allow(guarded: Api, tmp_path: Path) -> None:
+    file = tmp_path / "tenants.ndjson"
+    file.write_text("".join(json.dumps({"id": f"t-{n:02}", "cells": ["cell-2"]}) + "\n" for n in range(30)))
+    assert run(guarded, "tenant", "import", str(file)).exit_code == 0
+    eventually(lambda: held(guarded) is not None, "it is held")
+    back = run(guarded, "rollback", str(4 + TENANTS + 1), "--yes")
+    assert back.exit_code == 0
+    eventually(lambda: held(guarded) is None, "what undoes it is published")
+    epoch = guarded.service.directory.epoch()
+    assert run(guarded, "tenant", "import", str(file), "--allow").exit_code == 0
+    assert guarded.published(epoch + 30).epoch > epoch
+    assert held(guarded) is None
+
+
+def test_a_command_that_waits_tells_that_it_is_held(guarded: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cellplane.cli.changes.LIVE_TIMEOUT_SECONDS", 0.5)
+    move(guarded, 20)
+    eventually(lambda: held(guarded) is not None, "it is held")
+    waited = run(guarded, "assign", "t-39", "cell-2")
+    assert waited.exit_code == 1
+    assert "known tenants would get another first cell" in waited.output
+    assert "`cellplane publish --allow`" in waited.output
