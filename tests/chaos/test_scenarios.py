@@ -10,6 +10,7 @@ from chaos.scenarios import (
     SCENARIOS,
     cell_killed,
     cell_overload,
+    control_plane_cut_short,
     control_plane_killed,
     gray_failure,
     tenant_overload,
@@ -67,3 +68,7 @@ def test_a_limit_that_does_not_hold_fails_the_scenario(tmp_path: Path, monkeypat
     value = json.loads(report.write().read_text())
     assert (value["scenario"], value["passed"], value["seed"]) == ("x", False, 1)
     assert value["limits"][2] == {"figure": "lost", "value": 1, "at_most": 0, "holds": False}
+
+
+def test_a_control_plane_that_dies_between_a_change_and_its_table_loses_nothing(tmp_path: Path) -> None:
+    correct(control_plane_cut_short.run(tmp_path, Scale(SEED, 0.0, seconds=1.0)))

@@ -5,7 +5,14 @@ from types import ModuleType
 from typing import Protocol, cast
 
 from chaos.report import Report, Scale
-from chaos.scenarios import cell_killed, cell_overload, control_plane_killed, gray_failure, tenant_overload
+from chaos.scenarios import (
+    cell_killed,
+    cell_overload,
+    control_plane_cut_short,
+    control_plane_killed,
+    gray_failure,
+    tenant_overload,
+)
 
 
 class Scenario(Protocol):
@@ -24,6 +31,7 @@ _MODULES: tuple[ModuleType, ...] = (
     tenant_overload,
     cell_overload,
     control_plane_killed,
+    control_plane_cut_short,
     gray_failure,
 )
 SCENARIOS: dict[str, Scenario] = {module.NAME: cast(Scenario, module) for module in _MODULES}
