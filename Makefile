@@ -13,7 +13,7 @@ CRATE := native/envoy-module
 RUST_SOURCES := $(shell find $(CRATE) -path '*/target' -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 ARGS ?=
 
-.PHONY: help setup demo test check format wheel bench-router bench-instructions bench-fleet bench-core coverage chaos fuzz mutate vectors reference lock clean
+.PHONY: help setup demo test test-long check format wheel bench-router bench-instructions bench-fleet bench-core coverage chaos fuzz mutate vectors reference lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -26,6 +26,9 @@ demo: setup ## Run a cell fleet on this machine (ARGS="--router-port 9080 …" t
 test: setup ## Run every test (ARGS="-k name" to choose)
 	cargo test --quiet --locked --offline --manifest-path $(CRATE)/Cargo.toml
 	$(BIN)/pytest $(ARGS)
+
+test-long: setup ## Run the tests that take minutes each, which make test leaves out
+	$(BIN)/pytest -m long $(ARGS)
 
 check: setup ## Lint, types, import contracts
 	$(BIN)/ruff check .

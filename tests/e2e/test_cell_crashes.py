@@ -147,6 +147,7 @@ def test_a_caller_that_dies_anywhere_is_completed_by_the_next(state: Path) -> No
             assert_gone(demo)
 
 
+@pytest.mark.long
 def test_a_supervisor_that_is_killed_at_any_moment_leaves_a_cell_whole_or_gone(state: Path) -> None:
     draw = random.Random(SEED)
     ports = free_ports(2)
@@ -195,6 +196,7 @@ def test_a_fleet_that_is_stopped_comes_back_with_the_cells_that_it_had(state: Pa
         assert set(demo.served_by().values()) == {"cell-2"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seconds", [0.4, 1.0])
 def test_a_fleet_that_is_stopped_while_a_cell_is_made_leaves_nothing_and_goes_on_later(
     state: Path, seconds: float

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx2
 
-from e2e.harness import PROMISED_READY_SECONDS, eventually, start_demo
+from e2e.harness import PROMISED_READY_SECONDS, admin_headers, eventually, start_demo
 
 ROOT = Path(__file__).parents[2]
 UV = Path(sys.executable).with_name("uv")
@@ -41,7 +41,8 @@ def test_a_wheel_runs_the_demo_where_nothing_can_be_compiled(tmp_path: Path) -> 
     environment = {"PATH": str(bin_folder), "HOME": str(tmp_path)}
     with start_demo(tmp_path / "state", command=bin_folder / "cellplane", environment=environment) as demo:
         assert demo.ready_seconds <= PROMISED_READY_SECONDS, "from nothing, with initdb and every module compiled anew"
-        metrics = httpx2.get(f"{demo.control}/metrics", trust_env=False).text
+        admin = admin_headers(tmp_path / "state" / "control")
+        metrics = httpx2.get(f"{demo.control}/metrics", headers=admin, trust_env=False).text
         assert "cellplane_table_check_installed 1.0" in metrics, "the wheel has the program, and it may be run"
         body = {"channel": "push", "to": "device", "body": "Hello"}
         headers = {"X-Tenant-Id": "tenant-001"}
