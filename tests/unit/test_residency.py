@@ -21,6 +21,8 @@ ABOUT_SOMETHING_ELSE = {
     ("directory/placing.py", "_check_slots"): "finds one of a million tenants by an index",
     ("directory/outline.py", "changed_jurisdictions"): "whether a cell's law changed",
     ("directory/placing.py", "_is_alike"): "whether a pool's laws changed",
+    ("control/api/cells.py", "list_cells"): "which cells somebody asks to see",
+    ("provision/siblings.py", "like"): "what most cells of a pool are, for one more",
 }
 
 _LAWS = {"laws", "law_codes", "jurisdictions"}
