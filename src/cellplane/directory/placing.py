@@ -13,7 +13,7 @@ from cellplane.directory.records import Placement, TenantRecord
 from cellplane.directory.tenant_book import TenantBook
 from cellplane.directory.tenant_policies import TenantPolicies
 from cellplane.errors import ConflictError, NoCellError, ValidationError
-from cellplane.model import Pool, Tenant
+from cellplane.model import CellStatus, Pool, Tenant
 from cellplane.model.residency import Act, foreign_laws, laws, violations
 from cellplane.placement import NoCell, assign, check_share
 
@@ -325,6 +325,8 @@ def _check_cells(outline: Outline, record: TenantRecord, *, is_named: bool = Fal
         if cell_id not in outline.cells:
             raise ValidationError(field, f"no cell is named {cell_id!r}; there are {_listed(outline.cells)}")
         cell = outline.cells[cell_id]
+        if is_named and cell.status is CellStatus.RETIRED:
+            raise ValidationError(field, f"cell {cell_id!r} is retired: it serves nobody any more. Name another")
         for foreign in violations(Act.ASSIGNMENT, tenant.id, tenant.jurisdiction, (cell,)):
             raise ValidationError(
                 field if is_named else "tenant.jurisdiction",
