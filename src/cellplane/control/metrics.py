@@ -28,7 +28,7 @@ class Metrics:
         self._overlay_tenants = Gauge(
             "cellplane_overlay_tenants", "Tenants of the published overlay", registry=self.registry
         )
-        self._publish_seconds = Histogram(
+        self.publish_seconds = Histogram(
             "cellplane_publish_seconds", "Time to read the directory, compile and publish", registry=self.registry
         )
         self.publish_failures = Counter(
@@ -83,13 +83,12 @@ class Metrics:
         """Show what these routers say, and nothing of one that is forgotten."""
         self.registry.register(_RouterEpochs(routers))
 
-    def published(self, publication: Publication, seconds: float) -> None:
-        """Count one publication."""
+    def published(self, publication: Publication) -> None:
+        """Show the table that routers are given, whoever published it."""
         self._published_epoch.set(publication.epoch)
         self._base_epoch.set(publication.base.table.epoch)
         self._table_bytes.set(len(publication.base.data))
         self._overlay_tenants.set(publication.overlay_tenants)
-        self._publish_seconds.observe(seconds)
 
 
 class _RouterEpochs(Collector):

@@ -70,6 +70,7 @@ class Publisher:
         self._metrics = metrics
         self._current: Publication | None = None
         self._held: Held | None = None
+        self._distributed = ""
         self._folded: CompiledBase | None = None
         self._folding: asyncio.Task[None] | None = None
         # Asked, not told: a leader that waits for its database leads no more when its lease is over.
@@ -142,7 +143,9 @@ class Publisher:
                         await asyncio.to_thread(self._leadership.campaign)
                     await self._follow()
                     if self._leadership.leads:
+                        self._distribute()
                         await self._publish()
+                        self._distribute()
                 except HeldError as error:
                     self._hold(error)
                 except FencedError as error:
@@ -202,9 +205,16 @@ class Publisher:
     async def _announce(self, publication: Publication) -> None:
         self._held = None
         self._metrics.held.set(0)
+        self._metrics.published(publication)
         async with self._published:
             self._current = publication
             self._published.notify_all()
+
+    def _distribute(self) -> None:
+        """Bring the current table to the targets, once, also where it was published by one that died before it did."""
+        if self._current is not None and self._current.table.tag != self._distributed:
+            self._distribution.publish(self._current.table)
+            self._distributed = self._current.table.tag
 
     def _hold(self, error: HeldError) -> None:
         """Leave the current table until something changes, or somebody allows it."""
@@ -235,8 +245,7 @@ class Publisher:
         if publication is None:
             return
         await self._announce(publication)
-        self._distribution.publish(publication.table)
-        self._metrics.published(publication, perf_counter() - started)
+        self._metrics.publish_seconds.observe(perf_counter() - started)
         log.info(
             "published",
             epoch=publication.epoch,

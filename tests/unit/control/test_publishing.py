@@ -11,6 +11,7 @@ from cellplane.directory import Directory, schema
 from cellplane.errors import ConflictError, ValidationError
 from cellplane.model import Cell, Fleet, Pool
 from cellplane.model.topology import MAX_POOLS
+from cellplane.publishing.manifest import Manifest
 from unit.control.serving import SHOP, Api, as_holder, assert_problem, eventually, serving
 
 
@@ -103,3 +104,18 @@ def test_more_pools_than_a_table_can_hold_are_refused(tmp_path: Path) -> None:
 
 def failures(api: Api) -> float:
     return api.service.metrics.registry.get_sample_value("cellplane_publish_failures_total") or 0
+
+
+def test_what_was_published_before_a_start_is_shown_and_brought_to_targets_that_have_it_not(tmp_path: Path) -> None:
+    with serving(tmp_path / "state") as api:
+        epoch = api.fill()
+    target = tmp_path / "tables"
+    # As one leaves it that dies after the table was kept, and before it was put anywhere.
+    with serving(tmp_path / "state", publish_to=(str(target),)) as api:
+        api.published(epoch)
+        eventually((target / "manifest").exists, "the target has the table")
+        statement = Manifest.parse((target / "manifest").read_bytes()).statement
+        assert statement.epoch == epoch
+        metrics = api.service.metrics.registry
+        assert metrics.get_sample_value("cellplane_published_epoch") == epoch
+        assert metrics.get_sample_value("cellplane_publish_seconds_count") == 0, "nothing was compiled again"
