@@ -55,7 +55,7 @@ def full(location: Path | str) -> Directory:
 
 
 def test_a_directory_comes_back_in_either_kind_of_database(
-    full: Directory, location: Path | str, tmp_path: Path, postgres: object, request: pytest.FixtureRequest
+    full: Directory, location: Path | str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     file = tmp_path / "backup"
     taken = back_up(location, file)

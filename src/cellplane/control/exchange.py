@@ -5,6 +5,7 @@ import asyncio
 import structlog
 
 from cellplane.control.registry import RouterRegistry
+from cellplane.control.schemas import RouterReport
 from cellplane.control.settings import ControlSettings
 from cellplane.control.warden import Warden
 from cellplane.directory import Directory
@@ -18,12 +19,16 @@ async def exchange(directory: Directory, routers: RouterRegistry, warden: Warden
     while True:
         await asyncio.sleep(settings.exchange_seconds)
         try:
-            shared = await asyncio.to_thread(
-                directory.exchange_reports, settings.holder, routers.own(), settings.router_forget_seconds
-            )
+            reports = await asyncio.to_thread(_exchange, directory, routers, settings)
         except CellplaneError as error:
             log.warning("exchange_failed", error=str(error))
             await asyncio.sleep(settings.retry_seconds)
             continue
-        for report in routers.absorb(shared):
+        for report in reports:
             warden.suspect(report.suspects)
+
+
+def _exchange(directory: Directory, routers: RouterRegistry, settings: ControlSettings) -> list[RouterReport]:
+    """One round; the reports that are news here. Blocking."""
+    shared = directory.exchange_reports(settings.holder, routers.own(), settings.router_forget_seconds)
+    return routers.absorb(shared)

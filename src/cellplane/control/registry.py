@@ -1,5 +1,6 @@
 """What routers say about themselves. Kept in memory: a router reports every second, so a restart forgets nothing."""
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -58,30 +59,32 @@ class RouterRegistry:
         with self._lock:
             now = self._clock()
             fresh, self._fresh = self._fresh, set()
-            return {
-                router: (self._routers[router].report.model_dump(mode="json"), now - self._routers[router].at)
-                for router in fresh
-                if router in self._routers
-            }
+            known = [self._routers[router] for router in fresh if router in self._routers]
+        # Not under the lock: a report that comes meanwhile would hold up all other requests.
+        return {each.id: (each.report.model_dump(mode="json"), now - each.at) for each in known}
 
     def absorb(self, shared: Sequence[SharedReport]) -> list[RouterReport]:
         """Take what others were told, where it is newer than what is known here; returns these reports."""
-        found = []
+        now = self._clock()
         with self._lock:
-            now = self._clock()
-            for each in shared:
-                known, at = self._routers.get(each.router), now - each.age_seconds
-                # Reports come each second; what differs by less was only told late.
-                if known is not None and known.at >= at - _SAME_SECONDS:
-                    continue
-                try:
-                    report = RouterReport.model_validate(each.report)
-                except ValidationError:
-                    # Of a control plane of another release: the router is known there.
-                    continue
-                self._routers[each.router] = KnownRouter(each.router, report, at)
-                found.append(report)
-        return found
+            known_at = {router: known.at for router, known in self._routers.items()}
+        found = []
+        for each in shared:
+            at = now - each.age_seconds
+            # Reports come each second; what differs by less was only told late.
+            if known_at.get(each.router, -math.inf) >= at - _SAME_SECONDS:
+                continue
+            try:
+                found.append(KnownRouter(each.router, RouterReport.model_validate(each.report), at))
+            except ValidationError:
+                # Of a control plane of another release: the router is known there.
+                continue
+        with self._lock:
+            for known in found:
+                before = self._routers.get(known.id)
+                if before is None or before.at < known.at:
+                    self._routers[known.id] = known
+        return [known.report for known in found]
 
     def routers(self) -> list[tuple[KnownRouter, float]]:
         """All routers by id, each with the age of its report in seconds."""

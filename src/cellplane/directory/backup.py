@@ -105,7 +105,7 @@ def restore(
     """
     database = open_database(location, DatabaseSettings())
     try:
-        with _lines(file) as lines, database.writing(is_long=True) as connection:
+        with _Lines(file) as lines, database.writing(is_long=True) as connection:
             header = _header(next(lines, b""), file)
             bring_up_to_date(connection, database.name, header.revision)
             if revision_of(connection) != header.revision or read_epoch(connection):
@@ -162,10 +162,6 @@ def _batches(connection: Connection, table: Table) -> Iterator[list[dict[str, An
 
 def _plain(value: Any) -> Any:
     return {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
-
-
-def _lines(file: Path) -> "_Lines":
-    return _Lines(file)
 
 
 class _Lines:

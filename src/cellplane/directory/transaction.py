@@ -476,7 +476,9 @@ class Transaction:
 
     def _check_statuses(self) -> None:
         """Raise ConflictError where a cell may not have the status that it was given."""
-        cells = self._outline.cells
+        if not self._statuses:
+            return
+        cells, assigned = self._outline.cells, self.snapshot().assigned_tenants()
         for cell_id, (before, is_forced) in self._statuses.items():
             if cell_id not in cells:
                 continue
@@ -485,7 +487,7 @@ class Transaction:
                 cell_id,
                 before,
                 cells[cell_id].status,
-                assigned=self.snapshot().assigned_tenants()[cell_id],
+                assigned=assigned[cell_id],
                 pools=self._outline.pools,
                 stays=frozenset(each.id for each in cells.values() if each.status in staying) - {cell_id},
             )

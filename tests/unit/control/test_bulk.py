@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import httpx2
+import pytest
 from click.testing import CliRunner, Result
 
 from cellplane.cli import tenant as module
@@ -83,23 +84,22 @@ def test_pages_of_an_export_say_where_the_next_begins(shop: Api) -> None:
     assert (first.text + second.text).count("\n") == 5
 
 
-def test_an_import_goes_in_batches_and_again_does_nothing_twice(shop: Api, tmp_path: Path, monkeypatch: object) -> None:
-    module.BATCH_LINES, before = 4, module.BATCH_LINES
-    try:
-        file = tmp_path / "tenants.ndjson"
-        good = [json.dumps({"id": f"t-{n:02}"}) for n in range(10)]
-        file.write_text("\n".join([*good[:9], '{"id": "t-09", "cells": ["cell-9"]}']) + "\n")
-        failed = run(shop, "tenant", "import", str(file))
-        assert failed.exit_code == 1
-        assert "lines 9 and on: line 2: tenant.cells[0]" in failed.output
-        assert "; 8 before are done" in failed.output
-        file.write_text("\n".join(good) + "\n")
-        again = run(shop, "tenant", "import", str(file), "--json")
-        answer = json.JSONDecoder().raw_decode(again.output[again.output.index("{") :])[0]
-        assert (answer["created"], answer["changed"], answer["unchanged"]) == (2, 0, 8)
-        assert [item["id"] for item in shop.get("/v1/tenants").json()["items"]] == [f"t-{n:02}" for n in range(10)]
-    finally:
-        module.BATCH_LINES = before
+def test_an_import_goes_in_batches_and_again_does_nothing_twice(
+    shop: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BATCH_LINES", 4)
+    file = tmp_path / "tenants.ndjson"
+    good = [json.dumps({"id": f"t-{n:02}"}) for n in range(10)]
+    file.write_text("\n".join([*good[:9], '{"id": "t-09", "cells": ["cell-9"]}']) + "\n")
+    failed = run(shop, "tenant", "import", str(file))
+    assert failed.exit_code == 1
+    assert "lines 9 and on: line 2: tenant.cells[0]" in failed.output
+    assert "; 8 before are done" in failed.output
+    file.write_text("\n".join(good) + "\n")
+    again = run(shop, "tenant", "import", str(file), "--json")
+    answer = json.JSONDecoder().raw_decode(again.output[again.output.index("{") :])[0]
+    assert (answer["created"], answer["changed"], answer["unchanged"]) == (2, 0, 8)
+    assert [item["id"] for item in shop.get("/v1/tenants").json()["items"]] == [f"t-{n:02}" for n in range(10)]
 
 
 def test_lines_from_standard_input(shop: Api) -> None:

@@ -95,7 +95,7 @@ def test_an_emptied_pool_and_a_shard_without_a_cell_are_held(guarded: Api) -> No
         assert response.status_code == 200, response.text
     eventually(lambda: held(guarded) is not None, "it is held")
     rails = {each["rail"] for each in held(guarded)["violations"]}
-    assert rails >= {"tenants-unserved"}
+    assert rails >= {"tenants-unserved", "pool-empty"}
 
 
 def test_publish_is_a_command(guarded: Api) -> None:

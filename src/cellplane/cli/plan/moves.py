@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 import click
 
@@ -32,6 +32,16 @@ GIB = 2**30
 NOT_YET = (
     "Nothing is moved: this is a plan, and live moves are not there yet. `cellplane assign` changes a route alone."
 )
+
+
+class _Limits(TypedDict):
+    """What both commands take of ``MoveSettings``."""
+
+    lock_at: float
+    per_cell: int
+    at_once: int
+    gib_per_hour: float
+    max_moves: int
 
 
 def move_options(command: Command) -> Command:
@@ -63,16 +73,12 @@ def move_options(command: Command) -> Command:
 def rebalance(
     *,
     over_at: float,
-    lock_at: float,
-    per_cell: int,
-    at_once: int,
-    gib_per_hour: float,
-    max_moves: int,
     files: tuple[str, ...],
     control_url: str,
     as_json: bool,
     svg: Path | None,
     png: Path | None,
+    **limits: Unpack[_Limits],
 ) -> None:
     """Plan moves of tenants away from full cells, the least data first. Moves nothing.
 
@@ -82,14 +88,7 @@ def rebalance(
     from cellplane.planning.move_plan import MoveSettings  # noqa: PLC0415
     from cellplane.planning.rebalance import rebalance as planned  # noqa: PLC0415
 
-    settings = MoveSettings(
-        over_at=over_at,
-        lock_at=lock_at,
-        max_moves=max_moves,
-        per_cell=per_cell,
-        at_once=at_once,
-        gib_per_hour=gib_per_hour,
-    )
+    settings = MoveSettings(over_at=over_at, **limits)
     fleet = _load(files, control_url)
     with naming_options():
         plan = planned(fleet, settings)
@@ -104,28 +103,18 @@ def evacuate(
     *,
     cell: str,
     override_pins: bool,
-    lock_at: float,
-    per_cell: int,
-    at_once: int,
-    gib_per_hour: float,
-    max_moves: int,
     files: tuple[str, ...],
     control_url: str,
     as_json: bool,
     svg: Path | None,
     png: Path | None,
+    **limits: Unpack[_Limits],
 ) -> None:
     """Plan moves of all tenants away from CELL, and say who cannot go and why. Moves nothing."""
     from cellplane.planning.move_plan import MoveSettings  # noqa: PLC0415
     from cellplane.planning.rebalance import evacuate as planned  # noqa: PLC0415
 
-    settings = MoveSettings(
-        lock_at=lock_at,
-        max_moves=max_moves,
-        per_cell=per_cell,
-        at_once=at_once,
-        gib_per_hour=gib_per_hour,
-    )
+    settings = MoveSettings(**limits)
     fleet = _load(files, control_url)
     with naming_options():
         plan = planned(fleet, cell, settings, override_pins=override_pins)

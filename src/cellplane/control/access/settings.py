@@ -15,9 +15,6 @@ MAX_NAME_CHARS = 64
 MAX_TOKEN_CHARS = 8_192
 """Longest credential that is looked at: tokens of identity providers have their claims in them."""
 
-MAX_SUBJECT_CHARS = 63
-"""Longest name of a cell or router (a DNS label)."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OidcSettings:

@@ -5,14 +5,13 @@ caller that is killed leaves a wish that is fulfilled all the same, and a superv
 comes back.
 """
 
-import fcntl
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from cellplane.durable import locked
 from cellplane.errors import ProvisionError, ValidationError
 from cellplane.model import Capacity
 from cellplane.provision.local.folder import StateFolder, read_json, write_json
@@ -94,10 +93,10 @@ def forget_wish(folder: StateFolder, done: Wish) -> bool:
 
     Another wish that was written meanwhile stays.
     """
-    with _try_lock(folder) as locked:
-        if locked and read_wish(folder, done.cell_id) == done:
+    with locked(folder.wishes_lock) as is_ours:
+        if is_ours and read_wish(folder, done.cell_id) == done:
             folder.wish(done.cell_id).unlink()
-        return locked
+        return is_ours
 
 
 @contextmanager
@@ -108,25 +107,9 @@ def wishes_locked(folder: StateFolder) -> Iterator[None]:
         ProvisionError: somebody else holds on to them.
     """
     for _ in range(WISH_LOCK_TRIES):
-        with _try_lock(folder) as locked:
-            if locked:
+        with locked(folder.wishes_lock) as is_ours:
+            if is_ours:
                 yield
                 return
         time.sleep(LOCK_PAUSE_SECONDS)
     raise ProvisionError(f"another process holds {folder.wishes_lock}: end it, then ask again")
-
-
-@contextmanager
-def _try_lock(folder: StateFolder) -> Iterator[bool]:
-    """The lock, or not; the kernel takes it from whoever dies with it."""
-    folder.wishes_lock.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder.wishes_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)
