@@ -13,7 +13,7 @@ CRATE := native/envoy-module
 RUST_SOURCES := $(shell find $(CRATE) -path '*/target' -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 ARGS ?=
 
-.PHONY: help setup demo test test-long check format wheel bench-router bench-instructions bench-fleet bench-core coverage chaos fuzz mutate vectors reference lock clean
+.PHONY: help setup demo test test-long check format wheel bench-router bench-instructions bench-fleet bench-core bench-control coverage chaos fuzz fuzz-api mutate vectors reference lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -59,11 +59,17 @@ bench-fleet: setup ## How fast a change is live, and what a dead cell or control
 bench-core: setup ## A million tenants: compile, look up, decide, plan; and one change among them, live
 	PYTHONPATH=tests $(BIN)/python bench/core.py $(ARGS)
 
+bench-control: setup ## What the control plane takes: reads, writes, an import, a thousand routers (needs wrk)
+	PYTHONPATH=tests $(BIN)/python bench/control.py $(ARGS)
+
 chaos: setup ## Break fleets under load, held to figures (ARGS="--scenario cell-killed --seed 7 --seconds 30")
 	PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
 
 fuzz: setup ## A million made-up requests against real routers (ARGS="--seed 2", or "--replay N" for one of them)
 	PYTHONPATH=tests $(BIN)/python -m fuzz $(ARGS)
+
+fuzz-api: setup ## Ten minutes of made-up requests against the API's own description (ARGS="--seed 2 --seconds 60")
+	PYTHONPATH=tests:examples $(BIN)/python -m fuzz_api $(ARGS)
 
 mutate: setup ## A topology made wrong in a thousand ways: none may serve, and each is an alarm
 	PYTHONPATH=tests $(BIN)/python -m mutate $(ARGS)

@@ -15,10 +15,10 @@ from typing import Any
 
 import httpx2
 
-from cellplane.directory import Directory
 from cellplane.model import Cell, Fleet, Pool
 from e2e.edge import StubCell, stub_cells
 from e2e.harness import eventually, free_ports
+from support.directory import Directory
 
 CELLS = 16
 READY_SECONDS = 120.0

@@ -18,8 +18,9 @@ from cellplane.cell.settings import CellSettings
 from cellplane.cli.commands import EXIT_FAILED, EXIT_UNREACHABLE, cli
 from cellplane.control.__main__ import main as control_process
 from cellplane.control.app import create_app
+from cellplane.control.capacity.metrics import CapacityMetrics
 from cellplane.control.metrics import Metrics
-from cellplane.control.registry import KnownRouter
+from cellplane.control.report_book import Reported
 from cellplane.control.schemas import RouterReport
 from cellplane.control.settings import ControlSettings
 from cellplane.publishing.metrics import PublishingMetrics
@@ -56,14 +57,18 @@ OTHER_VARIABLES = {
 
 CONTROL_MEANINGS = {
     "bad-request": "Any other request that cannot be read, such as a body that is not text.",
-    "too-many-watchers": "As many watch changes as may (`max_watchers`): read `GET /v1/changes` instead.",
+    "too-many-watchers": "As many watch changes as may (`max_watchers`): read `GET /v1/events` instead.",
+    "foreign-law": "A tenant would be under a law that is not its own. Refused, and in the audit.",
     "idempotency-key-reused": "The `Idempotency-Key` came before with another request: a new request needs a new one.",
     "not-the-leader": "Another control plane leads; ask again.",
-    "outcome-unknown": "The database was lost in the commit. Ask again with the same `Idempotency-Key`, or look.",
+    "outcome-unknown": "The database was lost, or its disk failed, in a commit. Look, or ask again with the same key.",
     "precondition-failed": "The resource is not of the version that `If-Match` or `If-None-Match` asks for.",
     "body-too-large": "The body is larger than `max_body_bytes`.",
     "conflict": "The change contradicts what the directory holds.",
+    "directory-busy": "Others change the directory for longer than `busy_timeout_ms`; nothing was changed: ask again.",
     "directory-unavailable": "The directory's database cannot be used now.",
+    "disk-full": "The directory's disk is full, and nothing was changed: free space on it; it goes on by itself.",
+    "disk-failing": "The directory's disk takes nothing, and nothing was changed; it goes on by itself once it does.",
     "internal-error": "The control plane failed; its log says why.",
     "invalid-request": "A parameter or a field is missing, unknown or of another type; `field` names it.",
     "invalid-resource": "A value breaks a rule of the model; `field` names it.",
@@ -234,7 +239,7 @@ def metrics() -> Iterator[str]:
     )
     control = Metrics()
     report = RouterReport(epoch=1, sha256="", proxy="", ready=True)
-    control.show_routers(lambda: [(KnownRouter("router-1", report, 0), 0)])
+    control.show_routers(lambda: [(Reported("router-1", report, 0), 0)])
     served = (
         ("Control plane: `/metrics` of the API", control),
         ("Router's agent: `/metrics` at `--metrics-port`, on loopback", AgentMetrics()),
@@ -245,9 +250,10 @@ def metrics() -> Iterator[str]:
 
 
 def held_by(holder: object) -> list[MetricWrapperBase]:
-    """The metrics of an object, and of what it has of publishing."""
+    """The metrics of an object, and of what it has of publishing and capacity."""
     values = [*vars(holder).values()]
-    values += [value for part in values if isinstance(part, PublishingMetrics) for value in vars(part).values()]
+    parts = (PublishingMetrics, CapacityMetrics)
+    values += [value for part in values if isinstance(part, parts) for value in vars(part).values()]
     return [value for value in values if isinstance(value, MetricWrapperBase)]
 
 

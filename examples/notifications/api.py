@@ -9,7 +9,7 @@ from typing import Annotated
 from uuid import UUID
 
 import uvicorn
-from fastapi import FastAPI, Query, Response
+from fastapi import FastAPI, Header, Query, Response
 from starlette.types import ASGIApp
 
 from cellplane.cell import CellMiddleware, Problem, current
@@ -28,6 +28,7 @@ from notifications.store import Store
 _log = logging.getLogger("notifications.api")
 
 HEALTH_PATH = "/healthz"
+METRICS_PATH = "/metrics"
 
 
 def create_app(settings: Settings, store: Store, queue: Queue, load: LoadWatch) -> ASGIApp:
@@ -44,11 +45,12 @@ def create_app(settings: Settings, store: Store, queue: Queue, load: LoadWatch) 
     problems.install(app, settings.retry_after_seconds)
     _add_notifications(app, store, queue)
     _add_health(app, settings, store, queue)
+    _add_metrics(app, store)
 
     limited: ASGIApp = BodyLimit(app, Limits.request_body_max_bytes)
     if settings.faults_file is not None:
         limited = Faulty(limited, settings.faults_file, HEALTH_PATH, random.Random())  # noqa: S311 - no secret
-    guarded = CellMiddleware(limited, settings.cell.cell_id, exempt_paths=(HEALTH_PATH,), load=load.now)
+    guarded = CellMiddleware(limited, settings.cell.cell_id, exempt_paths=(HEALTH_PATH, METRICS_PATH), load=load.now)
     return ServedBy(guarded, settings.cell.cell_id, settings.cell.release)
 
 
@@ -112,6 +114,16 @@ def _add_health(app: FastAPI, settings: Settings, store: Store, queue: Queue) ->
             )
             return problems.respond(problem, {"retry-after": str(settings.retry_after_seconds)})
         return Health(status="ok", cell=settings.cell.cell_id, release=settings.cell.release)
+
+
+def _add_metrics(app: FastAPI, store: Store) -> None:
+    @app.get(METRICS_PATH)
+    async def read_metrics(x_cell_id: Annotated[str | None, Header()] = None) -> Response:
+        """Tell the control plane how full this cell is; nobody behind a router."""
+        if x_cell_id is not None:
+            return problems.not_found("There is no such path.")
+        use = await store.use()
+        return Response(use.to_metrics(), media_type="text/plain; version=0.0.4")
 
 
 async def serve(settings: Settings, store: Store, queue: Queue, stop: asyncio.Event, port: int) -> None:

@@ -11,6 +11,7 @@ import psycopg
 from psycopg.rows import class_row, scalar_row
 from psycopg_pool import AsyncConnectionPool
 
+from cellplane.cell import CellUse
 from notifications.errors import DatabaseUnavailableError
 from notifications.model import Channel, Cursor, Notification, Reference
 from notifications.settings import Settings
@@ -107,6 +108,11 @@ RETURNING n.tenant_id, n.id, n.channel
 _QUEUE_LAG = """
 SELECT greatest(0, extract(epoch FROM now() - created_at))::float8
 FROM notifications WHERE status = 'queued' ORDER BY queued_at LIMIT 1
+"""
+
+_USE = """
+SELECT pg_database_size(current_database())::float8, numbackends::float8, current_setting('max_connections')::float8
+FROM pg_stat_database WHERE datname = current_database()
 """
 
 
@@ -220,6 +226,17 @@ class Store:
             async with connection.cursor(row_factory=scalar_row) as cursor:
                 await cursor.execute(_QUEUE_LAG)
                 return await cursor.fetchone() or 0.0
+
+        return await self._run(work)
+
+    async def use(self) -> CellUse:
+        """How full this cell's database is."""
+
+        async def work(connection: Connection) -> CellUse:
+            cursor = await connection.execute(_USE)
+            row = await cursor.fetchone()
+            storage, used, limit = (float(str(amount)) for amount in row or (0.0, 0.0, 0.0))
+            return CellUse(storage_bytes=storage, connections=used, connections_limit=limit)
 
         return await self._run(work)
 

@@ -1,6 +1,7 @@
 """A client of the control plane's API, for the CLI and for provisioning."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -78,7 +79,19 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its connections."""
         self._http.close()
+
+    def answer(self, path: str) -> httpx2.Response:
+        """What comes for a GET, also where that is an error.
+
+        Raises:
+            UnreachableError: nobody answers.
+        """
+        return self._send("GET", path)
 
     def get(self, path: str, **params: str | int) -> dict[str, Any]:
         """Read a resource.
@@ -89,12 +102,16 @@ class Client:
         """
         return self._ask("GET", path, params=params)
 
-    def list(self, path: str, **params: str | int) -> dict[str, Any]:
-        """Read all pages of a list as one; raises as ``get`` does."""
+    def list(self, path: str, items: str = "items", **params: str | int) -> dict[str, Any]:
+        """Read all pages of a list as one; raises as ``get`` does.
+
+        Args:
+            items: what the answer calls its items.
+        """
         answer = page = self.get(path, limit=PAGE_ITEMS, **params)
         while page["next"] is not None:
             page = self.get(path, limit=PAGE_ITEMS, **{**params, "after": page["next"]})
-            answer["items"] += page["items"]
+            answer[items] += page[items]
         return {**answer, "next": None}
 
     def put(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,6 +146,19 @@ class Client:
                 raise ControlPlaneError(f"{_problem(response.json())} ({response.status_code})")
             after = response.headers.get("X-Cellplane-Next")
             yield response.content
+
+    @contextmanager
+    def download(self, path: str, **params: str) -> Iterator[tuple[Mapping[str, str], Iterator[bytes]]]:
+        """An answer that may be long: its headers, and its bytes piece by piece; raises as ``get`` does."""
+        timeout = httpx2.Timeout(TIMEOUT_SECONDS, read=WORK_TIMEOUT_SECONDS)
+        try:
+            with self._http.stream("GET", path, params=params, timeout=timeout) as response:
+                if response.is_error:
+                    response.read()
+                    raise ControlPlaneError(f"{_problem(response.json())} ({response.status_code})")
+                yield response.headers, response.iter_bytes()
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise UnreachableError(f"no control plane answers at {self.url} ({error}): is it running?") from error
 
     def _send(self, method: str, path: str, **options: Any) -> httpx2.Response:
         try:

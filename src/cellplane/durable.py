@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 ASIDE_SUFFIX = ".new"
 """Ends the name, with a dot before it, of a file that is being written. One that stays was cut short."""
@@ -18,11 +19,26 @@ def write_durably(path: Path, data: bytes | memoryview, *, mode: int = 0o600) ->
     Args:
         mode: who may read it, by default its owner alone.
     """
-    aside = path.with_name(f".{path.name}{ASIDE_SUFFIX}")
+    with _put_in_place(path.with_name(f".{path.name}{ASIDE_SUFFIX}"), path, mode) as file:
+        file.write(data)
+
+
+@contextmanager
+def written_durably(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
+    """As ``write_durably``, for what comes in pieces: in place when the block ends, and left out where that raises.
+
+    Of processes that write the same path at once, none writes into what another does.
+    """
+    with _put_in_place(path.with_name(f".{path.name}.{os.getpid()}{ASIDE_SUFFIX}"), path, mode) as file:
+        yield file
+
+
+@contextmanager
+def _put_in_place(aside: Path, path: Path, mode: int) -> Iterator[BinaryIO]:
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         aside.rename(path)

@@ -2,6 +2,7 @@
 
 CellplaneError
 ├── ValidationError      a value breaks a rule of the model; carries the field's path
+│   └── ForeignLawError  by it a tenant would be under a law that is not its own
 ├── PlacementError       no shard is left that keeps the rule asked for
 ├── TableError           a routing table is corrupt, truncated, foreign or of another version
 │   └── SignatureError   nobody whom the router trusts has signed it
@@ -9,9 +10,12 @@ CellplaneError
 ├── DirectoryError       the directory refuses a change or cannot be used
 │   ├── NotFoundError    what was named does not exist
 │   ├── ConflictError    the change contradicts what the directory holds
+│   │   ├── ForeignLawConflictError  by it a tenant would be under a law that is not its own
 │   │   ├── NoCellError  no cell takes the tenant; carries why, cell by cell
 │   │   └── KeyReusedError  an idempotency key came before with another request
 │   ├── PreconditionError   the resource is not of the version that the change is for
+│   ├── DiskError        the directory's disk is full, or fails
+│   ├── BusyError        others write for longer than one waits
 │   ├── FencedError      another process leads: what the one before says counts no more
 │   └── UnknownOutcomeError  the database was lost in a commit
 ├── AccessError          a caller of the control plane is refused
@@ -31,6 +35,8 @@ CellplaneError
 └── cellplane.cell.CellError   an app inside a cell used the SDK wrongly, or outside a cell
 """
 
+from typing import Self
+
 
 class CellplaneError(Exception):
     """Root of every error that Cellplane raises on purpose; its message says what to do."""
@@ -48,6 +54,14 @@ class ValidationError(CellplaneError):
         super().__init__(f"{field}: {message}")
         self.field = field
         self.message = message
+
+    def at(self, field: str) -> Self:
+        """The same error of the field of another path."""
+        return type(self)(field, self.message)
+
+
+class ForeignLawError(ValidationError):
+    """By this value a tenant would be under a law that is not its own."""
 
 
 class PlacementError(CellplaneError):
@@ -78,6 +92,10 @@ class ConflictError(DirectoryError):
     """The change contradicts what the directory holds."""
 
 
+class ForeignLawConflictError(ConflictError):
+    """By this change a tenant would be under a law that is not its own."""
+
+
 class NoCellError(ConflictError):
     """No cell takes the tenant.
 
@@ -97,6 +115,23 @@ class KeyReusedError(ConflictError):
 
 class PreconditionError(DirectoryError):
     """The resource is not of the version that the change is for; the message says which it is of."""
+
+
+class DiskError(DirectoryError):
+    """The directory's disk takes nothing: it is full, or it fails. Nothing was changed.
+
+    Args:
+        message: in one sentence, with what to do.
+        is_full: whether it is full.
+    """
+
+    def __init__(self, message: str, *, is_full: bool) -> None:
+        super().__init__(message)
+        self.is_full = is_full
+
+
+class BusyError(DirectoryError):
+    """Others write for longer than one waits. Nothing was changed."""
 
 
 class FencedError(DirectoryError):

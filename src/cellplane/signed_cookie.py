@@ -2,7 +2,7 @@
 
 An app sets it, after it knows its user; routers read it. Both have the same file of keys::
 
-    # id  secret: base64url of 32 bytes or more
+    # id  secret: base64url of 32 bytes or more; then, perhaps, the jurisdiction that the key speaks for alone
     2026-11 Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4
     2026-10 cXV4YmF6YmFyZm9vcXV4YmF6YmFyZm9vcXV4YmF6YmFyZm9v
 
@@ -14,6 +14,9 @@ An app that has signed a user in sets the cookie for as long as the value counts
     keyring = Keyring.parse(Path("/etc/shop/cookie-keys").read_text())
     expires = int(time.time()) + 8 * 3600
     response.set_cookie("__Host-cell", keyring.sign("__Host-cell", tenant_id, expires=expires), expires=expires, …)
+
+A key with a jurisdiction says who somebody is only where the tenant's cells are under that: whoever takes the key of
+one jurisdiction can make no cookie for tenants of another. Apps have the keys of their own, routers all of theirs.
 
 The value is ``cp1.<expiry>.<key id>.<MAC>.<tenant>``: the expiry in Unix seconds, the MAC a base64url HMAC-SHA256
 (RFC 2104) of everything else and the cookie's name. It is signed, not secret. Standard library only: apps import it.
@@ -49,6 +52,7 @@ MAX_COOKIES = 4
 """Cookies of one name that a request may have; what more there are does not count."""
 
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
+_JURISDICTION = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _VALUE = re.compile(rb"cp1\.([1-9][0-9]{0,14})\.([A-Za-z0-9_-]{1,32})\.([A-Za-z0-9_-]{43})\.([!-~]{1,128})")
 _SIGNED = re.compile(r"[!#-+\--:<-\[\]-~]{1,128}")
@@ -102,10 +106,12 @@ class Keyring:
     Attributes:
         signing_key: id of the key that signs: the first.
         secrets: by id.
+        jurisdictions: by id, of the keys that speak for the tenants of one alone.
     """
 
     signing_key: str
     secrets: Mapping[str, bytes] = field(repr=False)
+    jurisdictions: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def parse(cls, text: str) -> "Keyring":
@@ -115,19 +121,27 @@ class Keyring:
             ValidationError: a line is not a key. It names the line, never the secret.
         """
         found: dict[str, bytes] = {}
+        jurisdictions: dict[str, str] = {}
         for number, line in enumerate(text.split("\n"), 1):
             words = _WORD.findall(line)
             if not words or words[0].startswith("#"):
                 continue
             place = f"cookie keys, line {number}"
-            if len(words) != 2 or not _KEY_ID.fullmatch(words[0]):  # id and secret
-                raise ValidationError(place, "expected an id of 1 to 32 letters, digits, _ or -, a space and a secret")
+            is_line = 2 <= len(words) <= 3 and _KEY_ID.fullmatch(words[0])  # id, secret, jurisdiction
+            if not is_line or not all(_JURISDICTION.fullmatch(word) for word in words[2:]):
+                raise ValidationError(
+                    place,
+                    "expected an id of 1 to 32 letters, digits, _ or -, a space and a secret, and no more but a "
+                    "jurisdiction",
+                )
             if words[0] in found:
                 raise ValidationError(place, f"the id {words[0]!r} stands twice")
             found[words[0]] = _secret(place, words[1])
+            if words[2:]:
+                jurisdictions[words[0]] = words[2]
         if not 1 <= len(found) <= MAX_KEYS:
             raise ValidationError("cookie keys", f"expected 1 to {MAX_KEYS} keys, found {len(found)}")
-        return cls(next(iter(found)), found)
+        return cls(next(iter(found)), found, jurisdictions)
 
     def sign(self, name: str, tenant_id: str, *, expires: int) -> str:
         """The value of a cookie.

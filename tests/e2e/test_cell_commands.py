@@ -51,6 +51,10 @@ def post(demo: Demo, tenant: str) -> httpx2.Response:
     return httpx2.post(f"{demo.router}/notifications", json=BODY, headers=headers, trust_env=False, timeout=10)
 
 
+def status_or_none(demo: Demo, cell_id: str) -> str | None:
+    return {cell["id"]: cell["status"] for cell in demo.get("/v1/cells")["items"]}.get(cell_id)
+
+
 def status(demo: Demo, cell_id: str) -> str:
     found: str = {cell["id"]: cell["status"] for cell in demo.get("/v1/cells")["items"]}[cell_id]
     return found
@@ -84,6 +88,30 @@ def test_a_cell_comes_serves_and_goes_and_no_request_fails(demo: Demo) -> None:
     assert not [path for path in demo.state.rglob("*cell-4*") if "boards" not in path.parts]
     assert not [command for command in leftovers(demo.state).values() if "cell-4" in command]
     assert not [name for name in json.loads((demo.state / "endpoints.json").read_text())["ports"] if "cell-4" in name]
+
+
+def test_a_pool_that_runs_short_gets_a_cell_of_this_fleet(demo: Demo) -> None:
+    with httpx2.Client(base_url=demo.control, headers=demo.headers, trust_env=False, timeout=10) as api:
+        spec = {"cells": ["cell-1", "cell-2"], "strategy": "explicit"}
+        api.put("/v1/pools/picked", json=spec).raise_for_status()
+        for cell, used in (("cell-1", 72), ("cell-2", 64)):
+            body = {"connections": {"used": used, "limit": 100}}
+            api.post(f"/v1/cells/{cell}/report", json=body).raise_for_status()
+        eventually(lambda: status_or_none(demo, "cell-4") == "active", "there is one more", seconds=60)
+        eventually(lambda: status(demo, "cell-1") == "locked", "the full one is locked", seconds=30)
+        newcomers = {}
+        for tenant in ("newcomer-1", "newcomer-2"):
+            api.put(f"/v1/tenants/{tenant}", json={"pool": "picked"}).raise_for_status()
+            (newcomers[tenant],) = api.get(f"/v1/tenants/{tenant}").json()["cells"]
+        assert sorted(newcomers.values()) == ["cell-2", "cell-4"], "cell-1 takes none"
+        for tenant, cell in newcomers.items():
+            eventually(lambda: post(demo, tenant).headers.get("x-cell-id") == cell, "it is served there", seconds=10)  # noqa: B023
+        assert "cell-4 was made" in demo.run("capacity")
+        for path in (*(f"/v1/tenants/{tenant}" for tenant in newcomers), "/v1/pools/picked"):
+            api.delete(path).raise_for_status()
+    demo.run("cell", "unlock", "cell-1")
+    demo.run("capacity", "release", "cell-1")
+    remove_fourth(demo)
 
 
 def test_asking_again_changes_nothing_and_asking_otherwise_is_refused(fourth: Demo) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from joserfc.jwk import Key, RSAKey
 
-from cellplane.model import Cell, Fleet, JwtProvider, KeySource, KeySourceKind, Pool, Topology
+from cellplane.model import Cell, Fleet, JwtProvider, KeySource, KeySourceKind, Pool, Tenant, Topology
 from cellplane.router.engine import TableRejectedError
 from cellplane.router.jwks import JwksFetcher
 from cellplane.router.local_files import LocalFolder
@@ -40,7 +40,21 @@ def stored_table(
 ) -> StoredTable:
     """A table of a fleet that believes these issuers."""
     fleet = Fleet("shop", key_sources=sources, jwt=providers)
-    topology = Topology(fleet, tuple(Cell(cell, "127.0.0.1", 1) for cell in CELLS), (Pool("default", CELLS),))
+    return stored_fleet(folder, cells, fleet, epoch=epoch)
+
+
+def stored_fleet(
+    folder: Path,
+    cells: dict[str, StubCell],
+    fleet: Fleet,
+    tenants: tuple[Tenant, ...] = (),
+    laws: dict[str, str] | None = None,
+    *,
+    epoch: int = 1,
+) -> StoredTable:
+    """A table of these cells, each under a law."""
+    known = tuple(Cell(cell, "127.0.0.1", 1, jurisdiction=(laws or {}).get(cell, "none")) for cell in CELLS)
+    topology = Topology(fleet, known, (Pool("default", CELLS),), tenants)
     path = folder / f"table-{epoch}.cpt"
     path.write_bytes(encode(compile_table(topology, epoch)))
     return stored_with_stubs(path, cells)
@@ -405,3 +419,24 @@ def test_a_token_is_looked_for_in_the_same_places_for_every_issuer(
         for header, cookie in ((good, "nonsense"), ("nonsense", other), (good, swapped), (swapped, other)):
             answer = edge.ask([*bearer(header), ("cookie", f"session={cookie}")])
             assert refusal(answer) == (401, "invalid-token")
+
+
+def test_a_cookie_key_of_one_jurisdiction_makes_nobody_of_another(tmp_path: Path, cells: dict[str, StubCell]) -> None:
+    secrets = {law: f"{law} {new_secret()} {law}" for law in ("eu", "us")}
+    (tmp_path / "cookie-keys").write_text("\n".join([*secrets.values(), f"all {new_secret()}"]))
+    tenants = (Tenant("acme", ("cell-1",), jurisdiction="eu"), Tenant("gale", ("cell-2",), jurisdiction="us"))
+    fleet = Fleet("shop", key_sources=(KeySource(KeySourceKind.COOKIE, "route"),))
+    stored = stored_fleet(tmp_path, cells, fleet, tenants, {"cell-1": "eu", "cell-2": "us", "cell-3": "eu"})
+
+    def cookie(law: str, tenant: str) -> str:
+        """What an app of this jurisdiction can sign, with the key that it has."""
+        text = secrets.get(law) or (tmp_path / "cookie-keys").read_text().splitlines()[-1]
+        return f"route={Keyring.parse(text).sign('route', tenant, expires=LATER)}"
+
+    with start_edge(tmp_path / "router", stored, cookie_keys=tmp_path / "cookie-keys") as edge:
+        for tenant, own, foreign in (("acme", "eu", "us"), ("gale", "us", "eu")):
+            assert tenant_of(edge.ask([("cookie", cookie(own, tenant))])) == [tenant]
+            assert tenant_of(edge.ask([("cookie", cookie("all", tenant))])) == [tenant]
+            assert refusal(edge.ask([("cookie", cookie(foreign, tenant))])) == (400, "missing-key")
+            both = f"{cookie(foreign, tenant)}; {cookie(own, tenant)}"
+            assert tenant_of(edge.ask([("cookie", both)])) == [tenant], "one of them may say so"

@@ -1,17 +1,28 @@
 """Lives of cells and assignments of tenants, in any order, against a model that says what may be."""
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
-from cellplane.directory import Author, Directory
+from cellplane.directory import Author
 from cellplane.errors import ConflictError, NotFoundError, ValidationError
 from cellplane.model import Cell, CellStatus, Fleet, Pool, Tenant
 from cellplane.model.lifecycle import NEXT
+from e2e_app.servers import Postgres
+from support.directory import Directory
+from unit.databases import drop_database, new_database, start
 
 CELLS = ("cell-1", "cell-2", "cell-3", "cell-4")
 POOLS = ("default", "other")
@@ -24,13 +35,22 @@ statuses = st.sampled_from(list(CellStatus))
 STAYING = {CellStatus.ACTIVE, CellStatus.LOCKED}
 
 
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    server = Postgres(tmp_path_factory.mktemp("postgres"))
+    start(server)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
 class DirectoryMachine(RuleBasedStateMachine):
     """A directory, and what it should say."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._folder = tempfile.TemporaryDirectory()
-        self.directory = Directory(Path(self._folder.name) / "directory.sqlite3")
+        self.directory = Directory(self.begin_location())
         self.status: dict[str, CellStatus] = {}
         self.pools: dict[str, tuple[str, ...]] = {}
         self.shards: dict[str, tuple[str, ...]] = {}
@@ -39,6 +59,15 @@ class DirectoryMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.directory.close()
+        self.end_location()
+
+    def begin_location(self) -> Path | str:
+        """Where there is an empty directory."""
+        self._folder = tempfile.TemporaryDirectory()
+        return Path(self._folder.name) / "directory.sqlite3"
+
+    def end_location(self) -> None:
+        """Remove it."""
         self._folder.cleanup()
 
     @initialize()
@@ -110,12 +139,15 @@ class DirectoryMachine(RuleBasedStateMachine):
 
     @rule(pool=st.sampled_from(POOLS), members=st.lists(cells, min_size=1, max_size=3, unique=True))
     def put_pool(self, pool: str, members: list[str]) -> None:
-        if set(members) <= self.status.keys():
-            self.directory.put_pool(Pool(pool, tuple(members)), actor="test")
-            self.pools[pool] = tuple(members)
-        else:
+        if not set(members) <= self.status.keys():
             with pytest.raises(ValidationError):
                 self.directory.put_pool(Pool(pool, tuple(members)), actor="test")
+        elif any(self.status[cell] is CellStatus.RETIRED for cell in members):
+            with pytest.raises(ConflictError):
+                self.directory.put_pool(Pool(pool, tuple(members)), actor="test")
+        else:
+            self.directory.put_pool(Pool(pool, tuple(members)), actor="test")
+            self.pools[pool] = tuple(members)
 
     @rule(tenant=tenants, shard=st.lists(cells, max_size=2, unique=True))
     def assign(self, tenant: str, shard: list[str]) -> None:
@@ -159,7 +191,22 @@ class DirectoryMachine(RuleBasedStateMachine):
         self.seen[epoch] = dict(self.shards)
         retired = {cell for cell, status in self.status.items() if status is CellStatus.RETIRED}
         assert retired.isdisjoint(cell for shard in self.shards.values() for cell in shard)
+        assert retired.isdisjoint(cell for members in self.pools.values() for cell in members)
 
 
-TestDirectory = DirectoryMachine.TestCase
-TestDirectory.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+def test_on_sqlite() -> None:
+    run_state_machine_as_test(
+        DirectoryMachine, settings=settings(max_examples=40, stateful_step_count=30, deadline=None)
+    )
+
+
+def test_on_postgresql(postgres: Postgres) -> None:
+    class OnPostgres(DirectoryMachine):
+        def begin_location(self) -> str:
+            self._url = new_database(postgres)
+            return self._url
+
+        def end_location(self) -> None:
+            drop_database(postgres, self._url)
+
+    run_state_machine_as_test(OnPostgres, settings=settings(max_examples=15, stateful_step_count=30, deadline=None))

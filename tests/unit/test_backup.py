@@ -14,13 +14,13 @@ import zstandard
 from click.testing import CliRunner
 
 from cellplane.cli.commands import cli
-from cellplane.directory import Directory
 from cellplane.directory.audit import AuditEntry, AuditFilter
 from cellplane.directory.backup import EPOCH_GAP, back_up, restore
 from cellplane.directory.snapshot import TenantFilter
 from cellplane.errors import ConflictError, DirectoryError
 from cellplane.model import Cell, Fleet, Policy, Pool, QuarantinePolicy, Tenant
 from cellplane.placement.quarantine import Asked
+from support.directory import Directory
 
 CALL = AuditEntry("ann", "admin", "127.0.0.1", "PUT", "/v1/fleet", 403, "", at=datetime(2026, 1, 1, tzinfo=UTC))
 
@@ -41,8 +41,8 @@ def state(directory: Directory) -> list[object]:
             snapshot.outline,
             list(snapshot.all_tenants()),
             snapshot.quarantines(),
-            snapshot.loads(),
-            snapshot.versions("cell"),
+            snapshot.holdings(["cell-1", "cell-2", "cell-3"]),
+            snapshot.versions("cell", ["cell-1", "cell-2", "cell-3"]),
             list(snapshot.entries()),
         ]
 

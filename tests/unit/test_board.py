@@ -64,6 +64,11 @@ def test_counts_are_those_of_all_workers(tmp_path: Path) -> None:
     assert (second[Count.REQUESTS], second[Count.ERRORS], second[Count.IN_FLIGHT]) == (7, 1, 3)
 
 
+def test_a_board_has_its_room_on_the_disk_from_the_beginning(tmp_path: Path) -> None:
+    found = board_of(tmp_path, TABLE).path.stat()
+    assert found.st_blocks * 512 >= found.st_size, "what the disk has no room for later ends the proxy (SIGBUS)"
+
+
 def test_a_board_is_found_again_with_what_was_counted_on_it(tmp_path: Path) -> None:
     serve(board_of(tmp_path, TABLE), "cell-1", 5)
     again = board_of(tmp_path, TABLE)

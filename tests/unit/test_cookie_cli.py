@@ -113,14 +113,23 @@ def test_a_cookie_is_read_as_a_router_does(keys: Path) -> None:
     value = KEYRING.sign("route", "acme", expires=4_000_000_000)
     result = run("read", "--keys", keys, "--name", "route", value)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.output == "tenant: acme\nkey: 2026-11\nexpires: 2096-10-02T07:06:40+00:00\nvalid\n"
+    assert result.output == "tenant: acme\nkey: 2026-11\njurisdiction: -\nexpires: 2096-10-02T07:06:40+00:00\nvalid\n"
     assert read(keys, value) == {
         "tenant": "acme",
         "key": "2026-11",
+        "jurisdiction": None,
         "expires": "2096-10-02T07:06:40+00:00",
         "valid": True,
         "reason": None,
     }
+
+
+def test_a_key_of_a_jurisdiction_says_so(keys: Path) -> None:
+    line = run("key", "--id", "eu-1", "--jurisdiction", "eu").output
+    keys.write_text(line)
+    assert line.split()[::2] == ["eu-1", "eu"]
+    assert read(keys, sign(keys, "acme").output.strip())["jurisdiction"] == "eu"
+    assert run("key", "--jurisdiction", "E U").exit_code == 2
 
 
 def test_what_is_signed_is_read(keys: Path) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from cellplane.directory import Directory, StoredPublication
+from cellplane.directory import StoredPublication
 from cellplane.errors import ConflictError, DirectoryError, NotFoundError, ValidationError
 from cellplane.model import Cell, CellStatus, Fleet, Pool, Tenant
+from support.directory import Directory
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
@@ -198,11 +199,10 @@ def test_a_file_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from cellplane.directory import Directory, StoredPublication
-from cellplane.model import Tenant
+from cellplane.directory import Author, Directory
 directory = Directory(Path(sys.argv[1]))
 for number in range(100_000):
-    epoch = directory.put_tenant(Tenant(f"t-{number}"), actor="writer")
+    epoch = directory.change(Author("writer"), lambda change: change.change_tenant(f"t-{number}", {}).epoch)
     print(number, epoch, flush=True)
 """
 

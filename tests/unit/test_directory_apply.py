@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine
 
-from cellplane.directory import Author, Directory
+from cellplane.directory import Author
+from cellplane.directory.applying import apply_all
 from cellplane.errors import CellplaneError, ConflictError, DirectoryError, NoCellError, NotFoundError, ValidationError
 from cellplane.model import (
     Cell,
@@ -25,6 +26,7 @@ from cellplane.model import (
     StrategyName,
     Tenant,
 )
+from support.directory import Directory
 
 
 @pytest.fixture
@@ -127,7 +129,7 @@ def test_one_that_cannot_be_refuses_all(
 def test_a_dry_run_says_all_and_changes_nothing(directory: Directory) -> None:
     before = state(directory)
     with directory.changing(Author("test"), dry_run=True) as transaction:
-        transaction.apply([Tenant("t"), Tenant("u")], [("tenant", "acme")])
+        apply_all(transaction, [Tenant("t"), Tenant("u")], [("tenant", "acme")])
         transaction.finish()
         seen = [record.tenant.id for record in transaction.snapshot().all_tenants()]
     assert [(change.id, change.action) for change in transaction.changes] == [
@@ -143,7 +145,7 @@ def test_a_dry_run_says_all_and_changes_nothing(directory: Directory) -> None:
 def test_nothing_is_done_where_what_follows_it_fails(directory: Directory) -> None:
     before = state(directory)
     with pytest.raises(KeyError, match="6 1"), directory.changing(Author("test")) as transaction:  # noqa: PT012
-        transaction.apply([Tenant("t")])
+        apply_all(transaction, [Tenant("t")])
         transaction.finish()
         raise KeyError(f"{transaction.snapshot().epoch()} {len(transaction.changes)}")
     assert state(directory) == before
@@ -214,12 +216,15 @@ APPLIER = """
 import sys
 from pathlib import Path
 from cellplane.directory import Author, Directory
+from cellplane.directory.applying import apply_all
 from cellplane.model import Cell, Fleet, Pool, Tenant
 directory = Directory(Path(sys.argv[1]))
-directory.apply([Fleet("shop"), Cell("cell-1", "127.0.0.1", 1), Pool("default", ("cell-1",))], actor="writer")
+with directory.changing(Author("writer"), is_long=True) as transaction:
+    apply_all(transaction, [Fleet("shop"), Cell("cell-1", "127.0.0.1", 1), Pool("default", ("cell-1",))])
 for number in range(1000):
     print(number, flush=True)
-    directory.apply([Tenant(f"t-{number}-{each}", ("cell-1",)) for each in range(3000)], actor="writer")
+    with directory.changing(Author("writer"), is_long=True) as transaction:
+        apply_all(transaction, [Tenant(f"t-{number}-{each}", ("cell-1",)) for each in range(3000)])
 """
 
 

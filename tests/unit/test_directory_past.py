@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from cellplane.directory import Author, Directory, Entry, Past, Snapshot
+from cellplane.directory import Author, Entry, Past, Snapshot
 from cellplane.errors import ConflictError, NotFoundError, ValidationError
 from cellplane.model import Cell, CellStatus, Fleet, Load, Policy, Pool, QuarantinePolicy, Rule, StrategyName, Tenant
 from cellplane.placement.quarantine import Asked
+from support.directory import Directory
 
 AUTHOR = Author("test")
 RULES = (

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from cellplane.directory import Directory
 from cellplane.directory.records import Entry
 from cellplane.errors import ConflictError, NotFoundError, ValidationError
 from cellplane.model import (
@@ -25,6 +24,7 @@ from cellplane.model import (
     UnknownTenant,
 )
 from cellplane.placement.quarantine import Asked, LeftAlone, LeftAloneBy
+from support.directory import Directory
 
 FLEET = Fleet(
     "shop",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select
 
-from cellplane.directory import Directory, Entry, schema
+from cellplane.directory import Entry, schema
 from cellplane.directory.placing import MAX_SEARCHED_AT_ONCE
 from cellplane.errors import ConflictError, NoCellError, ValidationError
 from cellplane.model import (
@@ -31,6 +31,7 @@ from cellplane.model import (
     TenantState,
     UnknownTenant,
 )
+from support.directory import Directory
 
 GOLD = Rule("gold", "big", tiers=("gold",))
 EU = Rule("eu", "eu", jurisdictions=("eu",))

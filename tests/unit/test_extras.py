@@ -31,7 +31,7 @@ ASKED_FOR = {
     "matplotlib": "plan",
     "boto3": "s3",
     "botocore": "s3",
-    **dict.fromkeys(("alembic", "psycopg", "sqlalchemy", "zstandard"), "control"),
+    **dict.fromkeys(("alembic", "psycopg", "pydantic_core", "sqlalchemy", "zstandard"), "control"),
 }
 """What a command imports when it is asked for, and says how to install: no extra but this one needs it."""
 

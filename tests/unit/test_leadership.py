@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from cellplane.directory import Directory, Leadership, StoredPublication
+from cellplane.directory import Leadership, StoredPublication
 from cellplane.directory.settings import DatabaseSettings
 from cellplane.errors import FencedError
 from cellplane.model import Fleet
+from support.directory import Directory
 
 LEASE_SECONDS = 5.0
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from cellplane.directory import Author, Directory
+from cellplane.directory import Author
 from cellplane.directory.answers import RequestKey
 from cellplane.directory.preconditions import ANY, Precondition, etag
 from cellplane.errors import KeyReusedError, PreconditionError, ValidationError
 from cellplane.model import Cell, Fleet, Pool, Tenant
+from support.directory import Directory
 
 ANN = Author("ann", "a drill")
 
@@ -87,7 +88,7 @@ def test_every_kind_has_the_epoch_of_its_last_change_as_its_version(
 ) -> None:
     with directory.snapshot() as snapshot:
         assert snapshot.version(kind, name) == version
-        assert snapshot.versions(kind) == {name: version}
+        assert snapshot.versions(kind, [name]) == {name: version}
     with directory.changing(ANN) as transaction:
         transaction.require(kind, name, Precondition.of(etag(version), None))
     with (

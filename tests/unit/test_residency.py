@@ -22,6 +22,9 @@ ABOUT_SOMETHING_ELSE = {
     ("directory/outline.py", "changed_jurisdictions"): "whether a cell's law changed",
     ("directory/placing.py", "_is_alike"): "whether a pool's laws changed",
     ("control/api/cells.py", "list_cells"): "which cells somebody asks to see",
+    ("planning/residency.py", "rows"): "which tenants somebody asks to see",
+    ("publishing/keys.py", "signs_for"): "whose key it is",
+    ("residency_seal.py", "_silent"): "whose keys signed",
     ("provision/siblings.py", "like"): "what most cells of a pool are, for one more",
 }
 

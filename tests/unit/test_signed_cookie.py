@@ -223,3 +223,13 @@ def test_import_needs_the_standard_library_alone() -> None:
     ours = {name for name in loaded if name.partition(".")[0] == "cellplane"}
     assert ours == {"cellplane", "cellplane.errors", "cellplane.signed_cookie"}
     assert {name.partition(".")[0] for name in loaded} <= sys.stdlib_module_names | {"cellplane"}
+
+
+def test_a_key_may_be_of_one_jurisdiction() -> None:
+    secret = new_secret()
+    ring = Keyring.parse(f"a {secret}\nb {new_secret()} eu\n")
+    assert (ring.signing_key, dict(ring.jurisdictions)) == ("a", {"b": "eu"})
+    for wrong in ("EU", "-eu", "eu us", "e" * 64, "#eu"):
+        with pytest.raises(ValidationError, match="no more but a jurisdiction") as caught:
+            Keyring.parse(f"a {secret} {wrong}\n")
+        assert secret not in str(caught.value)

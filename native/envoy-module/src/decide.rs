@@ -123,8 +123,7 @@ impl Subject {
         match base.policy().missing_key {
             MissingKey::DefaultShard if !is_closed => Ok(Self::Nobody),
             MissingKey::Source if !is_closed => Ok(Self::Source(Source::of(address()))),
-            _ if base.wants_token() => Err(Code::Unauthenticated.into()),
-            _ => Err(Code::MissingKey.into()),
+            _ => Err(no_key(base)),
         }
     }
 
@@ -134,6 +133,15 @@ impl Subject {
             Self::Key(key) => Some(key.as_bytes()),
             Self::Nobody | Self::Source(_) => None,
         }
+    }
+}
+
+/// The refusal of a request that does not say whom it is for.
+pub fn no_key<B: AsRef<[u8]>>(base: &Base<B>) -> Refusal {
+    if base.wants_token() {
+        Code::Unauthenticated.into()
+    } else {
+        Code::MissingKey.into()
     }
 }
 

@@ -16,7 +16,7 @@ mod tests;
 mod traffic_tests;
 
 use crate::board::Count;
-use crate::decide::{decide, unavailable, Reason, Route, Subject};
+use crate::decide::{decide, no_key, unavailable, Reason, Route, Subject};
 use crate::flow::{Flow, Sent};
 use crate::key::{PartitionKey, Seals};
 use crate::limits::take_of_cell;
@@ -285,6 +285,12 @@ where
         decision = decide(table, &subject, writes, &mut asking);
     }
     let mut route = decision?;
+    // A cookie whose key is of another jurisdiction says nothing.
+    if let (Subject::Key(key), Some(keys)) = (&subject, cookie_keys) {
+        if !keys.speaks_for(key.signers(), base.jurisdiction(route.cell)) {
+            return Err(no_key(base));
+        }
+    }
     // What names the shadow to Envoy alone would go to a cell by HTTP/2, which knows such names and refuses this one.
     route.shadow = route
         .shadow

@@ -1,6 +1,6 @@
 //! The partition key: what a request says about whom it is for.
 
-use crate::cookie::Keyring;
+use crate::cookie::{Keyring, Said, Signers};
 use crate::problem::{Code, Refusal};
 use crate::table::{KeySource, KeySourceKind, MAX_KEY_SOURCES};
 
@@ -32,6 +32,7 @@ pub fn is_host(authority: &[u8]) -> bool {
 pub struct PartitionKey {
     bytes: [u8; MAX_KEY_BYTES],
     length: usize,
+    signers: Signers,
 }
 
 impl PartitionKey {
@@ -45,7 +46,13 @@ impl PartitionKey {
         Some(Self {
             bytes,
             length: value.len(),
+            signers: Signers::default(),
         })
+    }
+
+    /// Whose keys signed the cookies that say it; nobody's where it comes from elsewhere.
+    pub fn signers(&self) -> Signers {
+        self.signers
     }
 
     /// The same key, its letters in lower case.
@@ -131,6 +138,7 @@ impl<'a> KeyValues<'a> {
     /// The value is not a key, or a source that was asked has more than one.
     pub fn key(&self, seals: Seals) -> Result<Option<PartitionKey>, Refusal> {
         for (source, header) in self.sources.iter().zip(&self.headers) {
+            let mut signers = Signers::default();
             let value = match source.kind {
                 KeySourceKind::Header | KeySourceKind::Claim if header.count > 1 => {
                     return Err(Code::AmbiguousKey.into())
@@ -138,10 +146,17 @@ impl<'a> KeyValues<'a> {
                 KeySourceKind::Header | KeySourceKind::Claim => header.first,
                 KeySourceKind::Subdomain => first_label(self.authority, &source.name),
                 KeySourceKind::Path => segment_behind(self.path, &source.name),
-                KeySourceKind::Cookie => self.cookie(&source.name, seals)?,
+                KeySourceKind::Cookie => match self.cookie(&source.name, seals)? {
+                    Some(said) => {
+                        signers = said.signers;
+                        said.tenant
+                    }
+                    None => b"",
+                },
             };
             if !value.is_empty() {
                 let key = PartitionKey::new(value).ok_or(Code::InvalidKey)?;
+                let key = PartitionKey { signers, ..key };
                 let is_of_host = source.kind == KeySourceKind::Subdomain;
                 return Ok(Some(if is_of_host { key.in_lower_case() } else { key }));
             }
@@ -149,15 +164,15 @@ impl<'a> KeyValues<'a> {
         Ok(None)
     }
 
-    /// The tenant of the valid cookies of this name; nothing where there is none.
-    fn cookie(&self, name: &'a [u8], seals: Seals) -> Result<&[u8], Refusal> {
+    /// What the valid cookies of this name say; None where there is none.
+    fn cookie(&self, name: &'a [u8], seals: Seals) -> Result<Option<Said<'_>>, Refusal> {
         let headers = &self.cookies[..self.cookie_count];
         match seals.keys {
             Some(keys) if !headers.is_empty() => {
-                let tenant = keys.tenant(name, headers.iter().copied(), (seals.now)());
-                Ok(tenant.map_err(|_| Code::AmbiguousKey)?.unwrap_or_default())
+                let said = keys.tenant(name, headers.iter().copied(), (seals.now)());
+                Ok(said.map_err(|_| Code::AmbiguousKey)?)
             }
-            _ => Ok(b""),
+            _ => Ok(None),
         }
     }
 }

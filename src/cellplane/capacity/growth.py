@@ -9,6 +9,21 @@ from cellplane.model import Capacity, Cell, CellStatus
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What a pool asked for last.
+
+    Attributes:
+        at_seconds: when, on the clock of ``now_seconds``.
+        is_done: whether it came to an end, good or bad.
+        unfinished: id of a cell that is there by it, and not in the pool, since it failed; None for none.
+    """
+
+    at_seconds: float
+    is_done: bool = True
+    unfinished: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Need:
     """What is known of a pool.
 
@@ -18,7 +33,8 @@ class Need:
         days: when that is used up.
         one_more: what a further cell would hold.
         cells: ids of the cells that it has.
-        asked_at_seconds: when a cell was last asked for, on the clock of ``now_seconds``; None where none was.
+        asked: None where no cell was asked for yet.
+        has_slots: whether slots place tenants in it: a further cell would be given some that others have the data of.
     """
 
     pool: str
@@ -26,7 +42,8 @@ class Need:
     days: DaysLeft
     one_more: Capacity
     cells: tuple[str, ...]
-    asked_at_seconds: float | None = None
+    asked: Asked | None = None
+    has_slots: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +67,13 @@ class NotAsked:
         pool: name of the pool.
         why_needed: one sentence for people.
         reason: what keeps it, and what to do.
+        is_coming: whether it is only that one is being made, or was made a moment ago.
     """
 
     pool: str
     why_needed: str
     reason: str
+    is_coming: bool = False
 
 
 def grow(
@@ -71,21 +90,30 @@ def grow(
         now_seconds: monotonic.
         settings: valid.
     """
-    there = [cell for cell in cells.values() if cell.status is not CellStatus.RETIRED]
+    # One that is there by an ask which failed is what its pool asks for again.
+    unfinished = {need.asked.unfinished for need in needs if need.asked is not None}
+    there = [cell for cell in cells.values() if cell.status is not CellStatus.RETIRED and cell.id not in unfinished]
     count, capacities = len(there), [cell.capacity for cell in there]
     found: list[Ask | NotAsked] = []
     for need in sorted(needs, key=lambda need: (1.0 if need.left is None else need.left, need.pool)):
         why = _why(need, settings)
         if why is None:
             continue
-        refusal = _provisioning(need, cells, now_seconds, settings) or _over(need, count, capacities, settings)
+        coming = None if need.has_slots else _provisioning(need, cells, now_seconds, settings)
+        refusal = _BY_SLOT if need.has_slots else coming or _over(need, count, capacities, settings)
         if refusal is not None:
-            found.append(NotAsked(need.pool, why, refusal))
+            found.append(NotAsked(need.pool, why, refusal, is_coming=coming is not None))
             continue
         count += 1
         capacities.append(need.one_more)
         found.append(Ask(need.pool, why))
     return tuple(found)
+
+
+_BY_SLOT = (
+    "slots place its tenants, and a cell that joins takes some of them from the cells that have their data: move them, "
+    "or give the pool the strategy explicit"
+)
 
 
 def _why(need: Need, settings: CapacitySettings) -> str | None:
@@ -103,8 +131,12 @@ def _provisioning(need: Need, cells: Mapping[str, Cell], now_seconds: float, set
     coming = [each for each in need.cells if each in cells and cells[each].status is CellStatus.PROVISIONING]
     if coming:
         return f"cell {coming[0]!r} is being provisioned"
-    since = None if need.asked_at_seconds is None else now_seconds - need.asked_at_seconds
-    if since is not None and since < settings.cool_down_seconds:
+    if need.asked is None:
+        return None
+    since = now_seconds - need.asked.at_seconds
+    if not need.asked.is_done:
+        return f"one was asked for {since:.0f} s ago, and is being made"
+    if since < settings.cool_down_seconds:
         return f"one was asked for {since:.0f} s ago, and the next is not before {settings.cool_down_seconds:g} s"
     return None
 

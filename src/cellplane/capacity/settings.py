@@ -45,6 +45,12 @@ class CapacitySettings:
     horizon_days: float = 730.0
     """Days beyond which no number is told: nobody's trend lasts longer."""
 
+    sample_seconds: float = 900.0
+    """Span of time of which one sample is kept, seconds."""
+
+    samples_days: float = 30.0
+    """How long samples are kept, days: a trend of a month shows what weeks have in common."""
+
     ask_headroom: float = 0.2
     """Share of a pool's room below which one more cell is asked for, 0 to 1."""
 
@@ -71,6 +77,8 @@ class CapacitySettings:
             ("min_samples", 3, MAX_POINTS),
             ("max_points", 3, MAX_POINTS),
             ("horizon_days", 1.0, MAX_DAYS),
+            ("sample_seconds", 1.0, MAX_SPAN_SECONDS),
+            ("samples_days", self.min_days, MAX_DAYS),
             ("ask_headroom", 0.0, 1.0),
             ("ask_days", 0.0, MAX_DAYS),
             ("cool_down_seconds", 0.0, MAX_SPAN_SECONDS),

@@ -11,6 +11,7 @@ Standard library only, so that any ASGI app of any age can take it in::
         tenant_id = current().tenant_id
 """
 
+from cellplane.cell.capacity import CellUse
 from cellplane.cell.context import CellContext, current, current_or_none
 from cellplane.cell.errors import CellError, InvalidSettingError, MissingSettingsError, NoCellContextError
 from cellplane.cell.load import CellLoad
@@ -24,6 +25,7 @@ __all__ = [
     "CellLoad",
     "CellMiddleware",
     "CellSettings",
+    "CellUse",
     "InvalidSettingError",
     "MissingSettingsError",
     "NoCellContextError",

@@ -20,8 +20,10 @@ _LATE = {
         for name in (
             "apply",
             "audit",
+            "capacity",
             "cell",
             "cookie",
+            "doctor",
             "export",
             "keys",
             "lint",

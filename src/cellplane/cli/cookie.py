@@ -13,7 +13,7 @@ from cellplane.cli.output import print_json
 from cellplane.errors import CellplaneError, ValidationError
 from cellplane.model import is_key
 from cellplane.model.jwt import check_cookie_name
-from cellplane.model.key import check_key
+from cellplane.model.key import check_key, check_name
 from cellplane.signed_cookie import CookieValue, Keyring, check_key_id, new_secret
 
 EXIT_INVALID = 1
@@ -46,6 +46,15 @@ def _key_id(context: click.Context, param: click.Parameter, value: str | None) -
     return key_id
 
 
+def _law(context: click.Context, param: click.Parameter, value: str | None) -> str:
+    try:
+        if value is not None:
+            check_name("jurisdiction", value)
+    except ValidationError as error:
+        raise click.BadParameter(error.message, context, param) from error
+    return value or ""
+
+
 def _cookie_name(context: click.Context, param: click.Parameter, value: str) -> str:
     try:
         check_cookie_name("name", value)
@@ -67,9 +76,12 @@ def cookie() -> None:
 
 @cookie.command()
 @click.option("--id", "key_id", callback=_key_id, help="What the key is called. Not named: today's date.")
-def key(key_id: str) -> None:
+@click.option(
+    "--jurisdiction", callback=_law, help="The one whose tenants the key speaks for alone. Not named: of all."
+)
+def key(key_id: str, jurisdiction: str) -> None:
     """Print a new key: a line of a file of keys. The first line of the file signs, all verify."""
-    click.echo(f"{key_id} {new_secret()}")
+    click.echo(" ".join(filter(None, (key_id, new_secret(), jurisdiction))))
 
 
 @cookie.command()
@@ -105,7 +117,7 @@ def read(context: click.Context, path: Path, name: str, value: str, *, as_json: 
     if as_json:
         print_json(answer)
     else:
-        for field in ("tenant", "key", "expires"):
+        for field in ("tenant", "key", "jurisdiction", "expires"):
             click.echo(f"{field}: {'-' if answer[field] is None else answer[field]}")
         click.echo("valid" if answer["valid"] else f"not valid: {answer['reason']}")
     if not answer["valid"]:
@@ -121,6 +133,7 @@ def _reading(keyring: Keyring, name: str, value: str, *, now: int) -> dict[str, 
     return {
         "tenant": None if said is None else said.tenant_id.decode(),
         "key": None if said is None else said.key_id,
+        "jurisdiction": None if said is None else keyring.jurisdictions.get(said.key_id),
         "expires": None if said is None else _moment(said.expires),
         "valid": reason is None,
         "reason": reason,

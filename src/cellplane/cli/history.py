@@ -35,7 +35,7 @@ def history(
     wanted = {"id": name, "kind": kind, "actor": actor, "before": before}
     params = {key: value for key, value in wanted.items() if value is not None}
     with connect(control_url) as client:
-        answer = client.get("/v1/changes", limit=limit, **params)
+        answer = client.get("/v1/events", limit=limit, **params)
     if as_json:
         print_json(answer)
         return

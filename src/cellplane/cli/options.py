@@ -85,6 +85,13 @@ def connect(control_url: str, reason: str = "") -> Client:
     return Client(control_url, ACTOR, token, reason=reason, allow=allow, tls=ControlTls(*files))
 
 
+def client_certificate() -> tuple[Path, Path] | None:
+    """Files of the certificate, and of its key, that the control plane is shown; None where the command names none."""
+    meta = click.get_current_context().meta
+    certificate, key = (meta.get(f"{__name__}.{name}") for name in ("control_cert", "control_key"))
+    return None if certificate is None or key is None else (certificate, key)
+
+
 json_option: Callable[[Command], Command] = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON, for scripts."
 )

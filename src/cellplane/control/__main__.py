@@ -6,11 +6,13 @@ from typing import Any
 
 import click
 
+from cellplane.capacity.settings import CapacitySettings
 from cellplane.control.access.settings import AccessSettings, OidcSettings
 from cellplane.control.app import serve
 from cellplane.control.settings import ControlSettings
 from cellplane.errors import CellplaneError
 from cellplane.logs import configure_logs
+from cellplane.model.topology import MAX_CELLS
 from cellplane.publishing.guard_rails import GuardRails
 
 
@@ -49,6 +51,53 @@ from cellplane.publishing.guard_rails import GuardRails
     default=GuardRails().max_moved_share,
     show_default=True,
     help="Part of the tenants, or of a pool's slots, that a table may give another first cell unasked.",
+)
+@click.option(
+    "--lock-cells/--no-lock-cells",
+    "locks_cells",
+    default=True,
+    show_default=True,
+    help="Lock a cell, so that it takes no new tenants, when it reports to be full, and unlock it later.",
+)
+@click.option(
+    "--lock-at",
+    type=click.FloatRange(0, 1),
+    default=CapacitySettings().lock_at,
+    show_default=True,
+    help="How full that is.",
+)
+@click.option(
+    "--unlock-at",
+    type=click.FloatRange(0, 1),
+    default=CapacitySettings().unlock_at,
+    show_default=True,
+    help="Below what a locked cell is opened again.",
+)
+@click.option(
+    "--unlock-after",
+    "unlock_seconds",
+    type=float,
+    default=CapacitySettings().unlock_seconds,
+    show_default=True,
+    help="Seconds that it stays below that first.",
+)
+@click.option(
+    "--scrape-cells",
+    "scrapes_cells",
+    is_flag=True,
+    help="Ask the /metrics of cells that do not report by themselves.",
+)
+@click.option(
+    "--provisioner",
+    default="",
+    help="What makes one more cell where a pool runs short: local:FOLDER, or package.module:factory.",
+)
+@click.option(
+    "--max-cells",
+    type=click.IntRange(1, MAX_CELLS),
+    default=CapacitySettings().max_cells,
+    show_default=True,
+    help="Most cells of the fleet that it is asked for.",
 )
 @click.option(
     "--allowed-host",
@@ -91,9 +140,13 @@ def main(
     configure_logs("control")
     access = AccessSettings(oidc=_oidc({name: options.pop(name) for name in list(options) if name.startswith("oidc_")}))
     rails = GuardRails(max_moved_share=max_moved_share) if has_guard_rails else None
-    settings = ControlSettings(state_dir=state, guard_rails=rails, access=access, **options)
+    capacity = CapacitySettings(
+        **{name: options.pop(name) for name in ("lock_at", "unlock_at", "unlock_seconds", "max_cells")}
+    )
+    settings = ControlSettings(state_dir=state, guard_rails=rails, access=access, capacity=capacity, **options)
     hosts = (*settings.allowed_hosts, *(host.lower() for host in allowed_hosts))
     try:
+        capacity.validate("capacity")
         serve(replace(settings, allowed_hosts=hosts))
     except CellplaneError as error:
         raise click.ClickException(str(error)) from error

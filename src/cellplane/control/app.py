@@ -2,11 +2,13 @@
 
 import asyncio
 import gc
+import resource
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
 
@@ -15,23 +17,38 @@ from cellplane.control import api, problems
 from cellplane.control.access.admin import ensure_admin_token
 from cellplane.control.access.gate import Gate
 from cellplane.control.access.oidc import check_oidc
+from cellplane.control.capacity.growing import Grower
+from cellplane.control.capacity.keeper import CapacityKeeper
+from cellplane.control.capacity.looking import Lookout
+from cellplane.control.capacity.provisioners import find_provisioner
+from cellplane.control.capacity.scraper import Scraper
+from cellplane.control.capacity_schemas import CellReport
+from cellplane.control.disk import watch_disk
 from cellplane.control.distribution import Distribution
 from cellplane.control.exchange import exchange
 from cellplane.control.feed import ChangeFeed
 from cellplane.control.guard import RequestGuard
 from cellplane.control.metrics import Metrics
+from cellplane.control.outbox import Outbox
 from cellplane.control.peers import PeerProtocol
 from cellplane.control.publisher import Publisher
 from cellplane.control.registry import RouterRegistry
+from cellplane.control.report_book import ReportBook
 from cellplane.control.service import Service
 from cellplane.control.settings import DATABASE, ControlSettings
 from cellplane.control.tls import ServerTls, server_tls
 from cellplane.control.warden import Warden
 from cellplane.directory import Directory
 from cellplane.durable import locked
-from cellplane.errors import DirectoryError
+from cellplane.errors import DirectoryError, DiskError
+from cellplane.model.topology import MAX_CELLS
 
-GC_YOUNG_OBJECTS = 50_000
+log = structlog.get_logger()
+
+SPARE_FILES = 200
+"""Files that are open beside connections: the directory, targets, checks."""
+
+GC_YOUNG_OBJECTS = 100_000
 """Objects that are made before the collector of cycles looks at them."""
 
 
@@ -72,6 +89,39 @@ def create_app(settings: ControlSettings, tls: ServerTls | None = None) -> FastA
                 changed=changed,
                 clock=time.monotonic,
             )
+            cells = ReportBook(
+                CellReport,
+                "cells",
+                most=MAX_CELLS,
+                forget_seconds=settings.cell_forget_seconds,
+                clock=time.monotonic,
+            )
+            lookout = Lookout(directory, cells, settings.capacity)
+            loop = asyncio.get_running_loop()
+
+            def changed_elsewhere() -> None:
+                loop.call_soon_threadsafe(changed)
+
+            grower = None
+            if settings.provisioner:
+                grower = Grower(
+                    directory,
+                    leadership,
+                    find_provisioner(settings.provisioner, directory),
+                    settings,
+                    health=routers.cell_health,
+                    changed=changed_elsewhere,
+                )
+            keeper = CapacityKeeper(
+                directory,
+                leadership,
+                lookout,
+                settings=settings,
+                metrics=metrics,
+                changed=changed_elsewhere,
+                scraper=Scraper(cells, settings) if settings.scrapes_cells else None,
+                grower=grower,
+            )
             app.state.service = Service(
                 settings=settings,
                 directory=directory,
@@ -79,20 +129,25 @@ def create_app(settings: ControlSettings, tls: ServerTls | None = None) -> FastA
                 publisher=publisher,
                 routers=routers,
                 warden=warden,
+                cells=cells,
+                lookout=lookout,
                 metrics=metrics,
                 gate=gate,
                 feed=feed,
+                outbox=Outbox(settings),
                 distribution=distribution,
-                loop=asyncio.get_running_loop(),
+                loop=loop,
             )
             distribution.start()
             running = [
                 asyncio.create_task(publisher.run()),
                 asyncio.create_task(warden.run()),
+                asyncio.create_task(keeper.run()),
                 asyncio.create_task(gate.run()),
+                asyncio.create_task(watch_disk(directory, metrics, settings)),
             ]
             if directory.is_shared:
-                running.append(asyncio.create_task(exchange(directory, routers, warden, settings)))
+                running.append(asyncio.create_task(exchange(directory, routers, cells, warden, settings)))
             if tls is not None:
                 running.append(asyncio.create_task(tls.follow()))
             try:
@@ -121,7 +176,7 @@ def create_app(settings: ControlSettings, tls: ServerTls | None = None) -> FastA
         redoc_url=None,
     )
     api.install(app)
-    problems.install(app, settings)
+    problems.install(app, settings, api.methods_of)
     app.add_middleware(RequestGuard, settings=settings, metrics=metrics)
     return app
 
@@ -155,6 +210,32 @@ def only_one(settings: ControlSettings) -> Iterator[None]:
         yield
 
 
+def _prepare(settings: ControlSettings) -> None:
+    """Bring the directory up to date, and see that what the settings name is there. SQLite needs some room also where
+    there is nothing to bring up to date: that is waited for.
+    """
+    while True:
+        try:
+            with closing(Directory(settings.location)) as directory:
+                if settings.provisioner:
+                    find_provisioner(settings.provisioner, directory)
+        except DiskError as error:
+            log.error("directory_not_writable", error=str(error), next_try_seconds=settings.retry_seconds)
+            time.sleep(settings.retry_seconds)
+        else:
+            return
+
+
+def _allow_files(wanted: int) -> None:
+    """Let this process open so many files, as far as it may: shells give a thousand."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        log.warning("few_files", allowed=allowed, wanted=wanted, advice="raise the limit of open files (ulimit -Hn)")
+
+
 def serve(settings: ControlSettings) -> None:
     """Run the control plane until SIGINT or SIGTERM.
 
@@ -162,14 +243,16 @@ def serve(settings: ControlSettings) -> None:
         DirectoryError: the directory is in use, or not one that this release can use.
         KeyFileError: a signing key cannot be used.
         TargetError: a target cannot be.
-        ValidationError: the settings of TLS or of an identity provider cannot be, or files of theirs not be used.
+        ValidationError: the settings of TLS, of an identity provider or of the provisioner cannot be, or files of
+            theirs not be used.
     """
     tls = server_tls(settings)
     if settings.access.oidc is not None:
         check_oidc(settings.access.oidc)
     # Once before the server starts: it would tell of an error in its lifespan with a traceback alone.
     with only_one(settings):
-        Directory(settings.location).close()
+        _prepare(settings)
+    _allow_files(settings.max_connections + SPARE_FILES)
     # Modules stay; and young objects are looked at less often, which made an import of tenants a fifth quicker.
     gc.freeze()
     gc.set_threshold(GC_YOUNG_OBJECTS)
@@ -182,4 +265,5 @@ def serve(settings: ControlSettings) -> None:
         access_log=False,
         log_level="warning",
         timeout_graceful_shutdown=settings.shutdown_seconds,
+        limit_concurrency=settings.max_connections,
     )

@@ -7,6 +7,7 @@ from typing import Any
 from cellplane.control.apply_schemas import Applied, ApplySpec
 from cellplane.control.differences import State, differences, with_tenants
 from cellplane.directory import Directory
+from cellplane.directory.applying import apply_all
 from cellplane.directory.transaction import Transaction
 from cellplane.errors import ConflictError, ValidationError
 from cellplane.manifest.changes import Action, changes, wanted
@@ -91,14 +92,14 @@ class _Plan:
 
     def carry_out(self, change: Change, *, dry_run: bool) -> Applied:
         def do(transaction: Transaction) -> Applied:
-            transaction.apply(self.puts, self.deletions, self.kept_shards, self.before.epoch)
+            apply_all(transaction, self.puts, self.deletions, self.kept_shards, self.before.epoch)
             transaction.finish()
             return applied(self.before, transaction, dry_run=dry_run)
 
         try:
             return change(Applied, do, is_dry=dry_run, is_long=True)
         except ValidationError as error:
-            raise ValidationError(self._path(error.field), error.message) from error
+            raise error.at(self._path(error.field)) from error
 
     def _path(self, field: str) -> str:
         """What a manifest calls a field that an error of the directory names."""

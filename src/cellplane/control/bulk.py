@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 from pydantic import ValidationError as InvalidLineError
 
-from cellplane.control.schemas import TenantSpec
+from cellplane.control.tenant_schemas import TenantSpec
 from cellplane.directory import TenantRecord
 from cellplane.directory.rows import policy_row
 from cellplane.directory.snapshot import NAMED_ROWS
@@ -41,7 +41,7 @@ def import_tenants(transaction: Transaction, body: bytes) -> Imported:
         ValidationError: a line is not a tenant; its ``field`` begins with ``line 17``, counted from 1.
         ConflictError: the directory refuses one; the message begins so.
     """
-    found = Imported(lines=0, created=0, changed=0, unchanged=0, epoch=0)
+    created = changed = unchanged = 0
     for numbered in _chunks(body):
         transaction.expect_tenants([line.id for _, line in numbered])
         for number, line in numbered:
@@ -49,19 +49,18 @@ def import_tenants(transaction: Transaction, body: bytes) -> Imported:
                 before = transaction.version("tenant", line.id) if line.id.isascii() else None
                 placement = transaction.change_tenant(line.id, line.fields(), anew=line.place)
             except ValidationError as error:
-                raise ValidationError(f"line {number}: {line.path(error.field)}", error.message) from error
+                raise error.at(f"line {number}: {line.path(error.field)}") from error
             except ConflictError as error:
                 raise ConflictError(f"line {number}: {error}") from error
-            found.lines += 1
             if before is None:
-                found.created += 1
+                created += 1
             elif placement.record.version != before:
-                found.changed += 1
+                changed += 1
             else:
-                found.unchanged += 1
+                unchanged += 1
     transaction.finish()
-    found.epoch = transaction.epoch
-    return found
+    lines = created + changed + unchanged
+    return Imported(lines=lines, created=created, changed=changed, unchanged=unchanged, epoch=transaction.epoch)
 
 
 def line_of(record: TenantRecord) -> dict[str, Any]:

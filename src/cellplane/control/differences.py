@@ -105,8 +105,8 @@ def differences(before: State, after: State, logged: Sequence[Change]) -> dict[s
     topology = None if before.topology is None else with_tenants(before.topology, tuple(old.values()))
     listed = changes(topology, with_tenants(after.topology, tuple(new.values())))
     moved = Moves()
-    # Before a fleet is whole, its tenants are nowhere.
-    if before.topology is not None and before.is_whole:
+    # As long as a fleet is not whole, its tenants are nowhere.
+    if before.topology is not None and before.is_whole and after.is_whole:
         one = before.placements.without(old.keys() - new.keys())
         created = new.keys() - old.keys()
         other = after.placements.without(created)

@@ -8,9 +8,9 @@ import structlog
 from cellplane.control.encoded import EncodedParts
 from cellplane.control.metrics import Metrics
 from cellplane.control.settings import ControlSettings
-from cellplane.publishing.keys import read_signing_key
-from cellplane.publishing.manifest import to_header
-from cellplane.publishing.outlets import Outlets
+from cellplane.publishing.keys import PublicKey, read_signing_key
+from cellplane.publishing.manifest import Signature, to_header
+from cellplane.publishing.outlets import Outlets, TargetState
 from cellplane.publishing.settings import PublishingSettings
 from cellplane.publishing.signer import Signer
 from cellplane.publishing.table_check import PROGRAM, TableCheck, is_installed
@@ -65,9 +65,22 @@ class Distribution:
         """
         self._check.require(table)
 
+    @property
+    def signing_keys(self) -> tuple[PublicKey, ...]:
+        """The public halves of the keys that sign."""
+        return tuple(key.public for key in self._signer.keys)
+
+    def targets(self) -> list[TargetState]:
+        """How far each target is."""
+        return self._outlets.states()
+
     def publish(self, table: RoutingTable) -> None:
         """Bring a table that is published to the targets. Returns at once."""
         self._outlets.offer(table)
+
+    def sign(self, data: bytes, jurisdiction: str) -> tuple[Signature, ...]:
+        """The signatures of other bytes than a table's (``Signer.sign``)."""
+        return self._signer.sign(data, jurisdiction)
 
     def manifest_header(self, table: RoutingTable) -> str | None:
         """What goes with a table over HTTP; None where it is not signed."""

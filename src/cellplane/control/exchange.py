@@ -1,25 +1,34 @@
-"""Control planes that share a directory tell each other what routers report to each."""
+"""Control planes that share a directory tell each other what routers and cells report to each."""
 
 import asyncio
 
 import structlog
 
+from cellplane.control.capacity_schemas import CellReport
 from cellplane.control.registry import RouterRegistry
+from cellplane.control.report_book import ReportBook
 from cellplane.control.schemas import RouterReport
 from cellplane.control.settings import ControlSettings
 from cellplane.control.warden import Warden
 from cellplane.directory import Directory
+from cellplane.directory.reports import Reporter
 from cellplane.errors import CellplaneError
 
 log = structlog.get_logger()
 
 
-async def exchange(directory: Directory, routers: RouterRegistry, warden: Warden, settings: ControlSettings) -> None:
+async def exchange(
+    directory: Directory,
+    routers: RouterRegistry,
+    cells: ReportBook[CellReport],
+    warden: Warden,
+    settings: ControlSettings,
+) -> None:
     """Give and get, until cancelled. A failure is said, and what was to be given is given by the next report."""
     while True:
         await asyncio.sleep(settings.exchange_seconds)
         try:
-            reports = await asyncio.to_thread(_exchange, directory, routers, settings)
+            reports = await asyncio.to_thread(_exchange, directory, routers, cells, settings)
         except CellplaneError as error:
             log.warning("exchange_failed", error=str(error))
             await asyncio.sleep(settings.retry_seconds)
@@ -28,7 +37,12 @@ async def exchange(directory: Directory, routers: RouterRegistry, warden: Warden
             warden.suspect(report.suspects)
 
 
-def _exchange(directory: Directory, routers: RouterRegistry, settings: ControlSettings) -> list[RouterReport]:
-    """One round; the reports that are news here. Blocking."""
-    shared = directory.exchange_reports(settings.holder, routers.own(), settings.router_forget_seconds)
-    return routers.absorb(shared)
+def _exchange(
+    directory: Directory, routers: RouterRegistry, cells: ReportBook[CellReport], settings: ControlSettings
+) -> list[RouterReport]:
+    """One round; the routers' reports that are news here. Blocking."""
+    holder = settings.holder
+    cells.absorb(directory.exchange_reports(Reporter.CELL, holder, cells.own(), settings.cell_forget_seconds))
+    return routers.reports.absorb(
+        directory.exchange_reports(Reporter.ROUTER, holder, routers.reports.own(), settings.router_forget_seconds)
+    )

@@ -14,7 +14,7 @@ class TooManyWatchersError(CellplaneError):
     """As many watch as may."""
 
     def __init__(self, count: int) -> None:
-        super().__init__(f"{count} watch already, which is the limit: read /v1/changes instead")
+        super().__init__(f"{count} watch already, which is the limit: read /v1/events instead")
 
 
 class ChangeFeed:

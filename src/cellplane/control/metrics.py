@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from cellplane.control.capacity.metrics import CapacityMetrics
 from cellplane.control.publication import Publication
 from cellplane.control.registry import KnownRouter
 from cellplane.publishing.metrics import PublishingMetrics
@@ -39,12 +40,18 @@ class Metrics:
         self.leads = Gauge(
             "cellplane_leads", "Whether this control plane publishes; of several, one does", registry=self.registry
         )
+        self.writable = Gauge(
+            "cellplane_directory_writable",
+            "Whether the last write of the directory was taken by its disk: 0 where that is full, or fails",
+            registry=self.registry,
+        )
         self.held = Gauge(
             "cellplane_publication_held",
             "Whether a table waits for somebody to allow it: see `cellplane publish`",
             registry=self.registry,
         )
         self.publishing = PublishingMetrics(self.registry)
+        self.capacity = CapacityMetrics(self.registry)
         self.quarantined = Gauge("cellplane_quarantined_tenants", "Tenants in quarantine now", registry=self.registry)
         self.quarantines = Counter(
             "cellplane_quarantines_total", "Quarantines that began, by who asked", ["by"], registry=self.registry
@@ -71,6 +78,11 @@ class Metrics:
             "cellplane_control_refused_callers_total",
             "Requests refused for who asked: `unauthenticated`, `forbidden` or `rate-limited`",
             ["reason"],
+            registry=self.registry,
+        )
+        self.foreign_laws = Counter(
+            "cellplane_residency_refused_total",
+            "Changes that were refused since a tenant would be under a law that is not its own; each is in the audit",
             registry=self.registry,
         )
         self.audit_dropped = Counter(

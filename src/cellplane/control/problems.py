@@ -1,6 +1,7 @@
 """Every error of the API as a problem document (RFC 9457)."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Collection, Mapping
 from http import HTTPStatus
 
 import structlog
@@ -8,17 +9,24 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
+from cellplane.control.access.needs import caller_of
+from cellplane.control.api.asking import service_of
 from cellplane.control.feed import TooManyWatchersError
 from cellplane.control.publisher import NotPublishedError
 from cellplane.control.settings import ControlSettings
 from cellplane.errors import (
     AccessError,
+    BusyError,
     CellplaneError,
     ConflictError,
     DirectoryError,
+    DiskError,
     FencedError,
     ForbiddenError,
+    ForeignLawConflictError,
+    ForeignLawError,
     KeyReusedError,
     NoCellError,
     NotFoundError,
@@ -56,7 +64,15 @@ def problem(
     if field is not None:
         document["field"] = field
     document.update(members or {})
-    return JSONResponse(document, status, dict(headers or {}), media_type="application/problem+json")
+    return _ProblemResponse(document, status, dict(headers or {}), media_type="application/problem+json")
+
+
+class _ProblemResponse(JSONResponse):
+    """JSON that may tell of text which UTF-8 cannot: a lone surrogate stands there as JSON escapes it."""
+
+    def render(self, content: object) -> bytes:
+        """The body."""
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")
 
 
 def known_problem(error: CellplaneError, retry_after_seconds: int) -> JSONResponse:
@@ -64,6 +80,8 @@ def known_problem(error: CellplaneError, retry_after_seconds: int) -> JSONRespon
     retry_after = {"Retry-After": str(retry_after_seconds)}
     if isinstance(error, AccessError):
         return _refusal(error)
+    if isinstance(error, ForeignLawError | ForeignLawConflictError):
+        return _foreign_law(error)
     if isinstance(error, ValidationError):
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-resource", error.message, field=error.field)
     if isinstance(error, NotFoundError):
@@ -77,18 +95,36 @@ def known_problem(error: CellplaneError, retry_after_seconds: int) -> JSONRespon
         return problem(HTTPStatus.CONFLICT, "conflict", str(error))
     if isinstance(error, PreconditionError):
         return problem(HTTPStatus.PRECONDITION_FAILED, "precondition-failed", str(error))
-    if isinstance(error, FencedError):
-        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "not-the-leader", str(error), headers=retry_after)
-    if isinstance(error, UnknownOutcomeError):
-        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "outcome-unknown", str(error), headers=retry_after)
     if isinstance(error, DirectoryError):
-        log.error("directory_failed", error=str(error))
-        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "directory-unavailable", str(error), headers=retry_after)
+        return _directory_problem(error, retry_after)
     if isinstance(error, TooManyWatchersError):
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, "too-many-watchers", str(error), headers=retry_after)
     if isinstance(error, NotPublishedError):
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, "no-table", str(error), headers=retry_after)
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", str(error))
+
+
+def _foreign_law(error: ForeignLawError | ForeignLawConflictError) -> JSONResponse:
+    if isinstance(error, ForeignLawError):
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "foreign-law", error.message, field=error.field)
+    return problem(HTTPStatus.CONFLICT, "foreign-law", str(error))
+
+
+def _directory_problem(error: DirectoryError, retry_after: dict[str, str]) -> JSONResponse:
+    """The directory cannot be changed, or asked, now."""
+    if isinstance(error, FencedError):
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "not-the-leader", str(error), headers=retry_after)
+    if isinstance(error, BusyError):
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "directory-busy", str(error), headers=retry_after)
+    if isinstance(error, UnknownOutcomeError):
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "outcome-unknown", str(error), headers=retry_after)
+    if isinstance(error, DiskError):
+        log.error("directory_not_writable", error=str(error))
+        if error.is_full:
+            return problem(HTTPStatus.INSUFFICIENT_STORAGE, "disk-full", str(error), headers=retry_after)
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "disk-failing", str(error), headers=retry_after)
+    log.error("directory_failed", error=str(error))
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, "directory-unavailable", str(error), headers=retry_after)
 
 
 def _refusal(error: AccessError) -> JSONResponse:
@@ -102,12 +138,21 @@ def _refusal(error: AccessError) -> JSONResponse:
     return problem(HTTPStatus.UNAUTHORIZED, "unauthenticated", str(error), headers=headers)
 
 
-def install(app: FastAPI, settings: ControlSettings) -> None:
-    """Answer every error of this app with a problem document."""
+def install(app: FastAPI, settings: ControlSettings, methods_of: Callable[[Scope], Collection[str]]) -> None:
+    """Answer every error of this app with a problem document.
+
+    Args:
+        methods_of: what may be asked of a request's path.
+    """
 
     @app.exception_handler(CellplaneError)
-    async def known(_request: Request, error: CellplaneError) -> JSONResponse:
-        return known_problem(error, settings.retry_after_seconds)
+    async def known(request: Request, error: CellplaneError) -> JSONResponse:
+        answer = known_problem(error, settings.retry_after_seconds)
+        if isinstance(error, ForeignLawError | ForeignLawConflictError):
+            service = await service_of(request)
+            service.metrics.foreign_laws.inc()
+            service.gate.record(request, caller_of(request), answer.status_code, str(error))
+        return answer
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
@@ -116,11 +161,16 @@ def install(app: FastAPI, settings: ControlSettings) -> None:
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", f"{field}: {first['msg']}", field=field)
 
     @app.exception_handler(HTTPException)
-    async def refused(_request: Request, error: HTTPException) -> JSONResponse:
+    async def refused(request: Request, error: HTTPException) -> JSONResponse:
         status = HTTPStatus(error.status_code)
-        return problem(status, _CODES.get(status, "bad-request"), str(error.detail), headers=error.headers)
+        headers = dict(error.headers or {})
+        if status is HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(sorted(methods_of(request.scope)))
+        return problem(status, _CODES.get(status, "bad-request"), str(error.detail), headers=headers)
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         log.error("request_failed", method=request.method, path=request.url.path, error=repr(error))
-        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", "the control plane failed; see its log")
+        detail = "the control plane failed; see its log"
+        # The server closes the connection behind such an answer: whoever asks on, on it, would find it reset.
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", detail, headers={"Connection": "close"})

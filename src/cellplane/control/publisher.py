@@ -75,6 +75,7 @@ class Publisher:
         self._folding: asyncio.Task[None] | None = None
         # Asked, not told: a leader that waits for its database leads no more when its lease is over.
         metrics.leads.set_function(lambda: leadership.leads)
+        self._last_run = (0.0, 0.0)
         self._wanted = asyncio.Event()
         self._later: asyncio.TimerHandle | None = None
         self._published = asyncio.Condition()
@@ -136,12 +137,13 @@ class Publisher:
         try:
             while True:
                 await self._wanted.wait()
-                await asyncio.sleep(self._settings.debounce_seconds)
+                await asyncio.sleep(self._gather_seconds())
                 self._wanted.clear()
                 try:
+                    # First: what was published is given out also where the disk is too full to lead.
+                    await self._follow()
                     if not self._directory.is_shared and not self._leadership.leads:
                         await asyncio.to_thread(self._leadership.campaign)
-                    await self._follow()
                     if self._leadership.leads:
                         self._distribute()
                         await self._publish()
@@ -158,6 +160,14 @@ class Publisher:
         finally:
             if self._folding is not None:
                 self._folding.cancel()
+
+    def _gather_seconds(self) -> float:
+        """How long to gather changes now: a moment, and longer where publications follow one another, as they use the
+        processor and the disk that changes need, too.
+        """
+        settings, (ended, took) = self._settings, self._last_run
+        pause = min(settings.max_debounce_seconds, settings.debounce_share * took)
+        return max(settings.debounce_seconds, ended + pause - perf_counter())
 
     async def _campaign(self) -> None:
         """Lead where nobody else does; say so again in time."""
@@ -245,7 +255,9 @@ class Publisher:
         if publication is None:
             return
         await self._announce(publication)
-        self._metrics.publish_seconds.observe(perf_counter() - started)
+        ended = perf_counter()
+        self._last_run = (ended, ended - started)
+        self._metrics.publish_seconds.observe(ended - started)
         log.info(
             "published",
             epoch=publication.epoch,

@@ -1,28 +1,33 @@
-"""What routers say about themselves. Kept in memory: a router reports every second, so a restart forgets nothing."""
+"""What routers say about themselves."""
 
 import math
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
-from pydantic import ValidationError
-
+from cellplane.control.report_book import ReportBook, Reported
 from cellplane.control.schemas import CellHealth, RouterReport
 from cellplane.control.settings import ControlSettings
 from cellplane.control.shadow_schemas import ShadowCounts
-from cellplane.directory.reports import SharedReport
-from cellplane.errors import ConflictError
 from cellplane.shadow.report import MAX_SAMPLES_OF_ONE
+
+KnownRouter: TypeAlias = Reported[RouterReport]
+"""A router's last report."""
+
+
+TIMES_AS_LONG = 10.0
+"""For how many times as long as it took to add them up the words of routers count."""
+
+MOST_SECONDS = 0.5
+"""And no longer: a process may have been stopped meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
-class KnownRouter:
-    """A router's last report and when it came, in seconds of the registry's clock."""
+class _Seen:
+    """By cell, whether any router reaches it, and the worst that one says of it."""
 
-    id: str
-    report: RouterReport
-    at: float
+    healthy: Mapping[str, bool]
+    worst: Mapping[str, CellHealth]
 
 
 class RouterRegistry:
@@ -35,9 +40,14 @@ class RouterRegistry:
     def __init__(self, settings: ControlSettings, clock: Callable[[], float]) -> None:
         self._settings = settings
         self._clock = clock
-        self._routers: dict[str, KnownRouter] = {}
-        self._fresh: set[str] = set()
-        self._lock = threading.Lock()
+        self._last_seen = (-math.inf, _Seen({}, {}))
+        self.reports = ReportBook(
+            RouterReport,
+            "routers",
+            most=settings.max_routers,
+            forget_seconds=settings.router_forget_seconds,
+            clock=clock,
+        )
 
     def report(self, router_id: str, report: RouterReport) -> None:
         """Take a report.
@@ -45,74 +55,32 @@ class RouterRegistry:
         Raises:
             ConflictError: there are too many routers already.
         """
-        with self._lock:
-            now = self._clock()
-            if router_id not in self._routers and len(self._routers) >= self._settings.max_routers:
-                self._forget(now)
-                if len(self._routers) >= self._settings.max_routers:
-                    raise ConflictError(f"{len(self._routers)} routers report already, which is the limit")
-            self._routers[router_id] = KnownRouter(router_id, report, now)
-            self._fresh.add(router_id)
-
-    def own(self) -> dict[str, tuple[dict[str, Any], float]]:
-        """By router, what it said here since this was last asked, and how long ago in seconds."""
-        with self._lock:
-            now = self._clock()
-            fresh, self._fresh = self._fresh, set()
-            known = [self._routers[router] for router in fresh if router in self._routers]
-        # Not under the lock: a report that comes meanwhile would hold up all other requests.
-        return {each.id: (each.report.model_dump(mode="json"), now - each.at) for each in known}
-
-    def absorb(self, shared: Sequence[SharedReport]) -> list[RouterReport]:
-        """Take what others were told, where it is newer than what is known here; returns these reports."""
-        now = self._clock()
-        with self._lock:
-            known_at = {router: known.at for router, known in self._routers.items()}
-        found = []
-        for each in shared:
-            at = now - each.age_seconds
-            # Reports come each second; what differs by less was only told late.
-            if known_at.get(each.router, -math.inf) >= at - _SAME_SECONDS:
-                continue
-            try:
-                found.append(KnownRouter(each.router, RouterReport.model_validate(each.report), at))
-            except ValidationError:
-                # Of a control plane of another release: the router is known there.
-                continue
-        with self._lock:
-            for known in found:
-                before = self._routers.get(known.id)
-                if before is None or before.at < known.at:
-                    self._routers[known.id] = known
-        return [known.report for known in found]
+        self.reports.take(router_id, report)
 
     def routers(self) -> list[tuple[KnownRouter, float]]:
         """All routers by id, each with the age of its report in seconds."""
-        with self._lock:
-            now = self._clock()
-            self._forget(now)
-            return [(known, now - known.at) for _, known in sorted(self._routers.items())]
+        return self.reports.all()
 
-    def cell_health(self) -> dict[str, bool]:
+    def cell_health(self) -> Mapping[str, bool]:
         """Whether any fresh router can reach a cell, for each cell that one has said anything of."""
-        healthy: dict[str, bool] = {}
-        for known, age in self.routers():
-            if age <= self._settings.router_stale_seconds:
-                for cell_id, health in known.report.cells.items():
-                    healthy[cell_id] = healthy.get(cell_id, False) or health.healthy_hosts > 0
-        return healthy
+        return self._seen().healthy
 
-    def cell_judgements(self) -> dict[str, CellHealth]:
+    def cell_judgements(self) -> Mapping[str, CellHealth]:
         """What the fresh router that thinks worst of a cell says of it, for each cell that one has said anything of."""
-        worst: dict[str, CellHealth] = {}
-        for known, age in self.routers():
-            if age > self._settings.router_stale_seconds:
-                continue
-            for cell_id, health in known.report.cells.items():
-                before = worst.get(cell_id)
-                if before is None or _badness(health) > _badness(before):
-                    worst[cell_id] = health
-        return worst
+        return self._seen().worst
+
+    def _seen(self) -> _Seen:
+        """What fresh routers say together. Adding that up takes milliseconds where there are a thousand, and everybody
+        asks: so it counts for a few times as long as it took.
+        """
+        began = self._clock()
+        until, seen = self._last_seen
+        if began < until:
+            return seen
+        seen = _together(known.report for known, age in self.routers() if age <= self._settings.router_stale_seconds)
+        took = self._clock() - began
+        self._last_seen = began + min(took * TIMES_AS_LONG, MOST_SECONDS), seen
+        return seen
 
     def shadows(self) -> list[ShadowCounts]:
         """What comparisons came to at all routers together, with the last samples."""
@@ -126,10 +94,6 @@ class RouterRegistry:
     def unhealthy_cells(self) -> frozenset[str]:
         """Ids of the cells that fresh routers speak of and none can reach."""
         return frozenset(cell_id for cell_id, is_healthy in self.cell_health().items() if not is_healthy)
-
-    def _forget(self, now: float) -> None:
-        oldest = now - self._settings.router_forget_seconds
-        self._routers = {key: known for key, known in self._routers.items() if known.at >= oldest}
 
 
 def _sum(one: ShadowCounts, other: ShadowCounts) -> ShadowCounts:
@@ -146,11 +110,21 @@ def _sum(one: ShadowCounts, other: ShadowCounts) -> ShadowCounts:
     )
 
 
+def _together(reports: Iterable[RouterReport]) -> _Seen:
+    healthy: dict[str, bool] = {}
+    worst: dict[str, CellHealth] = {}
+    for report in reports:
+        for cell_id, health in report.cells.items():
+            healthy[cell_id] = healthy.get(cell_id, False) or health.healthy_hosts > 0
+            before = worst.get(cell_id)
+            if before is None or _badness(health) > _badness(before):
+                worst[cell_id] = health
+    return _Seen(healthy, worst)
+
+
 def _badness(health: CellHealth) -> tuple[int, float]:
     return _BREAKERS.index(health.breaker), -health.score
 
-
-_SAME_SECONDS = 0.2
 
 _BREAKERS = ("closed", "half-open", "open")
 """States of a breaker, the fewest refusals first."""

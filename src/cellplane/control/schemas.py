@@ -1,6 +1,6 @@
 """What the API takes and gives, as JSON."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
@@ -8,10 +8,8 @@ from cellplane.control.policy_schemas import STRICT, CanarySpec, PolicySpec, Rou
 from cellplane.control.quarantine_schemas import MAX_SUSPECTS, QuarantineSpec, QuarantineView, Suspect
 from cellplane.control.settings import MAX_REASON_CHARS
 from cellplane.control.shadow_schemas import ShadowCounts
-from cellplane.directory import TenantRecord
-from cellplane.directory.rows import cell_of, fleet_of, policy_of, pool_of, tenant_row
-from cellplane.errors import ValidationError
-from cellplane.model import Cell, Fleet, Load, Pool, TenantState
+from cellplane.directory.rows import cell_of, fleet_of, pool_of
+from cellplane.model import Cell, Fleet, Pool
 from cellplane.model.jwt import CLOCK_SKEW_SECONDS
 from cellplane.model.topology import MAX_CELLS
 from cellplane.shadow.report import MAX_COUNTED
@@ -19,8 +17,14 @@ from cellplane.shadow.report import MAX_COUNTED
 Status = Literal["provisioning", "active", "locked", "draining", "maintenance", "retired"]
 Strategy = Literal["modulo", "ring", "rendezvous", "shuffle", "explicit"]
 State = Literal["active", "suspended"]
+HealthStatus = Annotated[
+    Literal["ok", "degraded"], Field(description="`degraded`: it gives out tables and answers, and can change nothing")
+]
 Seconds = Annotated[float, Field(ge=0)]
 Epoch = Annotated[int, Field(ge=0, lt=2**64)]
+MAX_UNIX_SECONDS = 2**40
+"""Latest moment that a router may name: in 36,000 years."""
+
 Count = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -174,67 +178,6 @@ class LoadSpec(Strict):
     storage_gib: float = 0.0
 
 
-_LOAD, _POLICY = LoadSpec(), PolicySpec()
-
-
-class TenantSpec(Strict):
-    """A change of a tenant. What is absent stays as it is; nothing at all leaves its place to its pool again."""
-
-    cell: Annotated[str | None, Field(description="The cell to pin it to; null leaves its place to its pool")] = None
-    cells: Annotated[
-        list[str] | None, Field(description="The cells to assign it to, the preferred first; or `cell`")
-    ] = None
-    place: Annotated[bool, Field(description="Whether its pool chooses its place anew")] = False
-    state: Annotated[State | None, Field(description="Absent: as it is; active for a new tenant")] = None
-    pool: Annotated[
-        str | None, Field(description="The pool it is in whatever the rules say; null lets them choose")
-    ] = None
-    tier: str = ""
-    jurisdiction: Annotated[str, Field(description="Whose law its data is under; empty where any will do")] = ""
-    attributes: Annotated[dict[str, str], Field(description="Whatever else rules go by")] = {}
-    # Shared by all, as nobody changes them: a copy for each body was a third of an import.
-    load: Annotated[LoadSpec, Field(default_factory=lambda: _LOAD)]
-    shard_size: Annotated[int | None, Field(description="Its own K; null where it is its pool's")] = None
-    policy: Annotated[PolicySpec, Field(default_factory=lambda: _POLICY)]
-
-    @property
-    def places_anew(self) -> bool:
-        """Whether the tenant's pool chooses its place anew."""
-        return self.place or not self.model_fields_set
-
-    def fields(self) -> dict[str, Any]:
-        """The attributes of Tenant that this body names.
-
-        Raises:
-            ValidationError: it says more than one thing of the tenant's place.
-        """
-        given = self.model_fields_set
-        if ("cell" in given) + ("cells" in given) + self.place > 1:
-            raise ValidationError("tenant.cells", "expected one of cell, cells and place")
-        found: dict[str, Any] = {
-            name: getattr(self, name) for name in given & {"pool", "tier", "jurisdiction", "shard_size"}
-        }
-        if "cell" in given:
-            found["shard"] = () if self.cell is None else (self.cell,)
-        if "cells" in given:
-            found["shard"] = tuple(self.cells or ())
-        if self.state is not None:
-            found["state"] = TenantState(self.state)
-        if "attributes" in given:
-            found["attributes"] = tuple(sorted(self.attributes.items()))
-        if "load" in given:
-            found["load"] = Load(**self.load.model_dump())
-        if "policy" in given:
-            found["policy"] = policy_of(self.policy.model_dump())
-        return found
-
-    def path(self, field: str) -> str:
-        """What this body calls a field of the model."""
-        if not field.startswith("tenant.shard["):
-            return {"tenant.shard": "tenant.cells"}.get(field, field)
-        return "tenant.cell" if "cell" in self.model_fields_set else field.replace(".shard", ".cells")
-
-
 class Changed(BaseModel):
     """The answer to a change."""
 
@@ -301,52 +244,6 @@ class PoolList(BaseModel):
     next: str | None = Field(description="Ask `after` with this for the next page; null on the last")
 
 
-class TenantView(BaseModel):
-    """A tenant as the directory holds it."""
-
-    id: str
-    cell: str | None = Field(description="The preferred cell of those it is assigned to; null when its slot places it")
-    cells: list[str] = Field(description="The cells it is assigned to, the preferred first")
-    state: str
-    pool: str | None = Field(description="The pool it is in whatever the rules say; null where they choose")
-    placed_pool: str | None = Field(description="The pool it is in; null as long as there is no fleet")
-    tier: str
-    jurisdiction: str
-    attributes: dict[str, str]
-    load: LoadSpec
-    shard_size: int | None
-    policy: PolicySpec = Field(description="What it says itself")
-    version: int = Field(description="The epoch of its last change: its `ETag`")
-
-    @classmethod
-    def fields_of(cls, record: TenantRecord) -> dict[str, Any]:
-        """The fields of a tenant of the directory."""
-        row = tenant_row(record)
-        cells = row.pop("shard")
-        return {**row, "cell": record.tenant.cell, "cells": cells, "version": record.version}
-
-
-class TenantChanged(TenantView, Changed):
-    """A tenant, from which epoch on it is so, and why it is placed where it is."""
-
-    rule: str | None = Field(description="Name of the rule that chose its pool; null where none did")
-    reason: str
-
-
-class PlacedTenant(TenantView):
-    """A tenant, and where the published table sends it."""
-
-    placed: str | None = Field(description="The cell that the published table sends it to; null when refused")
-    quarantine: QuarantineView | None = Field(description="Null where it is in none")
-
-
-class TenantList(BaseModel):
-    """One page of tenants."""
-
-    items: list[PlacedTenant]
-    next: str | None = Field(description="Ask `after` with this for the next page; null on the last")
-
-
 class RouteView(BaseModel):
     """How the published table routes a request, when every serving cell is healthy."""
 
@@ -403,6 +300,8 @@ class RouterReport(Strict):
     sha256: Annotated[str, Field(max_length=64)]
     proxy: Annotated[str, Field(max_length=200)]
     ready: bool
+    version: Annotated[str, Field(max_length=40, description="Its agent's release; empty where it does not say")] = ""
+    at: Annotated[float | None, Field(ge=0, le=MAX_UNIX_SECONDS, description="Unix seconds by its clock")] = None
     rejected: Rejection | None = None
     cells: Annotated[dict[str, CellHealth], Field(max_length=MAX_CELLS)] = {}
     suspects: Annotated[
@@ -419,7 +318,11 @@ class RouterView(BaseModel):
     sha256: str
     proxy: str
     ready: bool
+    version: str = Field(description="Its agent's release; empty where it does not say")
     rejected: Rejection | None
+    clock_offset_seconds: float | None = Field(
+        description="How far its clock is ahead of the control plane's, to some tenths; null where it does not say"
+    )
     age_seconds: Seconds
     lost: bool = Field(description="Whether it has been silent for too long")
     behind: int = Field(
@@ -441,15 +344,21 @@ class RouterList(BaseModel):
 class Alive(BaseModel):
     """The control plane's health, to whom it does not know."""
 
-    status: Literal["ok"]
+    status: HealthStatus
 
 
 class Health(BaseModel):
     """The control plane's own health."""
 
-    status: Literal["ok"]
+    status: HealthStatus
     epoch: int
     published_epoch: int | None
+
+
+class DirectoryHealth(Health):
+    """The same, and what is wrong."""
+
+    problem: str | None = Field(description="What is wrong and what to do; null where nothing is")
 
 
 class CellRefusal(BaseModel):

@@ -4,11 +4,15 @@ import asyncio
 from dataclasses import dataclass
 
 from cellplane.control.access.gate import Gate
+from cellplane.control.capacity.looking import Lookout
+from cellplane.control.capacity_schemas import CellReport
 from cellplane.control.distribution import Distribution
 from cellplane.control.feed import ChangeFeed
 from cellplane.control.metrics import Metrics
+from cellplane.control.outbox import Outbox
 from cellplane.control.publisher import Publisher
 from cellplane.control.registry import RouterRegistry
+from cellplane.control.report_book import ReportBook
 from cellplane.control.settings import ControlSettings
 from cellplane.control.warden import Warden
 from cellplane.directory import Directory, Leadership
@@ -24,10 +28,13 @@ class Service:
     publisher: Publisher
     routers: RouterRegistry
     warden: Warden
+    cells: ReportBook[CellReport]
+    lookout: Lookout
     metrics: Metrics
     distribution: Distribution
     gate: Gate
     feed: ChangeFeed
+    outbox: Outbox
     loop: asyncio.AbstractEventLoop
 
     def changed(self, *, is_quiet: bool = False) -> None:

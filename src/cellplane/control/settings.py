@@ -5,6 +5,7 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cellplane.capacity.settings import CapacitySettings
 from cellplane.control.access.settings import AccessSettings
 from cellplane.publishing.guard_rails import GuardRails
 
@@ -19,6 +20,16 @@ MAX_CHANGE_REASON_CHARS = 500
 
 MAX_IDEMPOTENCY_KEY_CHARS = 255
 """Longest name of a request that may come twice."""
+
+READ_THREADS = 2
+"""Requests that read one cell or one tenant of a file at once; others wait for these. More threads take each other's
+time: with 8 a quarter fewer are answered."""
+
+SHARED_READ_THREADS = 8
+"""The same of a database elsewhere, for which threads wait: as many as may read it (``DatabaseSettings.readers``)."""
+
+WRITE_THREADS = 32
+"""Requests that change something, or wait for those that do, at once; others wait for these."""
 
 PIECE_BYTES = 256 * 1024
 """Bytes of a table that are handed to one connection at once."""
@@ -86,7 +97,13 @@ class ControlSettings:
     debounce_seconds: float = 0.02
     """How long the publisher gathers further changes before it compiles, seconds: a burst becomes one epoch."""
 
-    quiet_seconds: float = 30.0
+    debounce_share: float = 2.0
+    """How long the publisher pauses after a publication, in times that it took: what is left to changes themselves."""
+
+    max_debounce_seconds: float = 0.1
+    """Longest such pause, seconds."""
+
+    quiet_seconds: float = 60.0
     """How long changes may wait to be published of which it was said that more follow at once, seconds."""
 
     max_export_tenants: int = 50_000
@@ -125,11 +142,23 @@ class ControlSettings:
     watch_page_size: int = 500
     """Changes that are read at once for a client that watches."""
 
+    max_residency_reports: int = 4
+    """Most residency reports that are made or wait to be read at once: each has a file of its size."""
+
+    residency_send_seconds: float = 300.0
+    """Longest that sending such a report takes, seconds; then the answer breaks off."""
+
     page_size: int = 100
     """Tenants on a page of a list, when the caller names no limit."""
 
     max_page_size: int = 1000
     """Most tenants on a page of a list."""
+
+    max_read_tenants: int = 10_000
+    """Most tenants that are read for a page of assignments, where few of them have one."""
+
+    max_connections: int = 10_000
+    """Most connections at once; further ones get a 503. A router has two: one waits for tables, one reports."""
 
     max_routers: int = 10_000
     """Most routers in the registry; more than that is a client gone wrong."""
@@ -142,6 +171,37 @@ class ControlSettings:
 
     quarantine_interval_seconds: float = 0.5
     """Longest time between looks whether a quarantine is over, seconds; what routers find is looked at at once."""
+
+    capacity: CapacitySettings = field(default_factory=CapacitySettings)
+    """When cells are locked, and more of them wanted."""
+
+    capacity_seconds: float = 10.0
+    """Time between looks at how full cells are, seconds."""
+
+    locks_cells: bool = True
+    """Whether cells are locked and unlocked by what they report."""
+
+    scrapes_cells: bool = False
+    """Whether the ``/metrics`` of cells that do not report by themselves are asked for."""
+
+    scrape_timeout_seconds: float = 2.0
+    """Longest that such an answer takes, seconds."""
+
+    scrapes_at_once: int = 16
+    """Cells that are asked at once."""
+
+    cell_forget_seconds: float = 3600.0
+    """Silence after which what a cell reported is forgotten, seconds."""
+
+    provisioner: str = ""
+    """What makes cells where a pool runs short: ``local:FOLDER`` of a local fleet, or ``package.module:factory``, which
+    is called without arguments and returns a ``Provisioner``. Empty: people do."""
+
+    reach_timeout_seconds: float = 30.0
+    """How long routers may take to reach a cell that was made, before its ask has failed, seconds."""
+
+    reach_poll_seconds: float = 0.2
+    """Time between looks whether they do, seconds."""
 
     max_suspects: int = 1_000
     """Most tenants that routers find poisonous at one time; further ones are not heard."""

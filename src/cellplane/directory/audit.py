@@ -1,7 +1,7 @@
 """The audit: calls that changed something, and calls that were refused, within bounds."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, delete, func, insert, select
@@ -60,12 +60,8 @@ class AuditFilter:
 
 def write_audit(connection: Connection, entries: Sequence[AuditEntry]) -> None:
     """Add entries; their numbers grow."""
-    rows = []
-    for entry in entries:
-        values = asdict(entry)
-        del values["id"]
-        rows.append({**values, "at": text_of(entry.at)})
-    connection.execute(insert(_TABLE), rows)
+    rows = [{**{name: getattr(entry, name) for name in _WRITTEN}, "at": text_of(entry.at)} for entry in entries]
+    connection.execute(_ADD, rows)
 
 
 def read_audit(
@@ -96,3 +92,5 @@ def forget_audit(connection: Connection, *, before: datetime, kept: int) -> None
 
 
 _TABLE = schema.audit
+_ADD = insert(_TABLE)
+_WRITTEN = [column.name for column in _TABLE.columns if column.name != "id"]

@@ -60,3 +60,10 @@ def read_epochs(connection: Connection, *, limit: int, before: int | None = None
     if before is not None:
         query = query.where(table.c.epoch < before)
     return tuple(PublishedEpoch(*row) for row in connection.execute(query))
+
+
+def tenants_changed_since(connection: Connection, epoch: int) -> list[str]:
+    """Ids of the tenants that were changed behind an epoch."""
+    log = schema.changes
+    query = select(log.c.id).where(log.c.kind == "tenant", log.c.epoch > epoch).distinct().order_by(log.c.id)
+    return list(connection.execute(query).scalars())

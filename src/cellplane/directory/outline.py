@@ -28,6 +28,7 @@ class Outline:
     fleet: Fleet | None = None
     cells: Mapping[str, Cell] = field(default_factory=dict)
     pools: Mapping[str, Pool] = field(default_factory=dict)
+    _topology: list[Topology] = field(default_factory=list, init=False, repr=False, compare=False)
     _laws: dict[str, frozenset[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def with_cell(self, cell: Cell) -> "Outline":
@@ -49,7 +50,10 @@ class Outline:
         """The topology without its tenants; None as long as there is no fleet."""
         if self.fleet is None:
             return None
-        return Topology(self.fleet, tuple(self.cells.values()), tuple(self.pools.values()))
+        # Every tenant asks.
+        if not self._topology:
+            self._topology.append(Topology(self.fleet, tuple(self.cells.values()), tuple(self.pools.values())))
+        return self._topology[0]
 
     @property
     def is_whole(self) -> bool:
@@ -114,7 +118,7 @@ class Outline:
         try:
             topology.validate()
         except ValidationError as error:
-            raise ValidationError(self._path(error.field, changed), error.message) from error
+            raise error.at(self._path(error.field, changed)) from error
         for pool in self.pools.values():
             if pool.has_slots and not self._places_alike(before, pool):
                 self._check_slots(pool, changed)
@@ -134,7 +138,7 @@ class Outline:
             attribute = error.field.removeprefix(f"{whole}.").partition("[")[0]
             field = attribute if attribute in Pool.__dataclass_fields__ else "cells"
             path = f"pool.{field}" if changed == ("pool", pool.name) else f"{whole}.{field}"
-            raise ValidationError(path, error.message) from error
+            raise error.at(path) from error
 
     def _path(self, path: str, changed: tuple[str, str] | None) -> str:
         """A path with indexes as one with names, or one inside the resource that changed."""

@@ -12,7 +12,7 @@ from cellplane.directory.outline import Outline
 from cellplane.directory.records import Placement, TenantRecord
 from cellplane.directory.tenant_book import TenantBook
 from cellplane.directory.tenant_policies import TenantPolicies
-from cellplane.errors import ConflictError, NoCellError, ValidationError
+from cellplane.errors import ConflictError, ForeignLawConflictError, ForeignLawError, NoCellError, ValidationError
 from cellplane.model import CellStatus, Pool, Tenant
 from cellplane.model.residency import Act, foreign_laws, laws, violations
 from cellplane.placement import NoCell, assign, check_share
@@ -125,10 +125,14 @@ class Placing:
         Raises:
             ConflictError: one shares more with another than their pools allow.
         """
+        pools = outline.pools.values()
+        if not any(pool.dedicated or pool.overlap is not None for pool in pools):
+            return
+        dedicated = {cell_id for pool in pools if pool.dedicated for cell_id in pool.cells}
         for tenant_id in sorted(self._named):
             record = self._book.read(tenant_id)
             if record is not None and record.tenant.shard:
-                self._check_neighbours(outline, record)
+                self._check_neighbours(outline, record, dedicated)
 
     def check_law(self, before: Outline, after: Outline) -> None:
         """Raise ConflictError where a change of cells, pools or rules puts a tenant under a law that is not its own."""
@@ -192,13 +196,12 @@ class Placing:
         _check_cells(outline, after)
         return after, found.reason
 
-    def _check_neighbours(self, outline: Outline, record: TenantRecord) -> None:
+    def _check_neighbours(self, outline: Outline, record: TenantRecord, dedicated: Collection[str]) -> None:
         """Raise ConflictError where a shard that was asked for shares more with others than its pools allow."""
         tenant = record.tenant
-        dedicated = {cell_id for pool in outline.pools.values() if pool.dedicated for cell_id in pool.cells}
         pool = outline.pools.get(record.placed_pool or "")
         overlap = None if pool is None else pool.overlap
-        for cells, allowed in ((dedicated, 0), (set(() if pool is None else pool.cells), overlap)):
+        for cells, allowed in ((set(dedicated), 0), (set(() if pool is None else pool.cells), overlap)):
             if allowed is None or cells.isdisjoint(tenant.shard):
                 continue
             assignments = schema.assignments
@@ -243,7 +246,7 @@ class Placing:
         for tenant_id, shard, jurisdiction in self._connection.execute(query):
             cells = [outline.cells[each] for each in shard]
             if violations(Act.ASSIGNMENT, tenant_id, jurisdiction, cells):
-                raise ConflictError(
+                raise ForeignLawConflictError(
                     f"tenant {tenant_id!r} is assigned to cell {cell_id!r}, and would be under "
                     f"{', '.join(laws(cells))}: assign it to another cell first"
                 )
@@ -258,7 +261,7 @@ class Placing:
             query = query.where(tenants.c.jurisdiction != found[0])
         row = self._connection.execute(query.limit(1)).first()
         if row is not None:
-            raise ConflictError(
+            raise ForeignLawConflictError(
                 f"tenant {row.id!r} is under {row.jurisdiction}, and its slot of pool {pool.name!r} would be under "
                 f"{', '.join(found)}: give it a pool, or a rule for one, whose cells are all under {row.jurisdiction}"
             )
@@ -328,12 +331,12 @@ def _check_cells(outline: Outline, record: TenantRecord, *, is_named: bool = Fal
         if is_named and cell.status is CellStatus.RETIRED:
             raise ValidationError(field, f"cell {cell_id!r} is retired: it serves nobody any more. Name another")
         for foreign in violations(Act.ASSIGNMENT, tenant.id, tenant.jurisdiction, (cell,)):
-            raise ValidationError(
+            raise ForeignLawError(
                 field if is_named else "tenant.jurisdiction",
                 f"cell {cell_id!r} is under {foreign.cell_law}, the tenant under {foreign.law}",
             )
         for foreign in violations(Act.ASSIGNMENT, tenant.id, "", (outline.cells[tenant.shard[0]], cell)):
-            raise ValidationError(
+            raise ForeignLawError(
                 field,
                 f"cell {cell_id!r} is under {foreign.cell_law}, others of the shard are not: it may not cross "
                 "jurisdictions",
@@ -342,7 +345,7 @@ def _check_cells(outline: Outline, record: TenantRecord, *, is_named: bool = Fal
     if tenant.jurisdiction and not tenant.shard and pool is not None and pool.has_slots:
         found = violations(Act.PLACEMENT, tenant.id, tenant.jurisdiction, outline.places(pool), is_shard=False)
         if found:
-            raise ValidationError(
+            raise ForeignLawError(
                 "tenant.jurisdiction",
                 f"the tenant is under {tenant.jurisdiction}, but its slot of pool {pool.name!r} may be under "
                 f"{', '.join(foreign_laws(found))}: give it a pool, or a rule for one, whose cells are all under "

@@ -1,32 +1,49 @@
-"""What routers report, exchanged by control planes that share a directory: each hears those that ask it."""
+"""What routers and cells report, exchanged by control planes that share a directory: each hears those that ask it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Table, delete, insert, select
 
 from cellplane.directory import schema
 from cellplane.directory.database import Database
 
 
+class Reporter(Enum):
+    """Who reports; the value names the column of its id."""
+
+    ROUTER = "router"
+    CELL = "cell"
+
+    @property
+    def table(self) -> Table:
+        """Where its reports are exchanged."""
+        return schema.router_reports if self is Reporter.ROUTER else schema.cell_reports
+
+
 @dataclass(frozen=True, slots=True)
 class SharedReport:
-    """A router's report, as another control plane took it.
+    """A report, as another control plane took it.
 
     Attributes:
-        router: its id.
+        id: of the router or cell.
         age_seconds: since it was taken, by the database's clock.
         report: what it said.
     """
 
-    router: str
+    id: str
     age_seconds: float
     report: Mapping[str, Any]
 
 
 def exchange_reports(
-    database: Database, replica: str, taken: Mapping[str, tuple[Mapping[str, Any], float]], keep_seconds: float
+    database: Database,
+    reporter: Reporter,
+    replica: str,
+    taken: Mapping[str, tuple[Mapping[str, Any], float]],
+    keep_seconds: float,
 ) -> list[SharedReport]:
     """Give the reports that were taken here, and get those that others took.
 
@@ -34,21 +51,20 @@ def exchange_reports(
 
     Args:
         replica: name of this control plane.
-        taken: by router, its report, and the seconds since it came.
-        keep_seconds: how long a silent router is remembered.
+        taken: by id, the report, and the seconds since it came.
+        keep_seconds: how long somebody silent is remembered.
     """
+    table = reporter.table
+    id_column = table.c[reporter.value]
     with database.aside() as connection:
         now = database.now(connection).timestamp()
-        gone = (_TABLE.c.at < now - keep_seconds) | _TABLE.c.router.in_(sorted(taken))
-        connection.execute(delete(_TABLE).where(gone))
+        gone = (table.c.at < now - keep_seconds) | id_column.in_(sorted(taken))
+        connection.execute(delete(table).where(gone))
         if taken:
             values = [
-                {"router": router, "replica": replica, "at": now - age, "report": report}
-                for router, (report, age) in sorted(taken.items())
+                {reporter.value: name, "replica": replica, "at": now - age, "report": report}
+                for name, (report, age) in sorted(taken.items())
             ]
-            connection.execute(insert(_TABLE), values)
-        query = select(_TABLE.c.router, _TABLE.c.at, _TABLE.c.report).where(_TABLE.c.replica != replica)
-        return [SharedReport(router, now - at, report) for router, at, report in connection.execute(query)]
-
-
-_TABLE = schema.router_reports
+            connection.execute(insert(table), values)
+        query = select(id_column, table.c.at, table.c.report).where(table.c.replica != replica)
+        return [SharedReport(name, now - at, report) for name, at, report in connection.execute(query)]

@@ -98,7 +98,12 @@ def cell_row(cell: Cell) -> dict[str, Any]:
         "status": cell.status.value,
         "weight": cell.weight,
         "release": cell.release,
-        "capacity": asdict(cell.capacity),
+        "capacity": {
+            "tenants": cell.capacity.tenants,
+            "rps": cell.capacity.rps,
+            "storage_gib": cell.capacity.storage_gib,
+            "concurrency": cell.capacity.concurrency,
+        },
         "public_url": cell.public_url,
         "maintenance_page": cell.maintenance_page,
         "protocol": cell.protocol.value,

@@ -301,3 +301,48 @@ router_reports = Table(
     Column("report", Json, nullable=False),
 )
 """The last report of each router, and which of several control planes took it; ``at`` is of the database's clock."""
+
+cell_reports = Table(
+    "cell_reports",
+    metadata,
+    Column("cell", Id, primary_key=True),
+    Column("replica", String, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("report", Json, nullable=False),
+)
+"""The last report of each cell, likewise."""
+
+cell_locks = Table(
+    "cell_locks",
+    metadata,
+    Column("cell", Id, primary_key=True),
+    Column("is_locked", Boolean, nullable=False),
+    Column("hold", String, nullable=False),
+    Column("low_since", Float, nullable=True),
+)
+"""What was decided of each cell's lock, and what people ordered (``capacity.locks``); seconds of the database's clock.
+"""
+
+capacity_samples = Table(
+    "capacity_samples",
+    metadata,
+    Column("kind", Id, primary_key=True),
+    Column("name", Id, primary_key=True),
+    Column("at", Number, primary_key=True, autoincrement=False),
+    Column("share", Float, nullable=False),
+)
+"""How full cells and pools were; ``at`` is where a span of time begins, Unix seconds, and the last sample of a span
+stays."""
+
+cell_asks = Table(
+    "cell_asks",
+    metadata,
+    Column("pool", Id, primary_key=True),
+    Column("ask", String, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("cell", String, nullable=True),
+    Column("failure", String, nullable=False),
+    Column("done_at", Float, nullable=True),
+)
+"""The last cell that each pool asked a provisioner for; seconds of the database's clock."""

@@ -10,8 +10,15 @@ class DatabaseSettings:
     readers: int = 8
     """Most connections that read at once."""
 
+    sqlite_cache_kib: int = 16 * 1024
+    """Pages of a SQLite directory that each connection keeps in memory, KiB: imports come to indexes at random."""
+
     busy_timeout_ms: int = 5_000
-    """How long a transaction waits for the one that writes before it gives up, milliseconds."""
+    """How long a transaction waits for the one that writes before it gives up, milliseconds: for one of this process
+    first, then for one of another."""
+
+    changes_together: int = 64
+    """Most requests that share a commit."""
 
     idle_transaction_ms: int = 5_000
     """How long a transaction may do nothing before PostgreSQL ends it, milliseconds: what a stopped process holds."""

@@ -1,10 +1,10 @@
 """A snapshot: the directory at one moment, for reads that must agree with each other."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, RowMapping, Select, Table, func, null, or_, select, text, true
+from sqlalchemy import Connection, RowMapping, Select, Table, bindparam, func, null, or_, select, text, true
 from sqlalchemy.sql import ColumnElement
 
 from cellplane.directory import publications, rows, schema
@@ -50,17 +50,39 @@ class TenantFilter:
 ANY_TENANT = TenantFilter()
 
 
+class Holding(NamedTuple):
+    """What a cell holds.
+
+    Attributes:
+        assigned: tenants that are assigned to it, alone or among others.
+        load: what these declare, summed.
+        version: the epoch of the cell's last change.
+    """
+
+    assigned: int
+    load: Load
+    version: int
+
+
 class Snapshot:
     """Reads of one transaction. Streams end with it.
 
     Args:
         connection: inside a transaction.
-        outline: the fleet, cells and pools of this transaction.
+        outline: gives the fleet, cells and pools of this transaction; asked at most once.
     """
 
-    def __init__(self, connection: Connection, outline: Outline) -> None:
+    def __init__(self, connection: Connection, outline: Callable[[], Outline]) -> None:
         self._connection = connection
-        self.outline = outline
+        self._find_outline = outline
+        self._known_outline: Outline | None = None
+
+    @property
+    def outline(self) -> Outline:
+        """The fleet, cells and pools."""
+        if self._known_outline is None:
+            self._known_outline = self._find_outline()
+        return self._known_outline
 
     @property
     def topology(self) -> Topology | None:
@@ -79,11 +101,9 @@ class Snapshot:
         """The epoch of a resource's last change; None where it is not there."""
         return read_version(self._connection, kind, name)
 
-    def versions(self, kind: str) -> dict[str, int]:
-        """The epoch of the last change of each resource of a kind, by id."""
-        table = TABLES[kind]
-        (key,) = table.primary_key.columns
-        return {str(name): int(version) for name, version in self._connection.execute(select(key, table.c.version))}
+    def versions(self, kind: str, names: Sequence[str]) -> dict[str, int]:
+        """The epoch of the last change of these resources of a kind, by id."""
+        return {str(name): int(version) for name, version in self._named(_VERSIONS_OF[kind], names)}
 
     def is_allowed(self, after_epoch: int) -> bool:
         """Whether somebody allowed all that was changed behind an epoch, but for single tenants since."""
@@ -105,7 +125,7 @@ class Snapshot:
 
     def find_tenant(self, tenant_id: str) -> TenantRecord | None:
         """One tenant; None where it is not in the directory."""
-        row = one(self._connection, schema.tenants, schema.tenants.c.id == tenant_id)
+        row = by_key(self._connection, schema.tenants, tenant_id)
         return None if row is None else rows.tenant_of(row)
 
     def tenants(self, *, limit: int, after: str = "", wanted: TenantFilter = ANY_TENANT) -> Page[TenantRecord]:
@@ -197,7 +217,7 @@ class Snapshot:
 
     def quarantine(self, tenant_id: str) -> Quarantine | None:
         """The last quarantine of a tenant that is remembered; None for none."""
-        row = one(self._connection, schema.quarantines, schema.quarantines.c.tenant == tenant_id)
+        row = by_key(self._connection, schema.quarantines, tenant_id)
         return None if row is None else rows.quarantine_of(row)
 
     def away(self) -> dict[str, str]:
@@ -213,25 +233,21 @@ class Snapshot:
                 if tenant_id not in listed:
                     yield Entry(tenant_id, fleet.default_pool, (cell,), TenantState.QUARANTINED)
 
-    def loads(self) -> dict[str, Load]:
-        """What the tenants that are assigned to each cell declare, summed; each counts in all cells of its shard."""
-        table = schema.loads
-        query = select(table.c.cell, table.c.tenants, table.c.rps_micro, table.c.storage_gib_micro)
-        return {
-            str(cell): Load(tenants, rps / MICRO, storage_gib / MICRO)
-            for cell, tenants, rps, storage_gib in self._connection.execute(query)
-        }
-
     def assigned_tenants(self) -> dict[str, int]:
         """How many tenants are assigned to each cell, alone or among others."""
         query = select(schema.loads.c.cell, schema.loads.c.assigned)
         return {str(cell): int(assigned) for cell, assigned in self._connection.execute(query)}
 
-    def shards_of_pool(self, pool: str) -> dict[str, tuple[str, ...]]:
-        """The shard of each tenant of a pool that is assigned to one."""
-        table = schema.tenants
-        query = select(table.c.id, table.c.shard).where(table.c.placed_pool == pool, table.c.shard != [])
-        return {str(tenant_id): tuple(shard) for tenant_id, shard in self._stream(query)}
+    def holdings(self, cell_ids: Sequence[str]) -> dict[str, Holding]:
+        """What these cells hold, by id."""
+        if len(cell_ids) == 1:
+            found = list(self._connection.execute(_HOLDING, {"key": cell_ids[0]}))
+        else:
+            found = list(self._named(_HOLDINGS, cell_ids))
+        return {
+            cell: Holding(assigned, Load(tenants, rps / MICRO, storage_gib / MICRO), version)
+            for cell, assigned, tenants, rps, storage_gib, version in found
+        }
 
     def changes(self, *, limit: int, after: int = 0) -> tuple[Change, ...]:
         """Entries of the change log behind an epoch, oldest first."""
@@ -269,6 +285,10 @@ class Snapshot:
             table.c.id.in_(away),
         )
 
+    def _named(self, query: Select[Any], names: Sequence[str]) -> Iterator[Any]:
+        for start in range(0, len(names), NAMED_ROWS):
+            yield from self._connection.execute(query, {"keys": names[start : start + NAMED_ROWS]})
+
     def _stream(self, query: Select[Any]) -> Iterator[Any]:
         # Closed in the transaction also where nobody reads on.
         with self._connection.execute(query, execution_options={"yield_per": STREAMED_ROWS}) as result:
@@ -287,9 +307,7 @@ def read_outline(connection: Connection) -> Outline:
 
 def read_version(connection: Connection, kind: str, name: str) -> int | None:
     """The epoch of a resource's last change; None where it is not there."""
-    table = TABLES[kind]
-    (key,) = table.primary_key.columns
-    found = connection.execute(select(table.c.version).where(key == name)).scalar()
+    found = connection.execute(_VERSIONS[kind], {"key": name}).scalar()
     return None if found is None else int(found)
 
 
@@ -300,13 +318,12 @@ def without_version(row: RowMapping) -> dict[str, Any]:
 
 def read_epoch(connection: Connection) -> int:
     """Number of the last change, 0 when there is none."""
-    return int(connection.execute(select(func.coalesce(func.max(schema.changes.c.epoch), 0))).scalar_one())
+    return int(connection.execute(_LAST_EPOCH).scalar_one())
 
 
 def read_topology_epoch(connection: Connection) -> int:
     """Number of the last change of the fleet, a cell or a pool, 0 when there is none."""
-    query = select(func.coalesce(func.max(schema.changes.c.epoch), 0)).where(text(schema.CHANGED_TOPOLOGY))
-    return int(connection.execute(query).scalar_one())
+    return int(connection.execute(_LAST_TOPOLOGY_EPOCH).scalar_one())
 
 
 def read_tenants(connection: Connection, tenant_ids: Sequence[str]) -> dict[str, TenantRecord]:
@@ -316,6 +333,12 @@ def read_tenants(connection: Connection, tenant_ids: Sequence[str]) -> dict[str,
         query = select(schema.tenants).where(schema.tenants.c.id.in_(tenant_ids[start : start + NAMED_ROWS]))
         found |= {row["id"]: rows.tenant_of(dict(row)) for row in connection.execute(query).mappings()}
     return found
+
+
+def by_key(connection: Connection, table: Table, key: str) -> dict[str, Any] | None:
+    """The row of a table with this primary key, None where there is none."""
+    row = connection.execute(_ROWS[table], {"key": key}).mappings().first()
+    return None if row is None else dict(row)
 
 
 def one(connection: Connection, table: Table, where: ColumnElement[bool]) -> dict[str, Any] | None:
@@ -341,3 +364,32 @@ TABLES: Mapping[str, Table] = {
     table.info["kind"]: table for table in (schema.fleet, schema.cells, schema.pools, schema.tenants)
 }
 """Where resources of a kind are that have versions."""
+
+# Statements that requests ask are made once: to put one together takes as long as to execute it.
+
+
+def _is_named(table: Table) -> ColumnElement[bool]:
+    (key,) = table.primary_key.columns
+    return key == bindparam("key")
+
+
+_ROWS = {table: select(table).where(_is_named(table)) for table in (schema.tenants, schema.quarantines, schema.tokens)}
+_VERSIONS = {kind: select(*table.primary_key.columns, table.c.version) for kind, table in TABLES.items()}
+_VERSIONS = {kind: select(table.c.version).where(_is_named(table)) for kind, table in TABLES.items()}
+_VERSIONS_OF = {
+    kind: select(key, table.c.version).where(key.in_(bindparam("keys", expanding=True)))
+    for kind, table in TABLES.items()
+    for key in table.primary_key.columns
+}
+_EACH_HOLDING = select(
+    schema.loads.c.cell,
+    schema.loads.c.assigned,
+    schema.loads.c.tenants,
+    schema.loads.c.rps_micro,
+    schema.loads.c.storage_gib_micro,
+    schema.cells.c.version,
+).join(schema.cells, schema.cells.c.id == schema.loads.c.cell)
+_HOLDING = _EACH_HOLDING.where(schema.loads.c.cell == bindparam("key"))
+_HOLDINGS = _EACH_HOLDING.where(schema.loads.c.cell.in_(bindparam("keys", expanding=True)))
+_LAST_EPOCH = select(func.coalesce(func.max(schema.changes.c.epoch), 0))
+_LAST_TOPOLOGY_EPOCH = _LAST_EPOCH.where(text(schema.CHANGED_TOPOLOGY))

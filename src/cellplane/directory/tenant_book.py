@@ -6,12 +6,13 @@ One tenant more or fewer costs the same whatever the number of tenants.
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from cellplane.directory import rows, schema
+from cellplane.directory.adding import Adding
 from cellplane.directory.outline import Outline
 from cellplane.directory.records import TenantRecord
-from cellplane.directory.snapshot import MICRO, one, read_tenants
+from cellplane.directory.snapshot import MICRO, by_key, read_tenants
 from cellplane.model import Load, Pool, Tenant
 from cellplane.placement import CellState
 from cellplane.placement.fitting import needed
@@ -38,7 +39,6 @@ class TenantBook:
         self._stored: dict[str, TenantRecord | None] = {}
         self._written: dict[str, TenantRecord | None] = {}
         self._rows: dict[str, Mapping[str, Any] | None] = {}
-        self._moved: dict[tuple[str, str], bool] = {}
         self._added: dict[str, Sums] = {}
         self._sums: dict[str, Sums] | None = None
         self._shards: dict[Pool, dict[str, tuple[str, ...]]] = {}
@@ -53,22 +53,19 @@ class TenantBook:
         for known in (self._written, self._read):
             if tenant_id in known:
                 return known[tenant_id]
-        row = one(self._connection, schema.tenants, schema.tenants.c.id == tenant_id)
+        row = by_key(self._connection, schema.tenants, tenant_id)
         self._read[tenant_id] = None if row is None else rows.tenant_of(row)
         return self._read[tenant_id]
 
-    def write(self, tenant_id: str, after: TenantRecord | None, row: Mapping[str, Any] | None) -> None:
-        """Put a tenant, with its row, or, with None, remove it."""
-        before = self.read(tenant_id)
+    def write(
+        self, tenant_id: str, before: TenantRecord | None, after: TenantRecord | None, row: Mapping[str, Any] | None
+    ) -> None:
+        """Put a tenant, with its row, or, with None, remove it; ``before`` is what ``read`` says of it."""
         self._stored.setdefault(tenant_id, before)
         self._written[tenant_id] = after
         self._rows[tenant_id] = row
         self._count(before, -1)
         self._count(after, 1)
-        for cell in () if before is None else before.tenant.shard:
-            self._moved[cell, tenant_id] = False
-        for cell in () if after is None else after.tenant.shard:
-            self._moved[cell, tenant_id] = True
         for pool, shards in self._shards.items():
             shards.pop(tenant_id, None)
             if after is not None and not set(pool.cells).isdisjoint(after.tenant.shard):
@@ -78,26 +75,26 @@ class TenantBook:
 
     def flush(self) -> None:
         """Write what is held back."""
-        stored = [{"key": tenant_id} for tenant_id, before in self._stored.items() if before is not None]
-        written = [row for row in self._rows.values() if row is not None]
-        moved = [{"on": cell, "who": tenant_id} for cell, tenant_id in self._moved]
-        placed = [{"cell": cell, "tenant": tenant_id} for (cell, tenant_id), there in self._moved.items() if there]
+        stored = [before.tenant for before in self._stored.values() if before is not None]
+        written = [after.tenant for after in self._written.values() if after is not None]
         added = [
             {"on": cell, "assigned_": sums[0], "tenants_": sums[1], "rps_": sums[2], "storage_": sums[3]}
             for cell, sums in self._added.items()
             if sums != NOTHING
         ]
         for statement, values in (
-            (_REMOVE_TENANT, stored),
-            (insert(schema.tenants), written),
-            (_REMOVE_ASSIGNMENT, moved),
-            (insert(schema.assignments), placed),
+            (_REMOVE_TENANT, [{"key": tenant.id} for tenant in stored]),
+            (_REMOVE_ASSIGNMENT, [{"on": cell, "who": tenant.id} for tenant in stored for cell in tenant.shard]),
             (_ADD_LOAD, added),
         ):
             if values:
                 self._connection.execute(statement, values)
+        _ADD_TENANTS(self._connection, [row for row in self._rows.values() if row is not None])
+        _ADD_ASSIGNMENTS(
+            self._connection, [{"cell": cell, "tenant": tenant.id} for tenant in written for cell in tenant.shard]
+        )
         self._read.update(self._written)
-        for held in (self._stored, self._written, self._rows, self._moved, self._added):
+        for held in (self._stored, self._written, self._rows, self._added):
             held.clear()
 
     def states_without(
@@ -139,8 +136,9 @@ class TenantBook:
     def _count(self, record: TenantRecord | None, sign: int) -> None:
         if record is None:
             return
-        sums = _sums_of(record.tenant, sign)
-        for cell in record.tenant.shard:
+        shard = record.tenant.shard
+        sums = _sums_of(record.tenant, sign) if shard else NOTHING
+        for cell in shard:
             self._added[cell] = _plus(self._added.get(cell, NOTHING), sums)
             if self._sums is not None:
                 self._sums[cell] = _plus(self._sums.get(cell, NOTHING), sums)
@@ -202,6 +200,7 @@ def _plus(one_: Sums, other: Sums) -> Sums:
     return one_[0] + other[0], one_[1] + other[1], one_[2] + other[2], one_[3] + other[3]
 
 
+_ADD_TENANTS, _ADD_ASSIGNMENTS = Adding(schema.tenants), Adding(schema.assignments)
 _REMOVE_TENANT = delete(schema.tenants).where(schema.tenants.c.id == bindparam("key"))
 _REMOVE_ASSIGNMENT = delete(schema.assignments).where(
     schema.assignments.c.cell == bindparam("on"), schema.assignments.c.tenant == bindparam("who")

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
 
 from cellplane.directory import schema
-from cellplane.directory.snapshot import one
+from cellplane.directory.snapshot import by_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class TokenRecord:
 
 def read_token(connection: Connection, token_id: str) -> TokenRecord | None:
     """One token; None where there is none."""
-    row = one(connection, _TABLE, _TABLE.c.id == token_id)
+    row = by_key(connection, _TABLE, token_id)
     return None if row is None else _record(row)
 
 

@@ -5,29 +5,27 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert
 
 from cellplane.directory import rows, schema
 from cellplane.directory.answers import RequestKey, find_answer, keep_answer
 from cellplane.directory.audit import AuditEntry, write_audit
+from cellplane.directory.change_log import ChangeLog
+from cellplane.directory.guards import require_joinable, require_lives, require_room, require_unnamed, require_unused
+from cellplane.directory.history import tenants_changed_since
+from cellplane.directory.locking import Locking
 from cellplane.directory.outline import Outline
 from cellplane.directory.past import Past
 from cellplane.directory.placing import Placing
 from cellplane.directory.preconditions import ANY, Precondition
 from cellplane.directory.quarantining import Quarantining
 from cellplane.directory.records import Author, Change, Placement, TenantRecord
-from cellplane.directory.snapshot import NAMED_ROWS, Snapshot, one, read_epoch, read_version
+from cellplane.directory.snapshot import NAMED_ROWS, Snapshot, read_version
 from cellplane.directory.tenant_book import TenantBook
-from cellplane.errors import ConflictError, NotFoundError, ValidationError
-from cellplane.model import Cell, CellStatus, Fleet, Pool, Quarantine, Tenant
-from cellplane.model.lifecycle import obstacles
+from cellplane.errors import ConflictError, NotFoundError
+from cellplane.model import Cell, CellStatus, Fleet, Pool, Quarantine
 from cellplane.model.topology import MAX_CELLS, MAX_POOLS
 from cellplane.placement.quarantine import Asked, LeftAlone
-
-Resource = Fleet | Cell | Pool | Tenant
-
-LOGGED_ROWS = 1_000
-"""Entries of the log that are held back before they are written together."""
 
 
 class Transaction:
@@ -54,22 +52,20 @@ class Transaction:
         self._began_with = outline
         self._settled = outline
         self._outline = outline
-        self._author = author
         self._now = now
-        self._at = now.isoformat(timespec="milliseconds")
-        self._epoch = read_epoch(connection)
-        self._unwritten: list[Change] = []
+        self._log = ChangeLog(connection, author, now.isoformat(timespec="milliseconds"))
         self._book = TenantBook(connection)
         self._placing = Placing(connection, self._book, self._record, unhealthy)
-        self._quarantining = Quarantining(connection, self._book, self._log, now)
+        self._quarantining = Quarantining(connection, self._book, self._log.add, now)
         self._touched: set[str] = set()
         self._deleted: list[tuple[str, str]] = []
         self._changed: list[tuple[str, str]] = []
+        self._locking = Locking(connection, self._log)
         self._statuses: dict[str, tuple[CellStatus, bool]] = {}
+        self._joined: dict[str, set[str]] = {}
         self._allows = False
         self._allows_anyway = False
         self._is_finished = False
-        self.changes: list[Change] = []
 
     @property
     def now(self) -> datetime:
@@ -77,9 +73,19 @@ class Transaction:
         return self._now
 
     @property
+    def outline(self) -> Outline:
+        """The fleet, cells and pools as they are with what was changed so far."""
+        return self._outline
+
+    @property
     def epoch(self) -> int:
         """Number of the last change."""
-        return self._epoch
+        return self._log.epoch
+
+    @property
+    def changes(self) -> list[Change]:
+        """What was changed so far: entries of the log, in order."""
+        return self._log.changes
 
     def require(self, kind: str, name: str, precondition: Precondition) -> None:
         """Raise PreconditionError unless a resource is as a change expects it.
@@ -117,37 +123,14 @@ class Transaction:
         """Remember the answer to this request with what it changed."""
         keep_answer(self._connection, key, answer, self._now, kept_seconds)
 
+    @property
+    def locks(self) -> Locking:
+        """The locks of cells."""
+        return self._locking
+
     def audit(self, entry: AuditEntry) -> None:
         """Put a call on record with what it changes."""
-        write_audit(self._connection, [replace(entry, at=self._now, epoch=self._epoch)])
-
-    def apply(
-        self,
-        puts: Sequence[Resource],
-        deletions: Sequence[tuple[str, str]] = (),
-        kept_shards: Collection[str] = (),
-        base_epoch: int | None = None,
-    ) -> None:
-        """Put and remove these (``Directory.apply``); tenants see the cells and pools as they are afterwards."""
-        _check_once(puts, deletions)
-        self.require_epoch(base_epoch)
-        for resource in puts:
-            if isinstance(resource, Cell):
-                self.put_cell(resource)
-            elif isinstance(resource, Pool):
-                self.put_pool(resource)
-            elif isinstance(resource, Fleet):
-                self.put_fleet(resource)
-        for kind, name in deletions:
-            if kind == "cell":
-                self.delete_cell(name)
-            elif kind == "pool":
-                self.delete_pool(name)
-        self.settle()
-        for kind, name in deletions:
-            if kind == "tenant":
-                self.delete_tenant(name)
-        self._put_tenants([resource for resource in puts if isinstance(resource, Tenant)], kept_shards)
+        write_audit(self._connection, [replace(entry, at=self._now, epoch=self._log.epoch)])
 
     def put_fleet(self, fleet: Fleet) -> None:
         """Set the fleet.
@@ -173,7 +156,7 @@ class Transaction:
         cell.validate("cell")
         known = self._outline.cells.get(cell.id)
         if known is None:
-            _require_room("cell", len(self._outline.cells), MAX_CELLS)
+            require_room("cell", len(self._outline.cells), MAX_CELLS)
             sums = {"assigned": 0, "tenants": 0, "rps_micro": 0, "storage_gib_micro": 0}
             self._connection.execute(insert(schema.loads).values(cell=cell.id, **sums))
         elif known.status is not cell.status:
@@ -217,7 +200,8 @@ class Transaction:
         pool.validate("pool")
         known = self._outline.pools.get(pool.name)
         if known is None:
-            _require_room("pool", len(self._outline.pools), MAX_POOLS)
+            require_room("pool", len(self._outline.pools), MAX_POOLS)
+        self._joined.setdefault(pool.name, set()).update(set(pool.cells).difference(known.cells if known else ()))
         self._outline = self._outline.with_pool(pool)
         self._put(schema.pools, None if known is None else rows.pool_row(known), rows.pool_row(pool))
 
@@ -240,7 +224,7 @@ class Transaction:
         """
         if self._outline is self._settled:
             return
-        self._check_named()
+        require_unnamed(self._outline, self._deleted)
         self._outline.check(self._settled, self._changed[0] if len(self._changed) == 1 else None)
         self._placing.settle(self._settled, self._outline)
         self._settled = self._outline
@@ -260,6 +244,8 @@ class Transaction:
         then, now = past.outline, self._outline
         for cell in then.cells.values():
             self.put_cell(cell)
+            if cell.id in now.cells and now.cells[cell.id].status is not cell.status:
+                self._locking.restore(cell)
         for pool in then.pools.values():
             self.put_pool(pool)
         if then.fleet is not None:
@@ -269,8 +255,9 @@ class Transaction:
         for cell_id in now.cells.keys() - then.cells.keys():
             self.delete_cell(cell_id)
         self._statuses.clear()
+        self._joined.clear()
         self.settle()
-        changed = self._tenants_changed_since(past.epoch())
+        changed = tenants_changed_since(self._connection, past.epoch())
         for start in range(0, len(changed), NAMED_ROWS):
             part = changed[start : start + NAMED_ROWS]
             self._book.fetch(part)
@@ -280,11 +267,6 @@ class Transaction:
                     self._record(self._book.read(tenant_id), known[tenant_id])
                 elif self._book.read(tenant_id) is not None:
                     self.delete_tenant(tenant_id)
-
-    def _tenants_changed_since(self, epoch: int) -> list[str]:
-        log = schema.changes
-        query = select(log.c.id).where(log.c.kind == "tenant", log.c.epoch > epoch).distinct().order_by(log.c.id)
-        return list(self._connection.execute(query).scalars())
 
     def change_tenant(self, tenant_id: str, fields: Mapping[str, Any], *, anew: bool = False) -> Placement:
         """Create or change a tenant; what is not named stays as it is.
@@ -309,8 +291,8 @@ class Transaction:
         before = self._book.read(tenant_id)
         if before is None:
             raise NotFoundError(f"no tenant is named {tenant_id!r}")
-        self._book.write(tenant_id, None, None)
-        self._log("tenant", tenant_id, "delete", rows.tenant_row(before), None)
+        self._book.write(tenant_id, before, None, None)
+        self._log.add("tenant", tenant_id, "delete", rows.tenant_row(before), None)
         self._quarantining.end_if_any(tenant_id, "the tenant was removed")
 
     def quarantine(self, asked: Asked) -> Quarantine | LeftAlone:
@@ -331,7 +313,7 @@ class Transaction:
 
     def republish(self) -> None:
         """Note an epoch of its own for an unchanged fleet."""
-        self._log("table", "table", "republish", None, None)
+        self._log.add("table", "table", "republish", None, None)
 
     def allow(self, *, anyway: bool = False) -> None:
         """Let the table with these changes, and with those not yet published, be published whatever it does.
@@ -344,16 +326,10 @@ class Transaction:
 
     def snapshot(self) -> Snapshot:
         """Reads of what is so in this transaction, after ``finish``."""
-        return Snapshot(self._connection, self._outline)
+        return Snapshot(self._connection, lambda: self._outline)
 
     def finish(self) -> None:
-        """Check everything together, once (``_finish``)."""
-        if not self._is_finished:
-            self._finish()
-            self._is_finished = True
-
-    def _finish(self) -> None:
-        """Check what concerns tenants, assign those that lost their slots, and write what is held back.
+        """Check what concerns tenants, assign those that lost their slots, and write what is held back; once.
 
         Raises:
             ValidationError: with the path of the first field that breaks a rule.
@@ -361,11 +337,16 @@ class Transaction:
             ConflictError: something still names what was removed, a tenant would be under a foreign law, or a shard
                 that was asked for shares too many cells with another tenant's.
         """
+        if self._is_finished:
+            return
         self.settle()
         self._placing.assign_the_unplaced(self._began_with, self._outline)
         self._book.flush()
-        self._check_tenants_of_deleted()
-        self._check_statuses()
+        require_unused(self._connection, self._deleted)
+        if self._statuses:
+            require_lives(self._outline, self.snapshot().assigned_tenants(), self._statuses)
+        require_joinable(self._outline, self._joined)
+        self._locking.order(self._outline, {cell: before for cell, (before, _) in self._statuses.items()})
         self._placing.check_neighbours(self._outline)
         self._placing.check_law(self._began_with, self._outline)
         self._placing.check_policies(self._began_with, self._outline)
@@ -373,35 +354,16 @@ class Transaction:
             is_of_tenants = self._outline is self._began_with
             self._quarantining.settle(self._outline, self._touched if is_of_tenants else None)
         if self._allows and (self.changes or self._allows_anyway):
-            self._log("table", "table", "allow", None, None)
-        self._flush_log()
-
-    def _put_tenants(self, tenants: Sequence[Tenant], kept_shards: Collection[str]) -> None:
-        """Put tenants, those that name their cells first: what a pool chooses for another must not be one of these."""
-        named: list[Tenant] = []
-        left: list[Tenant] = []
-        for tenant in tenants:
-            (named if tenant.shard and tenant.id not in kept_shards else left).append(tenant)
-        tenants = named + left
-        for start in range(0, len(tenants), NAMED_ROWS):
-            part = tenants[start : start + NAMED_ROWS]
-            self._book.fetch([tenant.id for tenant in part])
-            for tenant in part:
-                fields = fields_of(tenant)
-                if tenant.id in kept_shards:
-                    del fields["shard"]
-                try:
-                    self.change_tenant(tenant.id, fields)
-                except ValidationError as error:
-                    path = error.field.removeprefix("tenant")
-                    raise ValidationError(f"tenants.{tenant.id}{path}", error.message) from error
+            self._log.add("table", "table", "allow", None, None)
+        self._log.flush()
+        self._is_finished = True
 
     def _put(self, table: Any, before: dict[str, Any] | None, after: dict[str, Any]) -> None:
         if before == after:
             return
         (key,) = table.primary_key.columns
         kind, name = table.info["kind"], after[key.name]
-        epoch = self._log(kind, name, "put", before, after)
+        epoch = self._log.add(kind, name, "put", before, after)
         self._connection.execute(delete(table).where(key == name))
         self._connection.execute(insert(table).values(**after, version=epoch))
         self._changed.append((kind, name))
@@ -414,141 +376,16 @@ class Transaction:
         self._connection.execute(delete(table).where(key == name))
         self._deleted.append((kind, name))
         self._changed.append((kind, name))
-        self._log(kind, name, "delete", before, None)
+        self._log.add(kind, name, "delete", before, None)
 
     def _record(self, before: TenantRecord | None, after: TenantRecord) -> tuple[TenantRecord, int]:
         """Write a tenant and its entry of the log; return it with its version, and the epoch."""
         if before == after:
-            return before, self._epoch
+            return before, self._log.epoch
         row = None if before is None else rows.tenant_row(before)
         now = rows.tenant_row(after)
-        epoch = self._log("tenant", after.tenant.id, "put", row, now)
+        epoch = self._log.add("tenant", after.tenant.id, "put", row, now)
         after = TenantRecord(after.tenant, after.placed_pool, epoch)
-        self._book.write(after.tenant.id, after, {**now, "version": epoch})
+        self._book.write(after.tenant.id, before, after, {**now, "version": epoch})
         self._touched.add(after.tenant.id)
         return after, epoch
-
-    def _log(
-        self, kind: str, name: str, action: str, before: dict[str, Any] | None, after: dict[str, Any] | None
-    ) -> int:
-        self._epoch += 1
-        author = self._author
-        change = Change(
-            self._epoch, self._at, author.name, author.reason, kind, name, action, before, after, author.on_behalf_of
-        )
-        self.changes.append(change)
-        self._unwritten.append(change)
-        if len(self._unwritten) >= LOGGED_ROWS:
-            self._flush_log()
-        return self._epoch
-
-    def _flush_log(self) -> None:
-        if self._unwritten:
-            values = [_row_of(change) for change in self._unwritten]
-            self._connection.execute(insert(schema.changes), values)
-            self._unwritten.clear()
-
-    def _check_named(self) -> None:
-        """Raise ConflictError where the fleet or a pool names what was removed."""
-        fleet, pools = self._outline.fleet, self._outline.pools.values()
-        for kind, name in self._deleted:
-            if kind == "cell":
-                named = [f"pool {pool.name!r}: take it out first" for pool in pools if name in pool.cells]
-                if named:
-                    raise ConflictError(f"cell {name!r} is in {named[0]}")
-                if fleet is not None and fleet.default_cell == name:
-                    raise ConflictError(f"cell {name!r} is the fleet's default: name another default first")
-                named = [] if fleet is None or name not in fleet.policy.cells else ["the fleet's policy"]
-                named += [f"the policy of pool {pool.name!r}" for pool in pools if name in pool.policy.cells]
-                canaries = {pool.canary.cell: pool.name for pool in pools if pool.canary is not None}
-                named += [f"the canary of pool {canaries[name]!r}"] if name in canaries else []
-                named += [] if fleet is None or name not in fleet.quarantine.cells else ["the fleet's quarantine"]
-                if named:
-                    raise ConflictError(f"cell {name!r} is named by {named[0]}: change that first")
-                continue
-            if fleet is not None and fleet.default_pool == name:
-                raise ConflictError(f"pool {name!r} is the fleet's default: name another default first")
-            rules = () if fleet is None else fleet.rules
-            named = [f"rule {rule.name!r}" for rule in rules if rule.pool == name]
-            named += [f"pool {pool.name!r} as its overflow" for pool in pools if pool.overflow == name]
-            if named:
-                raise ConflictError(f"pool {name!r} is named by {named[0]}: change that first")
-
-    def _check_statuses(self) -> None:
-        """Raise ConflictError where a cell may not have the status that it was given."""
-        if not self._statuses:
-            return
-        cells, assigned = self._outline.cells, self.snapshot().assigned_tenants()
-        for cell_id, (before, is_forced) in self._statuses.items():
-            if cell_id not in cells:
-                continue
-            staying = {CellStatus.ACTIVE, CellStatus.LOCKED}
-            found = obstacles(
-                cell_id,
-                before,
-                cells[cell_id].status,
-                assigned=assigned[cell_id],
-                pools=self._outline.pools,
-                stays=frozenset(each.id for each in cells.values() if each.status in staying) - {cell_id},
-            )
-            for obstacle in found:
-                if not (is_forced and obstacle.yields):
-                    raise ConflictError(f"cell {cell_id!r} is not {cells[cell_id].status.value}: {obstacle.text}")
-
-    def _check_tenants_of_deleted(self) -> None:
-        """Raise ConflictError where a tenant names what was removed."""
-        tenants, assignments = schema.tenants, schema.assignments
-        for kind, name in self._deleted:
-            if kind == "cell":
-                query = select(assignments.c.tenant).where(assignments.c.cell == name).limit(1)
-                tenant_id = self._connection.execute(query).scalar()
-                if tenant_id is not None:
-                    raise ConflictError(
-                        f"tenant {tenant_id!r} is assigned to cell {name!r}: assign it to another one first"
-                    )
-                continue
-            for where in (tenants.c.pool == name, tenants.c.placed_pool == name):
-                row = one(self._connection, tenants, where)
-                if row is not None:
-                    raise ConflictError(f"tenant {row['id']!r} is in pool {name!r}: give it another one first")
-
-
-def _check_once(puts: Sequence[Resource], deletions: Sequence[tuple[str, str]]) -> None:
-    seen = set()
-    for name in [*(_name_of(resource) for resource in puts), *deletions]:
-        if name in seen:
-            raise ValidationError(f"{name[0]}s.{name[1]}", "stands twice: a resource is put or removed once")
-        seen.add(name)
-
-
-def _name_of(resource: Resource) -> tuple[str, str]:
-    if isinstance(resource, Fleet):
-        return "fleet", resource.name
-    if isinstance(resource, Pool):
-        return "pool", resource.name
-    return ("cell" if isinstance(resource, Cell) else "tenant"), resource.id
-
-
-def _row_of(change: Change) -> dict[str, Any]:
-    return {
-        "epoch": change.epoch,
-        "at": change.at,
-        "actor": change.actor,
-        "reason": change.reason,
-        "kind": change.kind,
-        "id": change.id,
-        "action": change.action,
-        "before": change.before,
-        "after": change.after,
-        "on_behalf_of": change.on_behalf_of,
-    }
-
-
-def _require_room(kind: str, count: int, limit: int) -> None:
-    if count >= limit:
-        raise ConflictError(f"there are {count} {kind}s already, as many as a table can hold")
-
-
-def fields_of(tenant: Tenant) -> dict[str, Any]:
-    """A tenant as a change that names all of it."""
-    return {name: getattr(tenant, name) for name in tenant.__dataclass_fields__ if name != "id"}

@@ -73,7 +73,8 @@ class Tenant:
         for name, value in (("tier", self.tier), ("jurisdiction", self.jurisdiction)):
             if value:
                 check_name(f"{field}.{name}", value)
-        check_attributes(f"{field}.attributes", self.attributes)
+        if self.attributes:
+            check_attributes(f"{field}.attributes", self.attributes)
         self.load.validate(f"{field}.load")
         if self.policy is not NO_POLICY:
             self.policy.validate(f"{field}.policy")

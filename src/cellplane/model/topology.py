@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cellplane.errors import ValidationError
+from cellplane.errors import ForeignLawError, ValidationError
 from cellplane.model.cell import Cell
 from cellplane.model.fleet import Fleet
 from cellplane.model.policy import NO_POLICY, ResolvedPolicy
@@ -82,7 +82,7 @@ class Topology:
             places = [cells[cell_id] for cell_id in pool.cells]
             if pool.size > 1 and violations(Act.PLACEMENT, f"pool {pool.name!r}", "", places):
                 found = ", ".join(laws(places))
-                raise ValidationError(
+                raise ForeignLawError(
                     f"{field}.cells", f"shards would cross jurisdictions ({found}): make a pool for each"
                 )
         require_unique("pools", "name", (pool.name for pool in self.pools))
@@ -181,14 +181,14 @@ class Topology:
                 own |= {traffic.of_tenant(tenant.policy, name)} - {traffic.of_pool(name)}
             shard = [cells[cell_id] for cell_id in tenant.shard]
             if violations(Act.ASSIGNMENT, tenant.id, "", shard):
-                raise ValidationError(f"{field}.shard", f"crosses jurisdictions: {', '.join(laws(shard))}")
+                raise ForeignLawError(f"{field}.shard", f"crosses jurisdictions: {', '.join(laws(shard))}")
             if tenant.jurisdiction:
                 pool = pools[self.pool_of(tenant)[0]]
                 by_slot = pool.has_slots and not shard
                 places = slots_lead_to[pool.name] if by_slot else shard
                 act = Act.PLACEMENT if by_slot else Act.ASSIGNMENT
                 if found := violations(act, tenant.id, tenant.jurisdiction, places, is_shard=False):
-                    raise ValidationError(
+                    raise ForeignLawError(
                         f"{field}.jurisdiction",
                         f"{tenant.id!r} is under {tenant.jurisdiction}, but would be placed under "
                         f"{', '.join(foreign_laws(found))}: "

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from cellplane.errors import ValidationError
+from cellplane.errors import ForeignLawError, ValidationError
 from cellplane.model.cell import Cell
 from cellplane.model.fleet import Fleet
 from cellplane.model.policy import NO_POLICY, Mode, Policy, Reads, ResolvedPolicy, resolve
@@ -137,7 +137,7 @@ class Traffic:
         foreign = set(foreign_laws(violations(act, whose.name, "", (deputy, *whose.cells))))
         foreign |= {found.law for found in violations(act, whose.name, whose.law, (deputy,))}
         if foreign:
-            raise ValidationError(
+            raise ForeignLawError(
                 field,
                 f"cell {cell_id!r} is under {laws((deputy,))[0]}, requests of {whose.name} are for cells under "
                 f"{', '.join(sorted(foreign))}: name a cell of one jurisdiction with them",

@@ -85,8 +85,20 @@ class ResidencyReport:
         self._placed: dict[str, Placed] = {}
         self._known: dict[tuple[object, ...], _Judged] = {}
 
-    def rows(self, residents: Iterable[Resident]) -> Iterator[Row]:
-        """A row for each tenant, in order. What is wrong is a row that says so, not an error."""
+    def rows(self, residents: Iterable[Resident], jurisdiction: str = "") -> Iterator[Row]:
+        """A row for each tenant, in order. What is wrong is a row that says so, not an error.
+
+        Args:
+            residents: read once.
+            jurisdiction: only those under this law, and those that any cell under it has or serves; empty for all.
+        """
+        under = {cell.id for cell in self._cells.values() if cell.jurisdiction == jurisdiction}
+        for row in self._rows(residents):
+            reached = {*row.cells, *row.others, row.quarantine}
+            if not jurisdiction or row.jurisdiction == jurisdiction or not under.isdisjoint(reached):
+                yield row
+
+    def _rows(self, residents: Iterable[Resident]) -> Iterator[Row]:
         for resident in residents:
             tenant = resident.tenant
             pool = None if resident.pool is None else self._pools.get(resident.pool)

@@ -4,14 +4,25 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
+from typing import Self
 
+from cellplane.errors import ValidationError
+from cellplane.model import is_name
 from cellplane.planning.residency import Row
 
 COLUMNS = tuple(field.name for field in fields(Row))
 """Of a CSV file, in order; lists of cells are divided by spaces, which no cell's id has."""
+
+
+KIND = "cellplane.residency/1"
+"""What a statement says that it is."""
+
+
+_MAX_COUNT = 2**63 - 1
 
 
 class Form(Enum):
@@ -27,6 +38,7 @@ class Statement:
 
     Attributes:
         fleet: its name.
+        jurisdiction: whose tenants it is about; empty for all.
         epoch: of the directory when the tenants were read; None where they come from files.
         at: when, UTC, ISO 8601.
         form: of the file.
@@ -36,6 +48,7 @@ class Statement:
     """
 
     fleet: str
+    jurisdiction: str
     epoch: int | None
     at: str
     form: Form
@@ -45,8 +58,51 @@ class Statement:
 
     def to_bytes(self) -> bytes:
         """The bytes to sign: one line of JSON, its names in order, no spaces, ASCII."""
-        said = {"kind": "cellplane.residency/1", **asdict(self), "form": self.form.value}
+        said = {"kind": KIND, **asdict(self), "form": self.form.value}
         return json.dumps(said, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+    @classmethod
+    def parse(cls, said: object) -> Self:
+        """What JSON says of a report.
+
+        Raises:
+            ValidationError: it is no statement.
+        """
+        if not isinstance(said, dict) or said.get("kind") != KIND:
+            raise ValidationError("statement", f"expected a statement of kind {KIND}")
+        known = {name: value for name, value in said.items() if name != "kind"}
+        if known.keys() != _IS_RIGHT.keys():
+            raise ValidationError("statement", f"expected the fields of {KIND}, found {sorted(known)!r:.200}")
+        for name, is_right in _IS_RIGHT.items():
+            if not is_right(known[name]):
+                raise ValidationError(f"statement.{name}", f"expected as in {KIND}, found {known[name]!r:.80}")
+        return cls(**{**known, "form": Form(known["form"])})
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value <= _MAX_COUNT
+
+
+def _is_text(pattern: str) -> Callable[[object], bool]:
+    wanted = re.compile(pattern)
+    return lambda value: isinstance(value, str) and wanted.fullmatch(value) is not None
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and is_name(value)
+
+
+_IS_RIGHT: Mapping[str, Callable[[object], bool]] = {
+    "fleet": _is_name,
+    "jurisdiction": lambda value: value == "" or _is_name(value),
+    "epoch": lambda value: value is None or _is_count(value),
+    "at": _is_text(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"),
+    "form": lambda value: value in [form.value for form in Form],
+    "tenants": _is_count,
+    "violations": _is_count,
+    "sha256": _is_text(r"[0-9a-f]{64}"),
+}
+assert set(_IS_RIGHT) == {field.name for field in fields(Statement)}
 
 
 class ResidencyFile:
@@ -74,15 +130,11 @@ class ResidencyFile:
             yield self._counted(_csv_line(_cells_of(row)) if self._form is Form.CSV else _json_line(row))
         self._is_whole = True
 
-    @property
-    def violations(self) -> int:
-        """Rows so far that do not hold."""
-        return self._violations
-
-    def statement(self, fleet: str, epoch: int | None, at: str) -> Statement:
+    def statement(self, fleet: str, epoch: int | None, at: str, jurisdiction: str = "") -> Statement:
         """What can be signed (``Statement``); all lines have been read."""
         assert self._is_whole, "a statement is about all lines of the file"
-        return Statement(fleet, epoch, at, self._form, self._tenants, self._violations, self._hash.hexdigest())
+        digest = self._hash.hexdigest()
+        return Statement(fleet, jurisdiction, epoch, at, self._form, self._tenants, self._violations, digest)
 
     def _counted(self, line: bytes) -> bytes:
         self._hash.update(line)

@@ -54,6 +54,10 @@ class KeyUse:
         """Whether it counts no more at this time, in Unix seconds."""
         return self.not_after is not None and now > self.not_after
 
+    def signs_for(self, jurisdiction: str) -> bool:
+        """Whether a signature by it counts under a law; an empty one is that of nobody in particular."""
+        return not jurisdiction or self.jurisdiction in {"", jurisdiction}
+
     def headers(self, key_id: str) -> str:
         """The lines before a key."""
         lines = [f"{_ID}: {key_id}\n"]

@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -15,6 +16,21 @@ from cellplane.publishing.targets import Target
 from cellplane.routing import RoutingTable
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class TargetState:
+    """How far a target is.
+
+    Attributes:
+        name: what it is called.
+        epoch: of the last table that it took; None for none yet.
+        failure: why it did not take the one that was offered last; empty where it did.
+    """
+
+    name: str
+    epoch: int | None = None
+    failure: str = ""
 
 
 class Outlets:
@@ -47,6 +63,10 @@ class Outlets:
         for outlet in self._outlets:
             outlet.offer(table)
 
+    def states(self) -> list[TargetState]:
+        """How far each target is."""
+        return [outlet.state for outlet in self._outlets]
+
     def close(self) -> None:
         """End the threads; a write under way may go on for the rest of the process."""
         for outlet in self._outlets:
@@ -74,7 +94,7 @@ class _Outlet(threading.Thread):
         self._changed = threading.Condition()
         self._offered: RoutingTable | None = None
         self._stopping = False
-        self._said = ""
+        self.state = TargetState(target.name)
 
     def offer(self, table: RoutingTable) -> None:
         with self._changed:
@@ -132,13 +152,13 @@ class _Outlet(threading.Thread):
 
     def _done(self, table: RoutingTable) -> None:
         self._metrics.target_epoch.labels(target=self._target.name).set(table.epoch)
-        if self._said:
+        if self.state.failure:
             log.info("target_back", target=self._target.name, epoch=table.epoch)
-        self._said = ""
+        self.state = TargetState(self._target.name, table.epoch)
 
     def _failed(self, reason: str, table: RoutingTable, error: Exception) -> None:
         self._metrics.target_failures.labels(target=self._target.name, reason=reason).inc()
         text = str(error) or repr(error)
-        if text != self._said:
+        if text != self.state.failure:
             log.error("target_failed", target=self._target.name, reason=reason, epoch=table.epoch, error=text)
-        self._said = text
+        self.state = replace(self.state, failure=text)

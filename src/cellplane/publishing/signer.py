@@ -34,6 +34,21 @@ class Signer:
                 self._last = table.tag, self._sign(table)
             return self._last[1]
 
+    def sign(self, data: bytes, jurisdiction: str) -> tuple[Signature, ...]:
+        """The signatures of these bytes by every key that has not expired.
+
+        Args:
+            jurisdiction: only by the keys of this one, and those of all; empty for all keys.
+        """
+        return self._signatures(data, jurisdiction, int(self._clock()))
+
+    def _signatures(self, data: bytes, jurisdiction: str, now: int) -> tuple[Signature, ...]:
+        return tuple(
+            Signature(key.id, key.sign(data))
+            for key in self.keys
+            if key.use.signs_for(jurisdiction) and not key.use.expired_at(now)
+        )
+
     def _sign(self, table: RoutingTable) -> Manifest:
         now = int(self._clock())
         statement = Statement.of(table, published_at=now)
@@ -41,7 +56,4 @@ class Signer:
         if expired - self._said:
             log.error("signing_key_expired", keys=sorted(expired), left=len(self.keys) - len(expired))
         self._said = expired
-        data = statement.encode()
-        return Manifest(
-            statement, tuple(Signature(key.id, key.sign(data)) for key in self.keys if key.id not in expired)
-        )
+        return Manifest(statement, self._signatures(statement.encode(), "", now))

@@ -41,6 +41,7 @@ class TableCheck:
         self._base: Path | None = None
         self._installed = is_installed(program)
         metrics.check_installed.set(int(self._installed))
+        self._is_closed = False
         self._lock = threading.Lock()
 
     def require(self, table: RoutingTable) -> None:
@@ -52,15 +53,20 @@ class TableCheck:
         if not self._installed:
             return
         with self._lock:
+            if self._is_closed:
+                # Of a thread that nobody waits for any more: a process that it starts would outlive all.
+                raise TableCheckError(f"the table of epoch {table.epoch} is not checked: the control plane stops")
             self._require(table)
 
     def close(self) -> None:
         """End the process, and remove its files."""
+        self._is_closed = True
         process = self._process
         if process is not None:
             # Whoever waits for its answer waits no longer.
             process.kill()
         with self._lock:
+            self._is_closed = True
             self._end()
 
     def _require(self, table: RoutingTable) -> None:

@@ -2,12 +2,14 @@
 
 import asyncio
 import random
+import time
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 import structlog
 
+from cellplane import __version__
 from cellplane.errors import CellplaneError, ControlPlaneError, RouterError, SignatureError, TableError
 from cellplane.faults import fault_point
 from cellplane.router.backoff import pause_seconds
@@ -62,6 +64,7 @@ class Agent:
         metrics.registry.register(ShadowMetrics(self._captures.report))
         self._doorbell = Doorbell(settings.state_dir.absolute() / "envoy", settings)
         self._live: StoredTable | None = None
+        self._is_noted = True
         self._rejected: dict[str, Any] | None = None
         self._refused_tag: str | None = None
         self._refused_at = 0.0
@@ -167,7 +170,12 @@ class Agent:
 
     def _store(self, table: RoutingTable, fetched: Fetched, live: StoredTable | None) -> StoredTable:
         self._metrics.tables_fetched.labels(source=fetched.source).inc()
-        return self._folder.store(table, fetched.data, live, fetched.manifest)
+        try:
+            return self._folder.store(table, fetched.data, live, fetched.manifest)
+        except OSError as error:
+            if self._live is not None:
+                self._note_rejection(table.epoch, f"this router's disk does not take it: {error}")
+            raise
 
     async def _follow(self) -> None:
         """Apply each published table."""
@@ -188,6 +196,7 @@ class Agent:
     async def _take_next(self) -> bool:
         """Wait for the next table and switch to it; False where there is none."""
         assert self._live is not None
+        self._is_noted = self._is_noted or self._folder.mark_live(self._live)
         if self._clock() - self._refused_at > self._settings.refused_retry_seconds:
             self._refused_tag = None
         live = self._live
@@ -256,7 +265,7 @@ class Agent:
             self._news.set()
 
     def _now_live(self, stored: StoredTable) -> None:
-        self._folder.mark_live(stored)
+        self._is_noted = self._folder.mark_live(stored)
         self._live = stored
         self._rejected = None
         self._refused_tag = None
@@ -335,7 +344,8 @@ class Agent:
         while True:
             self._news.clear()
             try:
-                await self._sources.report(await self._describe())
+                # By the clock as it is when this is sent: what the proxy says may take seconds.
+                await self._sources.report({**await self._describe(), "at": time.time()})
                 if not reachable:
                     log.info("control_plane_back")
                 reachable = True
@@ -352,6 +362,7 @@ class Agent:
         report: dict[str, Any] = {
             "epoch": self._live.epoch,
             "sha256": self._live.table.tag,
+            "version": __version__,
             "proxy": "unknown",
             "ready": False,
             "rejected": self._rejected,

@@ -5,6 +5,7 @@ The agent writes the state of each cell's circuit breaker, and reads what each w
 needed to route; it is made anew for every base of a table, and its counts then begin at 0.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -160,11 +161,16 @@ class Board:
 
     @classmethod
     def create(cls, path: Path, base_sha256: str, cells: tuple[str, ...], workers: int) -> Self:
-        """Make a board of zeros, sparse on disk. It need not outlive a power cut."""
+        """Make a board of zeros. It need not outlive a power cut.
+
+        Its room on the disk is taken now: a page that the disk has no room for when it is first written to, by way of
+        memory, ends the proxy (SIGBUS).
+        """
         aside = path.with_suffix(".new")
         with aside.open("wb") as file:
             file.write(_header(base_sha256, cells, workers).tobytes())
-            file.truncate(_words(cells, workers) * 8)
+            file.flush()
+            os.posix_fallocate(file.fileno(), 0, _words(cells, workers) * 8)
         aside.chmod(0o600)
         aside.rename(path)
         return cls(path, base_sha256, cells, workers)

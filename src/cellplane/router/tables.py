@@ -116,10 +116,18 @@ class TableFolder:
         if stored.overlay_path is not None and stored.table.overlay is not None:
             write_durably(stored.overlay_path, bytes(stored.table.overlay.data))
 
-    def mark_live(self, stored: StoredTable) -> None:
-        """Remember that the proxy runs this table, and drop the oldest others."""
+    def mark_live(self, stored: StoredTable) -> bool:
+        """Remember that the proxy runs this table, and drop the oldest others.
+
+        Returns:
+            Whether the disk took it; else nothing is dropped, and until it does the proxy's own files say what it runs.
+        """
         pointer = {"epoch": stored.epoch, "sha256": stored.table.tag}
-        write_durably(self._folder / _POINTER, json.dumps(pointer).encode())
+        try:
+            write_durably(self._folder / _POINTER, json.dumps(pointer).encode())
+        except OSError as error:
+            log.error("table_not_noted", epoch=stored.epoch, error=str(error))
+            return False
         live = stored.overlay_path or stored.path
         files = self._files()
         kept = [file for file in files if file.path == live]
@@ -131,6 +139,7 @@ class TableFolder:
             if file.path not in needed:
                 file.path.unlink(missing_ok=True)
         self._drop_manifests()
+        return True
 
     def drop(self, stored: StoredTable) -> None:
         """Forget a table that the proxy refused, unless it is the one that it ran last, or the base of another."""

@@ -15,10 +15,10 @@ from typing import Any
 import httpx2
 
 from cellplane.control.settings import DATABASE
-from cellplane.directory import Directory
 from cellplane.faults import FAULT_VARIABLE
 from chaos.report import Report, Scale
 from e2e.harness import admin_headers, eventually, free_ports
+from support.directory import Directory
 
 NAME = "control-plane-cut-short"
 FULL = Scale(seed=1, rps=0.0, seconds=20.0)

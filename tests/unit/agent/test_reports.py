@@ -1,10 +1,12 @@
 """Reports say what really runs, at once when it changes, and nothing waits for them."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
 
+from cellplane import __version__
 from unit.agent import fake_control
 from unit.agent.fake_control import FakeControl, Misbehaviour
 from unit.agent.running import running, sha256_of, table_of
@@ -15,10 +17,13 @@ def test_a_report_is_what_the_control_plane_takes(tmp_path: Path, control: FakeC
         control.publish(table_of(5))
         async with running(tmp_path, control.url) as agent:
             await agent.until(lambda: bool(control.reports), "the first report")
-            assert control.reports[0] == {
+            first = control.reports[0]
+            assert abs(first.pop("at") - time.time()) < 60
+            assert first == {
                 "id": "router-1",
                 "epoch": 5,
                 "sha256": sha256_of(table_of(5)),
+                "version": __version__,
                 "proxy": "fake 1.0",
                 "ready": True,
                 "rejected": None,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellplane.capacity.growth import Ask, Need, NotAsked, grow
+from cellplane.capacity.growth import Ask, Asked, Need, NotAsked, grow
 from cellplane.capacity.settings import CapacitySettings
 from cellplane.capacity.trend import DaysLeft, Outlook, Sample, days_left, gathered
 from cellplane.model import Capacity, Cell, CellStatus
@@ -93,7 +93,8 @@ CELLS = {f"cell-{number}": Cell(f"cell-{number}", "h", 1, capacity=Capacity(rps=
 
 
 def need(pool: str = "one", left: float | None = 0.1, days: DaysLeft = UNKNOWN, asked: float | None = None) -> Need:
-    return Need(pool, left, days, Capacity(rps=100), tuple(CELLS), asked)
+    last = None if asked is None else Asked(asked)
+    return Need(pool, left, days, Capacity(rps=100), tuple(CELLS), last)
 
 
 def test_a_pool_with_little_left_gets_one_more_cell() -> None:
@@ -142,3 +143,21 @@ def test_never_more_cells_than_the_limit(lefts: list[float], most: int) -> None:
     asked = [each for each in grow(needs, CELLS, 0.0, replace(USUAL, max_cells=most)) if isinstance(each, Ask)]
     assert len(asked) <= max(0, most - len(CELLS))
     assert len({each.pool for each in asked}) == len(asked)
+
+
+def test_a_cell_of_an_ask_that_failed_is_asked_for_again_also_at_the_limit() -> None:
+    half = Cell("cell-9", "h", 1, capacity=Capacity(rps=100), status=CellStatus.PROVISIONING)
+    settings = replace(USUAL, max_cells=4, max_total=Capacity(rps=400))
+    failed = replace(need(), asked=Asked(0.0, unfinished="cell-9"))
+    (found,) = grow([failed], {**CELLS, "cell-9": half}, 4_000.0, settings)
+    assert isinstance(found, Ask)
+    other = replace(need(), asked=Asked(0.0))
+    (found,) = grow([other], {**CELLS, "cell-9": half}, 4_000.0, settings)
+    assert isinstance(found, NotAsked), "another's cell counts"
+
+
+def test_nothing_is_asked_for_while_an_ask_is_under_way() -> None:
+    (found,) = grow([replace(need(), asked=Asked(0.0, is_done=False))], CELLS, 90_000.0, USUAL)
+    assert isinstance(found, NotAsked)
+    assert found.reason == "one was asked for 90000 s ago, and is being made"
+    assert found.is_coming

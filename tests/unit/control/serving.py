@@ -21,8 +21,9 @@ from cellplane.control.peers import PeerProtocol
 from cellplane.control.service import Service
 from cellplane.control.settings import ControlSettings
 from cellplane.control.tls import server_tls
-from cellplane.directory import Directory, Leadership, schema
+from cellplane.directory import Leadership, schema
 from cellplane.routing import RoutingTable
+from support.directory import Directory
 
 START_SECONDS = 10.0
 KEY_SOURCES: list[dict[str, Any]] = [{"kind": "header", "name": "x-tenant-id", "trusted": True}]

@@ -23,6 +23,7 @@ ROUTES = [
 V, O, A, C, R = Role.VIEWER, Role.OPERATOR, Role.ADMIN, Role.CELL, Role.ROUTER  # noqa: E741  # a column each
 MATRIX: dict[tuple[str, str], set[Role]] = {
     ("GET", "/metrics"): {V, O, A},
+    ("GET", "/v1/status"): {V, O, A},
     ("GET", "/v1/fleet"): {V, O, A},
     ("PUT", "/v1/fleet"): {O, A},
     ("GET", "/v1/resources"): {V, O, A},
@@ -39,6 +40,10 @@ MATRIX: dict[tuple[str, str], set[Role]] = {
     ("GET", "/v1/tenants/{tenant_id}"): {V, O, A},
     ("PUT", "/v1/tenants/{tenant_id}"): {O, A},
     ("DELETE", "/v1/tenants/{tenant_id}"): {O, A},
+    ("GET", "/v1/assignments"): {V, O, A},
+    ("GET", "/v1/assignments/{tenant_id}"): {V, O, A},
+    ("PUT", "/v1/assignments/{tenant_id}"): {O, A},
+    ("DELETE", "/v1/assignments/{tenant_id}"): {O, A},
     ("GET", "/v1/quarantine"): {V, O, A},
     ("PUT", "/v1/quarantine/{tenant_id}"): {O, A},
     ("DELETE", "/v1/quarantine/{tenant_id}"): {O, A},
@@ -47,14 +52,18 @@ MATRIX: dict[tuple[str, str], set[Role]] = {
     ("GET", "/v1/routers"): {V, O, A},
     ("GET", "/v1/shadows"): {V, O, A},
     ("POST", "/v1/routers/{router_id}/report"): {A, R},
-    ("GET", "/v1/changes"): {V, O, A},
-    ("GET", "/v1/watch"): {V, O, A},
+    ("GET", "/v1/events"): {V, O, A},
+    ("GET", "/v1/events/watch"): {V, O, A},
     ("GET", "/v1/epochs"): {V, O, A},
     ("GET", "/v1/epochs/{epoch}/table"): {V, O, A},
     ("POST", "/v1/epochs/allow"): {O, A},
     ("GET", "/v1/diff"): {V, O, A},
     ("POST", "/v1/rollback"): {O, A},
     ("POST", "/v1/cells/{cell_id}/status"): {O, A},
+    ("GET", "/v1/residency"): {V, O, A},
+    ("GET", "/v1/capacity"): {V, O, A},
+    ("POST", "/v1/cells/{cell_id}/report"): {A, C},
+    ("DELETE", "/v1/cells/{cell_id}/hold"): {O, A},
     ("GET", "/v1/bulk/tenants"): {V, O, A},
     ("POST", "/v1/bulk/tenants"): {O, A},
     ("POST", "/v1/tokens"): {A},
@@ -72,14 +81,14 @@ def needed(route: APIRoute) -> list[object]:
     return [each for each in found if isinstance(each, Needs) or each is needs_nothing]
 
 
+SUBJECTS = {Role.ROUTER: "router-1", Role.CELL: "nowhere"}
+
+
 @pytest.fixture(scope="module")
 def holders(steady_shop: Api) -> dict[Role, str]:
     """A token of each role."""
     return {
-        role: steady_shop.holder(
-            name=f"a-{role.value}", role=role.value, subject="router-1" if role.has_subject else None
-        )
-        for role in Role
+        role: steady_shop.holder(name=f"a-{role.value}", role=role.value, subject=SUBJECTS.get(role)) for role in Role
     }
 
 
@@ -91,7 +100,8 @@ def test_every_route_says_once_what_it_needs(method: str, route: APIRoute) -> No
         return
     allowed = MATRIX[method, route.path_format]
     assert allowed == {role for role in Role if needs.permission in PERMISSIONS[role]}
-    assert needs.subject == ("router_id" if needs.permission is Permission.REPORT_ROUTER else None)
+    subjects = {Permission.REPORT_ROUTER: "router_id", Permission.REPORT_CELL: "cell_id"}
+    assert needs.subject == subjects.get(needs.permission)
 
 
 def test_every_role_passes_where_it_may_and_nowhere_else(steady_shop: Api, holders: dict[Role, str]) -> None:

@@ -96,7 +96,7 @@ def test_one_that_cannot_be_refuses_all(shop: Api) -> None:
     response = shop.apply(("Cell", "cell-3", CELL), ("Pool", "default", {"cells": ["cell-1", "cell-9"]}))
     assert_problem(response, 422, "invalid-resource", field="Pool/default.spec.cells[1]")
     response = shop.apply(("Cell", "cell-3", CELL), ("Tenant", "a.b", {"jurisdiction": "eu"}))
-    assert_problem(response, 422, "invalid-resource", field="Tenant/a.b.spec.jurisdiction")
+    assert_problem(response, 422, "foreign-law", field="Tenant/a.b.spec.jurisdiction")
     assert [cell["id"] for cell in shop.get("/v1/cells").json()["items"]] == ["cell-1", "cell-2"]
     assert shop.get("/healthz").json()["epoch"] == 4
 

@@ -7,6 +7,7 @@ import httpx2
 import pytest
 
 from cellplane.control.settings import MAX_IDEMPOTENCY_KEY_CHARS as MAX_KEY_CHARS
+from cellplane.directory.transaction import Transaction
 from unit.control.serving import Api, assert_problem
 
 CELL = {"address": "127.0.0.1", "port": 8009}
@@ -72,6 +73,28 @@ def test_a_header_that_is_no_etag_is_named(shop: Api) -> None:
     assert_problem(put(shop, "/v1/cells/cell-1", CELL, if_match="5"), 422, "invalid-resource", field="If-Match")
 
 
+@pytest.mark.parametrize(
+    ("asked", "body", "field"),
+    [
+        ("PUT /v1/tenants/a%00b", {}, "tenant.id"),
+        ("PUT /v1/cells/a%00b", CELL, "cell.id"),
+        ("POST /v1/cells/a%00b/status", {"status": "locked"}, "cell.id"),
+        ("DELETE /v1/cells/a%00b", None, "cell.id"),
+        ("DELETE /v1/cells/a%00b/hold", None, "cell.id"),
+        ("PUT /v1/pools/a%00b", {"cells": ["cell-1"]}, "pool.name"),
+        ("DELETE /v1/pools/a%00b", None, "pool.name"),
+    ],
+)
+def test_what_no_resource_is_named_is_not_looked_up(
+    steady_shop: Api, monkeypatch: pytest.MonkeyPatch, asked: str, body: object, field: str
+) -> None:
+    looked_up: list[str] = []
+    monkeypatch.setattr(Transaction, "version", lambda _self, _kind, name: looked_up.append(name))
+    response = steady_shop.http.request(*asked.split(), json=body, headers={"If-Match": '"1"'})
+    assert_problem(response, 422, "invalid-resource", field=field)
+    assert not looked_up
+
+
 def test_a_request_that_comes_twice_is_done_once(shop: Api) -> None:
     first = put(shop, "/v1/tenants/acme", {"cell": "cell-1"}, idempotency_key="k-1")
     shop.put_epoch("/v1/tenants/acme", {"cell": "cell-2"})
@@ -95,7 +118,7 @@ def test_requests_at_once_under_one_key_are_done_once(shop: Api) -> None:
     for thread in threads:
         thread.join()
     assert epochs == [5] * 8
-    assert shop.get("/v1/changes", id="acme").json()["items"][0]["epoch"] == 5
+    assert shop.get("/v1/events", id="acme").json()["items"][0]["epoch"] == 5
 
 
 def test_a_key_is_for_one_request(shop: Api) -> None:
@@ -131,16 +154,16 @@ def test_the_log_says_who_why_what_before_and_after(shop: Api) -> None:
     why = {"x_cellplane_actor": "ann", "x_cellplane_reason": "ticket 7"}
     put(shop, "/v1/tenants/acme", {"cell": "cell-1"}, **why)
     put(shop, "/v1/tenants/acme", {"cell": "cell-2"})
-    last, first = shop.get("/v1/changes", id="acme", kind="tenant").json()["items"]
+    last, first = shop.get("/v1/events", id="acme", kind="tenant").json()["items"]
     assert (first["actor"], first["on_behalf_of"], first["reason"]) == ("admin", "ann", "ticket 7")
     assert (first["epoch"], first["before"]) == (5, None)
     assert (last["actor"], last["on_behalf_of"], last["reason"]) == ("admin", "", "")
     assert last["before"] == first["after"]
     assert last["after"]["shard"] == ["cell-2"]
-    assert shop.get("/v1/changes", actor="ann").json()["items"] == [], "whoever it is for did not do it"
+    assert shop.get("/v1/events", actor="ann").json()["items"] == [], "whoever it is for did not do it"
     bob = shop.holder(name="bob", role="operator")
     put(shop, "/v1/tenants/acme", {"cell": "cell-1"}, authorization=f"Bearer {bob}")
-    assert [each["epoch"] for each in shop.get("/v1/changes", actor="bob").json()["items"]] == [7]
+    assert [each["epoch"] for each in shop.get("/v1/events", actor="bob").json()["items"]] == [7]
     assert_problem(
         put(shop, "/v1/tenants/acme", {}, x_cellplane_reason="x" * 501),
         422,
@@ -156,7 +179,7 @@ def test_the_log_is_read_page_by_page_from_either_end(shop: Api) -> None:
     def pages(**params: int) -> list[list[int]]:
         found, key = [], next(iter(params))
         while True:
-            page = shop.get("/v1/changes", limit=4, **params).json()
+            page = shop.get("/v1/events", limit=4, **params).json()
             found.append([each["epoch"] for each in page["items"]])
             if page["next"] is None:
                 return found

@@ -10,7 +10,8 @@ import pytest
 from cellplane.control.registry import RouterRegistry
 from cellplane.control.schemas import CellHealth, RouterReport
 from cellplane.control.settings import ControlSettings
-from cellplane.directory import Directory
+from cellplane.directory.reports import Reporter
+from support.directory import Directory
 from unit.control.serving import Api, eventually, serving
 
 KEEP_SECONDS = 3600.0
@@ -42,7 +43,11 @@ def registries(clock: Clock) -> tuple[RouterRegistry, RouterRegistry]:
 
 
 def give_and_get(directory: Directory, replica: str, registry: RouterRegistry) -> int:
-    return len(registry.absorb(directory.exchange_reports(replica, registry.own(), KEEP_SECONDS)))
+    return len(
+        registry.reports.absorb(
+            directory.exchange_reports(Reporter.ROUTER, replica, registry.reports.own(), KEEP_SECONDS)
+        )
+    )
 
 
 def test_what_one_is_told_the_other_knows(directory: Directory) -> None:
@@ -76,7 +81,7 @@ def test_a_router_that_asks_another_is_known_by_its_last_word(directory: Directo
 def test_a_word_of_another_release_is_left_out(directory: Directory) -> None:
     clock = Clock()
     first, _ = registries(clock)
-    directory.exchange_reports("other", {"router-9": ({"weather": "fine"}, 0.0)}, KEEP_SECONDS)
+    directory.exchange_reports(Reporter.ROUTER, "other", {"router-9": ({"weather": "fine"}, 0.0)}, KEEP_SECONDS)
     assert give_and_get(directory, "first", first) == 0
     assert first.routers() == []
 
@@ -84,8 +89,10 @@ def test_a_word_of_another_release_is_left_out(directory: Directory) -> None:
 def test_a_router_that_is_silent_for_long_is_forgotten(directory: Directory) -> None:
     clock = Clock()
     _, second = registries(clock)
-    directory.exchange_reports("first", {"router-1": (report(5).model_dump(mode="json"), 50.0)}, KEEP_SECONDS)
-    directory.exchange_reports("second", {}, keep_seconds=10.0)
+    directory.exchange_reports(
+        Reporter.ROUTER, "first", {"router-1": (report(5).model_dump(mode="json"), 50.0)}, KEEP_SECONDS
+    )
+    directory.exchange_reports(Reporter.ROUTER, "second", {}, keep_seconds=10.0)
     assert give_and_get(directory, "second", second) == 0
 
 

@@ -15,10 +15,10 @@ from cellplane.control.access.roles import Permission, Role
 from cellplane.control.access.settings import AccessSettings
 from cellplane.control.access.tokens import Token, TokenOrder, mint
 from cellplane.control.access.verifier import TokenVerifier
-from cellplane.directory import Directory
 from cellplane.directory.audit import AuditEntry, AuditFilter
 from cellplane.directory.tokens import TokenRecord
 from cellplane.errors import ConflictError, DirectoryError, ForbiddenError, NotFoundError, UnauthenticatedError
+from support.directory import Directory
 from unit.control.serving import Api, as_holder, assert_problem, eventually, serving
 
 BEGAN = datetime(2026, 1, 31, tzinfo=UTC)

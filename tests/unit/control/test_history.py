@@ -82,6 +82,19 @@ def test_what_differs_between_two_epochs_is_told_with_whom_it_moves(grown: Api) 
     assert_problem(grown.get("/v1/diff", before=5, after=9), 404, "not-found")
 
 
+def test_epochs_before_the_fleet_was_whole_compare_too(api: Api) -> None:
+    assert api.put_epoch("/v1/cells/cell-0", {"address": "127.0.0.1", "port": 8000}) == 1
+    api.fill()
+    assert {change["kind"] for change in api.get("/v1/diff", before=5, after=2).json()["changes"]} == {"Cell", "Pool"}
+    assert api.get("/v1/diff", before=2, after=5).json()["moves"]["slots"] == 0
+    assert {change["kind"] for change in api.get("/v1/diff", before=1, after=5).json()["changes"]} >= {"Fleet", "Pool"}
+    for before in (1, 5):
+        assert_problem(api.get("/v1/diff", before=before, after=1), 404, "not-found")
+    for epoch in (1, 2):
+        response = api.http.post("/v1/rollback", json={"epoch": epoch})
+        assert response.status_code in {200, 404, 409}, response.text
+
+
 def test_a_fleet_goes_back_to_an_epoch_as_a_new_one(grown: Api) -> None:
     dry = grown.http.post("/v1/rollback", json={"epoch": 5}, params={"dryRun": "true"}).json()
     assert dry["epoch"] == 8
@@ -135,5 +148,5 @@ def test_rollback_is_a_command_that_asks(grown: Api) -> None:
     done = run(grown, "rollback", "5", "--yes", "--reason", "a bad evening")
     assert done.exit_code == 0, done.output
     assert "as of epoch 5 again: epoch" in done.output
-    assert {each["reason"] for each in grown.get("/v1/changes", after=8).json()["items"]} == {"a bad evening"}
+    assert {each["reason"] for each in grown.get("/v1/events", after=8).json()["items"]} == {"a bad evening"}
     assert "nothing to change" in run(grown, "rollback", "5", "--yes").output

@@ -66,7 +66,7 @@ def test_it_is_published_once_it_is_allowed(guarded: Api) -> None:
     allowed = guarded.http.post("/v1/epochs/allow", json={"epoch": epoch}).json()["epoch"]
     assert guarded.published(allowed).epoch >= allowed
     assert held(guarded) is None
-    (entry,) = guarded.get("/v1/changes", after=epoch).json()["items"]
+    (entry,) = guarded.get("/v1/events", after=epoch).json()["items"]
     assert (entry["kind"], entry["action"]) == ("table", "allow")
 
 

@@ -18,9 +18,9 @@ def metrics_of(api: Api) -> str:
 
 
 def test_health_says_what_is_published(api: Api) -> None:
-    assert api.get("/healthz").json() == {"status": "ok", "epoch": 0, "published_epoch": None}
+    assert api.get("/healthz").json() == {"status": "ok", "epoch": 0, "published_epoch": None, "problem": None}
     api.fill()
-    assert api.get("/healthz").json() == {"status": "ok", "epoch": 4, "published_epoch": 4}
+    assert api.get("/healthz").json() == {"status": "ok", "epoch": 4, "published_epoch": 4, "problem": None}
 
 
 def test_every_metric_has_its_name(shop: Api) -> None:
@@ -30,7 +30,15 @@ def test_every_metric_has_its_name(shop: Api) -> None:
     text = metrics_of(shop)
     names = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")}
     assert {name for name in names if not name.endswith("_created")} == {
+        "cellplane_capacity_failures_total",
+        "cellplane_cell_asks_total",
+        "cellplane_cell_locks_total",
+        "cellplane_cell_utilisation_ratio",
+        "cellplane_directory_writable",
         "cellplane_leads",
+        "cellplane_pool_days_left",
+        "cellplane_pool_headroom_ratio",
+        "cellplane_residency_refused_total",
         "cellplane_publication_held",
         "cellplane_published_epoch",
         "cellplane_published_base_epoch",

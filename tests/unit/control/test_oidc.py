@@ -290,7 +290,7 @@ def test_the_api_takes_them_and_names_them_in_the_log(tmp_path: Path, provider: 
         api.fill()
         headers = as_holder(token())
         assert api.http.put("/v1/tenants/acme", json={}, headers=headers).status_code == 200
-        assert api.get("/v1/changes", limit=1).json()["items"][0]["actor"] == "oidc:ann"
+        assert api.get("/v1/events", limit=1).json()["items"][0]["actor"] == "oidc:ann"
         assert_problem(api.http.get("/v1/tokens", headers=headers), 403, "forbidden")
         assert_problem(api.http.get("/v1/cells", headers=as_holder(token(roles="x"))), 403, "forbidden")
         assert_problem(api.http.get("/v1/cells", headers=as_holder(token(aud="x"))), 401, "unauthenticated")

@@ -12,9 +12,9 @@ import pytest
 
 from cellplane.control import publisher as module
 from cellplane.control.publication import CompiledBase, Publication, compile_base, compile_publication
-from cellplane.directory import Directory
 from cellplane.model import Cell, Fleet, Pool, Tenant, TenantState
 from cellplane.routing import RoutingTable, compile_table, decide, encode, split_publication
+from support.directory import Directory
 from unit.control.serving import Api, leading
 from unit.control.test_publisher import Running
 

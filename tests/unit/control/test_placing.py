@@ -230,10 +230,6 @@ def test_a_shard_is_assigned_and_its_first_cell_serves(fleet: Api) -> None:
         ({"cell": "cell-9"}, "tenant.cell"),
         ({"cells": ["cell-1", "cell-9"]}, "tenant.cells[1]"),
         ({"cells": ["cell-1", "cell-1"]}, "tenant.cells"),
-        ({"cells": ["cell-1", "cell-5"]}, "tenant.cells[1]"),
-        ({"cell": "cell-1", "jurisdiction": "eu"}, "tenant.cell"),
-        ({"cells": ["cell-5", "cell-1"], "jurisdiction": "eu"}, "tenant.cells[1]"),
-        ({"jurisdiction": "us"}, "tenant.jurisdiction"),
         ({"cell": "cell-1", "cells": ["cell-1"]}, "tenant.cells"),
         ({"cell": "cell-1", "place": True}, "tenant.cells"),
         ({"pool": "none"}, "tenant.pool"),
@@ -245,6 +241,22 @@ def test_a_shard_is_assigned_and_its_first_cell_serves(fleet: Api) -> None:
 )
 def test_a_tenant_that_cannot_be_is_refused_with_its_field(fleet: Api, body: dict[str, Any], field: str) -> None:
     assert_problem(fleet.put("/v1/tenants/a", body), 422, "invalid-resource", field=field)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/v1/tenants/a", {"cells": ["cell-1", "cell-5"]}, "tenant.cells[1]"),
+        ("/v1/tenants/a", {"cell": "cell-1", "jurisdiction": "eu"}, "tenant.cell"),
+        ("/v1/tenants/a", {"cells": ["cell-5", "cell-1"], "jurisdiction": "eu"}, "tenant.cells[1]"),
+        ("/v1/tenants/a", {"jurisdiction": "us"}, "tenant.jurisdiction"),
+        ("/v1/pools/big", {"cells": ["cell-3", "cell-5"], "shard_size": 2}, "pool.cells"),
+    ],
+)
+def test_what_would_put_somebody_under_another_law_is_refused(
+    fleet: Api, path: str, body: dict[str, Any], field: str
+) -> None:
+    assert_problem(fleet.put(path, body), 422, "foreign-law", field=field)
     assert_problem(fleet.get("/v1/tenants/a"), 404, "not-found")
 
 
@@ -278,7 +290,6 @@ def test_a_rule_that_none_can_be_placed_by_is_a_problem_and_no_change(fleet: Api
         ("/v1/fleet", {**SHOP, "jwt": [{**ISSUER, "jwks_url": "https://id.example"}]}, "fleet.jwt[0].jwks_url"),
         ("/v1/fleet", {**SHOP, "jwt": [{**ISSUER, "audiences": ["a", "b c"]}]}, "fleet.jwt[0].audiences[1]"),
         ("/v1/fleet", {**SHOP, "jwt": [ISSUER, ISSUER]}, "fleet.jwt[1].name"),
-        ("/v1/pools/big", {"cells": ["cell-3", "cell-5"], "shard_size": 2}, "pool.cells"),
         ("/v1/pools/big", {"cells": ["cell-3"], "strategy": "explicit", "overflow": "none"}, "pool.overflow"),
         ("/v1/pools/default", {"cells": ["cell-1"], "strategy": "explicit"}, "pool.strategy"),
         ("/v1/pools/big", {"cells": ["cell-3"], "strategy": "ring", "dedicated": True}, "pool.dedicated"),
@@ -292,7 +303,7 @@ def test_what_no_table_can_be_made_of_is_refused(fleet: Api, path: str, body: di
 def test_a_cell_whose_jurisdiction_would_split_a_pool_is_refused(fleet: Api) -> None:
     fleet.put_epoch("/v1/pools/default", {"cells": ["cell-1", "cell-2"], "shard_size": 2})
     body = {"address": "127.0.0.1", "port": 8002, "jurisdiction": "eu"}
-    assert_problem(fleet.put("/v1/cells/cell-2", body), 422, "invalid-resource", field="cell.jurisdiction")
+    assert_problem(fleet.put("/v1/cells/cell-2", body), 422, "foreign-law", field="cell.jurisdiction")
 
 
 def test_cells_that_cannot_be_spread_as_a_pool_asks_are_refused(fleet: Api) -> None:

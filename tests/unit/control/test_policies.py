@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from cellplane.control.publication import Publication, compile_publication
-from cellplane.directory import Directory
 from cellplane.errors import ConflictError, ValidationError
 from cellplane.model import (
     Canary,
@@ -26,6 +25,7 @@ from cellplane.model import (
 )
 from cellplane.model.traffic import MAX_TENANT_POLICIES
 from cellplane.routing import PolicyRow
+from support.directory import Directory
 from unit.control.serving import NO_POLICY, SHOP, Api, assert_problem, leading
 
 CELLS = ("cell-1", "cell-2")

@@ -15,9 +15,9 @@ from cellplane.control.metrics import Metrics
 from cellplane.control.publication import Publication, compile_publication
 from cellplane.control.publisher import Publisher
 from cellplane.control.settings import ControlSettings
-from cellplane.directory import Directory
 from cellplane.errors import CellplaneError, DirectoryError, ValidationError
 from cellplane.model import Cell, Fleet, Pool, Tenant
+from support.directory import Directory
 from unit.control.serving import leading
 
 

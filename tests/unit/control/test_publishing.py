@@ -7,11 +7,12 @@ import httpx2
 import pytest
 from sqlalchemy import insert
 
-from cellplane.directory import Directory, schema
+from cellplane.directory import schema
 from cellplane.errors import ConflictError, ValidationError
 from cellplane.model import Cell, Fleet, Pool
 from cellplane.model.topology import MAX_POOLS
 from cellplane.publishing.manifest import Manifest
+from support.directory import Directory
 from unit.control.serving import SHOP, Api, as_holder, assert_problem, eventually, serving
 
 
@@ -71,7 +72,8 @@ def test_a_release_that_compiles_other_bytes_publishes_another_epoch(shop: Api) 
     table = shop.published(5)
     assert table.epoch == 6
     assert table.find(b"acme") is not None
-    assert shop.service.directory.changes(limit=1, after=5)[0].action == "republish"
+    with shop.service.directory.snapshot() as snapshot:
+        assert snapshot.changes(limit=1, after=5)[0].action == "republish"
 
 
 def test_a_fleet_is_published_as_soon_as_its_default_pool_is_there(tmp_path: Path) -> None:

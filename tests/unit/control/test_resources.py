@@ -296,7 +296,8 @@ def test_a_page_has_a_limit_whatever_is_asked(shop: Api) -> None:
 def test_who_changed_is_in_the_log(shop: Api) -> None:
     shop.http.put("/v1/tenants/acme", json={}, headers={"x-cellplane-actor": "ann"})
     shop.http.put("/v1/tenants/acme", json={"cell": "cell-1"})
-    log = shop.service.directory.changes(limit=10, after=4)
+    with shop.service.directory.snapshot() as snapshot:
+        log = snapshot.changes(limit=10, after=4)
     assert [(entry.actor, entry.on_behalf_of) for entry in log] == [("admin", "ann"), ("admin", "")]
     long = shop.http.put("/v1/tenants/acme", json={}, headers={"x-cellplane-actor": "a" * 65})
     assert_problem(long, 422, "invalid-request", field="header.x-cellplane-actor")

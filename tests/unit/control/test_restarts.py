@@ -2,6 +2,7 @@
 
 import os
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import httpx2
 
 from cellplane.control.access.settings import ADMIN_TOKEN
+from cellplane.control.settings import ControlSettings
 from unit.control.serving import as_holder, eventually, fill, published
 
 START_SECONDS = 20.0
@@ -168,3 +170,17 @@ def test_a_waiting_router_does_not_keep_the_process_from_stopping(tmp_path: Path
     assert control.process.wait(8) in {0, -signal.SIGTERM}
     waiter.join(8)
     assert len(ended) == 1
+
+
+def test_a_control_plane_may_open_a_file_for_each_router(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1_024, hard), hard))
+    try:
+        control = Process(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    try:
+        found = resource.prlimit(control.process.pid, resource.RLIMIT_NOFILE)
+        assert found[0] >= min(hard, ControlSettings(state_dir=tmp_path, port=1).max_connections)
+    finally:
+        control.end(signal.SIGKILL)

@@ -107,6 +107,8 @@ def test_a_report_is_listed_with_how_far_behind_the_router_is(shop: Api) -> None
         "sha256": "ab",
         "proxy": "envoy/1.40",
         "ready": True,
+        "version": "",
+        "clock_offset_seconds": None,
         "rejected": rejected,
         "lost": False,
         "behind": 1,
@@ -198,3 +200,26 @@ def test_a_lone_surrogate_in_a_report_is_refused(shop: Api, members: dict[str, s
 def test_a_lone_surrogate_as_a_cells_name_breaks_no_list(shop: Api) -> None:
     assert raw_report(shop, cells='{"\\ud800": {"hosts": 1, "healthy_hosts": 1}}') in {200, 422}
     assert shop.get("/v1/cells").status_code == 200
+
+
+def test_what_many_routers_say_is_added_up_now_and_then() -> None:
+    seconds = [100.0]
+
+    def clock() -> float:
+        """Each look takes a tenth of a second."""
+        seconds[0] += 0.1
+        return seconds[0]
+
+    registry = RouterRegistry(ControlSettings(state_dir=Path("unused"), port=1, router_stale_seconds=60), clock)
+
+    def report(healthy_hosts: int) -> None:
+        cells = {"cell-1": CellHealth(hosts=1, healthy_hosts=healthy_hosts)}
+        registry.report("router-1", RouterReport(epoch=1, sha256="", proxy="", ready=True, cells=cells))
+
+    report(0)
+    assert registry.unhealthy_cells() == {"cell-1"}
+    report(1)
+    assert registry.unhealthy_cells() == {"cell-1"}, "it took long, so it counts for a while"
+    seconds[0] += 0.5
+    assert registry.unhealthy_cells() == frozenset(), "but never for long"
+    assert registry.cell_judgements()["cell-1"].healthy_hosts == 1

@@ -110,7 +110,12 @@ def test_a_table_that_routers_would_refuse_is_never_published(shop: Api, monkeyp
         patch.setattr(Distribution, "require_sound", refuse)
         epoch = shop.put_epoch("/v1/tenants/acme", {"cell": "cell-2"})
         eventually(lambda: bool(refused), "it is asked")
-        assert shop.get("/healthz").json() == {"status": "ok", "epoch": epoch, "published_epoch": epoch - 1}
+        assert shop.get("/healthz").json() == {
+            "status": "ok",
+            "epoch": epoch,
+            "published_epoch": epoch - 1,
+            "problem": None,
+        }
         eventually(
             lambda: "cellplane_publish_failures_total 0.0" not in shop.get("/metrics").text, "the failure is counted"
         )

@@ -36,11 +36,12 @@ def test_the_table_is_the_directorys_state(shop: Api) -> None:
     table = shop.published(shop.put_epoch("/v1/tenants/acme", {"cell": "cell-2"}))
     assert table.fleet == "shop"
     assert table.epoch == shop.service.directory.epoch() == 5
-    assert [cell.id for cell in table.cells] == [cell.id for cell in shop.service.directory.cells()]
+    with shop.service.directory.snapshot() as snapshot:
+        assert [cell.id for cell in table.cells] == list(snapshot.outline.cells)
+        assert snapshot.tenant("acme").tenant == Tenant("acme", ("cell-2",))
     entry = table.find(b"acme")
     assert entry is not None
     assert [table.cells[cell].id for cell in entry.shard] == ["cell-2"]
-    assert shop.service.directory.tenant("acme").tenant == Tenant("acme", ("cell-2",))
 
 
 def test_the_tag_is_the_checksum_and_spares_the_bytes(shop: Api) -> None:

@@ -17,7 +17,7 @@ def watching(api: Api, last_event_id: str | None = None, **params: str | int) ->
     """The changes that a watcher is told of, while the block runs."""
     found: list[dict[str, Any]] = []
     headers = {} if last_event_id is None else {"last-event-id": last_event_id}
-    with api.http.stream("GET", "/v1/watch", params=params, headers=headers, timeout=20) as response:
+    with api.http.stream("GET", "/v1/events/watch", params=params, headers=headers, timeout=20) as response:
         assert response.status_code == 200
         assert response.headers["content-type"].startswith("text/event-stream")
         lines = response.iter_lines()
@@ -92,7 +92,7 @@ def test_none_is_left_out_and_none_comes_twice_however_many_write(shop: Api) -> 
 def test_silence_is_broken_now_and_then(tmp_path: Path) -> None:
     with serving(tmp_path / "state", watch_heartbeat_seconds=0.05) as api:
         api.fill()
-        with api.http.stream("GET", "/v1/watch") as response:
+        with api.http.stream("GET", "/v1/events/watch") as response:
             lines = response.iter_lines()
             assert [next(lines) for _ in range(5)] == [": watching", "", ": nothing new", "", ": nothing new"]
 
@@ -103,7 +103,7 @@ def test_only_so_many_may_watch(tmp_path: Path) -> None:
         api.fill()
         with watching(api):
             eventually(lambda: api.service.feed.watchers == 1, "it watches")
-            assert_problem(api.get("/v1/watch"), 503, "too-many-watchers")
+            assert_problem(api.get("/v1/events/watch"), 503, "too-many-watchers")
         eventually(lambda: api.service.feed.watchers == 0, "who left is forgotten")
         with watching(api):
             pass
@@ -111,4 +111,4 @@ def test_only_so_many_may_watch(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("query", [{"after": -1}, {"after": 2**63}, {"after": "x"}])
 def test_where_to_begin_is_an_epoch(shop: Api, query: dict[str, Any]) -> None:
-    assert_problem(shop.get("/v1/watch", **query), 422, "invalid-request", field="query.after")
+    assert_problem(shop.get("/v1/events/watch", **query), 422, "invalid-request", field="query.after")

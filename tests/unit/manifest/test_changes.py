@@ -8,10 +8,10 @@ import pytest
 from cellplane.errors import ValidationError
 from cellplane.manifest.changes import Action, changes, wanted
 from cellplane.manifest.kinds import Kind, Value
-from cellplane.manifest.plan import plan_change
 from cellplane.manifest.resources import Resource, parse_resource, resource_of
 from cellplane.manifest.settings import ApplySettings
 from cellplane.model import Capacity, Cell, CellStatus, Fleet, Pool, StrategyName, Tenant, TenantState, Topology
+from support.plan import plan_change
 from unit.manifest.building import policy
 
 NOW = Topology(

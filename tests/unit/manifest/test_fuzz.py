@@ -8,7 +8,7 @@ import pytest
 from cellplane.manifest.dump import dump
 from cellplane.manifest.files import check_whole, read
 from cellplane.manifest.lint import lint
-from cellplane.manifest.plan import plan_change
+from support.plan import plan_change
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 WORDS = [

@@ -15,10 +15,10 @@ from cellplane.cli.lint import READING, lint
 from cellplane.manifest.files import check_whole, read
 from cellplane.manifest.kinds import Kind
 from cellplane.manifest.lint import RULES
-from cellplane.manifest.plan import plan_change
 from cellplane.manifest.schema import schema
 from cellplane.manifest.settings import ManifestSettings
 from cellplane.model import Tenant
+from support.plan import plan_change
 from unit.manifest.serving import fake_control
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "fleet-yaml.md").read_text()

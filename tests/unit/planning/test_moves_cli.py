@@ -115,11 +115,13 @@ def test_a_report_says_of_every_tenant_that_it_is_where_it_may_be() -> None:
     ]
 
 
-def test_a_report_comes_with_a_statement_about_its_bytes(tmp_path: Path) -> None:
+def test_a_report_comes_with_a_seal_of_its_bytes(tmp_path: Path) -> None:
     out = tmp_path / "residency.ndjson"
     result = report("-f", FULL, "--format", "ndjson", "--out", out)
     assert result.exit_code == 0, result.output
-    said = json.loads((tmp_path / "residency.ndjson.statement.json").read_bytes())
+    seal = json.loads((tmp_path / "residency.ndjson.seal.json").read_bytes())
+    assert seal["signatures"] == [], "nobody signs what comes from files"
+    said = seal["statement"]
     assert said["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
     assert (said["fleet"], said["tenants"], said["violations"]) == ("notifications", 7, 0)
     assert said["sha256"] in result.output

@@ -76,6 +76,8 @@ def test_the_program_is_built_and_a_sound_table_passes(making: Making, tmp_path:
     assert failed(registry) == 0
     assert len(list((tmp_path / "checking").iterdir())) == 1, "the base that the next overlay stands on"
     check.close()
+    with pytest.raises(TableCheckError, match="stops"):
+        check.require(base_of(9))
     assert list((tmp_path / "checking").iterdir()) == []
 
 
@@ -118,4 +120,13 @@ def test_one_that_is_killed_between_two_tables_is_started_again(making: Making) 
     check._process.kill()
     check._process.wait()
     check.require(overlaid(3, 5))
+    assert failed(registry) == 0
+
+
+def test_a_check_that_is_closed_starts_no_process_any_more(making: Making, tmp_path: Path) -> None:
+    check, registry = making()
+    check.close()
+    with pytest.raises(TableCheckError, match="the control plane stops"):
+        check.require(base_of(1))
+    assert not (tmp_path / "checking").exists()
     assert failed(registry) == 0

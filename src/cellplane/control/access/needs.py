@@ -56,4 +56,9 @@ def caller_of(request: Request) -> Caller:
     return caller
 
 
-CurrentCaller = Annotated[Caller, Depends(caller_of)]
+async def _current_caller(request: Request) -> Caller:
+    # Asynchronous as all dependencies: FastAPI would call another in a thread of its own.
+    return caller_of(request)
+
+
+CurrentCaller = Annotated[Caller, Depends(_current_caller)]

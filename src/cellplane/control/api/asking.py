@@ -1,4 +1,7 @@
-"""What routes share: who asks, why, for which version, and how a change of the directory is made."""
+"""What routes share: who asks, why, for which version, and how a change of the directory is made.
+
+All dependencies are asynchronous: FastAPI calls each that is not in a thread, which costs more than what they do.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -12,12 +15,18 @@ from starlette.convertors import Convertor, register_url_convertor
 from cellplane.control import schemas
 from cellplane.control.access.gate import entry_of
 from cellplane.control.access.needs import CurrentCaller, caller_of
+from cellplane.control.api.threads import to_write
 from cellplane.control.service import Service
-from cellplane.control.settings import MAX_ACTOR_CHARS, MAX_CHANGE_REASON_CHARS, MAX_IDEMPOTENCY_KEY_CHARS
+from cellplane.control.settings import (
+    MAX_ACTOR_CHARS,
+    MAX_CHANGE_REASON_CHARS,
+    MAX_IDEMPOTENCY_KEY_CHARS,
+)
 from cellplane.directory import Author
 from cellplane.directory.answers import RequestKey
-from cellplane.directory.preconditions import Precondition, etag
+from cellplane.directory.preconditions import ANY, Precondition, etag
 from cellplane.directory.transaction import Transaction
+from cellplane.model.key import check_key, check_name
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -59,10 +68,11 @@ CHANGING = problems(
     s409="The change contradicts what the directory holds, or the idempotency key came before with another request",
     s412="The resource is not of the version that `If-Match` or `If-None-Match` asks for",
     s503="The directory cannot be changed now",
+    s507="The directory's disk is full",
 )
 
 
-def service_of(request: Request) -> Service:
+async def service_of(request: Request) -> Service:
     """The service of the running app."""
     service: Service = request.app.state.service
     return service
@@ -74,7 +84,7 @@ Limit = Annotated[int | None, Query(ge=1, description="Most items on a page; the
 After = Annotated[str, Query(description="`next` of the page before")]
 
 
-def author_of(
+async def author_of(
     caller: CurrentCaller,
     x_cellplane_actor: Annotated[
         str, Header(max_length=MAX_ACTOR_CHARS, description="On whose behalf, for the change log; a note")
@@ -110,7 +120,7 @@ async def key_of(
     return RequestKey(author.name, idempotency_key, asked.hexdigest())
 
 
-def precondition_of(
+async def precondition_of(
     if_match: Annotated[str | None, Header(description="The `ETag` of the version that this change is for")] = None,
     if_none_match: Annotated[str | None, Header(description="`*`: only where there is none yet")] = None,
 ) -> Precondition:
@@ -123,16 +133,14 @@ class Changing:
 
     def __init__(
         self,
-        service: CurrentService,
+        service: Service,
         *,
         request: Request,
         response: Response,
-        author: Annotated[Author, Depends(author_of)],
-        key: Annotated[RequestKey | None, Depends(key_of)],
-        precondition: Annotated[Precondition, Depends(precondition_of)],
-        allow: Annotated[
-            bool, Query(description="Let the table with this change be published whatever it does to tenants")
-        ] = False,
+        author: Author,
+        key: RequestKey | None,
+        precondition: Precondition,
+        allow: bool,
     ) -> None:
         self.service = service
         self.author = author
@@ -163,33 +171,53 @@ class Changing:
             is_quiet: whether more follows at once, so that routers need not learn of this yet.
         """
         service = self.service
-        with service.directory.changing(
-            self.author, unhealthy=service.routers.unhealthy_cells(), dry_run=is_dry, is_long=is_long
-        ) as transaction:
-            known = None if self._key is None else transaction.find_answer(self._key)
-            if known is not None:
-                answer = of.model_validate(known["body"])
-                version = known["version"]
-                self._response.headers["Idempotent-Replayed"] = "true"
-            else:
-                if resource is not None:
-                    transaction.require(*resource, self._precondition)
-                if self._allow:
-                    transaction.allow()
-                answer = do(transaction)
-                if not is_dry:
-                    caller = caller_of(self._request)
-                    transaction.audit(entry_of(self._request, caller, HTTPStatus.OK, self.author.reason))
-                version = None if resource is None else transaction.version(*resource)
-                if self._key is not None and not is_dry:
-                    kept = {"body": answer.model_dump(mode="json"), "version": version}
-                    transaction.keep_answer(self._key, kept, service.directory.settings.answers_kept_seconds)
+        if resource is not None and self._precondition != ANY:
+            _check(*resource)
+
+        def make(transaction: Transaction) -> tuple[Answer, int | None]:
+            return self._make(transaction, of, do, resource, is_dry=is_dry)
+
+        unhealthy = service.routers.unhealthy_cells()
+        if is_dry or is_long:
+            with service.directory.changing(
+                self.author, unhealthy=unhealthy, dry_run=is_dry, is_long=is_long
+            ) as transaction:
+                answer, version = make(transaction)
+        else:
+            answer, version = service.directory.change(self.author, make, unhealthy=unhealthy)
         if version is not None:
             self._response.headers["ETag"] = etag(version)
         service.changed(is_quiet=is_quiet)
         return answer
 
-    def put(self, kind: str, name: str, do: Callable[[Transaction], object]) -> schemas.Changed:
+    def _make(
+        self,
+        transaction: Transaction,
+        of: type[Answer],
+        do: Callable[[Transaction], Answer],
+        resource: tuple[str, str] | None,
+        *,
+        is_dry: bool,
+    ) -> tuple[Answer, int | None]:
+        known = None if self._key is None else transaction.find_answer(self._key)
+        if known is not None:
+            self._response.headers["Idempotent-Replayed"] = "true"
+            return of.model_validate(known["body"]), known["version"]
+        if resource is not None:
+            transaction.require(*resource, self._precondition)
+        if self._allow:
+            transaction.allow()
+        answer = do(transaction)
+        if not is_dry:
+            caller = caller_of(self._request)
+            transaction.audit(entry_of(self._request, caller, HTTPStatus.OK, self.author.reason))
+        version = None if resource is None else transaction.version(*resource)
+        if self._key is not None and not is_dry:
+            kept = {"body": answer.model_dump(mode="json"), "version": version}
+            transaction.keep_answer(self._key, kept, self.service.directory.settings.answers_kept_seconds)
+        return answer, version
+
+    async def put(self, kind: str, name: str, do: Callable[[Transaction], object]) -> schemas.Changed:
         """Put or remove one resource; the answer is the epoch."""
 
         def done(transaction: Transaction) -> schemas.Changed:
@@ -197,10 +225,36 @@ class Changing:
             transaction.finish()
             return schemas.Changed(epoch=transaction.epoch)
 
-        return self.change(schemas.Changed, done, resource=(kind, name))
+        return await to_write(self.service, lambda: self.change(schemas.Changed, done, resource=(kind, name)))
 
 
-CurrentChange = Annotated[Changing, Depends()]
+def _check(kind: str, name: str) -> None:
+    """Raise ValidationError unless a resource may be named so: no text is looked up that a database cannot hold."""
+    if kind == "tenant":
+        check_key("tenant.id", name)
+    else:
+        check_name("cell.id" if kind == "cell" else f"{kind}.name", name)
+
+
+async def changing_of(
+    service: CurrentService,
+    *,
+    request: Request,
+    response: Response,
+    author: Annotated[Author, Depends(author_of)],
+    key: Annotated[RequestKey | None, Depends(key_of)],
+    precondition: Annotated[Precondition, Depends(precondition_of)],
+    allow: Annotated[
+        bool, Query(description="Let the table with this change be published whatever it does to tenants")
+    ] = False,
+) -> Changing:
+    """What changes the directory as this request asks."""
+    return Changing(
+        service, request=request, response=response, author=author, key=key, precondition=precondition, allow=allow
+    )
+
+
+CurrentChange = Annotated[Changing, Depends(changing_of)]
 
 
 def tag(response: Response, version: int | None) -> None:

@@ -1,6 +1,5 @@
 """Tenants by the thousands."""
 
-import asyncio
 import json
 from typing import Annotated
 
@@ -9,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from cellplane.control.access.needs import needs
 from cellplane.control.access.roles import Permission
 from cellplane.control.api.asking import CHANGING, After, CurrentChange, CurrentService
+from cellplane.control.api.threads import to_write
 from cellplane.control.bulk import NDJSON, Imported, import_tenants, line_of
 
 router = APIRouter(prefix="/v1/bulk", tags=["tenants"])
@@ -35,7 +35,7 @@ async def post_tenants(
             Imported, lambda transaction: import_tenants(transaction, body), is_long=True, is_quiet=more
         )
 
-    return await asyncio.to_thread(do)
+    return await to_write(change.service, do)
 
 
 @router.get(

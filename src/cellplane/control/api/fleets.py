@@ -30,10 +30,10 @@ def get_fleet(service: CurrentService, response: Response) -> schemas.FleetSpec:
 
 
 @router.put("/v1/fleet", dependencies=[needs(Permission.WRITE_FLEET)], responses=CHANGING)
-def put_fleet(spec: schemas.FleetSpec, change: CurrentChange) -> schemas.Changed:
+async def put_fleet(spec: schemas.FleetSpec, change: CurrentChange) -> schemas.Changed:
     """Set the fleet's routing policy."""
     fleet = spec.to_model()
-    return change.put("fleet", fleet.name, lambda transaction: transaction.put_fleet(fleet))
+    return await change.put("fleet", fleet.name, lambda transaction: transaction.put_fleet(fleet))
 
 
 @router.get("/v1/resources", dependencies=[needs(Permission.READ)])

@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 from cellplane.control.access.needs import needs
 from cellplane.control.access.roles import Permission
 from cellplane.control.api.asking import CHANGING, MISSING, CurrentChange, CurrentService, Limit, problems
+from cellplane.control.api.threads import to_write
 from cellplane.control.apply_schemas import Applied
 from cellplane.control.applying import applied
 from cellplane.control.differences import State, differences, reversed_log
@@ -37,7 +38,7 @@ router = APIRouter(tags=["history"])
 Number = Annotated[int | None, Query(ge=0, lt=2**63)]
 
 
-@router.get("/v1/changes", dependencies=[needs(Permission.READ)])
+@router.get("/v1/events", dependencies=[needs(Permission.READ)])
 def list_changes(
     service: CurrentService,
     *,
@@ -58,7 +59,7 @@ def list_changes(
 
 
 @router.post("/v1/epochs/allow", dependencies=[needs(Permission.WRITE_FLEET)], responses=CHANGING)
-def allow_publication(spec: AllowSpec, change: CurrentChange) -> Changed:
+async def allow_publication(spec: AllowSpec, change: CurrentChange) -> Changed:
     """Let what the directory says be published, whatever it does to tenants; refused where it has changed since."""
 
     def do(transaction: Transaction) -> Changed:
@@ -67,7 +68,7 @@ def allow_publication(spec: AllowSpec, change: CurrentChange) -> Changed:
         transaction.finish()
         return Changed(epoch=transaction.epoch)
 
-    return change.change(Changed, do)
+    return await to_write(change.service, lambda: change.change(Changed, do))
 
 
 @router.get("/v1/diff", dependencies=[needs(Permission.READ)], responses=MISSING)
@@ -83,7 +84,11 @@ def get_difference(
     with service.directory.past(last) as past:
         other = State.of(past)
         logged = past.tenants_logged(behind=first)
-    found = differences(one, other, logged) if before <= after else differences(other, one, reversed_log(logged))
+    if before > after:
+        one, other, logged = other, one, tuple(reversed_log(logged))
+    if other.topology is None:
+        raise NotFoundError(f"at epoch {after} there was no fleet yet: compare with a later one")
+    found = differences(one, other, logged)
     return Difference(before=before, after=after, **found)
 
 
@@ -128,7 +133,7 @@ def get_table_of_epoch(epoch: Annotated[int, Path(ge=1, lt=2**63)], service: Cur
 
 
 @router.get(
-    "/v1/watch",
+    "/v1/events/watch",
     dependencies=[needs(Permission.READ)],
     response_class=StreamingResponse,
     responses={

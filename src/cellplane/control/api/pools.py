@@ -29,8 +29,8 @@ def list_pools(
             for pool in snapshot.outline.pools.values()
             if strategy in {None, pool.strategy.value} and (cell is None or cell in pool.cells)
         ]
-        versions = snapshot.versions("pool")
-    page = page_of(found, lambda pool: pool.name, after, service.page_size(limit))
+        page = page_of(found, lambda pool: pool.name, after, service.page_size(limit))
+        versions = snapshot.versions("pool", [pool.name for pool in page.items])
     items = [schemas.PoolView(**pool_row(pool), version=versions[pool.name]) for pool in page.items]
     return schemas.PoolList(items=items, next=page.next)
 
@@ -47,13 +47,13 @@ def get_pool(name: str, service: CurrentService, response: Response) -> schemas.
 
 
 @router.put("/{name}", dependencies=[needs(Permission.WRITE_FLEET)], responses=CHANGING)
-def put_pool(name: str, spec: schemas.PoolSpec, change: CurrentChange) -> schemas.Changed:
+async def put_pool(name: str, spec: schemas.PoolSpec, change: CurrentChange) -> schemas.Changed:
     """Create or replace a pool."""
     pool = spec.to_model(name)
-    return change.put("pool", name, lambda transaction: transaction.put_pool(pool))
+    return await change.put("pool", name, lambda transaction: transaction.put_pool(pool))
 
 
 @router.delete("/{name}", dependencies=[needs(Permission.WRITE_FLEET)], responses={**MISSING, **CHANGING})
-def delete_pool(name: str, change: CurrentChange) -> schemas.Changed:
+async def delete_pool(name: str, change: CurrentChange) -> schemas.Changed:
     """Remove a pool that neither the fleet nor another pool or tenant names."""
-    return change.put("pool", name, lambda transaction: transaction.delete_pool(name))
+    return await change.put("pool", name, lambda transaction: transaction.delete_pool(name))

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 from cellplane.control.access.needs import needs
 from cellplane.control.access.roles import Permission
 from cellplane.control.api.asking import CHANGING, MISSING, CurrentChange, CurrentService
+from cellplane.control.api.threads import to_write
 from cellplane.control.quarantine_schemas import LeftAloneView, QuarantineList, QuarantineOrder, QuarantineView
 from cellplane.directory.transaction import Transaction
 from cellplane.errors import ConflictError
@@ -43,7 +44,7 @@ def list_quarantines(service: CurrentService) -> QuarantineList:
 
 
 @router.put("/{tenant_id:rest}", dependencies=[needs(Permission.WRITE_QUARANTINE)], responses=CHANGING)
-def put_quarantine(tenant_id: str, order: QuarantineOrder, change: CurrentChange) -> QuarantineView:
+async def put_quarantine(tenant_id: str, order: QuarantineOrder, change: CurrentChange) -> QuarantineView:
     """Send a tenant to the quarantine cell of its jurisdiction; one that is there gets this time and reason."""
     check_key("tenant_id", tenant_id)
     asked = Asked(tenant_id, order.reason, seconds=order.seconds, cell=order.cell)
@@ -55,7 +56,7 @@ def put_quarantine(tenant_id: str, order: QuarantineOrder, change: CurrentChange
         transaction.finish()
         return QuarantineView.of(found)
 
-    view = change.change(QuarantineView, do)
+    view = await to_write(change.service, lambda: change.change(QuarantineView, do))
     change.service.quarantine_changed()
     return view
 
@@ -63,7 +64,7 @@ def put_quarantine(tenant_id: str, order: QuarantineOrder, change: CurrentChange
 @router.delete(
     "/{tenant_id:rest}", dependencies=[needs(Permission.WRITE_QUARANTINE)], responses={**MISSING, **CHANGING}
 )
-def delete_quarantine(
+async def delete_quarantine(
     tenant_id: str,
     change: CurrentChange,
     hold: Annotated[
@@ -77,14 +78,17 @@ def delete_quarantine(
 ) -> QuarantineView:
     """End a tenant's quarantine: its requests go home again."""
     check_key("tenant_id", tenant_id)
-    directory = change.service.directory
-    seconds = directory.fleet().quarantine.hold_seconds if hold is None else hold
 
-    def do(transaction: Transaction) -> QuarantineView:
-        found = transaction.release(tenant_id, f"released by {change.author.name}", seconds)
-        transaction.finish()
-        return QuarantineView.of(found)
+    def release() -> QuarantineView:
+        seconds = change.service.directory.fleet().quarantine.hold_seconds if hold is None else hold
 
-    view = change.change(QuarantineView, do)
+        def do(transaction: Transaction) -> QuarantineView:
+            found = transaction.release(tenant_id, f"released by {change.author.name}", seconds)
+            transaction.finish()
+            return QuarantineView.of(found)
+
+        return change.change(QuarantineView, do)
+
+    view = await to_write(change.service, release)
     change.service.quarantine_changed()
     return view

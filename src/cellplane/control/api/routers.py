@@ -1,5 +1,6 @@
 """Routers, as they report."""
 
+import time
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -27,11 +28,13 @@ def list_routers(
     """Routers by id, one page: the epoch each applied, and the age of what they said."""
     current = service.publisher.current
     published = 0 if current is None else current.epoch
+    now = time.time()
     views = [
         schemas.RouterView(
             id=known.id,
-            **known.report.model_dump(exclude={"cells", "suspects", "shadows"}),
+            **known.report.model_dump(exclude={"cells", "suspects", "shadows", "at"}),
             age_seconds=round(age, 3),
+            clock_offset_seconds=None if known.report.at is None else round(known.report.at - (now - age), 3),
             lost=age > service.settings.router_stale_seconds,
             behind=0 if current is None else published - known.report.epoch,
         )

@@ -8,8 +8,10 @@ from cellplane.control import schemas
 from cellplane.control.access.needs import needs
 from cellplane.control.access.roles import Permission
 from cellplane.control.api.asking import CHANGING, MISSING, After, CurrentChange, CurrentService, Limit, tag
+from cellplane.control.api.threads import to_read, to_write
 from cellplane.control.publication import Publication
 from cellplane.control.quarantine_schemas import QuarantineView
+from cellplane.control.tenant_schemas import PlacedTenant, TenantChanged, TenantList, TenantSpec, TenantView
 from cellplane.directory import TenantRecord
 from cellplane.directory.snapshot import TenantFilter
 from cellplane.directory.transaction import Transaction
@@ -33,7 +35,7 @@ def list_tenants(
     tier: str | None = None,
     state: schemas.State | None = None,
     prefix: Annotated[str, Query(description="What their ids begin with")] = "",
-) -> schemas.TenantList:
+) -> TenantList:
     """Tenants by id, one page."""
     wanted = TenantFilter(
         cell=cell,
@@ -48,51 +50,56 @@ def list_tenants(
         away = snapshot.quarantines()
     current = service.publisher.current
     items = [_placed(current, record, away.get(record.tenant.id)) for record in page.items]
-    return schemas.TenantList(items=items, next=page.next)
+    return TenantList(items=items, next=page.next)
 
 
 @router.get("/{tenant_id:rest}", dependencies=[needs(Permission.READ)], responses=MISSING)
-def get_tenant(tenant_id: str, service: CurrentService, response: Response) -> schemas.PlacedTenant:
+async def get_tenant(tenant_id: str, service: CurrentService, response: Response) -> PlacedTenant:
     """One tenant."""
     check_key("tenant_id", tenant_id)
-    with service.directory.snapshot() as snapshot:
-        record, away = snapshot.tenant(tenant_id), snapshot.quarantine(tenant_id)
-    tag(response, record.version)
-    return _placed(service.publisher.current, record, away)
+
+    def read() -> PlacedTenant:
+        with service.directory.snapshot() as snapshot:
+            record, away = snapshot.tenant(tenant_id), snapshot.quarantine(tenant_id)
+        return _placed(service.publisher.current, record, away)
+
+    tenant = await to_read(service, read)
+    tag(response, tenant.version)
+    return tenant
 
 
 @router.put("/{tenant_id:rest}", dependencies=[needs(Permission.WRITE_TENANTS)], responses=CHANGING)
-def put_tenant(tenant_id: str, spec: schemas.TenantSpec, change: CurrentChange) -> schemas.TenantChanged:
+async def put_tenant(tenant_id: str, spec: TenantSpec, change: CurrentChange) -> TenantChanged:
     """Create or change a tenant; what is absent stays as it is.
 
     `{"cell": "cell-3"}` pins it, `{"cells": ["cell-3", "cell-1"]}` assigns it a shard; `{}` leaves its place to its
     pool: to its slot, or, where the pool assigns tenants, to be placed anew.
     """
 
-    def do(transaction: Transaction) -> schemas.TenantChanged:
+    def do(transaction: Transaction) -> TenantChanged:
         placement = transaction.change_tenant(tenant_id, spec.fields(), anew=spec.places_anew)
         transaction.finish()
-        return schemas.TenantChanged(
-            **schemas.TenantView.fields_of(placement.record),
+        return TenantChanged(
+            **TenantView.fields_of(placement.record),
             epoch=transaction.epoch,
             rule=placement.rule,
             reason=placement.reason,
         )
 
     try:
-        return change.change(schemas.TenantChanged, do, resource=("tenant", tenant_id))
+        return await to_write(change.service, lambda: change.change(TenantChanged, do, resource=("tenant", tenant_id)))
     except ValidationError as error:
-        raise ValidationError(spec.path(error.field), error.message) from error
+        raise error.at(spec.path(error.field)) from error
 
 
 @router.delete("/{tenant_id:rest}", dependencies=[needs(Permission.WRITE_TENANTS)], responses={**MISSING, **CHANGING})
-def delete_tenant(tenant_id: str, change: CurrentChange) -> schemas.Changed:
+async def delete_tenant(tenant_id: str, change: CurrentChange) -> schemas.Changed:
     """Remove a tenant from the directory."""
     check_key("tenant_id", tenant_id)
-    return change.put("tenant", tenant_id, lambda transaction: transaction.delete_tenant(tenant_id))
+    return await change.put("tenant", tenant_id, lambda transaction: transaction.delete_tenant(tenant_id))
 
 
-def _placed(current: Publication | None, record: TenantRecord, quarantine: Quarantine | None) -> schemas.PlacedTenant:
+def _placed(current: Publication | None, record: TenantRecord, quarantine: Quarantine | None) -> PlacedTenant:
     """A tenant, with the cell that the published table sends it to."""
     placed = None
     if current is not None:
@@ -100,4 +107,4 @@ def _placed(current: Publication | None, record: TenantRecord, quarantine: Quara
         decision = decide(current.table, key, writes=False, has_healthy_host=lambda _cell: True)
         placed = None if isinstance(decision, Refusal) else decision.cell
     view = QuarantineView.of(quarantine) if quarantine is not None and quarantine.lasts else None
-    return schemas.PlacedTenant(**schemas.TenantView.fields_of(record), placed=placed, quarantine=view)
+    return PlacedTenant(**TenantView.fields_of(record), placed=placed, quarantine=view)

@@ -71,6 +71,7 @@ class ControlPart:
         command: Command = [sys.executable, "-m", "cellplane.control", "--no-guard-rails"]
         command += ["--state", folder.control, "--port", str(settings.control_port)]
         command += ["--signing-key", folder.signing_key]
+        command += ["--scrape-cells", "--provisioner", f"local:{folder.root}"]
         self._child = Child("the control plane", command, log_path=folder.log("control"), record=oversight.record)
 
     def start(self) -> None:

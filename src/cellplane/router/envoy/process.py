@@ -111,7 +111,9 @@ class EnvoyProcess:
         """Start a new Envoy."""
         assert not self.alive(), "one Envoy at a time"
         path = self._folder / "bootstrap.json"
-        write_durably(path, bootstrap)
+        # One that is there needs no room: an Envoy that dies while the disk is full comes back.
+        if not path.exists() or path.read_bytes() != bootstrap:
+            write_durably(path, bootstrap)
         environment = {
             "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
             "ENVOY_DYNAMIC_MODULES_SEARCH_PATH": str(module_folder()),
@@ -179,7 +181,12 @@ class EnvoyProcess:
     def _record(self, started_with: str) -> None:
         assert self._process is not None, "there is an Envoy"
         record = {**asdict(self._process), "started_with": started_with}
-        write_durably(self._folder / _RECORD, json.dumps(record).encode())
+        try:
+            write_durably(self._folder / _RECORD, json.dumps(record).encode())
+        except OSError as error:
+            # Nobody adopts one that is not on record: the next agent ends it, and starts its own.
+            log.error("envoy_not_recorded", pid=self._process.pid, error=str(error))
+            (self._folder / _RECORD).unlink(missing_ok=True)
 
     def _recorded(self) -> tuple[ProcessId, str] | None:
         try:

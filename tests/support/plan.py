@@ -1,4 +1,4 @@
-"""A change plan: what applying resources would change, and whom that moves."""
+"""A change plan without a control plane: what applying resources would change, and whom that moves."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
