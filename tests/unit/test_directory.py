@@ -9,10 +9,15 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from sqlite3 import ProgrammingError
 
 import pytest
+from psycopg import OperationalError
+from sqlalchemy import text
 
 from cellplane.directory import StoredPublication
+from cellplane.directory.database import open_database
+from cellplane.directory.settings import DatabaseSettings
 from cellplane.errors import ConflictError, DirectoryError, NotFoundError, ValidationError
 from cellplane.model import Cell, CellStatus, Fleet, Pool, Tenant
 from support.directory import Directory
@@ -187,6 +192,17 @@ def test_threads_that_write_at_once_lose_nothing(directory: Directory) -> None:
         thread.join()
     assert sorted(epochs) == list(range(5, 85))
     assert len(directory.tenants(limit=100).items) == 80
+
+
+@pytest.mark.parametrize("way", ["reading", "writing", "aside"])
+def test_what_is_used_when_it_closes_is_closed_when_it_comes_back(location: Path | str, way: str) -> None:
+    database = open_database(location, DatabaseSettings())
+    with getattr(database, way)() as connection:
+        driver = connection.connection.dbapi_connection
+        database.close()
+        connection.execute(text("SELECT 1"))
+    with pytest.raises(ProgrammingError if isinstance(location, Path) else OperationalError, match="closed"):
+        driver.execute("SELECT 1")
 
 
 def test_a_file_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:

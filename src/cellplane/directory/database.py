@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pydantic_core import to_json
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from cellplane.directory.disk import DiskTrouble, disk_trouble
 from cellplane.directory.failing import refusal, too_long
@@ -61,6 +62,9 @@ class Database(ABC):
         self._wait_seconds = wait_seconds
         self._writing = threading.Lock()
         self.trouble: DiskTrouble | None = None
+        self._is_closed = False
+        self._closes_late_ones(reader)
+        self._closes_late_ones(writer)
 
     @property
     @abstractmethod
@@ -76,7 +80,8 @@ class Database(ABC):
         """Wait until nobody else writes."""
 
     def close(self) -> None:
-        """Give back all connections."""
+        """Give back all connections: those that are used now, when they come back."""
+        self._is_closed = True
         self._reader.dispose()
         self._writer.dispose()
 
@@ -152,6 +157,14 @@ class Database(ABC):
         """A short transaction beside those that change the directory."""
         with self.writing() as connection:
             yield connection
+
+    def _closes_late_ones(self, engine: Engine) -> None:
+        """Whoever is cancelled leaves a thread behind, whose connection would go back to a pool that nobody has."""
+
+        @event.listens_for(engine, "checkin")
+        def close(_connection: object, entry: ConnectionPoolEntry) -> None:
+            if self._is_closed:
+                entry.close()
 
     @contextmanager
     def _turn(self, wait_seconds: float) -> Iterator[None]:
@@ -256,9 +269,10 @@ class PostgresDatabase(Database):
             wait_seconds=settings.busy_timeout_ms / 1_000,
         )
         self._aside = engine(1, "READ COMMITTED", **limits_ms, statement_timeout=settings.aside_timeout_ms)
+        self._closes_late_ones(self._aside)
 
     def close(self) -> None:
-        """Give back all connections."""
+        """Give back all connections: those that are used now, when they come back."""
         super().close()
         self._aside.dispose()
 

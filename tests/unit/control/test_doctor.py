@@ -56,6 +56,7 @@ def cells_by_name(api: Api) -> None:
 
 
 def test_a_control_plane_without_a_fleet_is_told_what_it_lacks(api: Api) -> None:
+    eventually(lambda: bool(api.get("/v1/status").json()["leads"]), "it leads")
     found = examined(api)
     assert wrong(found) == {"error CPD03", "warning CPD30", "warning CPD40"}
     assert "no fleet yet" in found["skipped CPD22"][0]
