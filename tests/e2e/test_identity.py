@@ -4,12 +4,10 @@ import base64
 import hashlib
 import hmac
 import json
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from cellplane.signed_cookie import Keyring, new_secret
 from e2e import tokens
 from e2e.edge import Edge, RawAnswer, StubCell, start_edge, stored_with_stubs, stub_cells
 from e2e.tokens import LATER, claims, jwk_set, new_key, signed, token, unsigned
+from support.http_server import answering_with
 
 CELLS = ("cell-1", "cell-2", "cell-3")
 SOURCES = (
@@ -343,22 +342,9 @@ class _Jwks(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@contextmanager
-def jwks_server(document: str) -> Iterator[ThreadingHTTPServer]:
-    """An issuer's server; its document may be changed."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Jwks)
-    server.document = document  # type: ignore[attr-defined]  # what the handler answers
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 def test_keys_of_a_url_are_fetched_and_withdrawn_keys_count_no_more(tmp_path: Path, cells: dict[str, StubCell]) -> None:
     first, second = new_key("EC", "first"), new_key("RSA", "second")
-    with jwks_server("") as server:
+    with answering_with(_Jwks) as server:
         issuer = provider(tmp_path, jwks_file="", jwks_url=f"http://127.0.0.1:{server.server_address[1]}/jwks.json")
         stored = stored_table(tmp_path, cells, issuer, sources=SOURCES[:1])
         with start_edge(tmp_path / "router", stored) as edge:

@@ -2,10 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from cellplane.model import Cell, Fleet, KeySource, Pool, Tenant, Topology
@@ -13,6 +12,7 @@ from cellplane.router.doorbell import Doorbell
 from cellplane.router.tables import StoredTable
 from cellplane.routing import RoutingTable, compile_table, encode
 from e2e.edge import Edge, RawAnswer, start_edge
+from support.http_server import answering_with
 
 CELLS = ("cell-1", "cell-2")
 GIVEN_AWAY = 2
@@ -54,17 +54,8 @@ class _Cell(BaseHTTPRequestHandler):
 
 @contextmanager
 def two_cells() -> Iterator[dict[str, ThreadingHTTPServer]]:
-    servers = {}
-    for cell in CELLS:
-        servers[cell] = ThreadingHTTPServer(("127.0.0.1", 0), _Cell)
-        servers[cell].cell = cell  # type: ignore[attr-defined]  # what the handler asks for
-        Thread(target=servers[cell].serve_forever, daemon=True).start()
-    try:
-        yield servers
-    finally:
-        for server in servers.values():
-            server.shutdown()
-            server.server_close()
+    with ExitStack() as stack:
+        yield {cell: stack.enter_context(answering_with(_Cell, cell=cell)) for cell in CELLS}
 
 
 def stored_table(folder: Path, servers: dict[str, ThreadingHTTPServer], epoch: int, cell: str) -> StoredTable:

@@ -17,10 +17,9 @@ from pathlib import Path
 import httpx2
 
 from e2e.harness import admin_headers, eventually, free_ports
-from e2e_app.servers import Postgres
 from fuzz_api.asking import ask
 from unit.control.serving import fill
-from unit.databases import new_database, start
+from unit.databases import new_database, running
 
 RESULTS = Path("build/fuzz/api.json")
 START_SECONDS = 30.0
@@ -72,12 +71,8 @@ def main() -> None:
 @contextmanager
 def databases(folder: Path) -> Iterator[dict[str, str | None]]:
     """Where directories are, by name: the URL of an empty database, or None for a file."""
-    server = Postgres(folder / "postgres")
-    try:
-        start(server)
+    with running(folder / "postgres") as server:
         yield {"sqlite": None, "postgresql": new_database(server)}
-    finally:
-        server.stop()
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from cellplane.model import Cell, CellStatus, Fleet, Pool, Tenant
 from cellplane.model.lifecycle import NEXT
 from e2e_app.servers import Postgres
 from support.directory import Directory
-from unit.databases import drop_database, new_database, start
+from unit.databases import drop_database, new_database, running
 
 CELLS = ("cell-1", "cell-2", "cell-3", "cell-4")
 POOLS = ("default", "other")
@@ -37,12 +37,8 @@ STAYING = {CellStatus.ACTIVE, CellStatus.LOCKED}
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    server = Postgres(tmp_path_factory.mktemp("postgres"))
-    start(server)
-    try:
+    with running(tmp_path_factory.mktemp("postgres")) as server:
         yield server
-    finally:
-        server.stop()
 
 
 class DirectoryMachine(RuleBasedStateMachine):

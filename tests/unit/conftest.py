@@ -6,18 +6,14 @@ from pathlib import Path
 import pytest
 
 from e2e_app.servers import Postgres
-from unit.databases import drop_database, new_database, start
+from unit.databases import drop_database, new_database, running
 
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     """One server for all tests of this process."""
-    server = Postgres(tmp_path_factory.mktemp("postgres"))
-    start(server)
-    try:
+    with running(tmp_path_factory.mktemp("postgres")) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture

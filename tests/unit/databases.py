@@ -1,6 +1,9 @@
 """Databases for directories: a SQLite file, or one of a real PostgreSQL's."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
 
 import psycopg
 
@@ -20,6 +23,17 @@ def is_up(server: Postgres) -> bool:
 def start(server: Postgres) -> None:
     server.start()
     eventually("PostgreSQL answers", lambda: is_up(server), 30)
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Postgres]:
+    """A server of its own, until the block ends."""
+    server = Postgres(folder)
+    start(server)
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 def new_database(server: Postgres) -> str:

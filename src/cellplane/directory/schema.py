@@ -292,24 +292,22 @@ audit = Table(
 )
 """Calls that changed something, each in the transaction of its change, and calls that were refused."""
 
-router_reports = Table(
-    "router_reports",
-    metadata,
-    Column("router", Id, primary_key=True),
-    Column("replica", String, nullable=False),
-    Column("at", Float, nullable=False),
-    Column("report", Json, nullable=False),
-)
+
+def _reports(name: str, whose: str) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column(whose, Id, primary_key=True),
+        Column("replica", String, nullable=False),
+        Column("at", Float, nullable=False),
+        Column("report", Json, nullable=False),
+    )
+
+
+router_reports = _reports("router_reports", "router")
 """The last report of each router, and which of several control planes took it; ``at`` is of the database's clock."""
 
-cell_reports = Table(
-    "cell_reports",
-    metadata,
-    Column("cell", Id, primary_key=True),
-    Column("replica", String, nullable=False),
-    Column("at", Float, nullable=False),
-    Column("report", Json, nullable=False),
-)
+cell_reports = _reports("cell_reports", "cell")
 """The last report of each cell, likewise."""
 
 cell_locks = Table(

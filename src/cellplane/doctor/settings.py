@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+DAY_SECONDS = 86_400.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorSettings:

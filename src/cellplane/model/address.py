@@ -30,6 +30,11 @@ def is_ip(text: str) -> bool:
         return False
 
 
+def host_of_url(address: str) -> str:
+    """What a URL says of this address: an IPv6 address is in brackets (RFC 3986, 3.2.2)."""
+    return f"[{address}]" if ":" in address else address
+
+
 def _is_label(label: str) -> bool:
     is_inner = all(char.isalnum() or char in "-_" for char in label)
     return 1 <= len(label) <= MAX_LABEL_CHARS and is_inner and not label.startswith("-") and not label.endswith("-")

@@ -4,9 +4,8 @@ import asyncio
 import time
 from collections.abc import Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from cellplane.publishing.settings import PublishingSettings
 from cellplane.publishing.signer import Signer
 from cellplane.publishing.targets import FolderTarget
 from cellplane.routing import RoutingTable
+from support.http_server import answering_with
 from unit.agent.fake_control import FakeControl, close, hang, status
 from unit.agent.fake_engine import FakeEngine
 from unit.agent.running import overlay_on, running, table_of
@@ -61,13 +61,8 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, str, list[tuple[str, str | No
     folder, asked = tmp_path / "served", list[tuple[str, str | None]]()
     folder.mkdir()
     handler = type("BoundFiles", (Files,), {"asked": asked})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield folder, f"http://127.0.0.1:{server.server_address[1]}/", asked
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+    with answering_with(partial(handler, directory=str(folder))) as server:
+        yield folder, f"http://127.0.0.1:{server.server_port}/", asked
 
 
 def alone(tmp_path: Path, *sources: str, **more: Any) -> Any:

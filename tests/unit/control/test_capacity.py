@@ -7,13 +7,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from prometheus_client import CollectorRegistry
 from sqlalchemy import insert
 
 from cellplane.capacity.locks import Hold, Lock
@@ -21,12 +20,12 @@ from cellplane.capacity.settings import CapacitySettings
 from cellplane.cell import CellUse
 from cellplane.cell.reporting import CapacityReporter
 from cellplane.cli.commands import cli
-from cellplane.control.capacity.metrics import CapacityMetrics
 from cellplane.control.capacity.provisioners import find_provisioner
 from cellplane.control.settings import ControlSettings
-from cellplane.directory import Author, schema
+from cellplane.directory import Author, Leadership, schema
 from cellplane.errors import FencedError, ValidationError
 from support.directory import Directory
+from support.http_server import answering_with
 from unit.control.file_provisioner import FOLDER
 from unit.control.serving import Api, assert_problem, eventually, leading, serving
 
@@ -201,12 +200,14 @@ def test_cells_come_by_pages(api: Api) -> None:
     assert ([cell["id"] for cell in last["cells"]], last["next"]) == (["cell-2"], None)
 
 
-def test_who_leads_no_more_tells_nothing_of_capacity() -> None:
-    metrics = CapacityMetrics(CollectorRegistry())
-    gauge = metrics._headroom
-    gauge.labels(pool="default").set(0.05)
-    metrics.clear()
-    assert not next(iter(gauge.collect())).samples
+def test_who_leads_no_more_tells_nothing_of_capacity(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def tells() -> bool:
+        return 'cellplane_pool_headroom_ratio{pool="default"}' in api.get("/metrics").text
+
+    report(api, "cell-1", 0.1)
+    eventually(tells, "the leader tells")
+    monkeypatch.setattr(Leadership, "leads", False)
+    eventually(lambda: not tells(), "it leads no more")
 
 
 def test_a_cell_that_a_person_opened_stays_open(api: Api) -> None:
@@ -323,9 +324,9 @@ def test_a_reporter_goes_on_after_an_answer_that_never_ends(tmp_path: Path, monk
             pass
 
     (tmp_path / "token").write_text("x")
-    with served(Stalls) as port:
+    with answering_with(Stalls) as server:
         reporter = CapacityReporter(
-            f"http://127.0.0.1:{port}", "cell-1", tmp_path / "token", CellUse, every_seconds=0.02
+            f"http://127.0.0.1:{server.server_port}", "cell-1", tmp_path / "token", CellUse, every_seconds=0.02
         )
         reporter.start()
         eventually(lambda: len(asked) >= 3, "it reports again and again")
@@ -351,22 +352,8 @@ def metrics_at(answer: Callable[[], tuple[int, str]]) -> Iterator[int]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with served(Handler) as port:
-        yield port
-
-
-@contextmanager
-def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
-    """A server of these answers, on a port."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with answering_with(Handler) as server:
+        yield server.server_port
 
 
 def test_cells_that_do_not_report_are_asked(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from cellplane.control.access.roles import Role
 from cellplane.control.access.settings import AccessSettings, OidcSettings
 from cellplane.errors import ForbiddenError, UnauthenticatedError, ValidationError
 from e2e.tokens import AUDIENCE, ISSUER, claims, jwk_set, new_key, signed, unsigned
+from support.http_server import answering_with
 from unit.control.serving import as_holder, assert_problem, eventually, serving
 
 NOW = 1_800_000_000.0
@@ -58,16 +59,9 @@ def running() -> Iterator[Provider]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    provider.url = f"http://127.0.0.1:{server.server_address[1]}/keys"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with answering_with(Handler) as server:
+        provider.url = f"http://127.0.0.1:{server.server_port}/keys"
         yield provider
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What is read of this machine, and of whoever answers: also where it is damaged, late or something else."""
 
-import http.server
 import json
 import os
 import socket
@@ -10,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ from cellplane.doctor.settings import DoctorSettings
 from cellplane.errors import CellplaneError, KeyFileError
 from cellplane.publishing.keys import KeyUse, create_key
 from cellplane.signed_cookie import new_secret
+from support.http_server import answering_with
 from unit.agent.running import table_of
 from unit.control.certificates import Authority
 from unit.control.serving import serving
@@ -64,7 +65,7 @@ def test_more_questions_than_workers_are_all_asked() -> None:
 def answering(status: int, body: bytes = b"", *, silent: bool = False) -> Iterator[int]:
     """A server that answers so, or takes connections and says nothing; yields its port."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append(self.headers["Host"])
             if silent:
@@ -79,14 +80,8 @@ def answering(status: int, body: bytes = b"", *, silent: bool = False) -> Iterat
             pass
 
     asked: list[str] = []
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering_with(Handler) as server:
+        yield server.server_port
 
 
 def cell_at(port: int, protocol: str = "http1") -> CellFact:

@@ -1,12 +1,13 @@
 """A control plane that answers ``POST /v1/apply`` as it is told, and remembers what it was asked."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from support.http_server import answering_with
 
 
 @dataclass
@@ -37,12 +38,6 @@ def fake_control(answer: dict[str, Any]) -> Iterator[FakeControl]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with answering_with(Handler) as server:
         control.url = f"http://127.0.0.1:{server.server_port}"
-        try:
-            yield control
-        finally:
-            server.shutdown()
-            thread.join()
+        yield control

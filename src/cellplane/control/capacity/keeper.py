@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import replace
@@ -188,28 +189,17 @@ async def in_daemon_thread(do: Callable[[Grower], CellAsk], grower: Grower) -> C
     """Do this in a thread that nobody waits for at the end of the process: a cell may take minutes, and who asks for it
     may die at any time.
     """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[CellAsk] = loop.create_future()
-
-    def finish(ended: CellAsk | None, error: BaseException | None) -> None:
-        if done.cancelled():
-            return
-        if error is not None:
-            done.set_exception(error)
-        elif ended is not None:
-            done.set_result(ended)
+    done: Future[CellAsk] = Future()
+    done.set_running_or_notify_cancel()
 
     def run() -> None:
-        ended, failed = None, None
         try:
-            ended = do(grower)
+            done.set_result(do(grower))
         except Exception as error:  # noqa: BLE001  # whoever waits gets it
-            failed = error
-        with suppress(RuntimeError):  # the loop is closed, and nobody waits
-            loop.call_soon_threadsafe(finish, ended, failed)
+            done.set_exception(error)
 
     threading.Thread(target=copy_context().run, args=(run,), name="grower", daemon=True).start()
-    return await done
+    return await asyncio.wrap_future(done)
 
 
 def _not_asked(look: Look, *, has_grower: bool) -> dict[str, str]:

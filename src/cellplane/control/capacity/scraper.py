@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable
-from ipaddress import IPv6Address, ip_address
 
 import httpx2
 import structlog
@@ -13,6 +12,7 @@ from cellplane.control.report_book import ReportBook
 from cellplane.control.settings import ControlSettings
 from cellplane.errors import CellplaneError, ValidationError
 from cellplane.model import Cell, CellProtocol, CellStatus
+from cellplane.model.address import host_of_url
 
 log = structlog.get_logger()
 
@@ -75,7 +75,7 @@ class Scraper:
                 self._failing.discard(cell.id)
 
     async def _fetch(self, cell: Cell) -> str:
-        async with self._client.stream("GET", f"http://{_host(cell.address)}:{cell.port}{PATH}") as response:
+        async with self._client.stream("GET", f"http://{host_of_url(cell.address)}:{cell.port}{PATH}") as response:
             if response.status_code != httpx2.codes.OK:
                 raise ValidationError("metrics", f"expected 200 from {PATH}, found {response.status_code}")
             body = bytearray()
@@ -84,10 +84,3 @@ class Scraper:
                 if len(body) > MAX_BYTES:
                     raise ValidationError("metrics", f"expected at most {MAX_BYTES:,} bytes")
         return body.decode("utf-8", "replace")
-
-
-def _host(address: str) -> str:
-    try:
-        return f"[{address}]" if isinstance(ip_address(address), IPv6Address) else address
-    except ValueError:
-        return address

@@ -4,9 +4,7 @@ from collections.abc import Iterator
 
 from cellplane.doctor.facts import Facts, Missing, known
 from cellplane.doctor.finding import Check, Hit, error, ok, skipped, warning
-from cellplane.doctor.settings import DoctorSettings
-
-DAY_SECONDS = 86_400.0
+from cellplane.doctor.settings import DAY_SECONDS, DoctorSettings
 
 
 def _answers(facts: Facts, _settings: DoctorSettings) -> Iterator[Hit]:

@@ -5,9 +5,8 @@ from datetime import UTC, datetime
 
 from cellplane.doctor.facts import Facts, Missing, SigningKeyFact, TokenFact, known
 from cellplane.doctor.finding import Check, Hit, error, ok, skipped, warning
-from cellplane.doctor.settings import DoctorSettings
+from cellplane.doctor.settings import DAY_SECONDS, DoctorSettings
 
-DAY_SECONDS = 86_400.0
 _OF_MACHINES = {"router", "cell"}
 
 

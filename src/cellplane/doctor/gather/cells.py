@@ -8,14 +8,14 @@ import httpx2
 from cellplane.doctor.facts import CellFact, ProbeFact
 from cellplane.doctor.gather.clocks import clock_of_date
 from cellplane.doctor.settings import DoctorSettings
+from cellplane.model.address import host_of_url
 
 
 def probe(cell: CellFact, settings: DoctorSettings) -> ProbeFact:
     """Ask a cell for its health; of one that speaks HTTP/2 alone, only whether it takes a connection."""
     if cell.protocol != "http1":
         return ProbeFact(cell.id, _connects(cell.address, cell.port, settings.probe_seconds))
-    host = f"[{cell.address}]" if ":" in cell.address else cell.address
-    url = f"http://{host}:{cell.port}{settings.health_path}"
+    url = f"http://{host_of_url(cell.address)}:{cell.port}{settings.health_path}"
     sent_at = time.time()
     try:
         with (

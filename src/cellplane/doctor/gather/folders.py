@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from cellplane.credentials import ADMIN_TOKEN
 from cellplane.doctor.facts import CellFact, DiskFact, FileFact, OwnTableFact
 from cellplane.durable import write_durably
 from cellplane.errors import CellplaneError, KeyFileError, TableError
@@ -17,7 +18,6 @@ from cellplane.publishing.trust import Trust
 from cellplane.routing import RoutingTable
 
 _DIRECTORY = "directory.sqlite3"
-_ADMIN_TOKEN = "admin-token"  # noqa: S105  # a file's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,11 @@ class State:
         if not root.is_dir():
             raise CellplaneError(f"there is no state folder {root}: name one with --state")
         places = (root, root / "control", root / "router")
-        control = tuple(each for each in places if (each / _ADMIN_TOKEN).exists() or (each / _DIRECTORY).exists())
+        control = tuple(each for each in places if (each / ADMIN_TOKEN.name).exists() or (each / _DIRECTORY).exists())
         routers = tuple(each for each in places if (each / "tables").is_dir())
         keys = tuple(sorted((root / "keys").glob("*.pem"))) + tuple(sorted((root / "keys").glob(f"*{PUBLIC_SUFFIX}")))
         tokens = tuple(
-            each for each in (root / "router-token", *(one / _ADMIN_TOKEN for one in control)) if each.exists()
+            each for each in (root / "router-token", *(one / ADMIN_TOKEN.name for one in control)) if each.exists()
         )
         return cls(root, control, routers, keys, tokens)
 
