@@ -11,11 +11,17 @@ Standard library only, so that any ASGI app of any age can take it in::
         tenant_id = current().tenant_id
 """
 
+from cellplane.cell.asgi import CellMiddleware
 from cellplane.cell.capacity import CellUse
-from cellplane.cell.context import CellContext, current, current_or_none
-from cellplane.cell.errors import CellError, InvalidSettingError, MissingSettingsError, NoCellContextError
+from cellplane.cell.context import CellContext, carried, current, current_or_none, entered
+from cellplane.cell.errors import (
+    CellError,
+    InvalidContextError,
+    InvalidSettingError,
+    MissingSettingsError,
+    NoCellContextError,
+)
 from cellplane.cell.load import CellLoad
-from cellplane.cell.middleware import CellMiddleware
 from cellplane.cell.problem import Problem
 from cellplane.cell.settings import CellSettings
 
@@ -26,10 +32,13 @@ __all__ = [
     "CellMiddleware",
     "CellSettings",
     "CellUse",
+    "InvalidContextError",
     "InvalidSettingError",
     "MissingSettingsError",
     "NoCellContextError",
     "Problem",
+    "carried",
     "current",
     "current_or_none",
+    "entered",
 ]

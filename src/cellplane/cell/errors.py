@@ -2,6 +2,7 @@
 
 CellError
 ├── NoCellContextError     the code asked for its cell outside of a request
+├── InvalidContextError    a message or a job says no context that can be one
 ├── MissingSettingsError   environment variables that a cell needs are not set
 └── InvalidSettingError    one is set, to a value that cannot be used
 """
@@ -21,9 +22,25 @@ class NoCellContextError(CellError):
     def __init__(self) -> None:
         super().__init__(
             "there is no cell context here: expected to run inside a request that CellMiddleware passed. "
-            "Wrap the app in CellMiddleware, hand the tenant id to background work as a value, "
-            "or use current_or_none() where both are possible"
+            "Wrap the app in CellMiddleware, take the context into threads by carried() and into background work by "
+            "entered(), or use current_or_none() where both are possible"
         )
+
+
+class InvalidContextError(CellError):
+    """A message or a job does not say for whom it is.
+
+    Args:
+        name: of the header.
+        found: its value; empty where it is missing.
+        expected: what it can be.
+    """
+
+    def __init__(self, name: str, found: str, expected: str) -> None:
+        super().__init__(
+            f"{name}: expected {expected}, found {found[:40]!r}. Send what CellContext.to_headers() gives with the work"
+        )
+        self.name = name
 
 
 class MissingSettingsError(CellError):

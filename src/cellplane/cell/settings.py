@@ -68,6 +68,11 @@ class CellSettings:
         return cls(cell_id=cell_id, database_url=database_url, nats_url=nats_url, release=release)
 
 
+def is_visible(text: str, most: int) -> bool:
+    """Whether this is 1 to ``most`` visible ASCII characters, without spaces."""
+    return 1 <= len(text) <= most and all("!" <= char <= "~" for char in text)
+
+
 def check_cell_id(name: str, cell_id: str) -> None:
     """Check that a cell's id can be compared with a header: visible ASCII, without spaces.
 
@@ -75,7 +80,7 @@ def check_cell_id(name: str, cell_id: str) -> None:
         InvalidSettingError: says so under ``name``.
     """
     limit = HeaderLimits.cell_max_bytes
-    if not 1 <= len(cell_id) <= limit or not all("!" <= char <= "~" for char in cell_id):
+    if not is_visible(cell_id, limit):
         raise InvalidSettingError(
             name,
             f"expected a cell id of 1–{limit} visible ASCII characters, found {cell_id[:limit]!r}. "
@@ -90,7 +95,7 @@ def check_release(name: str, release: str) -> None:
         InvalidSettingError: says so under ``name``.
     """
     limit = HeaderLimits.release_max_bytes
-    if len(release) > limit or not all("!" <= char <= "~" for char in release):
+    if release and not is_visible(release, limit):
         raise InvalidSettingError(
             name, f"expected a release of 1–{limit} visible ASCII characters, or none; found {release[:limit]!r}"
         )

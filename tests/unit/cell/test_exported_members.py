@@ -15,12 +15,15 @@ def test_public_names_are_exactly_these() -> None:
         "CellMiddleware",
         "CellSettings",
         "CellUse",
+        "InvalidContextError",
         "InvalidSettingError",
         "MissingSettingsError",
         "NoCellContextError",
         "Problem",
+        "carried",
         "current",
         "current_or_none",
+        "entered",
     ]
     assert all(hasattr(cellplane.cell, name) for name in cellplane.cell.__all__)
 

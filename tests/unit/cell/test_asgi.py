@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cellplane.cell import CellContext, CellLoad, CellMiddleware, InvalidSettingError, current, current_or_none
-from cellplane.cell.middleware import Message, Receive, Scope, Send
+from cellplane.cell.asgi import Message, Receive, Scope, Send
 
 Headers = Sequence[tuple[bytes, bytes]]
 

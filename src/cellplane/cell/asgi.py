@@ -1,0 +1,93 @@
+"""The door of an ASGI app, such as one of FastAPI or Starlette."""
+
+import time
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+from cellplane.cell.context import enter, leave
+from cellplane.cell.door import Door, nobody_moved, refusal
+from cellplane.cell.load import CellLoad, LoadReporter
+from cellplane.cell.problem import Problem
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_POLICY_VIOLATION = 1008  # RFC 6455, 7.4.1
+
+
+class CellMiddleware:
+    """Pure ASGI middleware: checks the routing headers and sets the context while the app runs.
+
+    It decides as ``Door`` says, does not read the body, and adds nothing to the app's response but, now and then, the
+    load.
+
+    Args:
+        app: the ASGI app to guard; http and websocket are checked, lifespan passes.
+        cell_id: this cell's id, as the fleet knows it.
+        exempt_paths: exact paths that need no router, such as a health check; they run without a context.
+        moved: the epoch by which a tenant is another cell's (``Door``).
+        load: what routers are told of this cell's load; asked for an answer now and then, it must not wait.
+        clock: monotonic seconds.
+
+    Raises:
+        InvalidSettingError: ``cell_id`` cannot be the value of a header.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        cell_id: str,
+        exempt_paths: Iterable[str] = ("/healthz",),
+        *,
+        moved: Callable[[str], int | None] = nobody_moved,
+        load: Callable[[], CellLoad] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._app = app
+        self._door = Door(cell_id, moved=moved)
+        self._exempt_paths = frozenset(exempt_paths)
+        self._load = None if load is None else LoadReporter(load, clock)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] not in ("http", "websocket") or scope["path"] in self._exempt_paths:
+            await self._app(scope, receive, send)
+            return
+        found = self._door.admit(scope["headers"])
+        if isinstance(found, Problem):
+            await _refuse(scope, send, found)
+            return
+        token = enter(found)
+        try:
+            await self._app(scope, receive, send if self._load is None else _telling(send, self._load))
+        finally:
+            leave(token)
+
+
+def _telling(send: Send, load: LoadReporter) -> Send:
+    """A ``send`` that says the load where an answer begins, if it is time."""
+
+    async def tell(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            header = load.header()
+            if header is not None:
+                message = {**message, "headers": [*message.get("headers", ()), header]}
+        await send(message)
+
+    return tell
+
+
+async def _refuse(scope: Scope, send: Send, problem: Problem) -> None:
+    """Answer an http request, or turn a websocket down before it is accepted."""
+    prefix = "http.response"
+    if scope["type"] == "websocket":
+        if "websocket.http.response" not in (scope.get("extensions") or {}):
+            await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": problem.code})
+            return
+        prefix = "websocket.http.response"
+    headers, body = refusal(problem)
+    await send({"type": f"{prefix}.start", "status": problem.status, "headers": headers})
+    await send({"type": f"{prefix}.body", "body": body})
