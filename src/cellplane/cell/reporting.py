@@ -17,8 +17,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from cellplane.cell.asking import opener
 from cellplane.cell.capacity import CellUse
 from cellplane.cell.settings import check_cell_id
 
@@ -61,10 +61,7 @@ class CapacityReporter:
         self._token_file = token_file
         self._use = use
         self._every_seconds = every_seconds
-        # Neither proxies nor redirects: the token goes to the control plane, or nowhere.
-        self._opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls), _NoRedirect()
-        )
+        self._opener = opener(tls)
         self._stopped = threading.Event()
         self._failing = False
 
@@ -106,8 +103,3 @@ class CapacityReporter:
                 self._failing = False
             if self._stopped.wait(self._every_seconds):
                 return
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        """Follow none."""

@@ -1,0 +1,103 @@
+"""Brings a cell's configuration from the control plane to its file; what happens without one is the file's affair.
+
+One process of a cell, or a sidecar, is enough: all others look at the file.
+"""
+
+import http.client
+import logging
+import ssl
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from cellplane.cell.asking import opener
+from cellplane.cell.config.document import Document
+from cellplane.cell.config.errors import ConfigError, not_for
+from cellplane.cell.config.settings import ConfigLimits
+from cellplane.cell.settings import check_cell_id
+from cellplane.durable import write_durably
+
+_log = logging.getLogger("cellplane.cell")
+
+
+class ConfigFetcher:
+    """Asks the control plane now and then, in a thread of its own, and writes what is new.
+
+    Args:
+        control_url: of the control plane's API.
+        cell_id: of this cell.
+        token_file: holds a token of the role ``cell`` for this cell; read each time, so that it can be renewed.
+        path: of the document; written whole or not at all.
+        tls: for https; None takes the system's authorities.
+    """
+
+    def __init__(
+        self,
+        control_url: str,
+        cell_id: str,
+        token_file: Path,
+        path: Path,
+        *,
+        limits: ConfigLimits | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        check_cell_id("cell_id", cell_id)
+        self._url = f"{control_url.rstrip('/')}/v1/cells/{cell_id}/config"
+        self._cell_id = cell_id
+        self._token_file = token_file
+        self._path = path
+        self._limits = limits or ConfigLimits()
+        self._opener = opener(tls)
+        self._tag = ""
+        self._failing = False
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Begin; a second time begins a second thread."""
+        threading.Thread(target=self._run, name="cell-config-fetcher", daemon=True).start()
+
+    def stop(self) -> None:
+        """End after the question that is under way."""
+        self._stopped.set()
+
+    def fetch(self) -> bool:
+        """Ask once; returns whether the file was written.
+
+        Raises:
+            OSError: nobody answers, the token's file cannot be read, or the document cannot be written.
+            ConfigError: what came is no document of this cell.
+        """
+        headers = {"authorization": f"Bearer {self._token_file.read_text().strip()}"}
+        if self._tag and self._path.exists():
+            headers["if-none-match"] = self._tag
+        request = urllib.request.Request(self._url, headers=headers)  # noqa: S310  # the fleet's own
+        try:
+            with self._opener.open(request, timeout=self._limits.fetch_timeout_seconds) as answer:
+                data, tag = answer.read(self._limits.max_bytes + 1), answer.headers.get("etag", "")
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code == http.HTTPStatus.NOT_MODIFIED:
+                    return False
+            raise OSError(f"{error.code} {error.reason}") from error
+        if len(data) > self._limits.max_bytes:
+            raise ConfigError("", f"expected at most {self._limits.max_bytes:,} bytes")
+        found = Document.parse(data)
+        if found.cell_id != self._cell_id:
+            raise not_for(self._cell_id, found.cell_id)
+        write_durably(self._path, data)
+        self._tag = tag
+        return True
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self.fetch()
+            except (OSError, ConfigError, http.client.HTTPException) as error:
+                if not self._failing:
+                    _log.warning("no configuration from the control plane, the last one counts: %s", error)
+                self._failing = True
+            else:
+                self._failing = False
+            if self._stopped.wait(self._limits.fetch_seconds):
+                return
