@@ -30,3 +30,8 @@ class UnknownFlagError(CellError):
             "Name it in LiveConfig(flags=…), or mend the name"
         )
         self.name = name
+
+
+def not_for(cell_id: str, found: str) -> ConfigError:
+    """A document is another cell's."""
+    return ConfigError("cell", f"expected a document for {cell_id!r}, found one for {found[:80]!r}")

@@ -99,7 +99,7 @@ def _reader(where: str, kind: Any) -> Reader:
     if kind in (bool, int, float, str):
         return _plain(kind)
     raise ConfigError(
-        where, f"settings are bool, int, float, str, Literal, tuple[…, ...] or one of them or None: {kind}"
+        where, f"expected bool, int, float, str, Literal, tuple[…, ...], or one of them or None, found {kind}"
     )
 
 
