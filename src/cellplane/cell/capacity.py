@@ -34,13 +34,13 @@ class CellUse:
     def to_metrics(self) -> str:
         """As gauges in the text format of Prometheus, for the cell's /metrics. What is no amount is left out."""
         lines = []
-        for name, amount in self._known().items():
+        for name, amount in self.known().items():
             lines += [f"# TYPE cellplane_cell_{name} gauge", f"cellplane_cell_{name} {amount!r}"]
         return "".join(f"{line}\n" for line in lines)
 
     def to_report(self) -> dict[str, Any]:
         """As the body of a report: storage in GiB."""
-        known = self._known()
+        known = self.known()
         report: dict[str, Any] = {}
         for resource, used, limit, unit in (
             ("cpu", "cpu_ratio", None, 1.0),
@@ -57,7 +57,8 @@ class CellUse:
                 report[resource]["limit"] = known[limit] / unit
         return report
 
-    def _known(self) -> dict[str, float]:
+    def known(self) -> dict[str, float]:
+        """What is an amount, by the name of its attribute."""
         amounts = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
             name: float(amount)
