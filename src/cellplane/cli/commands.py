@@ -22,6 +22,7 @@ _LATE = {
             "audit",
             "capacity",
             "cell",
+            "config",
             "cookie",
             "doctor",
             "export",
@@ -35,6 +36,7 @@ _LATE = {
         )
     },
     **dict.fromkeys(("backup", "restore"), "cellplane.cli.backup"),
+    "flag": "cellplane.cli.config",
     **dict.fromkeys(("history", "diff", "rollback"), "cellplane.cli.history"),
 }
 """Commands by the module that has them, imported when asked for: others start quicker without NumPy or the model."""

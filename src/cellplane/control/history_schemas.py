@@ -16,7 +16,7 @@ class ChangeView(BaseModel):
     actor: str = Field(description="Who did it: the name that the control plane knows them by")
     on_behalf_of: str = Field(description="For whom, as the actor said; nobody checked it")
     reason: str = Field(description="Why, as the actor said; empty where they did not")
-    kind: str = Field(description="`fleet`, `cell`, `pool`, `tenant`, `quarantine` or `table`")
+    kind: str = Field(description="`fleet`, `cell`, `pool`, `tenant`, `quarantine`, `config` or `table`")
     id: str
     action: str = Field(description="`put`, `delete`, `republish` or `allow`")
     before: dict[str, Any] | None = Field(description="Null where it was created")

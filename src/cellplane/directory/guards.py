@@ -88,6 +88,8 @@ def require_unused(connection: Connection, removed: Sequence[Named]) -> None:
                     f"tenant {tenant_id!r} is assigned to cell {name!r}: assign it to another one first"
                 )
             continue
+        if kind != "pool":
+            continue
         for where in (tenants.c.pool == name, tenants.c.placed_pool == name):
             row = one(connection, tenants, where)
             if row is not None:

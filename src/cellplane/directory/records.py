@@ -76,6 +76,21 @@ class ChangedTenant(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigRow:
+    """What the apps in cells are told, one thing of it.
+
+    Attributes:
+        id: of the setting (``model.configuration.Setting``), or ``flag/NAME``.
+        said: ``{"value": …}`` of a setting, the rollout of a flag.
+        version: the epoch of its last change.
+    """
+
+    id: str
+    said: Mapping[str, Any]
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Author:
     """Who changes something, and why.
 

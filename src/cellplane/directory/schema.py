@@ -175,6 +175,16 @@ quarantines = Table(
 )
 """The last quarantine of each tenant, beside its assignment, until it is forgotten. Times are UTC, ISO 8601."""
 
+configuration = Table(
+    "configuration",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("said", Json, nullable=False),
+    Column("version", Number, nullable=False),
+    info={"kind": "config"},
+)
+"""What the apps in cells are told: a setting (``model.configuration.Setting``), or ``flag/NAME``, a row."""
+
 loads = Table(
     "loads",
     metadata,

@@ -12,12 +12,15 @@ from cellplane.directory.history import ChangeFilter, PublishedEpoch, read_chang
 from cellplane.directory.outline import Outline
 from cellplane.directory.publications import StoredPublication
 from cellplane.directory.quarantines import read_quarantines
-from cellplane.directory.records import Change, ChangedTenant, Entry, Page, TenantRecord
+from cellplane.directory.records import Change, ChangedTenant, ConfigRow, Entry, Page, TenantRecord
 from cellplane.errors import NotFoundError
 from cellplane.model import Load, Quarantine, TenantState, Topology, UnknownTenant
 
 STREAMED_ROWS = 1_000
 """Rows that a stream takes from the database at once."""
+
+LAST_CHARACTER = "\uffff"
+"""Behind all that an id begins with, in the order of databases that go by bytes."""
 
 NAMED_ROWS = 500
 """Rows that one query reads by their ids: a statement of SQLite has some thousand parameters at most."""
@@ -211,6 +214,32 @@ class Snapshot:
                 entry = listed_entry(away, listed)
             yield ChangedTenant(changed_id, entry)
 
+    def configuration(self, *, prefix: str = "", after: str = "", limit: int | None = None) -> list[ConfigRow]:
+        """Settings and flags by id, those that begin with ``prefix``."""
+        ids = schema.configuration.c.id
+        query = select(schema.configuration).where(ids > after).order_by(ids)
+        if prefix:
+            query = query.where(ids >= prefix, ids < prefix + LAST_CHARACTER)
+        found = self._connection.execute(query if limit is None else query.limit(limit)).mappings()
+        return [ConfigRow(row["id"], row["said"], row["version"]) for row in found]
+
+    def config_revision(self) -> int:
+        """The epoch of the last change of a setting or a flag, also of one that is gone; 0 where there was none."""
+        log = schema.changes
+        query = select(func.coalesce(func.max(log.c.epoch), 0)).where(log.c.kind == schema.configuration.info["kind"])
+        return int(self._connection.execute(query).scalar_one())
+
+    def config(self, config_id: str) -> ConfigRow:
+        """One setting or flag.
+
+        Raises:
+            NotFoundError: nobody said it.
+        """
+        row = by_key(self._connection, schema.configuration, config_id)
+        if row is None:
+            raise NotFoundError(f"nothing is configured as {config_id!r}")
+        return ConfigRow(row["id"], row["said"], row["version"])
+
     def quarantines(self) -> dict[str, Quarantine]:
         """The last quarantine of each tenant that is remembered, by tenant."""
         return read_quarantines(self._connection)
@@ -361,7 +390,8 @@ def listed_entry(away: Mapping[str, str], entry: Entry) -> Entry:
 _STATES = {state.value: state for state in TenantState}
 
 TABLES: Mapping[str, Table] = {
-    table.info["kind"]: table for table in (schema.fleet, schema.cells, schema.pools, schema.tenants)
+    table.info["kind"]: table
+    for table in (schema.fleet, schema.cells, schema.pools, schema.tenants, schema.configuration)
 }
 """Where resources of a kind are that have versions."""
 
@@ -373,8 +403,10 @@ def _is_named(table: Table) -> ColumnElement[bool]:
     return key == bindparam("key")
 
 
-_ROWS = {table: select(table).where(_is_named(table)) for table in (schema.tenants, schema.quarantines, schema.tokens)}
-_VERSIONS = {kind: select(*table.primary_key.columns, table.c.version) for kind, table in TABLES.items()}
+_ROWS = {
+    table: select(table).where(_is_named(table))
+    for table in (schema.tenants, schema.quarantines, schema.tokens, schema.configuration)
+}
 _VERSIONS = {kind: select(table.c.version).where(_is_named(table)) for kind, table in TABLES.items()}
 _VERSIONS_OF = {
     kind: select(key, table.c.version).where(key.in_(bindparam("keys", expanding=True)))

@@ -20,7 +20,7 @@ from cellplane.directory.placing import Placing
 from cellplane.directory.preconditions import ANY, Precondition
 from cellplane.directory.quarantining import Quarantining
 from cellplane.directory.records import Author, Change, Placement, TenantRecord
-from cellplane.directory.snapshot import NAMED_ROWS, Snapshot, read_version
+from cellplane.directory.snapshot import NAMED_ROWS, Snapshot, by_key, read_version
 from cellplane.directory.tenant_book import TenantBook
 from cellplane.errors import ConflictError, NotFoundError
 from cellplane.model import Cell, CellStatus, Fleet, Pool, Quarantine
@@ -214,6 +214,23 @@ class Transaction:
         known = self._outline.pools.get(name)
         self._outline = self._outline.without("pool", name)
         self._delete(schema.pools, name, None if known is None else rows.pool_row(known))
+
+    def put_config(self, config_id: str, said: Mapping[str, Any]) -> None:
+        """Say a setting, or a flag's rollout: ``model.configuration`` has checked it."""
+        before = self._config(config_id)
+        self._put(schema.configuration, before, {"id": config_id, "said": dict(said)})
+
+    def delete_config(self, config_id: str) -> None:
+        """Say it no more.
+
+        Raises:
+            NotFoundError: nobody did.
+        """
+        self._delete(schema.configuration, config_id, self._config(config_id))
+
+    def _config(self, config_id: str) -> dict[str, Any] | None:
+        row = by_key(self._connection, schema.configuration, config_id)
+        return None if row is None else {"id": row["id"], "said": row["said"]}
 
     def settle(self) -> None:
         """Check the fleet, cells and pools as they are now; know each tenant's pool by the rules as they are now.

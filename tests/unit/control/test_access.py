@@ -61,6 +61,15 @@ MATRIX: dict[tuple[str, str], set[Role]] = {
     ("POST", "/v1/rollback"): {O, A},
     ("POST", "/v1/cells/{cell_id}/status"): {O, A},
     ("GET", "/v1/residency"): {V, O, A},
+    ("GET", "/v1/config"): {V, O, A},
+    ("GET", "/v1/config/{setting_id}"): {V, O, A},
+    ("PUT", "/v1/config/{setting_id}"): {O, A},
+    ("DELETE", "/v1/config/{setting_id}"): {O, A},
+    ("GET", "/v1/flags"): {V, O, A},
+    ("GET", "/v1/flags/{name}"): {V, O, A},
+    ("PUT", "/v1/flags/{name}"): {O, A},
+    ("DELETE", "/v1/flags/{name}"): {O, A},
+    ("GET", "/v1/cells/{cell_id}/config"): {V, O, A, C},
     ("GET", "/v1/capacity"): {V, O, A},
     ("POST", "/v1/cells/{cell_id}/report"): {A, C},
     ("DELETE", "/v1/cells/{cell_id}/hold"): {O, A},
@@ -100,13 +109,24 @@ def test_every_route_says_once_what_it_needs(method: str, route: APIRoute) -> No
         return
     allowed = MATRIX[method, route.path_format]
     assert allowed == {role for role in Role if needs.permission in PERMISSIONS[role]}
-    subjects = {Permission.REPORT_ROUTER: "router_id", Permission.REPORT_CELL: "cell_id"}
+    subjects = {
+        Permission.REPORT_ROUTER: "router_id",
+        Permission.REPORT_CELL: "cell_id",
+        Permission.READ_CONFIG: "cell_id",
+    }
     assert needs.subject == subjects.get(needs.permission)
 
 
 def test_every_role_passes_where_it_may_and_nowhere_else(steady_shop: Api, holders: dict[Role, str]) -> None:
     for (method, path), allowed in MATRIX.items():
-        names = {"cell_id": "nowhere", "name": "nowhere", "tenant_id": "-", "router_id": "router-1", "epoch": "99"}
+        names = {
+            "cell_id": "nowhere",
+            "name": "nowhere",
+            "tenant_id": "-",
+            "setting_id": "fleet/nothing",
+            "router_id": "router-1",
+            "epoch": "99",
+        }
         url = path.format(**names, token_id="0" * 16)
         for role, token in holders.items():
             # Without a body, and of what is not there: whoever passes changes nothing.

@@ -29,6 +29,9 @@ class Permission(Enum):
     REPORT_CELL = "cell:report"
     """Report for a cell: its own, where the caller is one."""
 
+    READ_CONFIG = "config:read"
+    """Fetch what the apps of a cell are told: its own, where the caller is one."""
+
     MANAGE_TOKENS = "tokens:manage"
     """Create, list and revoke tokens."""
 
@@ -51,14 +54,14 @@ class Role(Enum):
         return self in {Role.CELL, Role.ROUTER}
 
 
-_VIEWER = frozenset({Permission.READ, Permission.READ_TABLE})
+_VIEWER = frozenset({Permission.READ, Permission.READ_TABLE, Permission.READ_CONFIG})
 _OPERATOR = _VIEWER | {Permission.WRITE_TENANTS, Permission.WRITE_QUARANTINE, Permission.WRITE_FLEET}
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.VIEWER: _VIEWER,
     Role.OPERATOR: _OPERATOR,
     Role.ADMIN: frozenset(Permission),
-    Role.CELL: frozenset({Permission.REPORT_CELL}),
+    Role.CELL: frozenset({Permission.REPORT_CELL, Permission.READ_CONFIG}),
     Role.ROUTER: frozenset({Permission.READ_TABLE, Permission.REPORT_ROUTER}),
 }
 """All that each role may do. What is reported decides where tenants go: an operator reports for nobody."""

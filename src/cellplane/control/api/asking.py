@@ -26,6 +26,7 @@ from cellplane.directory import Author
 from cellplane.directory.answers import RequestKey
 from cellplane.directory.preconditions import ANY, Precondition, etag
 from cellplane.directory.transaction import Transaction
+from cellplane.model.configuration import check_config_id
 from cellplane.model.key import check_key, check_name
 
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -232,6 +233,8 @@ def _check(kind: str, name: str) -> None:
     """Raise ValidationError unless a resource may be named so: no text is looked up that a database cannot hold."""
     if kind == "tenant":
         check_key("tenant.id", name)
+    elif kind == "config":
+        check_config_id(name)
     else:
         check_name("cell.id" if kind == "cell" else f"{kind}.name", name)
 
