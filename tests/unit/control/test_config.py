@@ -1,6 +1,5 @@
 """What the apps in cells are told: through the API and the commands, and by what a cell reads of it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
