@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from cellplane.cli.boundary import check
 from cellplane.cli.cell_argument import cell_argument
 from cellplane.cli.changes import wait_live
 from cellplane.cli.lifecycle import VERBS
@@ -27,8 +28,8 @@ from cellplane.provision.siblings import like
 def cell() -> None:
     """Make cells and remove them, and lead them through their life.
 
-    `create`, `destroy`, `start`, `stop`, `deploy`, `describe` and `list` are for the cells of a local fleet; the others
-    for those of any control plane.
+    `create`, `destroy`, `start`, `stop`, `deploy`, `describe` and `list` are for the cells of a local fleet; `check` is
+    for an app, wherever it runs; the others are for the cells of any control plane.
     """
 
 
@@ -265,7 +266,7 @@ def list_(state_dir: Path, *, as_json: bool) -> None:
     print_table(columns, rows, empty="There are no cells here.")
 
 
-for verb in VERBS:
+for verb in (*VERBS, check):
     cell.add_command(verb)
 
 
