@@ -109,7 +109,6 @@ def _checks(cell_id: str, tenant_id: str, path: str, health: str) -> list[_Check
         _refused(f"{method} without a router's headers", [], 421, "no-cell", method=method)
         for method in ("GET", "POST", "DELETE", "OPTIONS")
     ]
-    nowhere = f"{path.rstrip('/')}/cellplane-nowhere"
     headers = [
         _refused(
             "a path that there is not, likewise", [], 421, "no-cell", path=f"{path.rstrip('/')}/cellplane-nowhere"
