@@ -1,6 +1,7 @@
 """A client of the control plane's API, for the CLI and for provisioning."""
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import httpx2
 
 from cellplane.control_tls import ControlTls
-from cellplane.errors import ControlPlaneError, UnreachableError
+from cellplane.errors import BusyControlPlaneError, ControlPlaneError, UnreachableError
 
 TIMEOUT_SECONDS = 10.0
 """How long the control plane may take to answer, seconds."""
@@ -21,6 +22,15 @@ PAGE_ITEMS = 1000
 
 LIVE_TIMEOUT_SECONDS = 10.0
 """How long to wait until all routers run a change, seconds."""
+
+BUSY = "directory-busy"
+"""Code of the problem that others change the directory for longer than a change waits for them."""
+
+BUSY_TRIES = 24
+"""How often lines are sent to a control plane that is busy; it waits for five seconds itself each time."""
+
+MAX_PAUSE_SECONDS = 5.0
+"""Longest pause between two of these, seconds."""
 
 HOW_TO_BE_KNOWN = (
     "give a token with --token-file, CELLPLANE_TOKEN or CELLPLANE_TOKEN_FILE; that of the control plane's own machine "
@@ -42,6 +52,7 @@ class Client:
         reason: why things are changed, for the change log.
         allow: whether what is changed is published whatever it does to tenants.
         tls: files of the TLS that it speaks, where the URL begins with https.
+        pause: waits so many seconds.
 
     Raises:
         UnreachableError: the URL is none.
@@ -57,8 +68,10 @@ class Client:
         reason: str = "",
         allow: bool = False,
         tls: ControlTls | None = None,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.url = url
+        self._pause = pause
         self._allow = allow
         headers = {"X-Cellplane-Actor": actor, **({"X-Cellplane-Reason": reason} if reason else {})}
         if token is not None:
@@ -128,14 +141,23 @@ class Client:
         return self._ask("POST", path, json=dict(body), params=params, timeout=timeout)
 
     def post_lines(self, path: str, body: bytes, *, key: str, more: bool) -> dict[str, Any]:
-        """Send lines of JSON under an idempotency key, again where no answer comes; raises as ``get`` does."""
+        """Send lines of JSON under an idempotency key, again where no answer comes, or others change the directory for
+        long; raises as ``get`` does.
+        """
         timeout = httpx2.Timeout(TIMEOUT_SECONDS, read=WORK_TIMEOUT_SECONDS)
         headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": key}
         options: dict[str, Any] = {"content": body, "headers": headers, "params": {"more": str(more).lower()}}
-        try:
-            return self._ask("POST", path, timeout=timeout, **options)
-        except UnreachableError:
-            return self._ask("POST", path, timeout=timeout, **options)
+        unanswered = False
+        for _ in range(BUSY_TRIES):
+            try:
+                return self._ask("POST", path, timeout=timeout, **options)
+            except UnreachableError:
+                if unanswered:
+                    raise
+                unanswered = True
+            except BusyControlPlaneError as error:
+                self._pause(min(error.retry_after_seconds, MAX_PAUSE_SECONDS))
+        return self._ask("POST", path, timeout=timeout, **options)
 
     def lines(self, path: str) -> Iterator[bytes]:
         """Read lines of JSON, page by page; raises as ``get`` does."""
@@ -184,6 +206,11 @@ class Client:
             raise ControlPlaneError(f"{self.url}{path} is not a control plane: it answered with no JSON") from error
         if response.status_code == HTTPStatus.UNAUTHORIZED:
             raise ControlPlaneError(f"{_problem(answer)} (401): {HOW_TO_BE_KNOWN}")
+        if isinstance(answer, dict) and answer.get("code") == BUSY:
+            retry_after = response.headers.get("Retry-After", "")
+            raise BusyControlPlaneError(
+                f"{_problem(answer)} (503)", float(retry_after) if retry_after.isdigit() else 1.0
+            )
         if response.is_error or not isinstance(answer, dict):
             raise ControlPlaneError(f"{_problem(answer)} ({response.status_code})")
         return answer

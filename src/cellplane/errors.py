@@ -171,6 +171,18 @@ class ControlPlaneError(CellplaneError):
     """The control plane answered with an error."""
 
 
+class BusyControlPlaneError(ControlPlaneError):
+    """The control plane does it later: nothing was done, and the same may be asked again.
+
+    Args:
+        retry_after_seconds: when.
+    """
+
+    def __init__(self, message: str, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
 class UnreachableError(ControlPlaneError):
     """The control plane cannot be reached."""
 
