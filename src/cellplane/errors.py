@@ -23,6 +23,7 @@ CellplaneError
 │   ├── ForbiddenError   it may not do this
 │   └── RateLimitedError it asks too often
 ├── ControlPlaneError    the control plane answered with an error
+│   ├── BusyControlPlaneError  it does it later: nothing was done
 │   └── UnreachableError the control plane cannot be reached
 ├── KeyFileError         a file of signing keys cannot be used
 ├── TargetError          a table could not be put where routers find it without the control plane
