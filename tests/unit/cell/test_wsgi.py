@@ -129,7 +129,9 @@ def test_an_answer_that_is_there_whole_stays_what_it_is() -> None:
 def test_it_keeps_to_the_protocol() -> None:
     middleware = validator(CellWsgiMiddleware(validator(App()), "cell-a"))
     assert Asked(middleware, {}).body() == b"ab"
-    assert Asked(middleware, {"HTTP_X_CELL_ID": "cell-b"}).status == "421 Misdirected Request"
+    refused = Asked(middleware, {"HTTP_X_CELL_ID": "cell-b"})
+    assert b"wrong-cell" in refused.body()
+    assert refused.status == "421 Misdirected Request"
 
 
 def test_exempt_path_needs_no_router_and_has_no_context() -> None:
