@@ -15,6 +15,17 @@ _log = logging.getLogger("cellplane.cell.messaging")
 
 
 @dataclass(frozen=True, slots=True)
+class Arrived:
+    """A message as a broker gave it; ``CellMessage`` tells what it has."""
+
+    subject: str
+    data: bytes
+    headers: Sequence[tuple[str, str]]
+    delivery: int
+    message_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """A delivery that failed, and why; without what the error says, which may quote the message."""
 
@@ -48,11 +59,9 @@ class Desk:
     on_moved: Handler | None
     settings: MessagingSettings
 
-    async def take(
-        self, subject: str, data: bytes, headers: dict[str, str], delivery: int, stop: asyncio.Event
-    ) -> Outcome:
+    async def take(self, arrived: Arrived, stop: asyncio.Event) -> Outcome:
         """Do what is to be done about one message; it may be long, where a handler says that now is no time."""
-        found = judge(self.subjects, subject, headers, self.moved)
+        found = judge(self.subjects, arrived.subject, arrived.headers, self.moved)
         handle = self.handle
         if isinstance(found, Rejection):
             if found.context is None or self.on_moved is None:
@@ -60,9 +69,12 @@ class Desk:
             handle, context = self.on_moved, found.context
         else:
             context = found
+        delivery = arrived.delivery
         if delivery > self.settings.max_deliveries:
             return Rejection(DeadReason.POISON, f"no worker has answered for any of {delivery - 1} deliveries")
-        message = CellMessage(context, subject, data, headers, delivery)
+        message = CellMessage(
+            context, arrived.subject, arrived.data, dict(arrived.headers), delivery, arrived.message_id
+        )
         failed = await self._until_now(handle, message, stop)
         if isinstance(failed, Failed) and delivery >= self.settings.max_deliveries:
             return Rejection(DeadReason.POISON, f"delivery {delivery} of {delivery} failed: {failed.why}")

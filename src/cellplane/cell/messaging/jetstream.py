@@ -33,7 +33,7 @@ from nats.js.errors import BadRequestError, NoStreamResponseError, NotFoundError
 
 from cellplane.cell.door import nobody_moved
 from cellplane.cell.errors import BrokerUnavailableError, InvalidMessageError
-from cellplane.cell.messaging.handling import Desk, Failed, Stopped, run_lanes, wait
+from cellplane.cell.messaging.handling import Arrived, Desk, Failed, Stopped, run_lanes, wait
 from cellplane.cell.messaging.message import DEAD_PREFIX, Handler, Rejection, dead_headers, outgoing, retry_seconds
 from cellplane.cell.messaging.settings import MessagingSettings
 from cellplane.cell.messaging.subjects import CellSubjects
@@ -208,8 +208,7 @@ class CellNats:
                     subject, data, timeout=self.settings.publish_seconds, stream=stream, headers=headers
                 )
         except NoStreamResponseError as error:
-            # Somebody has removed the stream, or its subject: a new connection makes it again.
-            self._is_stale = True
+            self.renew()
             raise self.unavailable(error) from error
         except _FAILURES as error:
             raise self.unavailable(error) from error
@@ -220,6 +219,10 @@ class CellNats:
             self._ready.clear()
             await self._ready.wait()
         return self._session
+
+    def renew(self) -> None:
+        """Connect anew, where somebody has removed a stream or a subject: they are made again then."""
+        self._is_stale = True
 
     def unavailable(self, error: BaseException) -> BrokerUnavailableError:
         """The error that says so."""
@@ -340,6 +343,8 @@ class NatsConsumer:
                 continue
             except _FAILURES as error:
                 session = pull = None
+                if isinstance(error, NotFoundError):
+                    self._queue.renew()
                 _log.debug("no message: %s", _reason(error))
                 await wait(self._settings.reconnect_min_seconds, stop)
                 continue
@@ -369,10 +374,12 @@ class NatsConsumer:
 
     async def _settle(self, message: Msg, stop: asyncio.Event) -> None:
         delivery = message.metadata.num_delivered
-        headers = dict(message.headers or {})
+        headers = [*(message.headers or {}).items()]
+        message_id = (message.headers or {}).get(Header.MSG_ID.value)
         working = asyncio.create_task(self._say_at_work(message))
         try:
-            outcome = await self._desk.take(message.subject, message.data, headers, delivery, stop)
+            arrived = Arrived(message.subject, message.data, headers, delivery, message_id)
+            outcome = await self._desk.take(arrived, stop)
         finally:
             working.cancel()
         if isinstance(outcome, Stopped):
@@ -394,7 +401,7 @@ class NatsConsumer:
             except _FAILURES as error:
                 _log.debug("not said that a message is at work: %s", _reason(error))
 
-    async def _bury(self, message: Msg, rejection: Rejection, headers: dict[str, str], delivery: int) -> None:
+    async def _bury(self, message: Msg, rejection: Rejection, headers: list[tuple[str, str]], delivery: int) -> None:
         """Store a dead letter; a repetition of that is stored once."""
         dead = dead_headers(rejection, message.subject, headers, delivery)
         dead[Header.MSG_ID.value] = f"{message.metadata.stream}-{message.metadata.sequence.stream}"

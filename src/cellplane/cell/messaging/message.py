@@ -1,6 +1,6 @@
 """What comes out of a queue: judged before anybody handles it, and described where nobody can."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -16,7 +16,7 @@ DEAD_PREFIX = "x-dead-"
 MAX_DETAIL_CHARS = 200
 """Most that a dead letter says of its reason."""
 
-_BROKERS_OWN = ("nats-", "status", "description")
+_BROKERS_OWN = ("nats-", "status", "description", "x-message-id")
 
 
 class DeadReason(Enum):
@@ -52,6 +52,9 @@ class CellMessage:
     delivery: int
     """Which delivery of the message this is, from 1 on."""
 
+    message_id: str | None = None
+    """Of its publisher: a repetition has the same."""
+
 
 Handler = Callable[[CellMessage], Awaitable[None]]
 
@@ -67,7 +70,7 @@ class Rejection:
 
 
 def judge(
-    subjects: CellSubjects, subject: str, headers: Mapping[str, str], moved: Callable[[str], int | None]
+    subjects: CellSubjects, subject: str, headers: Iterable[tuple[str, str]], moved: Callable[[str], int | None]
 ) -> CellContext | Rejection:
     """For whom a message is, or why it is not handled here."""
     try:
@@ -75,7 +78,7 @@ def judge(
     except ForeignSubjectError:
         return Rejection(DeadReason.FOREIGN_CELL, f"its subject is {subject[:80]}")
     said: dict[str, str] = {}
-    for name, value in headers.items():
+    for name, value in headers:
         lower = name.lower()
         if lower in ROUTING:
             if lower in said:
@@ -121,11 +124,13 @@ def outgoing(
     return context, {**own, **context.to_headers()}
 
 
-def dead_headers(rejection: Rejection, subject: str, headers: Mapping[str, str], delivery: int) -> dict[str, str]:
+def dead_headers(
+    rejection: Rejection, subject: str, headers: Iterable[tuple[str, str]], delivery: int
+) -> dict[str, str]:
     """Headers of a dead letter: those of the message, and why it is one."""
     kept = {
         f"{DEAD_PREFIX}{name.lower()}" if _is_brokers_own(name) else name: value
-        for name, value in headers.items()
+        for name, value in headers
         if not name.lower().startswith(DEAD_PREFIX)
     }
     detail = rejection.detail.encode("ascii", "backslashreplace").decode()[:MAX_DETAIL_CHARS]

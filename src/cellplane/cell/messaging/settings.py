@@ -80,4 +80,7 @@ class MessagingSettings:
     """How long NATS knows a message id, so that a repetition is stored once, seconds; 120."""
 
     replicas: int = 1
-    """Copies of a message that a cluster of NATS keeps; 1, of a cell with one server."""
+    """Copies of a message that a cluster keeps; 1, of a cell with one server."""
+
+    partitions: int = 8
+    """Partitions of a topic of Kafka that is made; 8. So many workers can share it."""
