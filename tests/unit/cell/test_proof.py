@@ -1,5 +1,6 @@
 """Which proofs count that a router sent a request, and which keys."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,18 @@ def test_no_message_shows_a_secret(tmp_path: Path) -> None:
 )
 def test_a_path_is_decoded_once(path: bytes, expected: bytes) -> None:
     assert decoded(path) == expected
+
+
+VECTORS = json.loads((Path(__file__).parents[2] / "conformance" / "vectors" / "proofs.json").read_text())
+
+
+@pytest.mark.parametrize("case", VECTORS["cases"], ids=[case["name"] for case in VECTORS["cases"]])
+def test_what_routers_write_counts(tmp_path: Path, case: dict[str, str]) -> None:
+    (tmp_path / "keys").write_text(VECTORS["proof_keys"])
+    keys = ProofKeys(tmp_path / "keys", wall_clock=lambda: VECTORS["now"])
+    path, _, query = case["path"].encode().partition(b"?")
+    routing = Routing(*(case[name].encode() for name in ("cell", "epoch_text", "tenant", "proof")))
+    assert fault(keys, routing, RequestLine(case["method"].encode(), decoded(path), query)) is None
 
 
 def test_an_asgi_app_is_asked_by_routers_alone(path: Path, keys: ProofKeys) -> None:

@@ -225,6 +225,8 @@ class KafkaConsumer:
                 **self._queue.client,
                 group_id=self._group,
                 enable_auto_commit=False,
+                # A topic that is not there yet is looked for so often.
+                metadata_max_age_ms=int(self._settings.reconnect_max_seconds * 1000),
                 auto_offset_reset="earliest",
             )
             work = _Partitions(self, client, stop)
