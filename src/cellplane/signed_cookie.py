@@ -114,8 +114,12 @@ class Keyring:
     jurisdictions: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def parse(cls, text: str) -> "Keyring":
+    def parse(cls, text: str, what: str = "cookie keys") -> "Keyring":
         """The keys of a file's text.
+
+        Args:
+            text: a key a line.
+            what: they are, for messages.
 
         Raises:
             ValidationError: a line is not a key. It names the line, never the secret.
@@ -126,7 +130,7 @@ class Keyring:
             words = _WORD.findall(line)
             if not words or words[0].startswith("#"):
                 continue
-            place = f"cookie keys, line {number}"
+            place = f"{what}, line {number}"
             is_line = 2 <= len(words) <= 3 and _KEY_ID.fullmatch(words[0])  # id, secret, jurisdiction
             if not is_line or not all(_JURISDICTION.fullmatch(word) for word in words[2:]):
                 raise ValidationError(
@@ -140,7 +144,7 @@ class Keyring:
             if words[2:]:
                 jurisdictions[words[0]] = words[2]
         if not 1 <= len(found) <= MAX_KEYS:
-            raise ValidationError("cookie keys", f"expected 1 to {MAX_KEYS} keys, found {len(found)}")
+            raise ValidationError(what, f"expected 1 to {MAX_KEYS} keys, found {len(found)}")
         return cls(next(iter(found)), found, jurisdictions)
 
     def sign(self, name: str, tenant_id: str, *, expires: int) -> str:

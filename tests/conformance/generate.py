@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from cellplane.cell.door import RequestLine, Routing, decoded
+from cellplane.cell.proof import parse_keys, sign
 from cellplane.model import (
     Balance,
     CanaryBy,
@@ -85,6 +87,10 @@ PATHS = [
     "/t/..",
     "/?t=/t/tenant-001",
 ]
+
+PROOF_KEYS = """new AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8
+old ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8
+"""
 
 VECTORS = Path(__file__).parent / "vectors"
 
@@ -898,6 +904,39 @@ def _write_broken_overlay(base: str, overlay: str) -> None:
     )
 
 
+PROVEN = [
+    ("a request", "cell-3", "812", "acme", "GET", "/orders"),
+    ("a query", "cell-3", "812", "acme", "POST", "/orders?page=2&q=%2F?"),
+    ("an empty query", "cell-3", "812", "acme", "GET", "/orders?"),
+    ("an escaped path", "cell-3", "812", "acme", "GET", "/a%20b%2fc%C3%A4"),
+    ("what is no escape", "cell-3", "812", "acme", "GET", "/%zz%4%"),
+    ("an escaped newline", "cell-3", "812", "acme", "GET", "/a%0Ab"),
+    ("no tenant", "cell-3", "1", "", "HEAD", "/"),
+    ("the longest names", "c" * 128, "9" * 20, "t" * 128, "PROPFIND", "*"),
+]
+
+
+def _write_proofs() -> None:
+    keys = parse_keys(PROOF_KEYS)
+    cases = []
+    for name, cell, epoch, tenant, method, path in PROVEN:
+        routing = Routing(cell.encode(), epoch.encode(), tenant.encode(), b"")
+        before, _, query = path.partition("?")
+        line = RequestLine(method.encode(), decoded(before.encode()), query.encode())
+        proof = sign(keys, routing, line, NOW).decode()
+        asked = {"cell": cell, "epoch_text": epoch, "tenant": tenant, "method": method, "path": path}
+        cases.append({"name": name, **asked, "proof": proof})
+    _write_json(
+        "proofs",
+        {
+            "description": "What a router tells a cell to prove that it sent a request.",
+            "proof_keys": PROOF_KEYS,
+            "now": NOW,
+            "cases": cases,
+        },
+    )
+
+
 def _write_json(name: str, value: dict[str, Any]) -> None:
     (VECTORS / f"{name}.json").write_text(json.dumps(value, indent=1, ensure_ascii=True) + "\n")
 
@@ -914,6 +953,7 @@ def main() -> None:
     _write_table("policies", policies.__doc__ or "", policies(), extra=_policies())
     _write_table("policies-changed", policies_changed.__doc__ or "", policies(), overlay=policies_changed)
     _write_table("open-to-all", open_to_all.__doc__ or "", open_to_all(), extra=_without_keys())
+    _write_proofs()
     _write_broken("two-pools")
     _write_broken_policies("policies")
     _write_broken_overlay("changed", "changed-overlay")

@@ -102,7 +102,7 @@ def as_one_file(stored: StoredTable, settings: RouterSettings, folder: Path) -> 
     board = Board.of_table(folder / "boards", stored.table, settings.workers)
     listener, copies = resources.listeners(settings)["resources"]
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
-    (routes,) = resources.routes(stored, settings, cookie_keys=cookie_keys, board=board.path)["resources"]
+    (routes,) = resources.routes(stored, settings, files=files, board=board.path)["resources"]
     del manager["rds"]
     manager["route_config"] = {name: value for name, value in routes.items() if name != "@type"}
     (tokens,) = resources.tokens(Identity.of(stored.table, files), settings)["resources"]

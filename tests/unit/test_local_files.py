@@ -121,3 +121,22 @@ def test_a_router_without_keys_of_cookies_cannot_read_them(tmp_path: Path) -> No
 def test_no_secret_is_shown(tmp_path: Path) -> None:
     files: Any = replace(LocalFiles({"id": JWKS}), cookie_keys=tmp_path / "cookie-keys-of-x")
     assert "P-256" not in repr(files)
+
+
+def test_keys_of_proofs_are_read_whatever_the_table(tmp_path: Path) -> None:
+    proofs = tmp_path / "proof-keys"
+    proofs.write_text(f"a {new_secret()}")
+    folder = LocalFolder(tmp_path / "copies", None, proofs)
+    first = folder.read(table(KeySource.trusted_header("x-org")))
+    assert first.proof_keys is not None
+    assert first.paths == [first.proof_keys]
+    assert first.proof_keys.read_text() == proofs.read_text()
+    proofs.write_text(f"b {new_secret()}")
+    second = folder.read(table(KeySource.trusted_header("x-org")))
+    folder.forget_others(second)
+    assert not first.proof_keys.exists()
+    for damage in ("nonsense", f"c {new_secret()} eu"):
+        proofs.write_text(damage)
+        assert folder.read(table(KeySource.trusted_header("x-org"))) == second
+    with pytest.raises(RouterError, match="proof keys: expected keys without a jurisdiction"):
+        LocalFolder(tmp_path / "others", None, proofs).read(table(KeySource.trusted_header("x-org")))

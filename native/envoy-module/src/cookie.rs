@@ -95,6 +95,18 @@ impl Keyring {
         Ok(Self(keys))
     }
 
+    /// The key that signs, and its id.
+    pub fn first(&self) -> (&str, &HmacKey) {
+        // A keyring is never empty.
+        let key = &self.0[0];
+        (&key.id, &key.secret)
+    }
+
+    /// Whether a key speaks for the tenants of one jurisdiction alone.
+    pub fn has_jurisdiction(&self) -> bool {
+        self.0.iter().any(|key| key.jurisdiction.is_some())
+    }
+
     /// The tenant of the valid cookies of this name in a request's `Cookie` headers; None where there is none.
     ///
     /// # Errors

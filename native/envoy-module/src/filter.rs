@@ -22,6 +22,7 @@ use crate::key::{PartitionKey, Seals};
 use crate::limits::take_of_cell;
 use crate::load::{self, Load};
 use crate::problem::{Code, Refusal};
+use crate::proof::{proof, Bound};
 use crate::route_config::RouteConfig;
 use crate::stream::{Headers, Stream, TooManyHeaders};
 use crate::table::Reads;
@@ -44,6 +45,10 @@ pub const CELL_REASON: &[u8] = b"x-cell-reason";
 pub const CELL_PRIORITY: &[u8] = b"x-cell-priority";
 /// The cell that gets a copy.
 pub const CELL_SHADOW: &[u8] = b":cell-shadow";
+/// By which the cell knows that a router sent the request.
+pub const CELL_PROOF: &[u8] = b"x-cell-proof";
+/// The same for the cell that gets a copy; Envoy puts it into the copy as [`CELL_PROOF`].
+pub const CELL_SHADOW_PROOF: &[u8] = b":cell-shadow-proof";
 /// The partition key.
 pub const TENANT_ID: &[u8] = b"x-tenant-id";
 /// By which a WebSocket of HTTP/1.1 begins (RFC 6455, 4.1).
@@ -355,6 +360,10 @@ where
         stream.clear_route_cache();
     }
     say_tenant(stream, &tenant_id, &subject);
+    prove(stream, config, CELL_PROOF, route.cell, subject.key());
+    if let Some(shadow) = route.shadow {
+        prove(stream, config, CELL_SHADOW_PROOF, shadow, subject.key());
+    }
     if lacks_websocket_key {
         let key = websocket_key(stream);
         stream.add(Headers::Request, WEBSOCKET_KEY, &key);
@@ -383,6 +392,33 @@ fn say_tenant<S: Stream>(stream: &mut S, found: &TenantId, subject: &Subject) {
         (TenantId::Other, None) => stream.remove(Headers::Request, TENANT_ID),
         (TenantId::Key, _) | (TenantId::Absent, None) => {}
     }
+}
+
+/// Proves to a cell that a router sent this request, where this one has keys for that. Every pass of a request does it
+/// anew, as it may go to another cell, and its proof does not count for ever.
+fn prove<S, B>(stream: &mut S, config: &RouteConfig<B>, header: &[u8], cell: u16, tenant: Option<&[u8]>)
+where
+    S: Stream,
+    B: AsRef<[u8]>,
+{
+    let keys = match &config.proof_keys {
+        Some(keys) => keys,
+        None => return,
+    };
+    let mut bound = Bound {
+        cell: config.table.base().cell_id(cell).as_bytes(),
+        epoch: config.epoch_text.as_bytes(),
+        tenant: tenant.unwrap_or(b""),
+        ..Bound::default()
+    };
+    // More headers than these there are not: the first look at them would have refused the request.
+    let _ = stream.scan(Headers::Request, |name, value| match name {
+        b":method" => bound.method = value,
+        b":path" => bound.path = value,
+        _ => {}
+    });
+    let value = proof(keys, bound, stream.unix_seconds());
+    stream.add(Headers::Request, header, value.as_bytes());
 }
 
 /// A client of HTTP/2 sends none (RFC 8441, 5), and Envoy makes an upgrade of HTTP/1.1 without one of its request, which a

@@ -30,6 +30,7 @@ pub mod limits;
 pub mod load;
 pub mod mmap;
 pub mod problem;
+pub mod proof;
 pub mod route_config;
 pub mod sha256;
 pub mod stream;

@@ -1,12 +1,14 @@
 //! The config of a route: which table it has, opened and checked.
 //!
-//! Its text has two to six lines, in any order. The epoch is the overlay's where there is one, else the table's. The
-//! cookie keys are needed where a key source of the table is a cookie, and looked at there only:
+//! Its text has two to eight lines, in any order. The epoch is the overlay's where there is one, else the table's. The
+//! cookie keys are needed where a key source of the table is a cookie, and looked at there only. Where there are proof
+//! keys, cells are told by them that a router sent a request:
 //!
 //! ```text
 //! table=/var/lib/cellplane/table-17.cpt
 //! overlay=/var/lib/cellplane/overlay-21.cpt
 //! cookie-keys=/etc/cellplane/cookie-keys
+//! proof-keys=/etc/cellplane/proof-keys
 //! board=/var/lib/cellplane/board-17
 //! kept-bytes=67108864
 //! logged=1
@@ -33,6 +35,8 @@ pub struct RouteConfig<B> {
     pub epoch_text: String,
     /// By what routing cookies are verified; None where no key source is a cookie.
     pub cookie_keys: Option<Keyring>,
+    /// By what cells know that a router sent a request; None where they are not told.
+    pub proof_keys: Option<Keyring>,
     /// What is shared with the router's agent.
     pub board: Option<Board>,
     /// What is kept of cells' answers, of this process; None where no policy reads it, or there is no room.
@@ -67,6 +71,8 @@ pub enum ConfigError {
     Table(PathBuf, TableError),
     /// The file has no keys of cookies, or a key source needs some and none are named.
     CookieKeys(PathBuf, String),
+    /// The file has no keys of proofs.
+    ProofKeys(PathBuf, String),
     /// The board cannot be used.
     Board(PathBuf, String),
     /// The file has another epoch than the text says.
@@ -86,7 +92,9 @@ impl fmt::Display for ConfigError {
             Self::Text(reason) => write!(out, "config: {reason}"),
             Self::File(path, error) => write!(out, "{}: {error}", path.display()),
             Self::Table(path, error) => write!(out, "{}: {error}", path.display()),
-            Self::CookieKeys(path, reason) | Self::Board(path, reason) => write!(out, "{}: {reason}", path.display()),
+            Self::CookieKeys(path, reason) | Self::ProofKeys(path, reason) | Self::Board(path, reason) => {
+                write!(out, "{}: {reason}", path.display())
+            }
             Self::Epoch { path, expected, found } => {
                 write!(
                     out,
@@ -107,6 +115,7 @@ impl<B: AsRef<[u8]>> RouteConfig<B> {
             epoch_text: table.epoch().to_string(),
             table,
             cookie_keys,
+            proof_keys: None,
             board: None,
             kept: None,
             is_logged: false,
@@ -131,6 +140,7 @@ impl RouteConfig<Mmap> {
             table,
             overlay,
             cookie_keys,
+            proof_keys,
             board,
             kept_bytes,
             is_logged,
@@ -148,13 +158,16 @@ impl RouteConfig<Mmap> {
         let sources = table.base().key_sources();
         let reads_cookie = sources.iter().any(|source| source.kind == KeySourceKind::Cookie);
         let cookie_keys = match cookie_keys {
-            Some(file) if reads_cookie => Some(read_cookie_keys(file)?),
+            Some(file) if reads_cookie => {
+                Some(read_keys(&file).map_err(|reason| ConfigError::CookieKeys(file, reason))?)
+            }
             None if reads_cookie => {
                 let reason = "a key source is a signed cookie, and this router has no keys of cookies";
                 return Err(ConfigError::CookieKeys(path, reason.to_owned()));
             }
             _ => None,
         };
+        let proof_keys = proof_keys.map(read_proof_keys).transpose()?;
         let board = board.map(|path| open_board(path, &table)).transpose()?;
         let reads_kept = table
             .base()
@@ -166,6 +179,7 @@ impl RouteConfig<Mmap> {
             board.set_kept_bytes(kept.as_ref().map_or(0, |kept| kept.bytes()));
         }
         Ok(Self {
+            proof_keys,
             board,
             kept,
             is_logged,
@@ -194,15 +208,20 @@ fn open_board(path: PathBuf, table: &Table<Mmap>) -> Result<Board, ConfigError> 
     Board::open(&path, base.sha256(), base.cell_count()).map_err(|reason| ConfigError::Board(path, reason))
 }
 
-fn read_cookie_keys(path: PathBuf) -> Result<Keyring, ConfigError> {
-    let text = std::fs::read_to_string(&path);
-    match text
-        .map_err(|error| error.to_string())
-        .and_then(|text| Keyring::parse(&text))
-    {
+fn read_proof_keys(path: PathBuf) -> Result<Keyring, ConfigError> {
+    match read_keys(&path) {
+        Ok(keys) if keys.has_jurisdiction() => {
+            let reason = "expected keys without a jurisdiction".to_owned();
+            Err(ConfigError::ProofKeys(path, reason))
+        }
         Ok(keys) => Ok(keys),
-        Err(reason) => Err(ConfigError::CookieKeys(path, reason)),
+        Err(reason) => Err(ConfigError::ProofKeys(path, reason)),
     }
+}
+
+fn read_keys(path: &Path) -> Result<Keyring, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    Keyring::parse(&text)
 }
 
 #[derive(Debug)]
@@ -210,6 +229,7 @@ struct ConfigText {
     table: PathBuf,
     overlay: Option<PathBuf>,
     cookie_keys: Option<PathBuf>,
+    proof_keys: Option<PathBuf>,
     board: Option<PathBuf>,
     kept_bytes: Option<usize>,
     is_logged: bool,
@@ -220,20 +240,21 @@ impl ConfigText {
     fn parse(text: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(text).map_err(|error| format!("expected UTF-8, found {error}"))?;
         let (mut table, mut overlay, mut cookie_keys, mut board, mut epoch) = (None, None, None, None, None);
-        let (mut kept_bytes, mut is_logged) = (None, false);
+        let (mut proof_keys, mut kept_bytes, mut is_logged) = (None, None, false);
         for line in text.lines() {
             let is_second = match line.split_once('=') {
                 Some(("table", value)) => table.replace(parse_path("table", value)?).is_some(),
                 Some(("overlay", value)) => overlay.replace(parse_path("overlay", value)?).is_some(),
                 Some(("cookie-keys", value)) => cookie_keys.replace(parse_path("cookie-keys", value)?).is_some(),
+                Some(("proof-keys", value)) => proof_keys.replace(parse_path("proof-keys", value)?).is_some(),
                 Some(("board", value)) => board.replace(parse_path("board", value)?).is_some(),
                 Some(("kept-bytes", value)) => kept_bytes.replace(parse_number("kept-bytes", value)?).is_some(),
                 Some(("logged", "1")) => std::mem::replace(&mut is_logged, true),
                 Some(("epoch", value)) => epoch.replace(parse_number("epoch", value)?).is_some(),
                 _ => {
                     return Err(format!(
-                        "expected table=…, overlay=…, cookie-keys=…, board=…, kept-bytes=…, logged=1 or epoch=…, found \
-                         {line:?}"
+                        "expected table=…, overlay=…, cookie-keys=…, proof-keys=…, board=…, kept-bytes=…, logged=1 or \
+                         epoch=…, found {line:?}"
                     ))
                 }
             };
@@ -245,6 +266,7 @@ impl ConfigText {
             table: table.ok_or("expected a line table=…, found none")?,
             overlay,
             cookie_keys,
+            proof_keys,
             board,
             kept_bytes: kept_bytes.map(|bytes| bytes as usize),
             is_logged,
@@ -376,6 +398,26 @@ mod tests {
             "{message}"
         );
         let message = refusal(&text(&table, "cookie-keys=/nowhere".to_owned()));
+        assert!(message.starts_with("/nowhere: No such file"), "{message}");
+    }
+
+    #[test]
+    fn keys_of_proofs_are_for_every_jurisdiction() {
+        let table = TestFile::new("proven", &TableWriter::sample().encode());
+        let keys = TestFile::new("proof-keys", b"new AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\n");
+        let of_eu = TestFile::new("proof-keys-eu", b"new AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8 eu\n");
+        let text = |keys: &Path| {
+            format!(
+                "table={}\nepoch=17\nproof-keys={}",
+                table.path().display(),
+                keys.display()
+            )
+        };
+        let config = RouteConfig::load(text(keys.path()).as_bytes()).unwrap();
+        assert_eq!(config.proof_keys.unwrap().first().0, "new");
+        let message = refusal(&text(of_eu.path()));
+        assert!(message.ends_with("expected keys without a jurisdiction"), "{message}");
+        let message = refusal(&text(Path::new("/nowhere")));
         assert!(message.starts_with("/nowhere: No such file"), "{message}");
     }
 

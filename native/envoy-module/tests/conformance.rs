@@ -8,6 +8,7 @@ use cellplane_envoy::cookie::Keyring;
 use cellplane_envoy::decide::{decide, Reason, Route, Subject};
 use cellplane_envoy::key::{KeyValues, Seals};
 use cellplane_envoy::problem::Refusal;
+use cellplane_envoy::proof::{proof, Bound};
 use cellplane_envoy::table::{Base, KeySource, KeySourceKind, Table};
 use cellplane_envoy::xxh32::xxh32;
 use json::Json;
@@ -189,6 +190,26 @@ fn every_decision_is_the_golden_one() {
             let found = described(&table, decision(&file, &table, case));
             let title = case.member("name").text();
             assert_eq!(found, expected(case.member("expect")), "{name}: {title}");
+        }
+    }
+}
+
+#[test]
+fn every_proof_is_the_golden_one() {
+    for (name, file) in files_with("proof_keys") {
+        let keys = Keyring::parse(file.member("proof_keys").text()).unwrap();
+        for case in file.member("cases").list() {
+            let text = |name: &str| case.member(name).text().as_bytes();
+            let bound = Bound {
+                cell: text("cell"),
+                epoch: text("epoch_text"),
+                tenant: text("tenant"),
+                method: text("method"),
+                path: text("path"),
+            };
+            let title = case.member("name").text();
+            let found = proof(&keys, bound, file.member("now").number());
+            assert_eq!(found, case.member("proof").text(), "{name}: {title}");
         }
     }
 }

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from cellplane.cell.context import enter, leave
-from cellplane.cell.door import Door, nobody_moved, refusal
+from cellplane.cell.door import Door, ProofCheck, RequestLine, decoded, nobody_moved, refusal
 from cellplane.cell.load import CellLoad, LoadReporter
 from cellplane.cell.problem import Problem
 
@@ -29,6 +29,7 @@ class CellMiddleware:
         cell_id: this cell's id, as the fleet knows it.
         exempt_paths: exact paths that need no router, such as a health check; they run without a context.
         moved: the epoch by which a tenant is another cell's (``Door``).
+        proof: refuses what no router has signed (``Door``).
         load: what routers are told of this cell's load; asked for an answer now and then, it must not wait.
         clock: monotonic seconds.
 
@@ -43,11 +44,12 @@ class CellMiddleware:
         exempt_paths: Iterable[str] = ("/healthz",),
         *,
         moved: Callable[[str], int | None] = nobody_moved,
+        proof: ProofCheck | None = None,
         load: Callable[[], CellLoad] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
-        self._door = Door(cell_id, moved=moved)
+        self._door = Door(cell_id, moved=moved, proof=proof)
         self._exempt_paths = frozenset(exempt_paths)
         self._load = None if load is None else LoadReporter(load, clock)
 
@@ -56,7 +58,7 @@ class CellMiddleware:
         if scope["type"] not in ("http", "websocket") or scope["path"] in self._exempt_paths:
             await self._app(scope, receive, send)
             return
-        found = self._door.admit(scope["headers"])
+        found = self._door.admit(scope["headers"], lambda: _line(scope))
         if isinstance(found, Problem):
             await _refuse(scope, send, found)
             return
@@ -65,6 +67,13 @@ class CellMiddleware:
             await self._app(scope, receive, send if self._load is None else _telling(send, self._load))
         finally:
             leave(token)
+
+
+def _line(scope: Scope) -> RequestLine:
+    """What a request asks for. A server that does not keep the path as it came has decoded it, from UTF-8."""
+    raw = scope.get("raw_path")
+    path = scope["path"].encode() if raw is None else decoded(raw)
+    return RequestLine(scope.get("method", "GET").encode(), path, scope.get("query_string", b""))
 
 
 def _telling(send: Send, load: LoadReporter) -> Send:

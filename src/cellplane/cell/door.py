@@ -1,17 +1,64 @@
 """The cell's door, whatever the app's framework: lets in what a router sent here, and refuses everything else."""
 
+import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
 
 from cellplane.cell.context import CellContext
+from cellplane.cell.errors import InvalidSettingError
 from cellplane.cell.problem import Problem
 from cellplane.cell.settings import HeaderLimits, check_cell_id
 
 CELL_ID_HEADER = b"x-cell-id"
 EPOCH_HEADER = b"x-cell-epoch"
 TENANT_HEADER = b"x-tenant-id"
-_ROUTING_HEADERS = (CELL_ID_HEADER, EPOCH_HEADER, TENANT_HEADER)
+PROOF_HEADER = b"x-cell-proof"
+ROUTING_HEADERS = (CELL_ID_HEADER, EPOCH_HEADER, TENANT_HEADER, PROOF_HEADER)
 
 _LIMITS = HeaderLimits()
+# A comma is how servers and proxies join what was said twice; no id that a fleet knows has one.
+_TENANT = re.compile(rb"[!-+\--~]{1,%d}" % _LIMITS.tenant_max_bytes)
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLine:
+    """What a request asks for, as far as a proof is bound to it."""
+
+    method: bytes
+    """Such as GET, which is also that of a WebSocket."""
+
+    path: bytes
+    """Percent-decoded, since not every server still knows what it was before."""
+
+    query: bytes
+    """What follows the first question mark, as it came; empty where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """What the routing headers say, before anybody believes it."""
+
+    cell_id: bytes
+    epoch: bytes
+    """Decimal digits."""
+    tenant_id: bytes
+    """Empty where the request names none."""
+    proof: bytes
+    """Empty where there is none."""
+
+
+class ProofCheck(Protocol):
+    """Finds out whether a router has said this: ``cellplane.cell.proof.ProofKeys``."""
+
+    def fault(self, routing: Routing, line: RequestLine) -> Problem | None:
+        """Why it does not count; None where it does. Asked for every request, so it must not wait."""
+
+
+def decoded(path: bytes) -> bytes:
+    """A path without its percent-encoding; what is no escape stays."""
+    return _ESCAPE.sub(lambda found: bytes((int(found[1], 16),)), path) if b"%" in path else path
 
 
 def nobody_moved(_tenant_id: str) -> None:
@@ -20,7 +67,7 @@ def nobody_moved(_tenant_id: str) -> None:
 
 class Door:
     """Decides by the routing headers. It trusts them: the routers strip a client's own, and nothing but routers may
-    reach a cell.
+    reach a cell. Where that cannot be had of the network, a proof in every request says that a router sent it.
 
     A refusal with 421 names the newest epoch that this process knows, if it is newer than the request's: the router
     then fetches the table of it, and tries again.
@@ -29,25 +76,42 @@ class Door:
         cell_id: this cell's id, as the fleet knows it.
         moved: the epoch by which a tenant is another cell's; None for one of this cell. A request that was routed by
             an older table is refused; by a newer one the tenant is here again. Asked for every request, so it must not
-            wait.
+            wait. ``Fences.moved`` is one.
+        proof: refuses what no router has signed; None believes every request.
 
     Raises:
-        InvalidSettingError: ``cell_id`` cannot be the value of a header.
+        InvalidSettingError: ``cell_id`` cannot be the value of a header, or has a comma.
     """
 
-    def __init__(self, cell_id: str, *, moved: Callable[[str], int | None] = nobody_moved) -> None:
+    def __init__(
+        self,
+        cell_id: str,
+        *,
+        moved: Callable[[str], int | None] = nobody_moved,
+        proof: ProofCheck | None = None,
+    ) -> None:
         check_cell_id("cell_id", cell_id)
+        if "," in cell_id:
+            raise InvalidSettingError(
+                "cell_id", f"expected no comma, found {cell_id!r}: servers join headers by commas"
+            )
         self._cell_id = cell_id
         self._header = cell_id.encode("ascii")
         self._moved = moved
+        self._proof = proof
         self._newest_epoch = 0
 
-    def admit(self, headers: Iterable[tuple[bytes, bytes]]) -> CellContext | Problem:
-        """The context of a request with these headers, whose names are in lower case; or why it is refused."""
+    def admit(self, headers: Iterable[tuple[bytes, bytes]], line: Callable[[], RequestLine]) -> CellContext | Problem:
+        """The context of a request, or why it is refused.
+
+        Args:
+            headers: names in lower case.
+            line: what it asks for, looked at where a proof is bound to it.
+        """
         values: dict[bytes, bytes] = {}
         for name, value in headers:
-            if name in _ROUTING_HEADERS:
-                if name in values:
+            if name in ROUTING_HEADERS:
+                if name in values or b"," in value:
                     return _ambiguous(name)
                 values[name] = value
 
@@ -57,12 +121,16 @@ class Door:
         digits = values.get(EPOCH_HEADER, b"")
         if not digits.isdigit() or len(digits) > _LIMITS.epoch_max_digits:
             return _INVALID_EPOCH
+        tenant = values.get(TENANT_HEADER, b"")
+        if self._proof is not None:
+            fault = self._proof.fault(Routing(cell, digits, tenant, values.get(PROOF_HEADER, b"")), line())
+            if fault is not None:
+                return fault
         epoch = int(digits)
         self._newest_epoch = max(self._newest_epoch, epoch)
         if cell != self._header:
             return self._wrong_cell(cell, epoch)
-        tenant = values.get(TENANT_HEADER, b"")
-        if not 1 <= len(tenant) <= _LIMITS.tenant_max_bytes or not all(0x21 <= byte <= 0x7E for byte in tenant):
+        if _TENANT.fullmatch(tenant) is None:
             return _NO_TENANT
         tenant_id = tenant.decode("ascii")
         moved = self._moved(tenant_id)
@@ -133,6 +201,6 @@ def _ambiguous(name: bytes) -> Problem:
         "ambiguous-cell-headers",
         400,
         "A routing header is repeated",
-        f"Expected {name.decode('ascii')} once, found it more often. "
+        f"Expected {name.decode('ascii')} once and without a comma, found it more often, or joined. "
         "Routers set it once: something before the cell adds another.",
     )

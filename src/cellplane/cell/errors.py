@@ -4,10 +4,22 @@ CellError
 ├── NoCellContextError     the code asked for its cell outside of a request
 ├── InvalidContextError    a message or a job says no context that can be one
 ├── MissingSettingsError   environment variables that a cell needs are not set
-└── InvalidSettingError    one is set, to a value that cannot be used
+├── InvalidSettingError    one is set, to a value that cannot be used
+├── FenceError             the list of tenants that were given away refuses a change
+│   ├── FenceFileError     its file is missing, damaged, foreign or cannot be written
+│   ├── StaleFenceError    something newer is known of the tenant
+│   ├── FencesFullError    it holds as many as it may
+│   └── FencesBusyError    another process writes it for longer than one waits
+├── ProofKeysError         the file of keys of proofs cannot be used
+└── MessagingError         work cannot be passed on by a queue, or not so
+    ├── ForeignSubjectError    a subject or topic is another cell's, or no cell's
+    ├── InvalidMessageError    a message cannot be sent as it is
+    ├── BrokerUnavailableError the broker does not answer in time, or refuses
+    └── NotNowError            a handler says that its message has to wait
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from cellplane.errors import CellplaneError
 
@@ -69,3 +81,134 @@ class InvalidSettingError(CellError):
     def __init__(self, name: str, message: str) -> None:
         super().__init__(f"{name}: {message}")
         self.name = name
+
+
+class FenceError(CellError):
+    """The list of tenants that were given away refuses a change, or cannot be used."""
+
+
+class FenceFileError(FenceError):
+    """The list's file is missing, damaged, another cell's, or cannot be written.
+
+    Args:
+        path: of the file.
+        reason: what was expected and what was found.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"{path}: {reason}. Without its list a cell would let in tenants that it gave away: bring the file back, "
+            "or, for a new cell, make it by Fences.create()"
+        )
+        self.path = path
+        self.reason = reason
+
+
+class StaleFenceError(FenceError):
+    """What is said of a tenant is older than what is known.
+
+    Args:
+        tenant_id: of whom.
+        known: epoch of what is known.
+        found: epoch of what was said.
+        is_away: whether the tenant is known to be another cell's.
+    """
+
+    def __init__(self, tenant_id: str, known: int, found: int, *, is_away: bool) -> None:
+        where = "another cell's" if is_away else "here"
+        super().__init__(
+            f"tenant {tenant_id}: expected an epoch after {known}, by which it is {where}; found {found}. "
+            "An epoch never goes back: publish the change, and say it with the epoch of that"
+        )
+        self.tenant_id, self.known, self.found = tenant_id, known, found
+
+
+class FencesFullError(FenceError):
+    """The list holds as many tenants as it may.
+
+    Args:
+        path: of the list.
+        most: tenants.
+    """
+
+    def __init__(self, path: Path, most: int) -> None:
+        super().__init__(
+            f"{path}: {most} tenants were given away already, which is the most. Take back those that no router can "
+            "send here any more, or raise FenceLimits.max_tenants in all processes of the cell"
+        )
+
+
+class FencesBusyError(FenceError):
+    """Another process writes the list for longer than one waits; nothing was changed.
+
+    Args:
+        path: of the list.
+        waited_seconds: how long.
+    """
+
+    def __init__(self, path: Path, waited_seconds: float) -> None:
+        super().__init__(
+            f"{path}: another process has held its lock for {waited_seconds:g} s. Nothing was changed: try again, and "
+            "look for a process of this cell that hangs"
+        )
+
+
+class ProofKeysError(CellError):
+    """The file of the keys of proofs cannot be used.
+
+    Args:
+        path: of the file.
+        reason: what was expected and what was found; never a secret.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}. Give the cell the file that its routers have as --proof-keys")
+        self.path = path
+
+
+class MessagingError(CellError):
+    """Work cannot be passed on by a queue, or not so."""
+
+
+class ForeignSubjectError(MessagingError):
+    """A subject or topic is another cell's, or no cell's.
+
+    Args:
+        subject: as it was given.
+        cell_id: of this cell.
+    """
+
+    def __init__(self, subject: str, cell_id: str) -> None:
+        super().__init__(
+            f"expected a subject of this cell, such as orders.{cell_id}; found {subject[:80]!r}. Cells do not speak to "
+            "each other: build the subject by CellSubjects.own(), and reach other cells' tenants through a router"
+        )
+        self.subject = subject
+
+
+class InvalidMessageError(MessagingError):
+    """A message cannot be sent as it is; the message says what to change."""
+
+
+class BrokerUnavailableError(MessagingError):
+    """The broker does not answer in time, or refuses; whether a message was stored is not known.
+
+    Args:
+        broker: host and port, without credentials.
+        reason: what happened.
+    """
+
+    def __init__(self, broker: str, reason: str) -> None:
+        super().__init__(
+            f"{broker}: {reason}. The connection is made again by itself; try again, with the same message_id "
+            "where a repetition would do harm"
+        )
+        self.broker = broker
+
+
+class NotNowError(MessagingError):
+    """For handlers to raise: nothing is wrong with the message, but what its work needs is away, such as a database.
+
+    Args:
+        reason: what is away, for the log.
+    """

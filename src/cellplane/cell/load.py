@@ -36,7 +36,7 @@ class LoadReporter:
     """Says now and then what the load is.
 
     Args:
-        load: asks; called in the event loop on the way of an answer, so it must not wait for anything.
+        load: asks; called on the way of an answer, in the event loop of an ASGI app, so it must not wait for anything.
         clock: monotonic seconds.
     """
 

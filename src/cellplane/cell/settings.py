@@ -29,6 +29,41 @@ class HeaderLimits:
     """Bytes of a cell's release; 128, as of its id."""
 
 
+@dataclass(frozen=True)
+class FenceLimits:
+    """Bounds of the list of tenants that a cell gave away (``cellplane.cell.fences``), the same in all processes."""
+
+    max_tenants: int = 100_000
+    """Tenants of which something is known; 100,000, ten times those of a large cell. Each change writes all of them."""
+
+    max_bytes: int = 16 * 1024 * 1024
+    """Largest file that is read, bytes; 16 MiB, more than ``max_tenants`` of the longest ids need."""
+
+    lock_wait_seconds: float = 5.0
+    """How long a change waits for another process's; 5, some hundred times what one takes."""
+
+    lock_poll_seconds: float = 0.01
+    """Time between two tries for the lock, seconds."""
+
+
+@dataclass(frozen=True)
+class ProofLimits:
+    """When a router's proof counts (``cellplane.cell.proof``)."""
+
+    max_age_seconds: int = 60
+    """How old a proof may be; 60. So long can a request that somebody has read be sent once more. It has to be longer
+    than a router holds a request back: its time-outs, and the tries that follow the first."""
+
+    max_ahead_seconds: int = 5
+    """How far a router's clock may be ahead of the cell's; 5."""
+
+    check_file_seconds: float = 1.0
+    """Time between two looks at the file of keys; 1."""
+
+    max_file_bytes: int = 64 * 1024
+    """Largest file of keys that is read, bytes."""
+
+
 @dataclass(frozen=True, slots=True)
 class CellSettings:
     """Which cell this is, and where its own database and queue are."""

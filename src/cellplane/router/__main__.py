@@ -91,6 +91,11 @@ _STOPS = (signal.SIGTERM, signal.SIGINT)
     help="File of the keys of signed routing cookies; looked at again when it changes.",
 )
 @click.option(
+    "--proof-keys",
+    type=click.Path(path_type=Path),
+    help="File of the keys by which cells know that a router sent a request; looked at again when it changes.",
+)
+@click.option(
     "--drain-seconds",
     type=click.FloatRange(0, 300),
     default=0.5,

@@ -1,4 +1,4 @@
-"""What a router reads from its own disk beside tables: the keys that verify tokens and cookies.
+"""What a router reads from its own disk beside tables: the keys that verify tokens and cookies, and that sign proofs.
 
 Each file is checked and copied when it is read. Where it is damaged or gone later, the copy goes on.
 """
@@ -12,6 +12,7 @@ from typing import Self
 
 import structlog
 
+from cellplane.cell.proof import parse_keys
 from cellplane.durable import write_durably
 from cellplane.errors import RouterError, ValidationError
 from cellplane.model import KeySourceKind
@@ -27,6 +28,7 @@ MAX_LOCAL_FILE_BYTES = 1024 * 1024
 _DIGEST_CHARS = 12
 _JWKS = "jwks"
 _COOKIE_KEYS = "cookie-keys"
+_PROOF_KEYS = "proof-keys"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +38,17 @@ class LocalFiles:
     Attributes:
         jwks: by provider, its JWK Set; without those whose keys were never fetched.
         cookie_keys: a copy of the keys of routing cookies, named by its content; None where no source is a cookie.
+        proof_keys: one of the keys by which cells know a router; None where it has none.
     """
 
     jwks: Mapping[str, str] = field(default_factory=dict, repr=False)
     cookie_keys: Path | None = None
+    proof_keys: Path | None = None
+
+    @property
+    def paths(self) -> list[Path]:
+        """The copies that a proxy reads."""
+        return [path for path in (self.cookie_keys, self.proof_keys) if path is not None]
 
 
 class LocalFolder:
@@ -48,18 +57,20 @@ class LocalFolder:
     Args:
         folder: of the copies; created when missing, readable by its owner only.
         cookie_keys: the file of keys of routing cookies; None where this router has none.
+        proof_keys: the file of keys by which cells know this router; None where it has none.
     """
 
-    def __init__(self, folder: Path, cookie_keys: Path | None) -> None:
+    def __init__(self, folder: Path, cookie_keys: Path | None, proof_keys: Path | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder = folder.absolute()
         self._cookie_keys = cookie_keys
+        self._proof_keys = proof_keys
         self._said: dict[Path, str] = {}
 
     @classmethod
     def of(cls, settings: RouterSettings) -> Self:
         """The router's."""
-        return cls(settings.state_dir.absolute() / "keys", settings.cookie_keys)
+        return cls(settings.state_dir.absolute() / "keys", settings.cookie_keys, settings.proof_keys)
 
     def read(self, table: RoutingTable) -> LocalFiles:
         """What this table needs.
@@ -73,21 +84,21 @@ class LocalFolder:
                 jwks[provider.name] = self._read(Path(provider.jwks_file), _JWKS, _check_jwks)
             elif self.has_jwks(provider.jwks_url):
                 jwks[provider.name] = self._copy(_JWKS, provider.jwks_url).read_text()
+        proof_keys = None
+        if self._proof_keys is not None:
+            proof_keys = self._named_copy(self._proof_keys, _PROOF_KEYS, _check_proof_keys)
         if all(source.kind is not KeySourceKind.COOKIE for source in table.key_sources):
-            return LocalFiles(jwks)
+            return LocalFiles(jwks, proof_keys=proof_keys)
         if self._cookie_keys is None:
             raise RouterError("a key source is a signed cookie, and this router was started without --cookie-keys")
-        text = self._read(self._cookie_keys, _COOKIE_KEYS, _check_cookie_keys)
-        copy = self._folder / f"cookie-keys-of-{_digest(text)}"
-        if not copy.exists():
-            write_durably(copy, text.encode())
-        return LocalFiles(jwks, copy)
+        return LocalFiles(jwks, self._named_copy(self._cookie_keys, _COOKIE_KEYS, _check_cookie_keys), proof_keys)
 
     def forget_others(self, files: LocalFiles) -> None:
-        """Remove the keys of cookies that no proxy reads any more."""
-        for copy in self._folder.glob("cookie-keys-of-*"):
-            if copy != files.cookie_keys:
-                copy.unlink(missing_ok=True)
+        """Remove the keys that no proxy reads any more."""
+        for what in (_COOKIE_KEYS, _PROOF_KEYS):
+            for copy in self._folder.glob(f"{what}-of-*"):
+                if copy not in files.paths:
+                    copy.unlink(missing_ok=True)
 
     def keep_jwks(self, url: str, text: str) -> None:
         """Keep the JWK Set that was fetched from a URL.
@@ -101,6 +112,14 @@ class LocalFolder:
     def has_jwks(self, url: str) -> bool:
         """Whether the keys of this URL were ever fetched."""
         return self._copy(_JWKS, url).exists()
+
+    def _named_copy(self, path: Path, what: str, check: Callable[[str], None]) -> Path:
+        """A copy of keys that is named by its content: other keys are another file, which a proxy reads anew."""
+        text = self._read(path, what, check)
+        copy = self._folder / f"{what}-of-{_digest(text)}"
+        if not copy.exists():
+            write_durably(copy, text.encode())
+        return copy
 
     def _copy(self, what: str, of: str) -> Path:
         return self._folder / f"{what}-at-{_digest(of)}"
@@ -146,6 +165,10 @@ def _text(path: Path) -> str:
 
 def _check_cookie_keys(text: str) -> None:
     Keyring.parse(text)
+
+
+def _check_proof_keys(text: str) -> None:
+    parse_keys(text)
 
 
 def _check_jwks(text: str) -> None:

@@ -50,6 +50,9 @@ class RouterSettings:
     cookie_keys: Path | None = None
     """File of the keys of signed routing cookies (``cellplane.signed_cookie``); None where there are none."""
 
+    proof_keys: Path | None = None
+    """File of the keys by which cells know that a router sent a request (``cellplane.cell.proof``); None: no proofs."""
+
     tls_certificate: Path | None = None
     """PEM file of the certificate, with its chain, that clients are shown; followed when it changes. None: clients are
     served without TLS."""

@@ -64,6 +64,34 @@ fn a_request_for_two_hosts_or_for_none_is_refused_whoever_it_is_for() {
 }
 
 #[test]
+fn a_cell_is_told_by_a_key_that_a_router_sent_the_request() {
+    let proving = || Config {
+        proof_keys: Some(Keyring::parse(COOKIE_KEYS).unwrap()),
+        ..config(|_| {})
+    };
+    let headers = [
+        ("x-tenant-id", "pinned"),
+        (":path", "/a?b"),
+        ("x-cell-proof", "a client's own"),
+    ];
+    let stream = routed(&proving(), FakeStream::new("POST", &headers));
+    let bound = Bound {
+        cell: b"cell-4",
+        epoch: b"17",
+        tenant: b"pinned",
+        method: b"POST",
+        path: b"/a?b",
+    };
+    let keys = Keyring::parse(COOKIE_KEYS).unwrap();
+    assert_eq!(
+        stream.values("x-cell-proof"),
+        [proof(&keys, bound, stream.unix_seconds())]
+    );
+    let stream = routed(&config(|_| {}), FakeStream::new("POST", &headers));
+    assert!(stream.values("x-cell-proof").is_empty());
+}
+
+#[test]
 fn a_routed_request_names_its_cell_epoch_and_tenant() {
     let stream = routed(
         &config(|_| {}),

@@ -84,7 +84,7 @@ class EnvoyEngine:
                     "clusters_version": clusters["version_info"],
                     "listeners_version": listeners["version_info"],
                     "tokens_version": tokens["version_info"],
-                    "routes_version": resources.routes_version(stored.table, files.cookie_keys),
+                    "routes_version": resources.routes_version(stored.table, files),
                 }
             )
         except RouterError:
@@ -286,7 +286,7 @@ class EnvoyEngine:
 
     def _routes(self, stored: StoredTable, files: LocalFiles) -> dict[str, Any]:
         board = self._board_of(stored)
-        return resources.routes(stored, self._settings, cookie_keys=files.cookie_keys, board=board.path)
+        return resources.routes(stored, self._settings, files=files, board=board.path)
 
     def _board_of(self, stored: StoredTable) -> Board:
         """The board of its base. Breakers that are open stay so: a new base says nothing about the health of cells."""

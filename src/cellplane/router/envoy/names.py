@@ -12,6 +12,12 @@ PRIORITY_HEADER = "x-cell-priority"
 SHADOW_HEADER = ":cell-shadow"
 """By which the module names the cell that gets a copy. No cell sees it: in HTTP/1.1 no name begins with a colon."""
 
+PROOF_HEADER = "x-cell-proof"
+"""Header by which a cell knows that a router sent the request."""
+
+SHADOW_PROOF_HEADER = ":cell-shadow-proof"
+"""The same for a copy, as the module says it."""
+
 COMPARED_HEADER = ":cell-compared"
 """By which the module names the cluster of the router's own listener for copies, where both answers are compared."""
 

@@ -21,15 +21,18 @@ from cellplane.router.envoy.names import (
     PAIR_HEADER,
     PAIR_OF_HEADER,
     PRIORITY_HEADER,
+    PROOF_HEADER,
     ROUTES,
     ROUTES_FILE,
     SHADOW_HEADER,
+    SHADOW_PROOF_HEADER,
     STAT_PREFIX,
     TOKENS,
     TOKENS_FILE,
 )
 from cellplane.router.envoy.parts import FILTERS, LISTENER, MANAGER, ROUTER, STRING, TYPE, module_filter, seconds
 from cellplane.router.envoy.replies import local_replies
+from cellplane.router.local_files import LocalFiles
 from cellplane.router.settings import RouterSettings
 from cellplane.router.tables import StoredTable, version_of
 from cellplane.routing import RoutingTable
@@ -42,6 +45,7 @@ _ROUTES = f"{TYPE}envoy.config.route.v3.RouteConfiguration"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _FILTER_CONFIG = f"{TYPE}envoy.config.route.v3.FilterConfig"
 _KEYS_MARK = "+"
+_NO_FILES = LocalFiles()
 
 MAX_HTTP2_STREAMS = 100
 """Concurrent HTTP/2 streams of one client connection (Envoy's edge best practices)."""
@@ -76,37 +80,43 @@ def tokens(identity: Identity, settings: RouterSettings) -> Json:
 
 
 def routes(
-    stored: StoredTable, settings: RouterSettings, *, cookie_keys: Path | None = None, board: Path | None = None
+    stored: StoredTable, settings: RouterSettings, *, files: LocalFiles = _NO_FILES, board: Path | None = None
 ) -> Json:
     """RDS: every request passes the module, which maps the table's files.
 
     Args:
-        cookie_keys: file of the keys of routing cookies, another one for other keys.
+        files: those of keys, other ones for other keys.
         board: what the module and the agent share while they run; another one for another base.
     """
-    files = f"table={stored.path}\n"
+    config = f"table={stored.path}\n"
     if stored.overlay_path is not None:
-        files += f"overlay={stored.overlay_path}\n"
-    if cookie_keys is not None:
-        files += f"cookie-keys={cookie_keys}\n"
+        config += f"overlay={stored.overlay_path}\n"
+    if files.cookie_keys is not None:
+        config += f"cookie-keys={files.cookie_keys}\n"
+    if files.proof_keys is not None:
+        config += f"proof-keys={files.proof_keys}\n"
     if board is not None:
-        files += f"board={board}\n"
+        config += f"board={board}\n"
     if settings.max_kept_bytes and any(policy.reads is Reads.CACHE for policy in stored.table.policies):
-        files += f"kept-bytes={settings.max_kept_bytes}\n"
+        config += f"kept-bytes={settings.max_kept_bytes}\n"
     if settings.access_log is not None:
-        files += "logged=1\n"
+        config += "logged=1\n"
     module = {
         "@type": f"{FILTERS}.dynamic_modules.v3.DynamicModuleFilterPerRoute",
         "dynamic_module_config": {"name": MODULE},
         "filter_name": FILTER,
         "filter_config": {
             "@type": STRING,
-            "value": f"{files}epoch={stored.epoch}\n",
+            "value": f"{config}epoch={stored.epoch}\n",
         },
     }
     return route_configuration(
-        routes_version(stored.table, cookie_keys),
-        [_route(settings, mirror, match) for mirror in _mirrors(stored.table) for match in _matches(stored.table)],
+        routes_version(stored.table, files),
+        [
+            _route(settings, mirror, match)
+            for mirror in _mirrors(stored.table, files)
+            for match in _matches(stored.table)
+        ],
         {FILTER: module, **_without_tokens(stored.table)},
         is_secure=settings.tls_certificate is not None,
     )
@@ -129,13 +139,15 @@ def _matches(table: RoutingTable) -> list[tuple[Json, ...]]:
     return kinds
 
 
-def _mirrors(table: RoutingTable) -> list[Json | None]:
+def _mirrors(table: RoutingTable, files: LocalFiles) -> list[Json | None]:
     """What routes do with copies, the last one nothing: on a route that may mirror, Envoy copies all headers of each
     request, whether or not it then does.
     """
     has_shadow = any(policy.shadow is not None for policy in table.policies)
     compares = any(policy.compare_bp for policy in table.policies)
-    return [*([_compared_mirror()] if compares else []), *([_mirror()] if has_shadow else []), None]
+    # A proof is for one cell, so a copy has one of its own.
+    proof = {} if files.proof_keys is None else {PROOF_HEADER: f"%REQ({SHADOW_PROOF_HEADER})%"}
+    return [*([_compared_mirror(proof)] if compares else []), *([_mirror(proof)] if has_shadow else []), None]
 
 
 def _route(settings: RouterSettings, mirror: Json | None, headers: tuple[Json, ...]) -> Json:
@@ -158,15 +170,15 @@ def _route(settings: RouterSettings, mirror: Json | None, headers: tuple[Json, .
     return {"match": {"prefix": "/", **({"headers": list(headers)} if headers else {})}, "route": action}
 
 
-def _mirror() -> Json:
+def _mirror(proof: dict[str, str]) -> Json:
     """A copy to the cell that the module names, as if it were meant: a cell refuses what names another."""
-    return _copy(SHADOW_HEADER, {CELL_HEADER: f"%REQ({SHADOW_HEADER})%"})
+    return _copy(SHADOW_HEADER, {CELL_HEADER: f"%REQ({SHADOW_HEADER})%", **proof})
 
 
-def _compared_mirror() -> Json:
+def _compared_mirror(proof: dict[str, str]) -> Json:
     """A copy whose answer is compared: to the router's own listener, which sends it on (``copies``)."""
     forwarded = {FORWARDED_HEADER: "%REQ(x-forwarded-for)%"}
-    return _copy(COMPARED_HEADER, {PAIR_HEADER: f"%REQ({PAIR_OF_HEADER})%", **forwarded})
+    return _copy(COMPARED_HEADER, {PAIR_HEADER: f"%REQ({PAIR_OF_HEADER})%", **forwarded, **proof})
 
 
 def _copy(cluster_header: str, headers: dict[str, str]) -> Json:
@@ -185,10 +197,9 @@ def _without_tokens(table: RoutingTable) -> Json:
     return {} if table.edge.jwt else {TOKENS: {"@type": _FILTER_CONFIG, "disabled": True}}
 
 
-def routes_version(table: RoutingTable, cookie_keys: Path | None) -> str:
-    """The version of the table, and what names the keys of cookies behind it."""
-    keys = "" if cookie_keys is None else f"{_KEYS_MARK}{cookie_keys.name}"
-    return version_of(table) + keys
+def routes_version(table: RoutingTable, files: LocalFiles) -> str:
+    """The version of the table, and what names the keys behind it."""
+    return "".join([version_of(table), *(f"{_KEYS_MARK}{path.name}" for path in files.paths)])
 
 
 def table_version(version: str) -> str:

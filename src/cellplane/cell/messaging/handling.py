@@ -1,0 +1,146 @@
+"""What becomes of one message, whichever broker it came from: handled, tried again later, or given up."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from cellplane.cell.context import entered
+from cellplane.cell.errors import NotNowError
+from cellplane.cell.messaging.message import CellMessage, DeadReason, Handler, Rejection, judge
+from cellplane.cell.messaging.settings import MessagingSettings
+from cellplane.cell.messaging.subjects import CellSubjects
+
+_log = logging.getLogger("cellplane.cell.messaging")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A message as a broker gave it; ``CellMessage`` tells what it has."""
+
+    subject: str
+    data: bytes
+    headers: Sequence[tuple[str, str]]
+    delivery: int
+    message_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A delivery that failed, and why; without what the error says, which may quote the message."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Nothing was decided: the consumer ends."""
+
+
+Outcome = None | Failed | Stopped | Rejection
+"""None: it is done."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """One consumer's rules.
+
+    Attributes:
+        subjects: of this cell.
+        handle: does a message's work, in its context; again for the same message, where a delivery is repeated.
+        moved: the epoch by which a tenant is another cell's; ``Fences.moved`` is one.
+        on_moved: takes the messages of tenants that were given away; without it they are dead letters.
+        settings: times.
+    """
+
+    subjects: CellSubjects
+    handle: Handler
+    moved: Callable[[str], int | None]
+    on_moved: Handler | None
+    settings: MessagingSettings
+
+    async def take(self, arrived: Arrived, stop: asyncio.Event) -> Outcome:
+        """Do what is to be done about one message; it may be long, where a handler says that now is no time."""
+        found = judge(self.subjects, arrived.subject, arrived.headers, self.moved)
+        handle = self.handle
+        if isinstance(found, Rejection):
+            if found.context is None or self.on_moved is None:
+                return found
+            handle, context = self.on_moved, found.context
+        else:
+            context = found
+        delivery = arrived.delivery
+        if delivery > self.settings.max_deliveries:
+            return Rejection(DeadReason.POISON, f"no worker has answered for any of {delivery - 1} deliveries")
+        message = CellMessage(
+            context, arrived.subject, arrived.data, dict(arrived.headers), delivery, arrived.message_id
+        )
+        failed = await self._until_now(handle, message, stop)
+        if isinstance(failed, Failed) and delivery >= self.settings.max_deliveries:
+            return Rejection(DeadReason.POISON, f"delivery {delivery} of {delivery} failed: {failed.why}")
+        return failed
+
+    async def _until_now(self, handle: Handler, message: CellMessage, stop: asyncio.Event) -> Failed | Stopped | None:
+        is_said = False
+        while True:
+            try:
+                return await self._once(handle, message)
+            except NotNowError as error:
+                if not is_said:
+                    _log.warning("a message waits: %s", error, extra={"subject": message.subject})
+                    is_said = True
+            await wait(self.settings.not_now_seconds, stop)
+            if stop.is_set():
+                return Stopped()
+
+    async def _once(self, handle: Handler, message: CellMessage) -> Failed | None:
+        limit = asyncio.timeout(self.settings.handler_seconds)
+        try:
+            async with limit:
+                with entered(message.context):
+                    await handle(message)
+        except NotNowError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever a handler raises, the queue goes on
+            why = (
+                f"it took longer than {self.settings.handler_seconds:g} s" if limit.expired() else type(error).__name__
+            )
+            _log.warning(
+                "a delivery failed: %s",
+                why,
+                extra={"subject": message.subject, "delivery": message.delivery},
+                exc_info=True,
+            )
+            return Failed(why)
+        return None
+
+
+async def wait(seconds: float, stop: asyncio.Event) -> None:
+    """Wait, but not on after ``stop`` is set."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
+
+
+async def run_lanes(lanes: Sequence[Callable[[], Awaitable[None]]], stop: asyncio.Event, stop_seconds: float) -> None:
+    """Run all until ``stop`` is set, and then for as long as what is in hand may take; an error of one ends all."""
+
+    async def run(lane: Callable[[], Awaitable[None]]) -> None:
+        await lane()
+
+    tasks = [asyncio.create_task(run(lane)) for lane in lanes]
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        # A lane ends early only by an error that nobody foresaw: it must be heard of.
+        await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if all(not task.done() or task.exception() is None for task in tasks):
+            await asyncio.wait(tasks, timeout=stop_seconds)
+    finally:
+        for task in (*tasks, stopping):
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
