@@ -85,11 +85,15 @@ def parse_url(text: str, *, of_sqlalchemy: bool) -> dict[str, str]:
         raise UnknownDestinationError("has a /, ? or @ in its credentials; write them as %2F, %3F and %40")
     authority, _, path = rest.partition("/")
     credentials, _, servers = authority.rpartition("@")
+    if of_sqlalchemy and "%" in servers + path:
+        raise UnknownDestinationError("has a percent-encoded host or database, which SQLAlchemy does not decode")
+    if of_sqlalchemy and "," in servers:
+        raise UnknownDestinationError("has several hosts before its path; SQLAlchemy takes them as ?host=a:1&host=b:2")
     found: dict[str, str] = {}
     if credentials:
         found["user"] = _decoded(credentials.partition(":")[0])
     if servers:
-        found |= _hosts([_decoded(server) for server in servers.split(",")])
+        found |= _hosts(servers.split(","))
     if path:
         if "/" in path:
             raise UnknownDestinationError("has a / in its database's name; write it as %2F")
@@ -105,27 +109,37 @@ def _query(query: str, *, of_sqlalchemy: bool) -> dict[str, str]:
         if not equals or not name:
             raise UnknownDestinationError("has a query with a part that is no name=value")
         if name == "host":
-            hosts += value.split(",")
+            hosts.append(value)
         elif name != "password":
             if name in found:
                 raise UnknownDestinationError(f"names {name[:40]} twice")
             found[name] = value
-    if hosts:
-        has_ports = any(":" in host and not host.startswith("/") for host in hosts)
-        if has_ports and of_sqlalchemy and "port" not in found:
-            found |= _hosts(hosts)
-        elif has_ports and any(host.count(":") == 1 or host.startswith("[") for host in hosts):
-            raise UnknownDestinationError("has a port within host=; name it as port=")
-        else:
-            found["host"] = ",".join(hosts)
-    return found
+    if not hosts:
+        return found
+    if len(hosts) == 1 and not any(_has_port(host) for host in hosts[0].split(",")):
+        return {**found, "host": hosts[0]}
+    # SQLAlchemy alone knows the form host=a:1&host=b:2.
+    if not of_sqlalchemy or "port" in found or any(not _is_plain(host) for host in hosts):
+        raise UnknownDestinationError(
+            "names hosts in a way that is read in different ways; use host=a,b&port=1,2"
+        )
+    return found | _hosts(hosts)
+
+
+def _has_port(host: str) -> bool:
+    return host.startswith("[") or (host.count(":") == 1 and not host.startswith(("/", "@")))
+
+
+def _is_plain(host: str) -> bool:
+    name, colon, port = host.partition(":")
+    return bool(name) and not set(name) & set(",[]/@") and (port.isdigit() if colon else True)
 
 
 def _hosts(servers: list[str]) -> dict[str, str]:
-    """Hosts with their ports as libpq's two lists."""
+    """Hosts with their ports, as they stand in a URL, as libpq's two lists. Of one host, the port may be missing."""
     pairs = [host_and_port(server, 0) for server in servers]
-    ports = {"port": ",".join(str(port or "") for _, port in pairs)} if any(port for _, port in pairs) else {}
-    return {"host": ",".join(host for host, _ in pairs), **ports}
+    ports = ",".join(str(port or "") for _, port in pairs)
+    return {"host": ",".join(_decoded(host) for host, _ in pairs), **({"port": ports} if ports else {})}
 
 
 def parse_pairs(text: str) -> dict[str, str]:

@@ -48,7 +48,7 @@ def of_object(thing: object, environ: Environ, limits: WiringLimits) -> tuple[En
     if isinstance(thing, str):
         return of_string(thing, environ)
     if isinstance(thing, (list, tuple)) and thing and all(isinstance(item, str) for item in thing):
-        return tuple(endpoint for item in thing for endpoint in of_string(item, environ))
+        return tuple(sorted({endpoint for item in thing for endpoint in of_string(item, environ)}))
     found: list[Endpoint] = []
     is_known = False
     seen: dict[int, object] = {id(thing): thing}
