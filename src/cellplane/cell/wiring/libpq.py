@@ -120,9 +120,7 @@ def _query(query: str, *, of_sqlalchemy: bool) -> dict[str, str]:
         return {**found, "host": hosts[0]}
     # SQLAlchemy alone knows the form host=a:1&host=b:2.
     if not of_sqlalchemy or "port" in found or any(not _is_plain(host) for host in hosts):
-        raise UnknownDestinationError(
-            "names hosts in a way that is read in different ways; use host=a,b&port=1,2"
-        )
+        raise UnknownDestinationError("names hosts in a way that is read in different ways; use host=a,b&port=1,2")
     return found | _hosts(hosts)
 
 
