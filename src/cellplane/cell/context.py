@@ -74,8 +74,8 @@ def current_or_none() -> CellContext | None:
     return _context.get()
 
 
-def enter(context: CellContext) -> Token[CellContext | None]:
-    """Make a context the current one, for the SDK; the token takes it back with ``leave``."""
+def enter(context: CellContext | None) -> Token[CellContext | None]:
+    """Make a context the current one, or none, for the SDK; the token takes it back with ``leave``."""
     return _context.set(context)
 
 

@@ -11,11 +11,20 @@ CellError
 │   ├── FencesFullError    it holds as many as it may
 │   └── FencesBusyError    another process writes it for longer than one waits
 ├── ProofKeysError         the file of keys of proofs cannot be used
-└── MessagingError         work cannot be passed on by a queue, or not so
-    ├── ForeignSubjectError    a subject or topic is another cell's, or no cell's
-    ├── InvalidMessageError    a message cannot be sent as it is
-    ├── BrokerUnavailableError the broker does not answer in time, or refuses
-    └── NotNowError            a handler says that its message has to wait
+├── MessagingError         work cannot be passed on by a queue, or not so
+│   ├── ForeignSubjectError    a subject or topic is another cell's, or no cell's
+│   ├── InvalidMessageError    a message cannot be sent as it is
+│   ├── BrokerUnavailableError the broker does not answer in time, or refuses
+│   └── NotNowError            a handler says that its message has to wait
+├── WiringError            an engine, a repository or a message client does not lead to what is this cell's
+├── InvalidManifestError   a cell's manifest does not say what is the cell's
+├── ForeignDatabaseError   the database says that it is another cell's
+├── DataScopeError         data is used for another tenant, or another cell, than the context says
+├── RowGuardError          PostgreSQL would not keep tenants apart by its row-level security
+├── IdempotencyError       an idempotency key cannot be used so
+│   ├── KeyReuseError      it came before with another request
+│   └── InProgressError    the first request with it is still under way
+└── MappingError           the record of where tenants went cannot be used
 """
 
 from collections.abc import Sequence
@@ -29,13 +38,17 @@ class CellError(CellplaneError):
 
 
 class NoCellContextError(CellError):
-    """The code asked for its cell outside of a request that ``CellMiddleware`` passed."""
+    """The code asked for its cell outside of a request that ``CellMiddleware`` passed.
 
-    def __init__(self) -> None:
+    Args:
+        instead: what else may be done here.
+    """
+
+    def __init__(self, instead: str = "use current_or_none() where both are possible") -> None:
         super().__init__(
             "there is no cell context here: expected to run inside a request that CellMiddleware passed. "
             "Wrap the app in CellMiddleware, take the context into threads by carried() and into background work by "
-            "entered(), or use current_or_none() where both are possible"
+            f"entered(), or {instead}"
         )
 
 
@@ -212,3 +225,68 @@ class NotNowError(MessagingError):
     Args:
         reason: what is away, for the log.
     """
+
+
+class WiringError(CellError):
+    """Something of the app does not lead to what is this cell's, or nobody can tell where it leads.
+
+    Args:
+        cell_id: of this cell.
+        faults: one sentence for each thing that is wrong, with its name.
+    """
+
+    def __init__(self, cell_id: str, faults: Sequence[str]) -> None:
+        super().__init__(f"{cell_id} must not start, its wiring is wrong: " + "; ".join(faults))
+        self.faults = tuple(faults)
+
+
+class InvalidManifestError(CellError):
+    """A cell's manifest does not say what is the cell's."""
+
+
+class ForeignDatabaseError(CellError):
+    """The database says that it is another cell's.
+
+    Args:
+        cell_id: of this cell.
+        owner: the cell whose it is.
+    """
+
+    def __init__(self, cell_id: str, owner: str) -> None:
+        super().__init__(
+            f"expected the database of {cell_id}, found that of {owner}: the address is right, or a proxy's, and leads "
+            f"to another cell. Correct the database's URL, or what the proxy makes of its name"
+        )
+        self.owner = owner
+
+
+class DataScopeError(CellError):
+    """Data is used for another tenant, or another cell, than the context says."""
+
+
+class RowGuardError(CellError):
+    """PostgreSQL would not keep tenants apart by its row-level security.
+
+    Args:
+        faults: one sentence for each reason, with what to do.
+    """
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("row-level security does not hold here: " + "; ".join(faults))
+        self.faults = tuple(faults)
+
+
+class IdempotencyError(CellError):
+    """An idempotency key cannot be used so."""
+
+
+class KeyReuseError(IdempotencyError):
+    """An idempotency key came before with another request."""
+
+
+class InProgressError(IdempotencyError):
+    """The first request with this key is still under way; ask again later."""
+
+
+class MappingError(CellError):
+    """The record of where tenants went cannot be used."""

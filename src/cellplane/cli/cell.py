@@ -13,6 +13,7 @@ from cellplane.cli.changes import wait_live
 from cellplane.cli.lifecycle import VERBS
 from cellplane.cli.options import Amount, capacity_of, connect, json_option, state_option
 from cellplane.cli.output import print_json, print_table
+from cellplane.cli.row_security import rls
 from cellplane.cli.steps import Steps
 from cellplane.client import Client
 from cellplane.errors import ProvisionError, UnreachableError
@@ -29,7 +30,8 @@ def cell() -> None:
     """Make cells and remove them, and lead them through their life.
 
     `create`, `destroy`, `start`, `stop`, `deploy`, `describe` and `list` are for the cells of a local fleet; `check` is
-    for an app, wherever it runs; the others are for the cells of any control plane.
+    for an app, wherever it runs; `rls` prints a migration for a cell's database; the others are for the cells of any
+    control plane.
     """
 
 
@@ -266,7 +268,7 @@ def list_(state_dir: Path, *, as_json: bool) -> None:
     print_table(columns, rows, empty="There are no cells here.")
 
 
-for verb in (*VERBS, check):
+for verb in (*VERBS, check, rls):
     cell.add_command(verb)
 
 
