@@ -23,14 +23,12 @@ from nats.aio.msg import Msg
 from nats.js.errors import NotFoundError
 
 from cellplane.events.event import CONTENT_TYPE, WaitingEvent
+from cellplane.events.failures import CLOSING_FAILURES, NATS_FAILURES, ignored, told
 from cellplane.events.settings import EVENTS_URL_VARIABLE, RelaySettings
 from cellplane.faults import fault_point
 
 PUBLISHED = "events-published"
 """Fault point: events are on their way, and none is known to be stored."""
-
-NATS_FAILURES = (nats.errors.Error, OSError, TimeoutError, asyncio.IncompleteReadError)
-"""What nats-py raises when it cannot reach the server or the server refuses."""
 
 _MESSAGE_TOO_LARGE = 10054
 _log = logging.getLogger("cellplane.events")
@@ -101,7 +99,7 @@ class Publisher:
                     max_reconnect_attempts=1,
                     reconnect_time_wait=0,
                     ping_interval=settings.ping_seconds,
-                    error_cb=_ignore,
+                    error_cb=ignored,
                 )
                 await client.subscribe(f"{publisher._inbox}.*", cb=publisher._answered)
                 info = await client.jetstream(timeout=settings.connect_seconds).stream_info(settings.stream)
@@ -130,7 +128,7 @@ class Publisher:
 
     async def close(self) -> None:
         """Close the connection, however broken it is."""
-        with suppress(*NATS_FAILURES, AttributeError, RuntimeError, AssertionError):
+        with suppress(*CLOSING_FAILURES):
             async with asyncio.timeout(self._settings.close_seconds):
                 await self._client.close()
 
@@ -229,12 +227,3 @@ class Publisher:
             return  # as if there had been no answer
         if isinstance(found, dict):
             answer.set_result(found)
-
-
-def told(error: BaseException) -> str:
-    """What happened, on one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
-
-
-async def _ignore(_error: Exception) -> None:
-    """Every failure also ends the connection or the call, which is where it is told."""

@@ -21,7 +21,8 @@ import psycopg
 
 from cellplane.cell.errors import CellError
 from cellplane.events import jsonlog
-from cellplane.events.publisher import PUBLISHED, Publisher, StreamError, told
+from cellplane.events.failures import told
+from cellplane.events.publisher import PUBLISHED, Publisher, StreamError
 from cellplane.events.settings import RelaySettings
 from cellplane.events.waiting import OutboxState, Waiting
 from cellplane.faults import fault_point

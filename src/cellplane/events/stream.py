@@ -1,15 +1,17 @@
 """The stream that all cells' events go to: whoever runs its consumers creates it."""
 
+from contextlib import suppress
+
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
-from nats.js.errors import BadRequestError
+from nats.js.errors import BadRequestError, NotFoundError
 
 from cellplane.events.settings import StreamSettings
 from cellplane.events.subjects import EVERY_EVENT
 
 
 async def ensure_stream(jetstream: JetStreamContext, settings: StreamSettings) -> None:
-    """Create the stream, or bring it to these settings.
+    """Create the stream where it is not there; one that is there stays as it is, as somebody made it so.
 
     It refuses what it has no room for (``discard: new``), so that events wait in their cells; what it stores is on its
     disk; and it takes batches whole, which keeps the order.
@@ -27,6 +29,7 @@ async def ensure_stream(jetstream: JetStreamContext, settings: StreamSettings) -
         allow_atomic=True,
     )
     try:
-        await jetstream.add_stream(config)
-    except BadRequestError:  # it exists with other settings
-        await jetstream.update_stream(config)
+        await jetstream.stream_info(settings.name)
+    except NotFoundError:
+        with suppress(BadRequestError):  # another made it meanwhile, with other settings
+            await jetstream.add_stream(config)
