@@ -47,8 +47,11 @@ class Event:
     def __post_init__(self) -> None:
         """Refuse what can be no event, where it is made."""
         check_type(self.type)
-        if self.occurred_at is not None and self.occurred_at.utcoffset() is None:
-            raise InvalidEventError("occurred_at", f"expected a time with its offset, found {self.occurred_at}")
+        if self.occurred_at is not None:
+            if self.occurred_at.utcoffset() is None:
+                raise InvalidEventError("occurred_at", f"expected a time with its offset, found {self.occurred_at}")
+            if not 1 < self.occurred_at.year < 9999:
+                raise InvalidEventError("occurred_at", f"expected a year from 2 to 9998, found {self.occurred_at}")
         if self.id is not None and not isinstance(self.id, UUID):
             raise InvalidEventError("id", f"expected a UUID, found {str(self.id)[:40]!r}")
 

@@ -86,6 +86,11 @@ def test_a_time_without_offset_is_refused() -> None:
         Event("order.created", {}, occurred_at=datetime(2026, 3, 1))  # noqa: DTZ001
 
 
+def test_a_time_at_the_end_of_all_calendars_is_refused() -> None:
+    with pytest.raises(InvalidEventError, match="expected a year from 2 to 9998"):
+        Event("order.created", {}, occurred_at=datetime.max.replace(tzinfo=UTC))
+
+
 def test_an_id_that_is_none_is_refused() -> None:
     with pytest.raises(InvalidEventError, match="id: expected a UUID"):
         Event("order.created", {}, id="7")  # type: ignore[arg-type]

@@ -170,8 +170,8 @@ def test_one_relay_works_and_another_takes_over(outbox_url: str, nats: Nats) -> 
                 assert (second_to_be.status().relayed, other.status().relayed) == (5, 0)
                 with psycopg.connect(outbox_url) as connection:
                     connection.execute(
-                        "SELECT pg_terminate_backend(pid) FROM pg_locks, pg_database WHERE locktype = 'advisory' AND granted "
-                        "AND database = pg_database.oid AND datname = current_database()"
+                        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted "
+                        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
                     )
                 await until("one of them leads", lambda: second_to_be.status().leads or other.status().leads)
                 assert not (second_to_be.status().leads and other.status().leads)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from typing import Any
 
 from cellplane.cell.settings import is_visible
@@ -17,6 +17,8 @@ DECIMALS = Decimal("1e-9")
 
 LARGEST = Decimal(10) ** 18
 """Numbers below this are summed up exactly: 38 digits have room for 10^11 of them."""
+
+_EXACT = Context(prec=60, traps=[InvalidOperation, Overflow, Inexact])
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ def totals_of(facts: Iterable[Fact]) -> Totals:
         key = fact.key
         events[key] = events.get(key, 0) + 1
         for name, number in fact.numbers:
-            sums[key, name] = sums.get((key, name), Decimal(0)) + number
+            sums[key, name] = _EXACT.add(sums.get((key, name), Decimal(0)), number)
     # One order for all who write them, so that none waits for another in a ring.
     return Totals(dict(sorted(events.items())), dict(sorted(sums.items())))
 
@@ -167,10 +169,14 @@ def _time(text: Any, latest: datetime) -> datetime:
 def _number(name: str, value: Any) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise InvalidEventError(f"data.{name}", f"expected a number, found {_short(value)}")
-    number = Decimal(value)
-    if not abs(number) < LARGEST or number.quantize(DECIMALS) != number:
-        raise InvalidEventError(f"data.{name}", f"expected under 10^18, with 9 decimals; found {_short(value)}")
-    return number
+    expected = f"expected under 10^18, with 9 decimals; found {_short(value)}"
+    try:
+        number = _EXACT.create_decimal(value)
+        if abs(number) < LARGEST and number.quantize(DECIMALS, context=_EXACT) == number:
+            return number
+    except ArithmeticError as error:
+        raise InvalidEventError(f"data.{name}", expected) from error
+    raise InvalidEventError(f"data.{name}", expected)
 
 
 def _short(value: Any) -> str:

@@ -59,12 +59,13 @@ class PostgresStore(Store):
     def ask(self, query: str, max_rows: int) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Columns and rows of a query, in a transaction that can only read."""
         try:
-            self._connection.read_only = True
             self._connection.autocommit = False
-            # Prepared, which is never more than one statement.
-            cursor = self._connection.execute(query, prepare=True)
-            found = cursor.fetchmany(max_rows) if cursor.description else []
-            columns = [column.name for column in cursor.description or ()]
+            self._connection.read_only = True
+            # A cursor is of one query that gives rows: nothing else, such as COPY, can be declared as one.
+            with self._connection.cursor("question") as cursor:
+                cursor.execute(query)
+                found = cursor.fetchmany(max_rows)
+                columns = [column.name for column in cursor.description or ()]
         except psycopg.Error as error:
             raise QueryError(f"cannot be answered: {_line(error)}") from error
         finally:
