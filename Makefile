@@ -13,7 +13,7 @@ CRATE := native/envoy-module
 RUST_SOURCES := $(shell find $(CRATE) -path '*/target' -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 ARGS ?=
 
-.PHONY: help setup demo test test-long check format wheel bench-router bench-instructions bench-fleet bench-core bench-control coverage chaos fuzz fuzz-api mutate vectors reference lock clean
+.PHONY: help setup demo test test-long check format wheel bench-router bench-instructions bench-fleet bench-core bench-control bench-events coverage chaos chaos-events fuzz fuzz-api mutate vectors reference lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -62,8 +62,14 @@ bench-core: setup ## A million tenants: compile, look up, decide, plan; and one 
 bench-control: setup ## What the control plane takes: reads, writes, an import, a thousand routers (needs wrk)
 	PYTHONPATH=tests $(BIN)/python bench/control.py $(ARGS)
 
+bench-events: setup ## Events a second from a cell's outbox to the stream, and what counting them takes
+	PYTHONPATH=tests $(BIN)/python bench/events.py $(ARGS)
+
 chaos: setup ## Break fleets under load, held to figures (ARGS="--scenario cell-killed --seed 7 --seconds 30")
 	PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
+
+chaos-events: setup ## Kill a writer, a relay and a consumer of events; none may be lost (ARGS="--seed 1 --kills 200")
+	PYTHONPATH=tests $(BIN)/python -m chaos_events $(ARGS)
 
 fuzz: setup ## A million made-up requests against real routers (ARGS="--seed 2", or "--replay N" for one of them)
 	PYTHONPATH=tests $(BIN)/python -m fuzz $(ARGS)

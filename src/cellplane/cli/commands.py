@@ -18,6 +18,7 @@ _LATE = {
     **{
         name: f"cellplane.cli.{name}"
         for name in (
+            "analytics",
             "apply",
             "audit",
             "capacity",

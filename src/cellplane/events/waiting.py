@@ -1,0 +1,159 @@
+"""What waits in a cell's outbox, as its relay sees it: in order, until it is published.
+
+**Order.** The relay reads the visible events with the lowest places (``seq``), whatever they are, and deletes exactly
+those that JetStream acknowledged. It keeps no cursor: a place that becomes visible late, because its transaction
+committed late, is simply among the lowest at the next look. So nothing is passed over. And where the transaction of
+event A has committed before event B is added, A has the lower place, and every snapshot that shows B shows A: A is read
+first, or is gone already. Transaction ids would not do: one that was given out early can commit late, after it saw what
+a later one did; and to wait until all that are older have ended lets one open transaction hold up the whole cell.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, LiteralString, Self
+
+import psycopg
+
+from cellplane.events.event import WaitingEvent
+from cellplane.events.settings import RelaySettings
+
+# Any constant will do, as long as all relays of a cell use the same and nobody else does.
+RELAY_LOCK = 0x63656C6C_72656C61
+
+_READ = """
+SELECT seq, id, tenant_id, type, occurred_at, epoch, data::text FROM cellplane_outbox ORDER BY seq LIMIT %s
+"""
+
+# Rows that an app is dropping are left to it: to wait for its transaction would hold up all events.
+_REMOVE = """
+WITH mine AS (SELECT seq FROM cellplane_outbox WHERE seq = ANY(%s) FOR UPDATE SKIP LOCKED),
+gone AS (DELETE FROM cellplane_outbox AS o USING mine WHERE o.seq = mine.seq RETURNING 1),
+freed AS (SELECT count(*) AS places FROM gone)
+UPDATE cellplane_outbox_state SET limit_seq = limit_seq + freed.places FROM freed RETURNING freed.places
+"""
+
+_REFUSE = """
+INSERT INTO cellplane_outbox_refused (seq, id, tenant_id, type, occurred_at, epoch, data, added_at, reason)
+SELECT seq, id, tenant_id, type, occurred_at, epoch, data, added_at, %s FROM cellplane_outbox WHERE seq = %s
+ON CONFLICT (id) DO NOTHING
+"""
+
+# Exact but for what transactions took back since the last count; dropped or refused without a relay counts too.
+_STATE = """
+SELECT greatest(0, max_events - (limit_seq - cellplane_outbox_last())), max_events, when_full,
+    dropped + (SELECT coalesce(sum(events), 0) FROM cellplane_outbox_dropped),
+    (SELECT count(*) FROM cellplane_outbox_refused),
+    (SELECT greatest(0, extract(epoch FROM now() - added_at)) FROM cellplane_outbox ORDER BY seq LIMIT 1)
+FROM cellplane_outbox_state
+"""
+
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxState:
+    """How full an outbox is."""
+
+    waiting: int
+    """Events that wait, with the places that transactions took back since the last count: never less than wait."""
+
+    max_events: int
+    """Events that may wait."""
+
+    when_full: str
+    """What happens to one more."""
+
+    dropped: int
+    """Events that were deleted for want of room, ever."""
+
+    refused: int
+    """Events that the stream will never take, and that are kept beside the outbox."""
+
+    oldest_seconds: float
+    """How long the first of them has waited, in seconds; 0 where none waits."""
+
+
+class Waiting:
+    """A relay's connection to the outbox. Every call is bounded in time, and fails with ``psycopg.Error`` or OSError.
+
+    Args:
+        connection: of its own, which commits each statement by itself.
+        settings: of the relay.
+    """
+
+    def __init__(self, connection: Connection, settings: RelaySettings) -> None:
+        self._connection = connection
+        self._settings = settings
+
+    @classmethod
+    async def connect(cls, settings: RelaySettings) -> Self:
+        """Connect to the cell's database."""
+        async with asyncio.timeout(settings.connect_seconds):
+            connection = await psycopg.AsyncConnection.connect(
+                settings.database_url,
+                autocommit=True,
+                connect_timeout=max(2, round(settings.connect_seconds)),
+                application_name=f"cellplane-relay/{settings.cell_id}",
+                keepalives_idle=10,
+                keepalives_interval=5,
+                keepalives_count=3,
+            )
+            waiting = cls(connection, settings)
+            milliseconds = max(1, round(settings.database_seconds * 1000))
+            # A deletion that a crash takes back means one more publication of what is known by its id.
+            await waiting._one("SELECT set_config('synchronous_commit', 'off', false)")
+            await waiting._one("SELECT set_config('statement_timeout', %s, false)", str(milliseconds))
+        return waiting
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the connection, which also gives up the lock; one that hangs is left to the server's time-outs."""
+        with suppress(psycopg.Error, OSError, TimeoutError):
+            async with asyncio.timeout(self._settings.close_seconds):
+                await self._connection.close()
+
+    async def lead(self) -> bool:
+        """Try to become the one relay of this outbox, for as long as the connection lives."""
+        return bool((await self._one("SELECT pg_try_advisory_lock(%s)", RELAY_LOCK))[0])
+
+    async def read(self, most: int) -> list[WaitingEvent]:
+        """The events to be published next."""
+        rows = await self._all(_READ, most)
+        return [
+            WaitingEvent(seq, id_, tenant, kind, at, int(epoch), data)
+            for seq, id_, tenant, kind, at, epoch, data in rows
+        ]
+
+    async def remove(self, published: Sequence[int], refused: Sequence[tuple[int, str]]) -> int:
+        """Delete what the stream has, and set aside what it will never take; how many of both are gone."""
+        async with asyncio.timeout(self._settings.database_seconds), self._connection.transaction():
+            for seq, reason in refused:
+                await self._connection.execute(_REFUSE, (reason, seq))
+            cursor = await self._connection.execute(_REMOVE, ([*published, *(seq for seq, _ in refused)],))
+            row = await cursor.fetchone()
+        assert row is not None, "the outbox has its state"
+        return int(row[0])
+
+    async def measure(self) -> int:
+        """Count what waits; an outbox that drops does so now. How many wait."""
+        return int((await self._one("SELECT cellplane_outbox_measure()"))[0])
+
+    async def state(self) -> OutboxState:
+        """How full the outbox is."""
+        waiting, most, when_full, dropped, refused, oldest = await self._one(_STATE)
+        return OutboxState(int(waiting), int(most), when_full, int(dropped), int(refused), float(oldest or 0))
+
+    async def _all(self, statement: LiteralString, *parameters: object) -> list[tuple[Any, ...]]:
+        async with asyncio.timeout(self._settings.database_seconds):
+            return await (await self._connection.execute(statement, parameters or None)).fetchall()
+
+    async def _one(self, statement: LiteralString, *parameters: object) -> tuple[Any, ...]:
+        (row,) = await self._all(statement, *parameters)
+        return row
