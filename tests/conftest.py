@@ -1,10 +1,19 @@
-"""Where tests keep their files, and that a failure is told when it happens."""
+"""Where tests keep their files, which of them run one after another, and that a failure is told when it happens."""
 
 import os
 import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+TESTS = Path(__file__).parent
+GROUPS = {"chaos": "fleets", "e2e": "fleets", "e2e_app": "app"}
+"""Folder of tests → the process that runs them all, where several do."""
+
+# How fast a machine is, is no reason to fail.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 MEMORY = Path("/dev/shm")
 MIN_FREE_BYTES = 6 * 1024**3
@@ -17,6 +26,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if config.option.basetemp is None and "PYTEST_DEBUG_TEMPROOT" not in os.environ and _has_room(MEMORY):
         os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that run whole fleets do so one after another, in one process, while others run beside them."""
+    for item in items:
+        place = item.path.relative_to(TESTS).parts[0]
+        if place in GROUPS:
+            item.add_marker(pytest.mark.xdist_group(GROUPS[place]))
 
 
 def _has_room(folder: Path) -> bool:

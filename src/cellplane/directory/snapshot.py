@@ -374,7 +374,6 @@ def _is_named(table: Table) -> ColumnElement[bool]:
 
 
 _ROWS = {table: select(table).where(_is_named(table)) for table in (schema.tenants, schema.quarantines, schema.tokens)}
-_VERSIONS = {kind: select(*table.primary_key.columns, table.c.version) for kind, table in TABLES.items()}
 _VERSIONS = {kind: select(table.c.version).where(_is_named(table)) for kind, table in TABLES.items()}
 _VERSIONS_OF = {
     kind: select(key, table.c.version).where(key.in_(bindparam("keys", expanding=True)))
