@@ -27,7 +27,7 @@ demo: setup ## Run a cell fleet on this machine (ARGS="--router-port 9080 …" t
 
 test: setup ## Run every test (ARGS="-k name" to choose)
 	cargo test --quiet --locked --offline --manifest-path $(CRATE)/Cargo.toml
-	$(BIN)/pytest --numprocesses auto --maxprocesses $(TEST_PROCESSES) --dist loadgroup $(ARGS)
+	$(BIN)/pytest --numprocesses auto --maxprocesses $(TEST_PROCESSES) --dist loadscope $(ARGS)
 
 test-long: setup ## Run the tests that take minutes each, which make test leaves out
 	$(BIN)/pytest -m long $(ARGS)

@@ -3,13 +3,14 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
-TESTS = Path(__file__).parent
 GROUPS = {"chaos": "fleets", "e2e": "fleets", "e2e_app": "app"}
-"""Folder of tests → the process that runs them all, where several do."""
+"""Folder of tests → its group: tests of a group run one after another, in one process, while others run beside them."""
 
 # How fast a machine is, is no reason to fail.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -28,13 +29,17 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those that run whole fleets do so one after another, in one process, while others run beside them."""
-    for item in items:
-        place = item.path.relative_to(TESTS).parts[0]
-        if place in GROUPS:
-            item.add_marker(pytest.mark.xdist_group(GROUPS[place]))
+class Grouped(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """Hands out whole files to processes, and whole groups of folders."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return next((group for folder, group in GROUPS.items() if file.startswith(f"tests/{folder}/")), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Grouped:
+    """Where tests run in several processes."""
+    return Grouped(config, log)
 
 
 def _has_room(folder: Path) -> bool:
