@@ -12,6 +12,8 @@ CHECKER := src/cellplane/publishing/cellplane-table-check
 CRATE := native/envoy-module
 RUST_SOURCES := $(shell find $(CRATE) -path '*/target' -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 ARGS ?=
+# One runs whole fleets, one test after another; more than these would be in its way.
+TEST_PROCESSES := 4
 
 .PHONY: help setup demo test test-long check format wheel bench-router bench-instructions bench-fleet bench-core bench-control bench-events coverage chaos chaos-events fuzz fuzz-api mutate vectors reference lock clean
 
@@ -25,7 +27,7 @@ demo: setup ## Run a cell fleet on this machine (ARGS="--router-port 9080 …" t
 
 test: setup ## Run every test (ARGS="-k name" to choose)
 	cargo test --quiet --locked --offline --manifest-path $(CRATE)/Cargo.toml
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses auto --maxprocesses $(TEST_PROCESSES) --dist loadscope $(ARGS)
 
 test-long: setup ## Run the tests that take minutes each, which make test leaves out
 	$(BIN)/pytest -m long $(ARGS)

@@ -1,10 +1,20 @@
-"""Where tests keep their files, and that a failure is told when it happens."""
+"""Where tests keep their files, which of them run one after another, and that a failure is told when it happens."""
 
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
+
+GROUPS = {"chaos": "fleets", "e2e": "fleets", "e2e_app": "app"}
+"""Folder of tests → its group: tests of a group run one after another, in one process, while others run beside them."""
+
+# How fast a machine is, is no reason to fail.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 MEMORY = Path("/dev/shm")
 MIN_FREE_BYTES = 6 * 1024**3
@@ -17,6 +27,19 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if config.option.basetemp is None and "PYTEST_DEBUG_TEMPROOT" not in os.environ and _has_room(MEMORY):
         os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
+
+
+class Grouped(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """Hands out whole files to processes, and whole groups of folders."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return next((group for folder, group in GROUPS.items() if file.startswith(f"tests/{folder}/")), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Grouped:
+    """Where tests run in several processes."""
+    return Grouped(config, log)
 
 
 def _has_room(folder: Path) -> bool:

@@ -84,21 +84,30 @@ def assert_dies(demo: Demo, fault: str, *arguments: str) -> None:
     assert asked.returncode == -signal.SIGKILL, (fault, said)
 
 
-def test_a_supervisor_that_dies_anywhere_finishes_what_it_was_at_when_it_comes_back(state: Path) -> None:
+# Each start recovers from the fault of the one before. A creation passes no fault of a removal, nor the other way.
+SUPERVISOR_FAULTS = (
+    ("provision.member.noted", "create"),
+    ("provision.cell.stopped", "destroy"),
+    ("provision.cell.settled", "create"),
+    ("provision.folder.aside", "destroy"),
+    ("", "create"),
+    ("provision.folder.removed", "destroy"),
+    ("", "create"),
+    ("provision.member.dropped", "destroy"),
+)
+CALLER_FAULTS = (
+    "cell.create.registered",
+    "provision.wish.written",
+    "cell.create.provisioned",
+    "cell.create.activated",
+)
+
+
+@pytest.mark.parametrize("points", [2, pytest.param(len(SUPERVISOR_FAULTS), marks=pytest.mark.long)])
+def test_a_supervisor_that_dies_anywhere_finishes_what_it_was_at_when_it_comes_back(state: Path, points: int) -> None:
     ports = free_ports(2)
-    # Each start recovers from the fault of the one before. A creation passes no fault of a removal, nor the other way.
-    faults = [
-        ("provision.member.noted", "create"),
-        ("provision.cell.stopped", "destroy"),
-        ("provision.cell.settled", "create"),
-        ("provision.folder.aside", "destroy"),
-        ("", "create"),
-        ("provision.folder.removed", "destroy"),
-        ("", "create"),
-        ("provision.member.dropped", "destroy"),
-    ]
     before = ""
-    for fault, verb in faults:
+    for fault, verb in SUPERVISOR_FAULTS[:points]:
         with one_cell_demo(state, ports, fault) as demo:
             if before == "create":
                 eventually(lambda: listed(demo).get("cell-2") == "running", f"{fault}: it is whole")
@@ -121,18 +130,14 @@ def test_a_supervisor_that_dies_anywhere_finishes_what_it_was_at_when_it_comes_b
     assert leftovers(state) == {}
 
 
-def test_a_caller_that_dies_anywhere_is_completed_by_the_next(state: Path) -> None:
+@pytest.mark.parametrize("points", [1, pytest.param(len(CALLER_FAULTS), marks=pytest.mark.long)])
+def test_a_caller_that_dies_anywhere_is_completed_by_the_next(state: Path, points: int) -> None:
     with one_cell_demo(state, free_ports(2)) as demo:
 
         def statuses() -> dict[str, str]:
             return {cell["id"]: cell["status"] for cell in demo.get("/v1/cells")["items"]}
 
-        for fault in (
-            "provision.wish.written",
-            "cell.create.provisioned",
-            "cell.create.registered",
-            "cell.create.activated",
-        ):
+        for fault in CALLER_FAULTS[:points]:
             assert_dies(demo, fault, "create", "cell-2", "--pool", "default")
             eventually(lambda: listed(demo).get("cell-2") == "running", f"{fault}: it is made without who asked for it")
             demo.run("cell", "create", "cell-2", "--pool", "default")
