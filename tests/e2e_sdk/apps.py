@@ -35,11 +35,8 @@ def whose() -> str:
 def by_thread() -> str:
     """Whose it is, as a thread sees it that was made by hand."""
     found: list[str] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(whose())),
-        threading.Thread(target=carried(note), args=(found,)),
-    ]
-    for thread in threads:
+    for target in (note, carried(note)):
+        thread = threading.Thread(target=target, args=(found,))
         thread.start()
         thread.join()
     return ",".join(found)
@@ -198,9 +195,7 @@ def configure_django() -> None:
     import django  # noqa: PLC0415
     from django.conf import settings  # noqa: PLC0415
 
-    settings.configure(
-        ROOT_URLCONF="e2e_sdk.django_urls", ALLOWED_HOSTS=["*"], SECRET_KEY="of a test", LOGGING_CONFIG=None
-    )
+    settings.configure(ROOT_URLCONF="e2e_sdk.django_urls", ALLOWED_HOSTS=["*"], SECRET_KEY="test", LOGGING_CONFIG=None)
     django.setup()
 
 
