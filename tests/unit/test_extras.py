@@ -22,8 +22,15 @@ PACKAGES = {
     "cli": ["cellplane.cli"],
     "plan": ["cellplane.cli.plan"],
     "s3": ["cellplane.publishing.targets.s3"],
+    "nats": ["cellplane.cell.messaging.jetstream"],
+    "kafka": ["cellplane.cell.messaging.kafka"],
     "demo": ["cellplane.cli", "cellplane.control", "cellplane.router", "notifications"],
-    None: ["cellplane.cell", "cellplane.signed_cookie"],
+    None: [
+        *(f"cellplane.cell.{name}" for name in ("asgi", "fences", "proof", "reporting", "wsgi")),
+        "cellplane.cell.messaging.handling",
+        "cellplane.cell.messaging.message",
+        "cellplane.signed_cookie",
+    ],
 }
 
 
@@ -122,4 +129,4 @@ def test_every_extra_for_users_is_checked() -> None:
 
 def test_what_an_import_needs_is_found_through_our_own_modules() -> None:
     assert {"click", "envoy", "structlog", "xxhash"} <= imported(["cellplane.router"]).keys()
-    assert imported(["cellplane.cell"]) == imported(["cellplane.signed_cookie"]) == {}
+    assert imported(PACKAGES[None]) == {}
