@@ -4,7 +4,6 @@ They all answer alike: whose request it is, as the handler, a thread, a task, an
 """
 
 import asyncio
-import json
 import sys
 import threading
 import time
@@ -120,8 +119,7 @@ def starlette_app(folder: Path) -> Any:
     from starlette.background import BackgroundTask  # noqa: PLC0415
     from starlette.requests import Request  # noqa: PLC0415
     from starlette.responses import JSONResponse, StreamingResponse  # noqa: PLC0415
-    from starlette.routing import Route, WebSocketRoute  # noqa: PLC0415
-    from starlette.websockets import WebSocket  # noqa: PLC0415
+    from starlette.routing import Route  # noqa: PLC0415
 
     async def read_async(request: Request) -> JSONResponse:
         return JSONResponse({"handler": whose(), "task": await by_task()})
@@ -142,17 +140,11 @@ def starlette_app(folder: Path) -> Any:
 
         return JSONResponse({"handler": whose()}, background=BackgroundTask(later))
 
-    async def speak(socket: WebSocket) -> None:
-        await socket.accept()
-        async for text in socket.iter_text():
-            await socket.send_text(f"{text} {whose()}")
-
     routes = [
         Route("/async", read_async),
         Route("/sync", read_sync),
         Route("/stream", read_stream),
         Route("/background", read_background),
-        WebSocketRoute("/ws", speak),
     ]
     return Starlette(routes=routes)
 
@@ -242,5 +234,4 @@ def main(kind: str, folder: Path, port: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.stderr.write(json.dumps(sys.argv) + "\n")
     main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
