@@ -51,6 +51,10 @@ OTHER_VARIABLES = {
         "`cellplane`, `python -m cellplane.router`",
         "A file with it: default of `--token-file`, behind `CELLPLANE_TOKEN`.",
     ),
+    "CELLPLANE_TEST_KAFKA": (
+        "`make test`",
+        "Host and port of a broker of Kafka, for the tests of queues; without one they take a fake.",
+    ),
     "CELLPLANE_FUZZ_EXAMPLES": ("`make test`", "How many requests each of the edge's fuzz tests sends."),
 }
 """Environment variables that no option and no setting names: who reads each, and what for."""

@@ -1,20 +1,26 @@
 """Proof that a request came through a router, by a whole Envoy: what a cell is told, whichever cell it is."""
 
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from cellplane.cell.door import RequestLine, Routing, decoded
 from cellplane.cell.problem import Problem
 from cellplane.cell.proof import ProofKeys
-from cellplane.model import Compare, Policy, Tenant
+from cellplane.model import Compare, Policy, Pool, Tenant
 from cellplane.signed_cookie import new_secret
 from e2e.acting_cell import Act, ActingCell, Seen, acting_cells
 from e2e.edge import Edge, start_edge
 from e2e.harness import eventually
+from e2e.http2 import http2_connection
 from e2e.shop import CELLS, of, store
+from e2e_sdk.apps import CELL_ID
+from e2e_sdk.test_frameworks import served
 
 TENANTS = (
     Tenant("both", ("cell-1", "cell-2")),
@@ -100,6 +106,25 @@ def test_a_copy_has_a_proof_for_the_cell_that_gets_it(
     assert not [name for name in (*meant.headers, *copy.headers) if "shadow" in name]
 
 
+@pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
+def test_a_websocket_is_proven_as_the_cell_sees_it(
+    edge: Edge, cells: dict[str, ActingCell], keys: Path, http2: bool
+) -> None:
+    if http2:
+        with http2_connection(edge) as connection:
+            connection.request("both", (":protocol", "websocket"), method="CONNECT", path="/chat?a", end=False)
+            seen = only(cells["cell-1"])
+    else:
+        lines = [*of("both").items(), ("Upgrade", "websocket"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")]
+        head = "".join(f"{name}: {value}\r\n" for name, value in [("Host", "a"), ("Connection", "Upgrade"), *lines])
+        with socket.create_connection(("127.0.0.1", edge.settings.port), 10) as client:
+            client.sendall(f"GET /chat?a HTTP/1.1\r\n{head}\r\n".encode())
+            assert client.recv(12) == b"HTTP/1.1 101"
+            seen = only(cells["cell-1"])
+    assert seen.method == "GET"
+    assert fault(keys, seen) is None
+
+
 def test_keys_are_rotated_while_requests_run(tmp_path: Path, cells: dict[str, ActingCell]) -> None:
     path = tmp_path / "proof-keys"
     path.write_text(f"a {new_secret()}\n")
@@ -137,3 +162,27 @@ def test_a_router_without_keys_proves_nothing_and_lets_nobody_else(
     found = fault(keys, seen)
     assert found is not None
     assert found.code == "no-proof"
+
+
+@pytest.mark.parametrize("kind", ["fastapi-asgi", "django-wsgi", "flask-werkzeug"])
+def test_an_app_lets_in_what_came_through_a_router_and_nothing_else(kind: str, tmp_path: Path) -> None:
+    """The whole way: a client, Envoy with the module, a server of the framework, the door."""
+    text = f"a {new_secret()}\n"
+    (tmp_path / "proof-keys").write_text(text)
+    with served(kind, tmp_path) as app:
+        cell: Any = SimpleNamespace(port=int(app.url.rpartition(":")[2]))
+        stored = store(tmp_path, {CELL_ID: cell}, [Tenant("acme", (CELL_ID,))], pools=[Pool("default", (CELL_ID,))])
+        with (
+            start_edge(tmp_path / "router", stored, proof_keys=tmp_path / "proof-keys") as edge,
+            edge.client() as client,
+        ):
+            for path in ("/sync", "/sync?a=%20b&c", "/a%20b?%C3%A4"):
+                answer = client.get(path, headers=of("acme"))
+                assert (answer.status_code, answer.json()["handler"]) == (200, "acme@1"), answer.text
+            direct = {**of("acme"), "x-cell-id": CELL_ID, "x-cell-epoch": "1"}
+            assert app.get("/sync", direct).json()["code"] == "no-proof"
+            # Without a start, routers and the app come to other keys.
+            (tmp_path / "proof-keys").write_text(f"b {new_secret()}\n{text}")
+            time.sleep(1.1)
+            edge.runner.run(edge.engine.refresh())
+            assert client.get("/sync", headers=of("acme")).status_code == 200

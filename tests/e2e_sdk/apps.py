@@ -4,7 +4,6 @@ They all answer alike: whose request it is, as the handler, a thread, a task, an
 """
 
 import asyncio
-import json
 import sys
 import threading
 import time
@@ -35,11 +34,8 @@ def whose() -> str:
 def by_thread() -> str:
     """Whose it is, as a thread sees it that was made by hand."""
     found: list[str] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(whose())),
-        threading.Thread(target=carried(note), args=(found,)),
-    ]
-    for thread in threads:
+    for target in (note, carried(note)):
+        thread = threading.Thread(target=target, args=(found,))
         thread.start()
         thread.join()
     return ",".join(found)
@@ -123,8 +119,7 @@ def starlette_app(folder: Path) -> Any:
     from starlette.background import BackgroundTask  # noqa: PLC0415
     from starlette.requests import Request  # noqa: PLC0415
     from starlette.responses import JSONResponse, StreamingResponse  # noqa: PLC0415
-    from starlette.routing import Route, WebSocketRoute  # noqa: PLC0415
-    from starlette.websockets import WebSocket  # noqa: PLC0415
+    from starlette.routing import Route  # noqa: PLC0415
 
     async def read_async(request: Request) -> JSONResponse:
         return JSONResponse({"handler": whose(), "task": await by_task()})
@@ -145,17 +140,11 @@ def starlette_app(folder: Path) -> Any:
 
         return JSONResponse({"handler": whose()}, background=BackgroundTask(later))
 
-    async def speak(socket: WebSocket) -> None:
-        await socket.accept()
-        async for text in socket.iter_text():
-            await socket.send_text(f"{text} {whose()}")
-
     routes = [
         Route("/async", read_async),
         Route("/sync", read_sync),
         Route("/stream", read_stream),
         Route("/background", read_background),
-        WebSocketRoute("/ws", speak),
     ]
     return Starlette(routes=routes)
 
@@ -198,9 +187,7 @@ def configure_django() -> None:
     import django  # noqa: PLC0415
     from django.conf import settings  # noqa: PLC0415
 
-    settings.configure(
-        ROOT_URLCONF="e2e_sdk.django_urls", ALLOWED_HOSTS=["*"], SECRET_KEY="of a test", LOGGING_CONFIG=None
-    )
+    settings.configure(ROOT_URLCONF="e2e_sdk.django_urls", ALLOWED_HOSTS=["*"], SECRET_KEY="test", LOGGING_CONFIG=None)
     django.setup()
 
 
@@ -247,5 +234,4 @@ def main(kind: str, folder: Path, port: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.stderr.write(json.dumps(sys.argv) + "\n")
     main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

@@ -1,4 +1,4 @@
-"""The cell's door around real apps on real servers: whose request it is, wherever the app looks, and never another's."""
+"""The cell's door around real apps on real servers: whose request it is, wherever an app looks, and no other's."""
 
 import asyncio
 import os
@@ -104,10 +104,10 @@ def test_no_two_of_many_requests_at_once_are_mixed_up(app: Served) -> None:
     async def main() -> None:
         gate = asyncio.Semaphore(AT_ONCE)
         limits = httpx2.Limits(max_connections=AT_ONCE)
-        async with httpx2.AsyncClient(base_url=app.url, timeout=60, limits=limits, trust_env=False) as client:
-            async with asyncio.TaskGroup() as group:
-                for number in range(REQUESTS):
-                    group.create_task(ask(client, number, gate))
+        client = httpx2.AsyncClient(base_url=app.url, timeout=60, limits=limits, trust_env=False)
+        async with client, asyncio.TaskGroup() as group:
+            for number in range(REQUESTS):
+                group.create_task(ask(client, number, gate))
 
     asyncio.run(main())
 
@@ -147,10 +147,9 @@ def test_what_is_not_for_this_cell_is_refused(app: Served) -> None:
         assert answer.headers["content-type"] == "application/problem+json"
     headers = [*routed().items(), ("x-tenant-id", "globex")]
     answer = httpx2.get(f"{app.url}/sync", headers=headers, trust_env=False)
-    if app.kind == "flask-werkzeug" and answer.status_code == 200:
-        pytest.fail("one of two tenants was taken")
     assert answer.json()["code"] == "ambiguous-cell-headers"
-    latin = [*list(routed().items())[:2], ("x-tenant-id", "acm\xe9".encode("latin-1"))]
+    latin = [(name.encode(), value.encode()) for name, value in routed().items() if name != "x-tenant-id"]
+    latin.append((b"x-tenant-id", b"acm\xe9"))
     assert httpx2.get(f"{app.url}/sync", headers=latin, trust_env=False).json()["code"] == "no-tenant"
 
 
@@ -171,7 +170,7 @@ def test_what_no_router_signed_is_refused(kind: str, tmp_path: Path) -> None:
 
     def proven(path: str, method: str = "GET") -> dict[str, str]:
         headers = routed()
-        routing = Routing(*(value.encode() for value in headers.values()), b"")
+        routing = Routing(CELL_ID.encode(), b"7", b"acme", b"")
         before, _, query = path.partition("?")
         line = RequestLine(method.encode(), unquote_to_bytes(before), query.encode())
         return {**headers, "x-cell-proof": sign(parse_keys(text), routing, line, int(time.time())).decode()}

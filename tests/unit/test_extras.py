@@ -25,9 +25,18 @@ PACKAGES = {
     "cli": ["cellplane.cli"],
     "plan": ["cellplane.cli.plan"],
     "s3": ["cellplane.publishing.targets.s3"],
+    "nats": ["cellplane.cell.messaging.jetstream"],
+    "kafka": ["cellplane.cell.messaging.kafka"],
     "demo": ["cellplane.cli", "cellplane.control", "cellplane.router", "notifications"],
     "telemetry": ["cellplane.cell.telemetry"],
-    None: [*CORE, "cellplane.cell.config", "cellplane.cell.wiring", "cellplane.signed_cookie"],
+    None: [
+        *CORE,
+        "cellplane.cell.config",
+        "cellplane.cell.wiring",
+        "cellplane.cell.messaging.handling",
+        "cellplane.cell.messaging.message",
+        "cellplane.signed_cookie",
+    ],
 }
 
 

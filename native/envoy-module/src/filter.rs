@@ -8,6 +8,7 @@ mod counting;
 mod keeping;
 #[cfg(test)]
 mod keeping_tests;
+mod proving;
 mod reply;
 mod seen;
 #[cfg(test)]
@@ -22,7 +23,6 @@ use crate::key::{PartitionKey, Seals};
 use crate::limits::take_of_cell;
 use crate::load::{self, Load};
 use crate::problem::{Code, Refusal};
-use crate::proof::{proof, Bound};
 use crate::route_config::RouteConfig;
 use crate::stream::{Headers, Stream, TooManyHeaders};
 use crate::table::Reads;
@@ -30,6 +30,7 @@ use asking::{Asking, CellName};
 pub use comparing::{note_body, note_headers, note_trailers, on_copy_complete, on_copy_headers};
 use counting::{count_of, count_refusal, count_sent, end};
 pub use keeping::{keep_body, keep_headers, keep_trailers};
+use proving::prove;
 use reply::{redirect, refuse};
 use seen::{claims_of, is_router_header, strip, Seen, TenantId};
 
@@ -392,33 +393,6 @@ fn say_tenant<S: Stream>(stream: &mut S, found: &TenantId, subject: &Subject) {
         (TenantId::Other, None) => stream.remove(Headers::Request, TENANT_ID),
         (TenantId::Key, _) | (TenantId::Absent, None) => {}
     }
-}
-
-/// Proves to a cell that a router sent this request, where this one has keys for that. Every pass of a request does it
-/// anew, as it may go to another cell, and its proof does not count for ever.
-fn prove<S, B>(stream: &mut S, config: &RouteConfig<B>, header: &[u8], cell: u16, tenant: Option<&[u8]>)
-where
-    S: Stream,
-    B: AsRef<[u8]>,
-{
-    let keys = match &config.proof_keys {
-        Some(keys) => keys,
-        None => return,
-    };
-    let mut bound = Bound {
-        cell: config.table.base().cell_id(cell).as_bytes(),
-        epoch: config.epoch_text.as_bytes(),
-        tenant: tenant.unwrap_or(b""),
-        ..Bound::default()
-    };
-    // More headers than these there are not: the first look at them would have refused the request.
-    let _ = stream.scan(Headers::Request, |name, value| match name {
-        b":method" => bound.method = value,
-        b":path" => bound.path = value,
-        _ => {}
-    });
-    let value = proof(keys, bound, stream.unix_seconds());
-    stream.add(Headers::Request, header, value.as_bytes());
 }
 
 /// A client of HTTP/2 sends none (RFC 8441, 5), and Envoy makes an upgrade of HTTP/1.1 without one of its request, which a

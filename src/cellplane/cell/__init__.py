@@ -1,6 +1,6 @@
 """What an app inside a cell imports: who is asking, through which cell, and the refusal of all else.
 
-Standard library only, so that any ASGI app of any age can take it in::
+Standard library only, so that any ASGI or WSGI app of any age can take it in::
 
     from cellplane.cell import CellMiddleware, CellSettings, current
 
@@ -24,6 +24,7 @@ from cellplane.cell.errors import (
 from cellplane.cell.load import CellLoad
 from cellplane.cell.problem import Problem
 from cellplane.cell.settings import CellSettings
+from cellplane.cell.wsgi import CellWsgiMiddleware
 
 __all__ = [
     "CellContext",
@@ -32,6 +33,7 @@ __all__ = [
     "CellMiddleware",
     "CellSettings",
     "CellUse",
+    "CellWsgiMiddleware",
     "InvalidContextError",
     "InvalidSettingError",
     "MissingSettingsError",

@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from cellplane.cell.context import CellContext
 from cellplane.cell.errors import InvalidSettingError
@@ -15,6 +14,7 @@ EPOCH_HEADER = b"x-cell-epoch"
 TENANT_HEADER = b"x-tenant-id"
 PROOF_HEADER = b"x-cell-proof"
 ROUTING_HEADERS = (CELL_ID_HEADER, EPOCH_HEADER, TENANT_HEADER, PROOF_HEADER)
+_ROUTING_HEADERS = frozenset(ROUTING_HEADERS)
 
 _LIMITS = HeaderLimits()
 # A comma is how servers and proxies join what was said twice; no id that a fleet knows has one.
@@ -22,8 +22,8 @@ _TENANT = re.compile(rb"[!-+\--~]{1,%d}" % _LIMITS.tenant_max_bytes)
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
-@dataclass(frozen=True, slots=True)
-class RequestLine:
+# Tuples: both are made for every request, and in less time than a frozen dataclass is.
+class RequestLine(NamedTuple):
     """What a request asks for, as far as a proof is bound to it."""
 
     method: bytes
@@ -36,8 +36,7 @@ class RequestLine:
     """What follows the first question mark, as it came; empty where there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Routing:
+class Routing(NamedTuple):
     """What the routing headers say, before anybody believes it."""
 
     cell_id: bytes
@@ -110,7 +109,7 @@ class Door:
         """
         values: dict[bytes, bytes] = {}
         for name, value in headers:
-            if name in ROUTING_HEADERS:
+            if name in _ROUTING_HEADERS:
                 if name in values or b"," in value:
                     return _ambiguous(name)
                 values[name] = value

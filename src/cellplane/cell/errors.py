@@ -27,8 +27,8 @@ CellError
 └── MappingError           the record of where tenants went cannot be used
 """
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from cellplane.errors import CellplaneError
 
@@ -108,7 +108,7 @@ class FenceFileError(FenceError):
         reason: what was expected and what was found.
     """
 
-    def __init__(self, path: Path, reason: str) -> None:
+    def __init__(self, path: os.PathLike[str], reason: str) -> None:
         super().__init__(
             f"{path}: {reason}. Without its list a cell would let in tenants that it gave away: bring the file back, "
             "or, for a new cell, make it by Fences.create()"
@@ -144,7 +144,7 @@ class FencesFullError(FenceError):
         most: tenants.
     """
 
-    def __init__(self, path: Path, most: int) -> None:
+    def __init__(self, path: os.PathLike[str], most: int) -> None:
         super().__init__(
             f"{path}: {most} tenants were given away already, which is the most. Take back those that no router can "
             "send here any more, or raise FenceLimits.max_tenants in all processes of the cell"
@@ -159,7 +159,7 @@ class FencesBusyError(FenceError):
         waited_seconds: how long.
     """
 
-    def __init__(self, path: Path, waited_seconds: float) -> None:
+    def __init__(self, path: os.PathLike[str], waited_seconds: float) -> None:
         super().__init__(
             f"{path}: another process has held its lock for {waited_seconds:g} s. Nothing was changed: try again, and "
             "look for a process of this cell that hangs"
@@ -174,7 +174,7 @@ class ProofKeysError(CellError):
         reason: what was expected and what was found; never a secret.
     """
 
-    def __init__(self, path: Path, reason: str) -> None:
+    def __init__(self, path: os.PathLike[str], reason: str) -> None:
         super().__init__(f"{path}: {reason}. Give the cell the file that its routers have as --proof-keys")
         self.path = path
 

@@ -14,7 +14,7 @@ gives. Somebody who reads a request can send the same one again until its proof 
 between router and cell keeps it unread. A module of its own: what verifies is more to import than the rest of the SDK.
 """
 
-import base64
+import binascii
 import hashlib
 import hmac
 import logging
@@ -30,13 +30,14 @@ from cellplane.cell.errors import ProofKeysError
 from cellplane.cell.problem import Problem
 from cellplane.cell.settings import ProofLimits
 from cellplane.errors import ValidationError
-from cellplane.signed_cookie import Keyring
+from cellplane.signed_cookie import MAX_SECRET_BYTES, Keyring
 
 _log = logging.getLogger("cellplane.cell")
 
 VERSION = b"cpp1"
 """What a value begins with."""
 
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _LIMITS = ProofLimits()
 _VALUE = re.compile(rb"cpp1\.([1-9][0-9]{0,14})\.([A-Za-z0-9_-]{1,32})\.([A-Za-z0-9_-]{43})")
 
@@ -52,6 +53,22 @@ def sign(keys: Keyring, routing: Routing, line: RequestLine, seconds: int) -> by
     when, key_id = str(seconds).encode(), keys.signing_key.encode()
     mac = _mac(keys.secrets[keys.signing_key], text(routing, line, when, key_id))
     return b".".join((VERSION, when, key_id, mac))
+
+
+class _Key:
+    """HMAC-SHA256 by one secret, with the hashes of its pads (RFC 2104, 4) begun once: less than half of the time."""
+
+    def __init__(self, secret: bytes) -> None:
+        assert len(secret) <= MAX_SECRET_BYTES, "a longer secret would have to be hashed first"
+        padded = secret.ljust(MAX_SECRET_BYTES, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in padded))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in padded))
+
+    def mac(self, signed: bytes) -> bytes:
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(signed)
+        outer.update(inner.digest())
+        return outer.digest()
 
 
 class ProofKeys:
@@ -100,9 +117,7 @@ class ProofKeys:
         keyed = self._macs.get(key_id)
         if keyed is None:
             return _invalid("No key of this cell has its id: give routers and cells the same keys.")
-        expected = keyed.copy()
-        expected.update(text(routing, line, seconds, key_id))
-        if not hmac.compare_digest(_text_of(expected.digest()), mac):
+        if not hmac.compare_digest(_text_of(keyed.mac(text(routing, line, seconds, key_id))), mac):
             return _invalid("It is not signed for this cell, epoch, tenant, method and path.")
         age = self._wall_clock() - int(seconds)
         if age > self._limits.max_age_seconds:
@@ -135,7 +150,7 @@ class ProofKeys:
             self._trouble = trouble
             _log.error("keys of proofs cannot be used; those of before count: %s", trouble)
 
-    def _read(self) -> tuple[tuple[int, int, int], dict[bytes, "hmac.HMAC"]]:
+    def _read(self) -> tuple[tuple[int, int, int], dict[bytes, "_Key"]]:
         try:
             with self._path.open("rb") as file:
                 signature = _signature_of(file.fileno())
@@ -148,7 +163,7 @@ class ProofKeys:
             keys = parse_keys(data.decode())
         except (UnicodeDecodeError, ValidationError) as error:
             raise ProofKeysError(self._path, str(error)) from error
-        macs = {key_id.encode(): hmac.new(secret, digestmod=hashlib.sha256) for key_id, secret in keys.secrets.items()}
+        macs = {key_id.encode(): _Key(secret) for key_id, secret in keys.secrets.items()}
         return signature, macs
 
 
@@ -174,7 +189,7 @@ def _mac(secret: bytes, signed: bytes) -> bytes:
 
 
 def _text_of(digest: bytes) -> bytes:
-    return base64.urlsafe_b64encode(digest).rstrip(b"=")
+    return binascii.b2a_base64(digest, newline=False).translate(_URL_SAFE).rstrip(b"=")
 
 
 _NO_PROOF = Problem(

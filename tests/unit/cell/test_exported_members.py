@@ -15,6 +15,7 @@ def test_public_names_are_exactly_these() -> None:
         "CellMiddleware",
         "CellSettings",
         "CellUse",
+        "CellWsgiMiddleware",
         "InvalidContextError",
         "InvalidSettingError",
         "MissingSettingsError",
@@ -37,5 +38,5 @@ def test_import_needs_the_standard_library_alone() -> None:
     ]
     output = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, check=True).stdout
     packages = {name.partition(".")[0] for name in json.loads(output)}
-    assert packages.isdisjoint({"fastapi", "sqlalchemy", "starlette", "psycopg", "nats"})
+    assert packages.isdisjoint({"fastapi", "sqlalchemy", "starlette", "psycopg", "nats", "aiokafka"})
     assert packages <= sys.stdlib_module_names | {"cellplane"}

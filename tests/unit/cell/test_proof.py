@@ -1,5 +1,6 @@
 """Which proofs count that a router sent a request, and which keys."""
 
+import hmac
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from cellplane.cell import CellMiddleware
 from cellplane.cell.door import RequestLine, Routing, decoded
 from cellplane.cell.errors import ProofKeysError
-from cellplane.cell.proof import ProofKeys, parse_keys, sign
+from cellplane.cell.proof import ProofKeys, _Key, parse_keys, sign
 from cellplane.cell.wsgi import CellWsgiMiddleware
 from cellplane.errors import ValidationError
 from cellplane.signed_cookie import new_secret
@@ -173,6 +174,11 @@ def test_a_start_needs_keys(tmp_path: Path, content: str) -> None:
         ProofKeys(path)
     with pytest.raises(ProofKeysError, match="cannot be read"):
         ProofKeys(tmp_path / "nothing")
+
+
+@given(secret=st.binary(min_size=32, max_size=64), signed=st.binary(max_size=300))
+def test_a_mac_is_that_of_the_standard_library(secret: bytes, signed: bytes) -> None:
+    assert _Key(secret).mac(signed) == hmac.digest(secret, signed, "sha256")
 
 
 def test_no_message_shows_a_secret(tmp_path: Path) -> None:

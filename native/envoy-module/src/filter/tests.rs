@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cookie::Keyring;
+use crate::proof::{proof, Bound};
 use crate::stream::MAX_HEADERS;
 use crate::support::{Answer, FakeStream, OverlayWriter, Source, TableWriter};
 use crate::table::{Base, Table};
