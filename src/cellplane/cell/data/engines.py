@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import psycopg
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import sessionmaker
@@ -30,7 +30,7 @@ def cell_engine(url: str | URL, manifest: CellManifest, *, row_guard: RowGuard |
     ``whole_cell``; and a transaction goes on only for the tenant for whom it began.
 
     Args:
-        url: where the database is.
+        url: where the database is; PostgreSQL without a driver is by psycopg.
         manifest: says what is this cell's.
         row_guard: tell each transaction whose rows it may see, for row-level security (``rls_sql``). Needs
             PostgreSQL through psycopg, and no AUTOCOMMIT.
@@ -40,7 +40,7 @@ def cell_engine(url: str | URL, manifest: CellManifest, *, row_guard: RowGuard |
         WiringError: it is not this cell's, or nobody can tell.
         RowGuardError: ``row_guard`` needs another driver.
     """
-    engine = create_engine(url, **options)
+    engine = create_engine(_by_psycopg(url), **options)
     _guard(engine, engine, manifest, row_guard)
     return engine
 
@@ -49,7 +49,7 @@ def cell_async_engine(
     url: str | URL, manifest: CellManifest, *, row_guard: RowGuard | None = None, **options: Any
 ) -> AsyncEngine:
     """As ``cell_engine``, for asyncio; ``options`` as of ``sqlalchemy.ext.asyncio.create_async_engine``."""
-    engine = create_async_engine(url, **options)
+    engine = create_async_engine(_by_psycopg(url), **options)
     _guard(engine, engine.sync_engine, manifest, row_guard)
     return engine
 
@@ -107,6 +107,11 @@ class _Guard:
                 raise RowGuardError([NO_TRANSACTION])
             info[_UNTOLD] = False
             _tell(connection, self._row_guard.pin(began))
+
+
+def _by_psycopg(url: str | URL) -> URL:
+    made = make_url(url)
+    return made.set(drivername="postgresql+psycopg") if made.drivername == "postgresql" else made
 
 
 def _tell(connection: Connection, pin: Pin) -> None:
