@@ -11,11 +11,9 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
-from sqlalchemy.exc import DBAPIError
-
 from cellplane.cell.context import current
 from cellplane.cell.data.steps import (
+    AnyConnection,
     AsyncioConnection,
     Step,
     Steps,
@@ -226,9 +224,7 @@ class _Key:
     settings: IdempotencySettings
 
     @classmethod
-    def of(
-        cls, connection: SyncConnection | AsyncioConnection, key: str, fingerprint: str, settings: IdempotencySettings
-    ) -> "_Key":
+    def of(cls, connection: AnyConnection, key: str, fingerprint: str, settings: IdempotencySettings) -> "_Key":
         tenant_id = current().tenant_id
         if not is_visible(key, settings.max_key_bytes):
             raise IdempotencyError(
@@ -250,7 +246,7 @@ class _Key:
             is_first = yield Step(
                 _BEGIN, {**which, "fingerprint": self.fingerprint, "keep_seconds": self.settings.keep_seconds}
             )
-        except (psycopg.Error, DBAPIError) as error:
+        except Exception as error:
             if sqlstate(error) != _LOCK_NOT_AVAILABLE:
                 raise
             raise InProgressError(
