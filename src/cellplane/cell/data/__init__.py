@@ -17,7 +17,6 @@ from cellplane.cell.data.connections import AsyncCellConnection, CellConnection
 from cellplane.cell.data.idempotency import (
     IDEMPOTENCY_SQL,
     IDEMPOTENCY_TABLE,
-    IdempotencySettings,
     Run,
     fingerprint_of,
     forget_expired,
@@ -37,6 +36,7 @@ from cellplane.cell.data.pools import (
 )
 from cellplane.cell.data.row_guard import check_row_guard, check_row_guard_async
 from cellplane.cell.data.scope import whole_cell
+from cellplane.cell.data.settings import IdempotencySettings
 
 if TYPE_CHECKING:
     from cellplane.cell.data.engines import cell_async_engine, cell_async_sessions, cell_engine, cell_sessions

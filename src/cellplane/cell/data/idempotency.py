@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cellplane.cell.context import current
+from cellplane.cell.data.settings import IdempotencySettings
 from cellplane.cell.data.steps import (
     AnyConnection,
     AsyncioConnection,
@@ -71,26 +72,6 @@ DELETE FROM cellplane_idempotency WHERE (tenant_id, key) IN (
 )
 RETURNING 1
 """
-
-
-@dataclass(frozen=True, slots=True)
-class IdempotencySettings:
-    """Bounds of idempotency keys."""
-
-    keep_seconds: float = 86_400.0
-    """How long an answer is kept, in seconds; a day, longer than any client tries again."""
-
-    wait_seconds: float = 5.0
-    """Longest wait for the first request with the same key, in seconds; 5, then the client is told to ask again."""
-
-    max_key_bytes: int = 255
-    """Bytes of a key; 255, far over a UUID."""
-
-    max_answer_bytes: int = 65_536
-    """Bytes of an answer as JSON; 64 KiB: what is larger is better kept as rows of its own."""
-
-    max_forgotten: int = 1_000
-    """Keys that one ``forget_expired`` deletes; 1,000, some milliseconds."""
 
 
 _DEFAULT = IdempotencySettings()
