@@ -83,9 +83,10 @@ _OF_SQLALCHEMY = {
     "cell_sessions": "engines",
 }
 
+if not TYPE_CHECKING:
 
-def __getattr__(name: str) -> Any:
-    """Import what is asked for."""
-    if name not in _OF_SQLALCHEMY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_OF_SQLALCHEMY[name]}"), name)
+    def __getattr__(name: str) -> Any:
+        """Import what is asked for."""
+        if name not in _OF_SQLALCHEMY:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_OF_SQLALCHEMY[name]}"), name)
