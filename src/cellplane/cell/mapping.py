@@ -27,29 +27,13 @@ from threading import Lock
 from typing import Any, TypeAlias
 
 from cellplane.cell.errors import MappingError
-from cellplane.cell.settings import HeaderLimits, check_cell_id, is_visible
+from cellplane.cell.settings import HeaderLimits, MappingSettings, check_cell_id, is_visible
 from cellplane.durable import write_durably
 
 _LIMITS = HeaderLimits()
 _FORMAT = 1
 _RETRY_SECONDS = 0.005
-
-
-@dataclass(frozen=True, slots=True)
-class MappingSettings:
-    """Bounds of the record of moves."""
-
-    keep_seconds: float = 7 * 86_400.0
-    """How long a move is kept at least, in seconds; 7 days: longer than work waits in any of the cell's queues."""
-
-    max_tenants: int = 100_000
-    """Tenants of whom a move is kept; 100,000, some 10 MB. At the limit a move is refused rather than forgotten."""
-
-    look_seconds: float = 0.05
-    """Time between two looks at the file, in seconds; 0.05: others' moves are known to all processes as soon."""
-
-    lock_seconds: float = 5.0
-    """Longest wait for another process that writes, in seconds; 5, thousands of times what writing takes."""
+_DEFAULT = MappingSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +103,7 @@ class Whereabouts:
         self,
         path: Path,
         cell_id: str,
-        settings: MappingSettings = MappingSettings(),
+        settings: MappingSettings = _DEFAULT,
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,

@@ -1,4 +1,4 @@
-"""What a cell's processes are told from outside, and the limits of the headers between router and cell."""
+"""What a cell's processes are told from outside, and the limits of routing headers and of the record of moves."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -101,6 +101,23 @@ class CellSettings:
         if release:
             check_release(RELEASE_VARIABLE, release)
         return cls(cell_id=cell_id, database_url=database_url, nats_url=nats_url, release=release)
+
+
+@dataclass(frozen=True, slots=True)
+class MappingSettings:
+    """Bounds of the record of moves."""
+
+    keep_seconds: float = 7 * 86_400.0
+    """How long a move is kept at least, in seconds; 7 days: longer than work waits in any of the cell's queues."""
+
+    max_tenants: int = 100_000
+    """Tenants of whom a move is kept; 100,000, some 10 MB. At the limit a move is refused rather than forgotten."""
+
+    look_seconds: float = 0.05
+    """Time between two looks at the file, in seconds; 0.05: others' moves are known to all processes as soon."""
+
+    lock_seconds: float = 5.0
+    """Longest wait for another process that writes, in seconds; 5, thousands of times what writing takes."""
 
 
 def is_visible(text: str, most: int) -> bool:

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from cellplane.cell import InvalidSettingError
 from cellplane.cell.door import Door
 from cellplane.cell.errors import MappingError
-from cellplane.cell.mapping import Here, MappingSettings, MovedTo, Unknown, Whereabouts
+from cellplane.cell.mapping import Here, MovedTo, Unknown, Whereabouts
 from cellplane.cell.problem import Problem
+from cellplane.cell.settings import MappingSettings
 
 DAY = 86_400.0
 
@@ -261,7 +262,8 @@ def test_any_course_of_moves_agrees_with_a_plain_model(
 _WRITER = """
 import sys
 from pathlib import Path
-from cellplane.cell.mapping import MappingSettings, Whereabouts
+from cellplane.cell.mapping import Whereabouts
+from cellplane.cell.settings import MappingSettings
 
 whereabouts = Whereabouts(Path(sys.argv[1]), "cell-1", MappingSettings(max_tenants=30))
 for number in range(int(sys.argv[2]), 1_000_000):

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 from psycopg import pq
@@ -136,11 +136,13 @@ class CellConnection(_Guard, psycopg.Connection[Any]):
         if pin is not None:
             self._pin(pin)
 
-    def cursor(self, *args: Any, **options: Any) -> Any:
-        """As of psycopg."""
-        for name in ("cursor_factory", "server_cursor_factory"):
-            setattr(self, name, _guarded(getattr(self, name), _Guarded))
-        return super().cursor(*args, **options)
+    if not TYPE_CHECKING:  # its types are those of psycopg
+
+        def cursor(self, *args: Any, **options: Any) -> Any:
+            """As of psycopg."""
+            for name in ("cursor_factory", "server_cursor_factory"):
+                setattr(self, name, _guarded(getattr(self, name), _Guarded))
+            return super().cursor(*args, **options)
 
     @contextmanager
     def transaction(self, *args: Any, **options: Any) -> Iterator[psycopg.Transaction]:
@@ -183,11 +185,13 @@ class AsyncCellConnection(_Guard, psycopg.AsyncConnection[Any]):
         if pin is not None:
             await self._pin(pin)
 
-    def cursor(self, *args: Any, **options: Any) -> Any:
-        """As of psycopg."""
-        for name in ("cursor_factory", "server_cursor_factory"):
-            setattr(self, name, _guarded(getattr(self, name), _AsyncGuarded))
-        return super().cursor(*args, **options)
+    if not TYPE_CHECKING:  # its types are those of psycopg
+
+        def cursor(self, *args: Any, **options: Any) -> Any:
+            """As of psycopg."""
+            for name in ("cursor_factory", "server_cursor_factory"):
+                setattr(self, name, _guarded(getattr(self, name), _AsyncGuarded))
+            return super().cursor(*args, **options)
 
     @asynccontextmanager
     async def transaction(self, *args: Any, **options: Any) -> AsyncIterator[psycopg.AsyncTransaction]:

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+import psycopg
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
-from cellplane.cell.data.pinning import NO_TRANSACTION, RowGuard
+from cellplane.cell.data.pinning import NO_TRANSACTION, Pin, RowGuard
 from cellplane.cell.data.scope import require_same, scope_in
 from cellplane.cell.data.sessions import AsyncCellSession, CellSession
 from cellplane.cell.errors import DataScopeError, RowGuardError
@@ -29,7 +30,7 @@ def cell_engine(url: str | URL, manifest: CellManifest, *, row_guard: RowGuard |
     ``whole_cell``; and a transaction goes on only for the tenant for whom it began.
 
     Args:
-        url: where the database is.
+        url: where the database is; PostgreSQL without a driver is by psycopg.
         manifest: says what is this cell's.
         row_guard: tell each transaction whose rows it may see, for row-level security (``rls_sql``). Needs
             PostgreSQL through psycopg, and no AUTOCOMMIT.
@@ -39,7 +40,7 @@ def cell_engine(url: str | URL, manifest: CellManifest, *, row_guard: RowGuard |
         WiringError: it is not this cell's, or nobody can tell.
         RowGuardError: ``row_guard`` needs another driver.
     """
-    engine = create_engine(url, **options)
+    engine = create_engine(_by_psycopg(url), **options)
     _guard(engine, engine, manifest, row_guard)
     return engine
 
@@ -48,7 +49,7 @@ def cell_async_engine(
     url: str | URL, manifest: CellManifest, *, row_guard: RowGuard | None = None, **options: Any
 ) -> AsyncEngine:
     """As ``cell_engine``, for asyncio; ``options`` as of ``sqlalchemy.ext.asyncio.create_async_engine``."""
-    engine = create_async_engine(url, **options)
+    engine = create_async_engine(_by_psycopg(url), **options)
     _guard(engine, engine.sync_engine, manifest, row_guard)
     return engine
 
@@ -105,7 +106,26 @@ class _Guard:
             if getattr(connection.connection.dbapi_connection, "autocommit", False):
                 raise RowGuardError([NO_TRANSACTION])
             info[_UNTOLD] = False
-            connection.exec_driver_sql(*self._row_guard.pin(began))
+            _tell(connection, self._row_guard.pin(began))
+
+
+def _by_psycopg(url: str | URL) -> URL:
+    made = make_url(url)
+    return made.set(drivername="postgresql+psycopg") if made.drivername == "postgresql" else made
+
+
+def _tell(connection: Connection, pin: Pin) -> None:
+    """By the driver's own cursor: half of the time that SQLAlchemy needs for a statement."""
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(*pin)
+    except (psycopg.OperationalError, psycopg.InterfaceError):
+        # The connection is lost: SQLAlchemy finds out by itself, and throws it away.
+        connection.exec_driver_sql(*pin)
+    except psycopg.Error as error:
+        raise RowGuardError([f"the database cannot be told whose rows it may show: {error}"]) from error
+    finally:
+        cursor.close()
 
 
 def _guard(made: object, engine: Engine, manifest: CellManifest, row_guard: RowGuard | None) -> None:

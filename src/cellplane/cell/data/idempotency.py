@@ -11,11 +11,10 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
-from sqlalchemy.exc import DBAPIError
-
 from cellplane.cell.context import current
+from cellplane.cell.data.settings import IdempotencySettings
 from cellplane.cell.data.steps import (
+    AnyConnection,
     AsyncioConnection,
     Step,
     Steps,
@@ -73,26 +72,6 @@ DELETE FROM cellplane_idempotency WHERE (tenant_id, key) IN (
 )
 RETURNING 1
 """
-
-
-@dataclass(frozen=True, slots=True)
-class IdempotencySettings:
-    """Bounds of idempotency keys."""
-
-    keep_seconds: float = 86_400.0
-    """How long an answer is kept, in seconds; a day, longer than any client tries again."""
-
-    wait_seconds: float = 5.0
-    """Longest wait for the first request with the same key, in seconds; 5, then the client is told to ask again."""
-
-    max_key_bytes: int = 255
-    """Bytes of a key; 255, far over a UUID."""
-
-    max_answer_bytes: int = 65_536
-    """Bytes of an answer as JSON; 64 KiB: what is larger is better kept as rows of its own."""
-
-    max_forgotten: int = 1_000
-    """Keys that one ``forget_expired`` deletes; 1,000, some milliseconds."""
 
 
 _DEFAULT = IdempotencySettings()
@@ -226,9 +205,7 @@ class _Key:
     settings: IdempotencySettings
 
     @classmethod
-    def of(
-        cls, connection: SyncConnection | AsyncioConnection, key: str, fingerprint: str, settings: IdempotencySettings
-    ) -> "_Key":
+    def of(cls, connection: AnyConnection, key: str, fingerprint: str, settings: IdempotencySettings) -> "_Key":
         tenant_id = current().tenant_id
         if not is_visible(key, settings.max_key_bytes):
             raise IdempotencyError(
@@ -250,7 +227,7 @@ class _Key:
             is_first = yield Step(
                 _BEGIN, {**which, "fingerprint": self.fingerprint, "keep_seconds": self.settings.keep_seconds}
             )
-        except (psycopg.Error, DBAPIError) as error:
+        except Exception as error:
             if sqlstate(error) != _LOCK_NOT_AVAILABLE:
                 raise
             raise InProgressError(

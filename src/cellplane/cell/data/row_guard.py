@@ -6,14 +6,11 @@ from cellplane.cell.data.steps import AsyncioConnection, Step, Steps, SyncConnec
 from cellplane.cell.errors import RowGuardError
 from cellplane.cell.row_security import TENANT_POLICY, qualified
 
-# Both: the role that was logged in can be taken again by RESET ROLE.
-_ROLES = """
-SELECT rolname, rolsuper, rolbypassrls FROM pg_roles
-WHERE rolname IN (current_user, session_user) ORDER BY rolname
-"""
+# The role that was logged in: whoever takes another can be it again (RESET ROLE), as after work for the whole cell.
+_ROLE = "SELECT rolname, rolsuper, rolbypassrls FROM pg_roles WHERE rolname = session_user"
 
 _TABLE = """
-SELECT c.relrowsecurity, c.relforcerowsecurity, pg_has_role(current_user, c.relowner, 'USAGE'), current_user::text
+SELECT c.relrowsecurity, c.relforcerowsecurity, pg_has_role(session_user, c.relowner, 'USAGE')
 FROM pg_class AS c WHERE c.oid = to_regclass(%(table)s)
 """
 
@@ -21,7 +18,7 @@ FROM pg_class AS c WHERE c.oid = to_regclass(%(table)s)
 _POLICIES = """
 SELECT p.polname::text, EXISTS (
     SELECT FROM unnest(p.polroles) AS r
-    WHERE r = 0 OR (r <> 0 AND pg_has_role(current_user, r, 'USAGE'))
+    WHERE r = 0 OR (r <> 0 AND pg_has_role(session_user, r, 'USAGE'))
 )
 FROM pg_policy AS p WHERE p.polrelid = to_regclass(%(table)s) AND p.polpermissive ORDER BY p.polname
 """
@@ -47,18 +44,18 @@ async def check_row_guard_async(connection: AsyncioConnection, tables: Sequence[
 
 def _check(tables: Sequence[str]) -> Steps[None]:
     faults = []
-    for name, is_superuser, bypasses in (yield Step(_ROLES, {})):
-        if is_superuser:
-            faults.append(f"{name} is a superuser, whom no policy binds; connect as a role of the app's own")
-        elif bypasses:
-            faults.append(f"{name} has BYPASSRLS; ALTER ROLE {name} NOBYPASSRLS, or connect as another")
+    [(role, is_superuser, bypasses)] = yield Step(_ROLE, {})
+    if is_superuser:
+        faults.append(f"{role} is a superuser, whom no policy binds; connect as a role of the app's own")
+    elif bypasses:
+        faults.append(f"{role} has BYPASSRLS; ALTER ROLE {role} NOBYPASSRLS, or connect as another")
     for table in tables:
         parameters = {"table": qualified(table)}
         found = yield Step(_TABLE, parameters)
         if not found:
             faults.append(f"{table} is not there, or not visible to this role")
             continue
-        is_on, is_forced, owns, role = found[0]
+        is_on, is_forced, owns = found[0]
         policies = yield Step(_POLICIES, parameters)
         others = [name for name, applies in policies if applies and name != TENANT_POLICY]
         if not is_on:

@@ -1,6 +1,6 @@
 """SQLAlchemy's sessions of a cell: one is for one tenant, from its first transaction until it is closed."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -21,10 +21,12 @@ class CellSession(Session):
 
     _cell_scope: str | None = None
 
-    def get(self, *args: Any, **options: Any) -> Any:
-        """As of ``Session``: it gives what was loaded before, without a statement."""
-        self.require_scope()
-        return super().get(*args, **options)
+    if not TYPE_CHECKING:  # its types are those of Session
+
+        def get(self, *args: Any, **options: Any) -> Any:
+            """As of ``Session``: it gives what was loaded before, without a statement."""
+            self.require_scope()
+            return super().get(*args, **options)
 
     def close(self) -> None:
         """As of ``Session``; then it may serve another tenant."""

@@ -5,22 +5,26 @@ psycopg's and SQLAlchemy's connections and sessions, also those for asyncio.
 """
 
 from collections.abc import Generator
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import psycopg
 from psycopg.rows import tuple_row
-from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
-from sqlalchemy.orm import Session
+
+if TYPE_CHECKING:  # who uses psycopg alone has no SQLAlchemy in memory
+    from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+    from sqlalchemy.orm import Session
 
 R = TypeVar("R")
 
-SyncConnection: TypeAlias = psycopg.Connection[Any] | Connection | Session
+SyncConnection: TypeAlias = "psycopg.Connection[Any] | Connection | Session"
 """What an operation can run on."""
 
-AsyncioConnection: TypeAlias = psycopg.AsyncConnection[Any] | AsyncConnection | AsyncSession
+AsyncioConnection: TypeAlias = "psycopg.AsyncConnection[Any] | AsyncConnection | AsyncSession"
 """The same for asyncio."""
+
+AnyConnection: TypeAlias = "SyncConnection | AsyncioConnection"
+"""Either."""
 
 
 class Step(NamedTuple):
@@ -32,7 +36,7 @@ class Step(NamedTuple):
 
 Rows: TypeAlias = list[tuple[Any, ...]]
 Steps: TypeAlias = Generator[Step, Rows, R]
-"""An operation that ends with a result. What its statement raises is raised where it is yielded."""
+"""An operation that ends with a result. What PostgreSQL refuses of a statement is raised where it is yielded."""
 
 
 def run(connection: SyncConnection, steps: Steps[R]) -> R:
@@ -42,7 +46,9 @@ def run(connection: SyncConnection, steps: Steps[R]) -> R:
         try:
             try:
                 rows = _rows(connection, step)
-            except (psycopg.Error, DBAPIError) as error:
+            except Exception as error:
+                if sqlstate(error) is None:
+                    raise
                 step = steps.throw(error)
             else:
                 step = steps.send(rows)
@@ -58,7 +64,9 @@ async def run_async(connection: AsyncioConnection, steps: Steps[R]) -> R:
         try:
             try:
                 rows = await _async_rows(connection, step)
-            except (psycopg.Error, DBAPIError) as error:
+            except Exception as error:
+                if sqlstate(error) is None:
+                    raise
                 step = steps.throw(error)
             else:
                 step = steps.send(rows)
@@ -67,20 +75,19 @@ async def run_async(connection: AsyncioConnection, steps: Steps[R]) -> R:
             return result
 
 
-def sqlstate(error: psycopg.Error | DBAPIError) -> str | None:
-    """PostgreSQL's code of an error."""
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    return getattr(cause, "sqlstate", None)
+def sqlstate(error: Exception) -> str | None:
+    """PostgreSQL's code of an error, of psycopg or as SQLAlchemy wraps it; None for any other."""
+    cause = getattr(error, "orig", error)
+    return cause.sqlstate if isinstance(cause, psycopg.Error) else None
 
 
-def is_autocommit(connection: SyncConnection | AsyncioConnection) -> bool:
+def is_autocommit(connection: AnyConnection) -> bool:
     """Whether statements are transactions of their own: none is under way, and none begins with the next."""
     if isinstance(connection, (psycopg.Connection, psycopg.AsyncConnection)):
         return connection.autocommit and connection.pgconn.transaction_status == psycopg.pq.TransactionStatus.IDLE
-    if isinstance(connection, (Session, AsyncSession)):
-        return False
-    inner = connection.sync_connection if isinstance(connection, AsyncConnection) else connection
-    return inner is not None and bool(getattr(inner.connection.dbapi_connection, "autocommit", False))
+    inner: Any = getattr(connection, "sync_connection", connection)
+    is_session = not hasattr(inner, "exec_driver_sql")
+    return not is_session and bool(getattr(inner.connection.dbapi_connection, "autocommit", False))
 
 
 def _rows(connection: SyncConnection, step: Step) -> Rows:
@@ -88,7 +95,7 @@ def _rows(connection: SyncConnection, step: Step) -> Rows:
         with connection.cursor(row_factory=tuple_row) as cursor:
             cursor.execute(step.statement.encode(), step.parameters)
             return cursor.fetchall() if cursor.description else []
-    driver = connection.connection() if isinstance(connection, Session) else connection
+    driver: Any = connection if hasattr(connection, "exec_driver_sql") else connection.connection()
     result = driver.exec_driver_sql(step.statement, step.parameters)
     return [tuple(row) for row in result] if result.returns_rows else []
 
@@ -98,6 +105,6 @@ async def _async_rows(connection: AsyncioConnection, step: Step) -> Rows:
         async with connection.cursor(row_factory=tuple_row) as cursor:
             await cursor.execute(step.statement.encode(), step.parameters)
             return await cursor.fetchall() if cursor.description else []
-    driver = await connection.connection() if isinstance(connection, AsyncSession) else connection
+    driver: Any = connection if hasattr(connection, "exec_driver_sql") else await connection.connection()
     result = await driver.exec_driver_sql(step.statement, step.parameters)
     return [tuple(row) for row in result] if result.returns_rows else []

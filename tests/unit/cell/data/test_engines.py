@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import Engine, create_engine, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from cellplane.cell import CellContext, NoCellContextError, entered
+from cellplane.cell import CellContext, NoCellContextError, carried, entered
 from cellplane.cell.data import (
     RowGuard,
     cell_async_engine,
@@ -165,6 +166,29 @@ def test_each_task_has_its_own_tenant(guarded: CellDatabase) -> None:
             await engine.dispose()
 
     assert asyncio.run(scenario()) == [10, 5, 10, 5]
+
+
+def test_a_thread_that_lost_the_context_gets_nothing(guarded: CellDatabase) -> None:
+    engine = cell_engine(guarded.url, guarded.manifest, row_guard=RowGuard())
+
+    def count() -> int:
+        with engine.connect() as connection:
+            return int(connection.scalar(COUNT) or 0)
+
+    with ThreadPoolExecutor(1) as threads, entered(B):
+        with pytest.raises(NoCellContextError, match="carried"):
+            threads.submit(count).result(30)
+        assert threads.submit(carried(count)).result(30) == 1
+    engine.dispose()
+
+
+def test_a_url_without_a_driver_is_psycopgs(database: CellDatabase) -> None:
+    engine = cell_engine(database.conninfo, database.manifest)
+    assert engine.dialect.driver == "psycopg"
+    assert cell_async_engine(database.conninfo, database.manifest).dialect.driver == "psycopg"
+    with entered(A), engine.connect() as connection:
+        assert connection.scalar(COUNT) == 3
+    engine.dispose()
 
 
 def test_an_engine_of_another_database_is_not_made(database: CellDatabase) -> None:

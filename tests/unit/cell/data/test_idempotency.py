@@ -36,6 +36,7 @@ from cellplane.cell.data import (
 )
 from cellplane.cell.errors import IdempotencyError, InProgressError, KeyReuseError
 from cellplane.cell.row_security import rls_sql
+from e2e_app.servers import eventually
 from unit.cell.data.conftest import CELL, GUARD, A, B, CellDatabase
 
 REQUEST = fingerprint_of("POST", "/orders", b"{}")
@@ -119,8 +120,7 @@ def test_while_the_first_is_under_way_others_wait_or_are_told(ready: CellDatabas
                 order(ready, A, "k")
             waiting = threading.Thread(target=second)
             waiting.start()
-            while not ready.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):
-                time.sleep(0.01)
+            eventually("it waits", lambda: ready.rows("SELECT 1 FROM pg_locks WHERE NOT granted"))
         waiting.join(10)
     assert found == [True]
 

@@ -1,7 +1,11 @@
 """A database says whose it is, whatever address led there."""
 
 import asyncio
+import socket
+import struct
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg
 import pytest
@@ -12,6 +16,7 @@ from sqlalchemy.orm import Session
 from cellplane.cell import InvalidSettingError
 from cellplane.cell.data import cell_engine, claim_database, claim_database_async, whole_cell
 from cellplane.cell.errors import ForeignDatabaseError
+from cellplane.cell.wiring import CellManifest, Database, check_wiring
 from unit.cell.data.conftest import CELL, CellDatabase
 
 
@@ -76,3 +81,47 @@ def test_every_kind_of_connection_will_do(database: CellDatabase) -> None:
                 await claim_database_async(raw, "cell-2")
 
     asyncio.run(scenario())
+
+
+@contextmanager
+def pooler(server_port: int, leads_to: str) -> Iterator[int]:
+    """As PgBouncer with ``orders = dbname=…``: whoever asks for a database here gets that one; gives its port."""
+
+    def splice(source: socket.socket, target: socket.socket) -> None:
+        with source, target:
+            while data := source.recv(65_536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def serve() -> None:
+        client, _ = listener.accept()
+        (length,) = struct.unpack("!I", client.recv(4, socket.MSG_WAITALL))
+        said = client.recv(length - 4, socket.MSG_WAITALL)
+        words = said[4:].split(b"\0")
+        words[words.index(b"database") + 1] = leads_to.encode()
+        start = said[:4] + b"\0".join(words)
+        server = socket.create_connection(("127.0.0.1", server_port))
+        server.sendall(struct.pack("!I", len(start) + 4) + start)
+        back = threading.Thread(target=splice, args=(server.dup(), client.dup()))
+        back.start()
+        splice(client, server)
+        back.join(30)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(30)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join(30)
+
+
+def test_a_pooler_that_leads_to_another_cell_is_found_out(database: CellDatabase) -> None:
+    """Its address is the cell's own, so that the wiring is right; the database is not."""
+    with psycopg.connect(database.owner) as connection:
+        claim_database(connection, "cell-2")
+    with pooler(database.server.port, database.name) as port:
+        conninfo = f"postgresql://postgres@localhost:{port}/orders?sslmode=disable&gssencmode=disable"
+        manifest = CellManifest("cell-1", (Database(name="orders", hosts=(f"127.0.0.1:{port}",)),))
+        check_wiring(manifest, {"database": conninfo}, environ={})
+        with psycopg.connect(conninfo) as connection, pytest.raises(ForeignDatabaseError, match="that of cell-2"):
+            claim_database(connection, "cell-1")

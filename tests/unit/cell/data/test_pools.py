@@ -19,7 +19,8 @@ from cellplane.cell.data import (
     whole_cell,
 )
 from cellplane.cell.errors import DataScopeError, RowGuardError, WiringError
-from unit.cell.data.conftest import A, B, CellDatabase
+from cellplane.cell.wiring import CellManifest, Database, check_wiring
+from unit.cell.data.conftest import CELL, A, B, CellDatabase
 
 COUNT = "SELECT count(*) FROM orders"
 
@@ -209,5 +210,31 @@ def test_asyncio_is_guarded_alike(guarded: CellDatabase) -> None:
                 async with connection.transaction():
                     assert await (await connection.execute(COUNT)).fetchall() == [(1,)]
             await connection.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_is_connected_is_looked_into(database: CellDatabase) -> None:
+    """By the server that answers; the pools and connections of a cell are as those of psycopg."""
+    other = CellManifest(CELL, (Database(name="other", hosts=("127.0.0.1",)),))
+
+    def wired(thing: object) -> None:
+        check_wiring(database.manifest, {"store": thing}, environ={})
+        with pytest.raises(WiringError, match=rf"store: postgresql://…@.*/{database.name} is not of cell-1"):
+            check_wiring(other, {"store": thing}, environ={})
+
+    connection = cell_connect(database.conninfo, database.manifest)
+    wired(connection)
+    connection.close()
+    with pytest.raises(WiringError, match="is closed"):
+        check_wiring(database.manifest, {"store": connection})
+    with cell_pool(database.conninfo, database.manifest, min_size=1, open=True) as pool:
+        wired(pool)
+
+    async def scenario() -> None:
+        raw = await psycopg.AsyncConnection.connect(database.conninfo.replace("127.0.0.1", "localhost"))
+        wired(raw)
+        await raw.close()
+        wired(cell_async_pool(database.conninfo, database.manifest, open=False))
 
     asyncio.run(scenario())

@@ -150,6 +150,50 @@ def test_names_that_cannot_be_are_refused(tables: list[str], options: dict[str, 
         rls_sql(tables, **options)
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_connection_that_is_lost_is_replaced(guarded: CellDatabase, asynchronous: bool) -> None:
+    lose = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app' AND datname = current_database()"
+    )
+    count = text("SELECT count(*) FROM orders")
+
+    async def scenario() -> None:
+        engine = cell_async_engine(guarded.url, guarded.manifest, row_guard=RowGuard(), pool_size=1, max_overflow=0)
+        with entered(A):
+            async with engine.connect() as connection:
+                assert await connection.scalar(count) == 2
+            guarded.run(lose)
+            with pytest.raises(DBAPIError):
+                async with engine.connect() as connection:
+                    await connection.scalar(count)
+            async with engine.connect() as connection:
+                assert await connection.scalar(count) == 2
+        await engine.dispose()
+
+    if asynchronous:
+        asyncio.run(scenario())
+        return
+    engine = cell_engine(guarded.url, guarded.manifest, row_guard=RowGuard(), pool_size=1, max_overflow=0)
+    with entered(A):
+        with engine.connect() as connection:
+            assert connection.scalar(count) == 2
+        guarded.run(lose)
+        with pytest.raises(DBAPIError) as raised, engine.connect() as connection:
+            connection.scalar(count)
+        assert raised.value.connection_invalidated
+        with engine.connect() as connection:
+            assert connection.scalar(count) == 2
+    engine.dispose()
+
+
+def test_a_role_that_cannot_be_taken_is_told(guarded: CellDatabase) -> None:
+    engine = cell_engine(guarded.url, guarded.manifest, row_guard=RowGuard(whole_cell_role="postgres"))
+    count = text("SELECT count(*) FROM orders")
+    with whole_cell("a test"), engine.connect() as connection, pytest.raises(RowGuardError, match="permission denied"):
+        connection.execute(count)
+    engine.dispose()
+
+
 # Roles whom row security does not bind.
 
 
