@@ -22,6 +22,10 @@ PACKAGES = {
     "cli": ["cellplane.cli"],
     "plan": ["cellplane.cli.plan"],
     "s3": ["cellplane.publishing.targets.s3"],
+    "events": [
+        *(f"cellplane.events.{name}" for name in ("outbox", "relay", "stream", "waiting")),
+    ],
+    "analytics": ["cellplane.events"],
     "demo": ["cellplane.cli", "cellplane.control", "cellplane.router", "notifications"],
     None: ["cellplane.cell", "cellplane.signed_cookie"],
 }
@@ -31,6 +35,8 @@ ASKED_FOR = {
     "matplotlib": "plan",
     "boto3": "s3",
     "botocore": "s3",
+    "duckdb": "analytics",
+    "nats": "analytics",
     **dict.fromkeys(("alembic", "psycopg", "pydantic_core", "sqlalchemy", "zstandard"), "control"),
 }
 """What a command imports when it is asked for, and says how to install: no extra but this one needs it."""
