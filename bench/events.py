@@ -175,7 +175,7 @@ class _Bench:
                 await jetstream.publish_async(
                     event.subject(CELL),
                     event.body(CELL),
-                    headers={"Nats-Msg-Id": str(event.id), "Content-Type": CONTENT_TYPE},
+                    headers={"Nats-Msg-Id": event.id, "Content-Type": CONTENT_TYPE},
                 )
                 for event in events[start : start + WINDOW]
             ]
@@ -223,10 +223,10 @@ class _Bench:
         return f"tenant-{self._rng.randrange(TENANTS)}"
 
     def _in_memory(self) -> Sequence[WaitingEvent]:
-        first = WaitingEvent(0, uuid4(), "", "order.created", datetime.now(UTC), 7, "")
+        first = WaitingEvent(0, "", "", "order.created", datetime.now(UTC).isoformat(), 7, "")
         data = json.dumps({"bytes": 1, "text": self._text})
         return [
-            replace(first, seq=number, id=uuid4(), tenant_id=self._tenant(), data=data)
+            replace(first, seq=number, id=str(uuid4()), tenant_id=self._tenant(), data=data)
             for number in range(self._options.events)
         ]
 
