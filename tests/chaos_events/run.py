@@ -28,7 +28,7 @@ from e2e_app.servers import Nats, Postgres, Process, eventually
 
 TESTS = Path(__file__).resolve().parents[1]
 RESULTS = Path("build/chaos/events.json")
-POINT_SECONDS = 20.0
+POINT_SECONDS = 60.0
 """Longest that a process is given to come to its point: it has no work there where a server is away."""
 
 DRAIN_SECONDS = 120.0
