@@ -33,7 +33,9 @@ CellplaneError
 ├── ProvisionError       a cell, or what it runs on, is not as needed
 │   ├── CellTakenError   a cell of this id is there, and was asked for otherwise
 │   └── LimitReachedError  no more cells, or no more capacity, than a limit allows
+├── cellplane.events.analytics.AnalyticsError  events cannot be counted, or what was counted cannot be shown
 └── cellplane.cell.CellError   an app inside a cell used the SDK wrongly, or outside a cell
+    └── cellplane.events.EventsError  an event cannot be added, or carried out of the cell
 """
 
 from typing import Self

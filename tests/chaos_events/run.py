@@ -124,7 +124,7 @@ class Victim:
             time.sleep(0.01)
         if self._process.running:
             self._process.kill()
-            self.kills["never came to its point"] += 1
+            self.kills[f"never came to {point}, killed at a moment"] += 1
             return
         self._note(point)
 

@@ -27,6 +27,8 @@ PACKAGES = {
     "s3": ["cellplane.publishing.targets.s3"],
     "nats": ["cellplane.cell.messaging.jetstream"],
     "kafka": ["cellplane.cell.messaging.kafka"],
+    "events": [*(f"cellplane.events.{name}" for name in ("outbox", "relay", "stream", "waiting"))],
+    "analytics": ["cellplane.events"],
     "demo": ["cellplane.cli", "cellplane.control", "cellplane.router", "notifications"],
     "telemetry": ["cellplane.cell.telemetry"],
     None: [
@@ -44,8 +46,10 @@ ASKED_FOR = {
     "matplotlib": {"plan"},
     "boto3": {"s3"},
     "botocore": {"s3"},
+    "duckdb": {"analytics"},
+    "nats": {"analytics", "events", "nats"},
     **{name: {"control"} for name in ("alembic", "pydantic_core", "zstandard")},
-    **{name: {"control", "data"} for name in ("psycopg", "sqlalchemy")},
+    **{name: {"control", "data", "events"} for name in ("psycopg", "sqlalchemy")},
 }
 """What a command imports when it is asked for, and says how to install: no extra but these needs it."""
 

@@ -44,10 +44,14 @@ def analytics() -> None:
     "events_url",
     envvar="CELLPLANE_EVENTS_URL",
     required=True,
-    help="URL of the NATS that has the stream of all cells' events.",
+    help="URL of the NATS that has the stream of all cells' events, as it is for relays.",
 )
 @click.option(
-    "--stream", envvar="CELLPLANE_EVENTS_STREAM", default=DEFAULT_STREAM, show_default=True, help="Name of the stream."
+    "--stream",
+    envvar="CELLPLANE_EVENTS_STREAM",
+    default=DEFAULT_STREAM,
+    show_default=True,
+    help="Name of the stream, as it is for relays.",
 )
 @click.option(
     "--stream-max-gib",
@@ -111,9 +115,7 @@ def consume(
     "--by",
     multiple=True,
     type=click.Choice([by.value for by in By]),
-    default=[by.value for by in By],
-    show_default=True,
-    help="A row for each (repeatable); what is not named is added up.",
+    help="A row for each (repeatable); what is not named is added up. By default all four.",
 )
 @click.option("--from", "first", type=click.DateTime(["%Y-%m-%d"]), help="First day, of UTC.")
 @click.option("--to", "last", type=click.DateTime(["%Y-%m-%d"]), help="Last day, of UTC.")
@@ -147,7 +149,9 @@ def query(
     For --sql: event_days has the counts, event_sums the sums, event_facts the events of the last days one by one, and
     event_dead_letters what could not be counted.
     """
-    question = Question(tuple(By(each) for each in dict.fromkeys(by)), _day(first), _day(last), tenant, cell, type_)
+    question = Question(
+        tuple(By(each) for each in dict.fromkeys(by)) or tuple(By), _day(first), _day(last), tenant, cell, type_
+    )
     opened = open_for_reading(store, QueryLimits())
     try:
         if sql is None:

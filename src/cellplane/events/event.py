@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -63,7 +64,7 @@ class WaitingEvent:
     seq: int
     """Its place: events of a tenant are published in this order."""
 
-    id: UUID
+    id: str
     """As of the event."""
 
     tenant_id: str
@@ -72,8 +73,8 @@ class WaitingEvent:
     type: str
     """As of the event."""
 
-    occurred_at: datetime
-    """As of the event."""
+    time: str
+    """When it happened, UTC, as RFC 3339 has it."""
 
     epoch: int
     """As of the event."""
@@ -87,13 +88,17 @@ class WaitingEvent:
 
     def body(self, cell_id: str) -> bytes:
         """What is published: a CloudEvent in JSON (CloudEvents 1.0, structured mode) that names cell and tenant."""
-        cell = json.dumps(cell_id)
-        time = self.occurred_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
         return (
-            f'{{"specversion":"1.0","id":"{self.id}","source":{json.dumps("/cells/" + token_of(cell_id))},'
-            f'"type":"{self.type}","time":"{time}","datacontenttype":"application/json","cellid":{cell},'
-            f'"tenantid":{json.dumps(self.tenant_id)},"cellepoch":{self.epoch},"data":{self.data}}}'
+            f'{{"specversion":"1.0","id":"{self.id}","source":{_quoted("/cells/" + token_of(cell_id))},'
+            f'"type":"{self.type}","time":"{self.time}","datacontenttype":"application/json",'
+            f'"cellid":{_quoted(cell_id)},"tenantid":{_quoted(self.tenant_id)},"cellepoch":{self.epoch},'
+            f'"data":{self.data}}}'
         ).encode()
+
+
+@lru_cache(maxsize=8192)
+def _quoted(text: str) -> str:
+    return json.dumps(text)
 
 
 def to_record(event: Event, now: Callable[[], datetime], new_id: Callable[[], UUID]) -> dict[str, Any]:

@@ -64,6 +64,20 @@ class Outcome:
     failure: str = ""
     """Why some are in neither; empty where all are."""
 
+    as_one: bool = False
+    """Whether they were stored as a batch."""
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Events that are at the server, but for the last, and that are nowhere until that is sent."""
+
+    events: Sequence[WaitingEvent]
+    """Of the batch, in their order."""
+
+    batch: str
+    """Its id; empty where they are to be published one by one."""
+
 
 class Publisher:
     """A connection to the stream's NATS. It is given up at its first failure.
@@ -138,25 +152,44 @@ class Publisher:
         Returns:
             What became of each; with a failure the connection is to be given up.
         """
+        return await self.store(await self.stage(events))
+
+    async def stage(self, events: Sequence[WaitingEvent]) -> Staged:
+        """Send events ahead, while others are stored: they are not, until ``store`` is called.
+
+        Raises:
+            StreamError: the connection is lost.
+        """
         assert len(events) <= self._settings.batch_events, "the relay reads no more"
-        if self._takes_batches and len(events) > 1:
+        if not self._takes_batches or len(events) < 2:
+            return Staged(events, "")
+        batch = uuid4().hex
+        try:
+            for number, event in enumerate(events[:-1], 1):
+                await self._send(event, {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)})
+        except nats.errors.MaxPayloadError:
+            return Staged(events, "")
+        except NATS_FAILURES as error:
+            raise StreamError(told(error)) from error
+        return Staged(events, batch)
+
+    async def store(self, staged: Staged) -> Outcome:
+        """Have staged events stored; only one call at a time, in their order."""
+        if staged.batch:
             try:
-                await self._publish_as_one(events)
-                return Outcome([event.seq for event in events])
-            except _RefusedError as error:
-                _log.info("a batch was refused, its events go one by one", extra={"reason": str(error)})
+                await self._commit(staged)
+                return Outcome([event.seq for event in staged.events], as_one=True)
+            except (_RefusedError, nats.errors.MaxPayloadError) as error:
+                _log.info("a batch was refused, its events go one by one", extra={"reason": told(error)})
             except NATS_FAILURES as error:
                 return Outcome(failure=told(error))
-        return await self._publish_one_by_one(events)
+        return await self._publish_one_by_one(staged.events)
 
-    async def _publish_as_one(self, events: Sequence[WaitingEvent]) -> None:
-        batch = uuid4().hex
-        *first, last = events
-        for number, event in enumerate(first, 1):
-            await self._send(event, {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)})
-        commit = {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(len(events)), "Nats-Batch-Commit": "1"}
-        answer = await self._stored(last, commit)
-        if answer.get("count") != len(events):
+    async def _commit(self, staged: Staged) -> None:
+        number = len(staged.events)
+        commit = {"Nats-Batch-Id": staged.batch, "Nats-Batch-Sequence": str(number), "Nats-Batch-Commit": "1"}
+        answer = await self._stored(staged.events[-1], commit)
+        if answer.get("count") != number:
             # A server that knows no batches has stored them as they came, or not: their ids will tell.
             self._takes_batches = False
             raise _RefusedError(0, "the server knows no batches")
@@ -193,7 +226,7 @@ class Publisher:
             event.subject(self._settings.cell_id),
             event.body(self._settings.cell_id),
             reply=reply,
-            headers={"Nats-Msg-Id": str(event.id), "Content-Type": CONTENT_TYPE, **headers},
+            headers={"Nats-Msg-Id": event.id, "Content-Type": CONTENT_TYPE, **headers},
         )
 
     async def _stored(self, event: WaitingEvent, headers: dict[str, str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Carries a cell's events from its outbox to the stream: ``python -m cellplane.events.relay``, or a task of an app.
 
-Read the first events, publish them, wait until JetStream has stored them, delete exactly those. Whatever fails, both
+Read the first events, publish them, wait until JetStream has stored them, delete exactly those; and meanwhile read and
+send the next, which are not stored before. Whatever fails, both
 connections are closed, and after a delay it begins anew, without end. A crash at any point repeats at most the last
 batch, whose ids are known to the stream, and beyond its window to the consumers.
 """
@@ -13,7 +14,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -21,8 +22,9 @@ import psycopg
 
 from cellplane.cell.errors import CellError
 from cellplane.events import jsonlog
+from cellplane.events.event import WaitingEvent
 from cellplane.events.failures import told
-from cellplane.events.publisher import PUBLISHED, Publisher, StreamError
+from cellplane.events.publisher import PUBLISHED, Outcome, Publisher, Staged, StreamError
 from cellplane.events.settings import RelaySettings
 from cellplane.events.waiting import OutboxState, Waiting
 from cellplane.faults import fault_point
@@ -132,29 +134,50 @@ class Relay:
                 await self._carry(waiting, publisher, stop)
 
     async def _carry(self, waiting: Waiting, publisher: Publisher, stop: asyncio.Event) -> None:
+        ahead: Staged | None = None
         while not stop.is_set():
             await self._look(waiting)
-            events = await waiting.read(self._settings.batch_events)
-            if not events:
+            staged = ahead or await self._stage(waiting, publisher, ())
+            if staged is None:
                 await _sleep(self._settings.poll_seconds, stop)
                 continue
-            fault_point(READ)
-            outcome = await publisher.publish(events)
+            # While these are stored, the next are read and sent, to be stored after them and not before.
+            storing = asyncio.create_task(publisher.store(staged))
+            try:
+                ahead = await self._stage(waiting, publisher, staged.events)
+                outcome = await storing
+            finally:
+                storing.cancel()
             fault_point(ACKED)
-            if outcome.stored or outcome.refused:
-                gone = await waiting.remove(outcome.stored, outcome.refused)
-                fault_point(DELETED)
-                self._progressed = True
-                self._note(relayed=self._status.relayed + len(outcome.stored))
-                if gone < len(outcome.stored) + len(outcome.refused):
-                    await _sleep(self._settings.poll_seconds, stop)  # an app is dropping them
-            for seq, reason in outcome.refused:
-                _log.error(
-                    "the stream will never take an event: it is in cellplane_outbox_refused",
-                    extra={"seq": seq, "reason": reason},
-                )
+            await self._remove(waiting, outcome, stop)
             if outcome.failure:
                 raise StreamError(outcome.failure)
+            if ahead and not outcome.as_one:
+                ahead = await publisher.stage(ahead.events)  # one by one takes long: the server may have let them go
+
+    async def _stage(self, waiting: Waiting, publisher: Publisher, behind: Sequence[WaitingEvent]) -> Staged | None:
+        """Read the next events, and send them ahead; None where there are none."""
+        events = await waiting.read(self._settings.batch_events, behind)
+        if not events:
+            return None
+        fault_point(READ)
+        return await publisher.stage(events)
+
+    async def _remove(self, waiting: Waiting, outcome: Outcome, stop: asyncio.Event) -> None:
+        """Delete what is stored, and set aside what never will be."""
+        if not (outcome.stored or outcome.refused):
+            return
+        gone = await waiting.remove(outcome.stored, outcome.refused)
+        fault_point(DELETED)
+        self._progressed = True
+        self._note(relayed=self._status.relayed + len(outcome.stored))
+        for seq, reason in outcome.refused:
+            _log.error(
+                "the stream will never take an event: it is in cellplane_outbox_refused",
+                extra={"seq": seq, "reason": reason},
+            )
+        if gone < len(outcome.stored) + len(outcome.refused):
+            await _sleep(self._settings.poll_seconds, stop)  # an app is dropping them
 
     async def _look(self, waiting: Waiting) -> None:
         """Look how full the outbox is, now and then; count it where that matters."""

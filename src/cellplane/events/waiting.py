@@ -23,9 +23,13 @@ from cellplane.events.settings import RelaySettings
 # Any constant will do, as long as all relays of a cell use the same and nobody else does.
 RELAY_LOCK = 0x63656C6C_72656C61
 
-_READ = """
-SELECT seq, id, tenant_id, type, occurred_at, epoch, data::text FROM cellplane_outbox ORDER BY seq LIMIT %s
+_COLUMNS = """
+SELECT seq, id::text, tenant_id, type, to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    epoch::text, data::text
+FROM cellplane_outbox
 """
+_READ = _COLUMNS + "ORDER BY seq LIMIT %s"
+_READ_BEHIND = _COLUMNS + "WHERE seq <> ALL(%s) ORDER BY seq LIMIT %s"
 
 # Rows that an app is dropping are left to it: to wait for its transaction would hold up all events.
 _REMOVE = """
@@ -123,9 +127,20 @@ class Waiting:
         """Try to become the one relay of this outbox, for as long as the connection lives."""
         return bool((await self._one("SELECT pg_try_advisory_lock(%s)", RELAY_LOCK))[0])
 
-    async def read(self, most: int) -> list[WaitingEvent]:
-        """The events to be published next."""
-        rows = await self._all(_READ, most)
+    async def read(self, most: int, behind: Sequence[WaitingEvent] = ()) -> list[WaitingEvent]:
+        """The events to be published next.
+
+        Args:
+            most: of them.
+            behind: those that are being published now, which are left out.
+        """
+        if not behind:
+            rows = await self._all(_READ, most)
+        else:
+            async with asyncio.timeout(self._settings.database_seconds):
+                # Planned anew each time, with the list as it is: then it is looked up by hash.
+                places = [event.seq for event in behind]
+                rows = await (await self._connection.execute(_READ_BEHIND, (places, most), prepare=False)).fetchall()
         return [
             WaitingEvent(seq, id_, tenant, kind, at, int(epoch), data)
             for seq, id_, tenant, kind, at, epoch, data in rows

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
@@ -18,6 +17,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from cellplane.events.analytics.errors import StoreError, StoreLockedError
 from cellplane.events.analytics.facts import DeadLetter, Message, latest_time, read_message
+from cellplane.events.analytics.pull import Pull
 from cellplane.events.analytics.settings import AnalyticsSettings
 from cellplane.events.analytics.stores import open_for_writing
 from cellplane.events.analytics.tables import WRITTEN, Store, Written
@@ -130,14 +130,14 @@ class AnalyticsConsumer:
             jetstream = await self._connect(client)
             if until_end and self._end is None:
                 self._end = (await jetstream.stream_info(self._settings.stream.name)).state.last_seq
-            pull = await jetstream.pull_subscribe_bind(
-                consumer=self._settings.consumer, stream=self._settings.stream.name
-            )
+            settings = self._settings
+            pull = Pull(client, settings.stream.name, settings.consumer, settings.batch_max_bytes)
+            await pull.open()
             self._note(reason="")
             while not stop.is_set():
                 if until_end and await self._is_at_end(jetstream):
                     return
-                messages = await self._fetch(client, pull)
+                messages = await pull.fetch(settings.batch_messages, settings.fetch_seconds)
                 if messages:
                     fault_point(FETCHED)
                     await self._count(store, messages)
@@ -180,14 +180,6 @@ class AnalyticsConsumer:
                 ),
             )
         return jetstream
-
-    async def _fetch(self, client: Client, pull: JetStreamContext.PullSubscription) -> list[Msg]:
-        if not client.is_connected:
-            raise nats.errors.ConnectionClosedError
-        try:
-            return await pull.fetch(self._settings.batch_messages, timeout=self._settings.fetch_seconds)
-        except nats.errors.TimeoutError:
-            return []
 
     async def _count(self, store: Store, messages: Sequence[Msg]) -> None:
         now = self._now()

@@ -31,6 +31,9 @@ class AnalyticsSettings:
     batch_messages: int = 1_000
     """Messages of one transaction at most; 1,000, some 50 ms of work."""
 
+    batch_max_bytes: int = 32 * 1024**2
+    """Bytes of messages that are fetched at once; 32 MiB."""
+
     fetch_seconds: float = 0.5
     """How long a batch that is not full is waited for, in seconds; 0.5, which is the delay of real time."""
 
