@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
-GROUPS = {"chaos": "fleets", "e2e": "fleets", "e2e_app": "app"}
+GROUPS = {"chaos": "fleets", "e2e": "fleets", "chaos_events": "app", "e2e_app": "app", "e2e_sdk": "app"}
 """Folder of tests → its group: tests of a group run one after another, in one process, while others run beside them."""
 
 # How fast a machine is, is no reason to fail.

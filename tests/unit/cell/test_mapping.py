@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellplane.cell import InvalidSettingError
-from cellplane.cell.door import Door
+from cellplane.cell.door import Door, RequestLine
 from cellplane.cell.errors import MappingError
 from cellplane.cell.mapping import Here, MovedTo, Unknown, Whereabouts
 from cellplane.cell.problem import Problem
@@ -62,7 +62,7 @@ def test_the_door_asks_it(path: Path) -> None:
 
     def admitted(tenant: bytes, epoch: bytes) -> bool:
         headers = [(b"x-cell-id", b"cell-1"), (b"x-cell-epoch", epoch), (b"x-tenant-id", tenant)]
-        return not isinstance(door.admit(headers), Problem)
+        return not isinstance(door.admit(headers, lambda: RequestLine(b"GET", b"/", b"")), Problem)
 
     assert not admitted(b"acme", b"9")
     assert admitted(b"acme", b"10")

@@ -166,7 +166,11 @@ def test_keys_that_are_damaged_or_gone_change_nothing(
     assert fault(keys, proven()) is None
 
 
-@pytest.mark.parametrize("content", ["", "nonsense", f"a {new_secret()} eu", "x" * 70_000, "a \udcff"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "nonsense", f"a {new_secret()} eu", "x" * 70_000, "a \udcff"],
+    ids=["empty", "no key", "of a jurisdiction", "too large", "no text"],
+)
 def test_a_start_needs_keys(tmp_path: Path, content: str) -> None:
     path = tmp_path / "keys"
     path.write_text(content, errors="surrogateescape")
