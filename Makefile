@@ -15,7 +15,7 @@ ARGS ?=
 # One runs whole fleets, one test after another; more than these would be in its way.
 TEST_PROCESSES := 4
 
-.PHONY: help setup demo test test-long check format wheel bench-router bench-instructions bench-fleet bench-core bench-control bench-events coverage chaos chaos-events fuzz fuzz-api mutate vectors reference lock clean
+.PHONY: help setup demo test test-long check format wheel bench-router bench-instructions bench-fleet bench-core bench-control bench-sdk bench-events coverage chaos chaos-events fuzz fuzz-api mutate vectors reference lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -66,6 +66,9 @@ bench-control: setup ## What the control plane takes: reads, writes, an import, 
 
 bench-events: setup ## Events a second from a cell's outbox to the stream, and what counting them takes
 	PYTHONPATH=tests $(BIN)/python bench/events.py $(ARGS)
+
+bench-sdk: setup ## What the SDK costs an app: its door by the request, its guards by the transaction
+	@failed=0; for part in sdk_middleware sdk_data; do PYTHONPATH=tests $(BIN)/python bench/$$part.py $(ARGS) || failed=1; done; exit $$failed
 
 chaos: setup ## Break fleets under load, held to figures (ARGS="--scenario cell-killed --seed 7 --seconds 30")
 	PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
