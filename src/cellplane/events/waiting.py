@@ -105,11 +105,15 @@ class Waiting:
                 keepalives_interval=5,
                 keepalives_count=3,
             )
-            waiting = cls(connection, settings)
-            milliseconds = max(1, round(settings.database_seconds * 1000))
+        waiting = cls(connection, settings)
+        milliseconds = max(1, round(settings.database_seconds * 1000))
+        try:
             # A deletion that a crash takes back means one more publication of what is known by its id.
             await waiting._one("SELECT set_config('synchronous_commit', 'off', false)")
             await waiting._one("SELECT set_config('statement_timeout', %s, false)", str(milliseconds))
+        except BaseException:
+            await waiting.close()
+            raise
         return waiting
 
     async def __aenter__(self) -> Self:
@@ -118,7 +122,11 @@ class Waiting:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close the connection, which also gives up the lock; one that hangs is left to the server's time-outs."""
+        """Close the connection, which also gives up the lock."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection; one that hangs is left to the server's time-outs."""
         with suppress(psycopg.Error, OSError, TimeoutError):
             async with asyncio.timeout(self._settings.close_seconds):
                 await self._connection.close()
