@@ -98,7 +98,9 @@ class Victim:
         self.kills: Counter[str] = Counter()
 
     def kill(self, times: int, rng: random.Random, stop: threading.Event) -> None:
-        """Start it and kill it so often: at each of its points, then at points and moments as they are drawn."""
+        """Start it and kill it so often: at each of its points, then at points and moments as they are drawn. Then start
+        it once more, as the others need its work.
+        """
         for number in range(times):
             if stop.is_set():
                 return
@@ -108,9 +110,6 @@ class Victim:
                 self._die_at(rng.choice(self._points), rng.randint(1, self._most))
             else:
                 self._die_after(rng.uniform(0.2, 2.0))
-
-    def start(self) -> None:
-        """Start it, not to be killed."""
         self._process.start()
 
     def stop(self) -> None:
@@ -270,10 +269,10 @@ class Run:
 
     def _drain(self) -> None:
         """Let what waits be carried and counted."""
-        self._relay.start()
         empty = "SELECT count(*) = 0 FROM cellplane_outbox"
         eventually("the outbox is empty", lambda: self._postgres.query(empty)[0][0], DRAIN_SECONDS)
         self._relay.stop()
+        self._consumer.stop()
         self._last.start()
         status = self._last.wait(DRAIN_SECONDS)
         assert status == 0, f"the last consumer ended with {status}: see {self._last.log}"
