@@ -98,8 +98,9 @@ class Victim:
         self.kills: Counter[str] = Counter()
 
     def kill(self, times: int, rng: random.Random, stop: threading.Event) -> None:
-        """Start it and kill it so often: at each of its points, then at points and moments as they are drawn. Then start
-        it once more, as the others need its work.
+        """Start it and kill it so often: at each of its points, then at points and moments as they are drawn.
+
+        Then start it once more, as the others need its work.
         """
         for number in range(times):
             if stop.is_set():
