@@ -112,9 +112,6 @@ def test_an_event_of_a_transaction_that_is_taken_back_is_not(outbox_url: str, co
 
 @pytest.mark.parametrize("kind", ["psycopg", "connection", "session"])
 def test_asynchronous_connections_do_as_well(database_url: str, kind: str) -> None:
-    if kind != "psycopg":
-        pytest.importorskip("greenlet", reason="SQLAlchemy's asyncio needs it")
-
     async def add(connection: Any) -> None:
         await create_outbox_async(connection)
         assert await OUTBOX.add_async(connection, event(1), event(2)) == 2
