@@ -177,6 +177,7 @@ def test_a_supervisor_that_is_killed_at_any_moment_leaves_a_cell_whole_or_gone(s
     assert leftovers(state) == {}
 
 
+@pytest.mark.long
 def test_a_fleet_that_is_stopped_comes_back_with_the_cells_that_it_had(state: Path) -> None:
     ports = free_ports(2)
     with one_cell_demo(state, ports) as demo:

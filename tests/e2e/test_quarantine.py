@@ -132,6 +132,7 @@ def test_a_poison_tenant_alone_is_sent_away_and_comes_back_by_itself(site: Site)
     assert "tenant_released" in log
 
 
+@pytest.mark.long
 def test_who_was_released_by_hand_is_not_sent_back_until_the_hold_is_over(site: Site) -> None:
     site.cells["cell-2"].failing = frozenset({"released-2"})
     with site.load({"well-2": NEIGHBOUR_RPS, "released-2": POISON_RPS}) as answers:
@@ -174,6 +175,7 @@ def test_of_many_poison_tenants_only_so_many_are_away_at_once_and_none_goes_unde
     assert {each.cell for each in answers if each.tenant == "poison-us"} == {"us-1"}
 
 
+@pytest.mark.long
 def test_a_tenant_that_takes_nearly_all_that_a_cell_can_do_is_sent_away(site: Site) -> None:
     cell = site.cells["cell-1"]
     spec = {"address": "127.0.0.1", "port": cell.port, "jurisdiction": "eu", "capacity": {"concurrency": 20}}

@@ -56,7 +56,7 @@ def stable_strategies(draw: st.DrawFn) -> SlotStrategy:
 ONE_OF_EACH_ZONE = [Member(f"at-{zone}", 1.0, zone) for zone in ZONES]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(fleets(1), members, stable_strategies())
 def test_one_cell_more_or_less_changes_one_member_of_the_shards_that_it_joins_or_leaves(
     some: list[Member], newcomer: Member, place: SlotStrategy
@@ -70,7 +70,7 @@ def test_one_cell_more_or_less_changes_one_member_of_the_shards_that_it_joins_or
             assert old == new
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(fleets(1), st.data(), stable_strategies())
 def test_a_new_weight_changes_one_member_of_a_shard_and_only_one_way(
     some: list[Member], data: st.DataObject, place: SlotStrategy
@@ -119,7 +119,7 @@ def changes(draw: st.DrawFn) -> tuple[list[Member], list[Member]]:
     return draw(st.sampled_from([(rest, some), (some, rest), (some, [*rest, changed])]))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(changes(), seeds)
 def test_one_cell_by_the_least_movement_moves_what_must_move_and_no_more(
     change: tuple[list[Member], list[Member]], seed: int
@@ -163,7 +163,7 @@ def test_a_cell_that_joins_a_lattice_takes_its_part_of_one_point(at_a_point: int
     assert within(moves(before, after, place), 2 / len(points) * weight / (at_a_point + weight))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(fleets(2, 20), seeds)
 def test_the_preferred_cell_is_spread_by_weight(fleet: list[Member], seed: int) -> None:
     fleet = sorted((replace(member, weight=max(member.weight, 0.1)) for member in fleet), key=lambda one: one.id)
@@ -191,7 +191,7 @@ def test_arrays_say_what_plain_python_says(
         assert [names[index] for index in by_shuffle[slot]] == [member.id for member in order[:shard_size]]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(fleets(0, 20), st.integers(1, 8), seeds, st.data())
 def test_zones_are_passed_over_when_they_are_full(
     some: list[Member], shard_size: int, seed: int, data: st.DataObject

@@ -8,7 +8,8 @@ from fuzz_api.asking import ask
 from unit.control.serving import serving
 
 SEED = 1
-EXAMPLES = 3
+EXAMPLES = 1
+PER_ROUTE = 2
 ROLES = {
     "viewer": {},
     "operator": {},
@@ -17,12 +18,21 @@ ROLES = {
 }
 
 
-def test_an_admin_gets_what_is_described(location: Path | str, tmp_path: Path) -> None:
-    with serving(tmp_path / "state", database_url=location if isinstance(location, str) else None) as api:
+def test_an_admin_gets_what_is_described(tmp_path: Path) -> None:
+    with serving(tmp_path / "state") as api:
         api.fill()
         found = ask("admin", str(api.http.base_url), api.token, tmp_path, seed=SEED, examples=EXAMPLES)
         assert found.passed, found.output
         assert found.cases > 1_000
+
+
+def test_an_admin_gets_it_from_postgresql_too(database_url: str, tmp_path: Path) -> None:
+    with serving(tmp_path / "state", database_url=database_url) as api:
+        api.fill()
+        url = str(api.http.base_url)
+        found = ask("admin", url, api.token, tmp_path, seed=SEED, examples=PER_ROUTE, phases=("fuzzing",))
+        assert found.passed, found.output
+        assert found.cases > PER_ROUTE
 
 
 @pytest.mark.parametrize("role", ROLES)
