@@ -24,12 +24,11 @@ def replicas(tmp_path: Path) -> Iterator[Replicas]:
 def test_one_publishes_and_all_give_out_the_same(replicas: Replicas) -> None:
     replicas.fill()
     with replicas.writing(SEED):
-        time.sleep(2)
+        eventually(lambda: len(replicas.acknowledged) > 20, "changes are acknowledged", seconds=60)
     last = replicas.put("/v1/tenants/last", {})
     replicas.wait_published(last, replicas.all)
     assert len({replicas.published(replica) for replica in replicas.all}) == 1
     assert sorted(replica.metric("cellplane_leads") for replica in replicas.all) == [0, 0, 1]
-    assert len(replicas.acknowledged) > 20
     replicas.check()
 
 
