@@ -29,7 +29,7 @@ test: setup ## Run every test (ARGS="-k name" to choose)
 	cargo test --quiet --locked --offline --manifest-path $(CRATE)/Cargo.toml
 	$(BIN)/pytest --numprocesses auto --maxprocesses $(TEST_PROCESSES) --dist loadscope $(ARGS)
 
-test-long: setup ## Run the tests that take minutes each, which make test leaves out
+test-long: setup ## Run the slow tests, which make test leaves out
 	$(BIN)/pytest -m long $(ARGS)
 
 check: setup ## Lint, types, import contracts

@@ -191,6 +191,7 @@ def test_after_kill_9_at_any_moment_of_its_start_a_demo_starts_again(tmp_path: P
         shutil.rmtree(state)
 
 
+@pytest.mark.long
 def test_what_the_user_changed_survives_a_restart_also_a_cell_that_nobody_reaches(tmp_path: Path) -> None:
     state = tmp_path / "state"
     with start_demo(state) as demo:

@@ -32,7 +32,7 @@ def test_one_publishes_and_all_give_out_the_same(replicas: Replicas) -> None:
     replicas.check()
 
 
-@pytest.mark.parametrize("how", ["killed", "stopped", "cut off"])
+@pytest.mark.parametrize("how", ["killed", "stopped", pytest.param("cut off", marks=pytest.mark.long)])
 def test_another_takes_over_and_nothing_acknowledged_is_lost(replicas: Replicas, how: str) -> None:
     replicas.fill()
     first = replicas.wait_leader()
@@ -80,6 +80,7 @@ def test_a_database_that_dies_stops_writes_and_nothing_else(replicas: Replicas) 
     replicas.check()
 
 
+@pytest.mark.long
 def test_clocks_that_differ_by_minutes_make_no_difference(tmp_path: Path) -> None:
     library = tmp_path / "other_clock.so"
     subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, SOURCE, "-ldl"], check=True)

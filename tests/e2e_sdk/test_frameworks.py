@@ -29,7 +29,7 @@ KINDS = {
     "flask-wsgi": ("sync", "stream"),
     "flask-werkzeug": ("sync", "stream"),
 }
-REQUESTS = 300
+REQUESTS = 120
 AT_ONCE = 100
 
 

@@ -542,6 +542,7 @@ def test_a_change_of_a_tenant_looks_at_no_other_one(directory: Directory) -> Non
     assert len(asked) > 10
 
 
+@pytest.mark.long
 def test_a_hundred_thousand_tenants_are_put_at_once(directory: Directory) -> None:
     tenants = [Tenant(f"t-{number}", tier="gold" if number % 100 == 0 else "") for number in range(100_000)]
     applied = directory.apply(tenants, actor="test")

@@ -35,7 +35,9 @@ def test_an_admin_gets_it_from_postgresql_too(database_url: str, tmp_path: Path)
         assert found.cases > PER_ROUTE
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize(
+    "role", ["cell", *(pytest.param(role, marks=pytest.mark.long) for role in ("viewer", "operator", "router"))]
+)
 def test_every_role_gets_what_is_described(role: str, tmp_path: Path) -> None:
     with serving(tmp_path / "state") as api:
         api.fill()
