@@ -198,7 +198,7 @@ def test_every_wish_has_a_larger_number_than_the_one_before_whatever_the_clock_s
     assert numbers == [1_000, 1_001, 2_000]
 
 
-@pytest.mark.parametrize("cell_id", ["control", "router"])
+@pytest.mark.parametrize("cell_id", ["analytics", "control", "router"])
 def test_other_parts_are_no_cells(folder: StateFolder, cell_id: str) -> None:
     with pytest.raises(ValidationError, match="another part of a local fleet"):
         provisioner(folder).create(CellRequest(cell_id))

@@ -23,10 +23,14 @@ class DuckDbStore(Store):
     """
 
     failures: ClassVar[tuple[type[Exception], ...]] = (duckdb.Error,)
+    is_exclusive: ClassVar[bool] = True
 
     def __init__(self, path: Path, *, read_only: bool) -> None:
         if read_only and not path.exists():
-            raise StoreError(f"expected a DuckDB file at {path}, found none: `cellplane analytics consume` makes it")
+            raise StoreError(
+                f"expected a DuckDB file at {path}, found none: `cellplane analytics consume` makes it, and so "
+                "does `cellplane demo`"
+            )
         try:
             # SQL of people reads this file, and no other: neither files, nor the network, nor extensions.
             closed: dict[str, str | bool | int | float | list[str]] = {
@@ -38,8 +42,8 @@ class DuckDbStore(Store):
             if "lock" in str(error).lower():
                 raise StoreLockedError(
                     f"expected {path} to be free, found that another process has it open: one process writes a DuckDB "
-                    "file, or many read it. Stop the other (such as `cellplane analytics consume`), or keep the "
-                    "counts in PostgreSQL, which has both at once"
+                    "file, or many read it. Run `cellplane analytics consume` with --share, which gives it back "
+                    "between batches, or stop the other, or keep the counts in PostgreSQL, which has both at once"
                 ) from error
             raise StoreError(f"cannot open {path}: {_line(error)}") from error
 

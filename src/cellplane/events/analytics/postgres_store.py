@@ -25,6 +25,7 @@ class PostgresStore(Store):
         StoreError: it cannot be reached.
     """
 
+    is_exclusive: ClassVar[bool] = False
     failures: ClassVar[tuple[type[Exception], ...]] = (psycopg.Error, OSError)
 
     def __init__(self, url: str, *, read_only: bool, connect_seconds: float, statement_seconds: float) -> None:

@@ -97,6 +97,9 @@ class Store(abc.ABC):
     failures: ClassVar[tuple[type[Exception], ...]]
     """What its driver raises where it cannot be used now."""
 
+    is_exclusive: ClassVar[bool]
+    """Whether nobody can read it while it is open for writing."""
+
     @abc.abstractmethod
     def run(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a statement with ``?`` for its parameters; its rows, where it has some."""
