@@ -19,8 +19,11 @@ import psycopg
 
 from cellplane.events.analytics.settings import AnalyticsSettings
 from cellplane.events.settings import DEFAULT_STREAM
+from cellplane.provision.local import chaos as local_chaos
+from cellplane.provision.local.folder import StateFolder
+from cellplane.provision.local.parts import CELL_ROLES
 from chaos.report import Report, Scale
-from e2e.harness import TENANTS, Demo, eventually, start_demo
+from e2e.harness import TENANTS, Demo, eventually, exists, start_demo
 
 NAME = "analytics-match"
 FULL = Scale(seed=1, rps=40.0, seconds=300.0)
@@ -30,13 +33,15 @@ PAUSE_SECONDS = (0.2, 1.2)
 """From a kill to its restoration, and from that to the next kill."""
 
 WHOLE_PART_SHARE = 0.2
-"""How often not one process is killed but all of its part, by `cellplane chaos kill`."""
+"""How often, beside these, all of a part is, as by `cellplane chaos kill`."""
 
 FAILING_SECONDS = 30.0
 """How long a provider takes nothing at first, where there is time for notifications to fail for good."""
 
 SETTLE_SECONDS = 120.0
-ROLES = ("api", "worker", "postgres", "nats")
+MOST_AT_ONCE = 3
+"""Processes that are killed before any is restored."""
+
 CHANNELS = ("push", "sms", "email")
 TEXT = "Grüße, 𝕏! "
 
@@ -95,40 +100,46 @@ class Senders:
 
 
 class Killer:
-    """Kills what handles events, a process or a whole part at a time, and restores it."""
+    """Kills what handles events, some processes at a time or a whole part, and restores it."""
 
     def __init__(self, demo: Demo, seed: int) -> None:
         self.kills: Counter[str] = Counter()
         self._demo = demo
+        self._folder = StateFolder(demo.state)
         self._rng = random.Random(f"{seed}/kills")
         cells = [f"cell-{number}" for number in range(1, CELLS + 1)]
-        self._victims = [(cell, role) for cell in cells for role in ROLES]
-        # As often as a cell's.
-        self._victims += 2 * [("analytics", role) for role in ("nats", "consumer")]
+        # A cell's and the analytics' equally often.
+        self._victims = [(cell, role) for cell in cells for role in CELL_ROLES]
+        self._victims += 2 * CELLS * [("analytics", role) for role in ("nats", "consumer")]
+        self._first = [(self._rng.choice(cells), role) for role in CELL_ROLES]
+        self._first += [("analytics", "nats"), ("analytics", "consumer")]
+        self._rng.shuffle(self._first)
 
     def run(self, seconds: float) -> None:
-        """Kill for so long: each victim once, in any order, then as it is drawn."""
+        """Kill for so long: one of each kind, then as it is drawn."""
         end = time.monotonic() + seconds
-        first = self._rng.sample(self._victims, len(self._victims))
-        while first or time.monotonic() < end:
-            part, role = first.pop() if first else self._rng.choice(self._victims)
-            if self._rng.random() < WHOLE_PART_SHARE:
-                self._demo.run("chaos", "kill", part)
-                self.kills[f"{part}, all of it"] += 1
-            else:
+        while self._first or time.monotonic() < end:
+            victims = [self._draw() for _ in range(self._rng.randint(1, MOST_AT_ONCE))]
+            for part, role in victims:
                 self._kill(part, role)
+            if self._rng.random() < WHOLE_PART_SHARE:
+                local_chaos.kill(self._folder, victims[0][0], now_ns=time.time_ns())
+                self.kills[f"all of {victims[0][0]}"] += 1
             time.sleep(self._rng.uniform(*PAUSE_SECONDS))
-            self._demo.run("chaos", "restore", part)
+            for part in sorted({part for part, _ in victims}):
+                local_chaos.restore(self._folder, part, now_ns=time.time_ns(), timeout_seconds=SETTLE_SECONDS)
             time.sleep(self._rng.uniform(*PAUSE_SECONDS))
+
+    def _draw(self) -> tuple[str, str]:
+        return self._first.pop() if self._first else self._rng.choice(self._victims)
 
     def _kill(self, part: str, role: str) -> None:
         pids = self._demo.pids()
         pid: int | None = (pids if part == "analytics" else pids["cells"])[part][role]
-        if pid is None:  # not on record again yet
+        if pid is None or not exists(pid):  # killed in this round already, or not on record again yet
             return
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-            self.kills[f"{part}, {role}"] += 1
+        os.kill(pid, signal.SIGKILL)
+        self.kills[f"{part}, {role}"] += 1
 
 
 def run(folder: Path, scale: Scale) -> Report:
@@ -157,7 +168,7 @@ def run(folder: Path, scale: Scale) -> Report:
         "settled_after_s": round(settled, 1),
         "drained_after_s": round(drained, 1),
     }
-    report.hold("kills_in_all", killer.kills.total(), len(ROLES) * CELLS + 2, at_least=True)
+    report.hold("kills_in_all", killer.kills.total(), len(CELL_ROLES) + 2, at_least=True)
     report.hold("events", sum(events for events, _ in source.values()), 1, at_least=True)
     report.hold("cells_and_tenants_and_types", len(source), 2, at_least=True)
     report.hold("accepted_and_not_there", len(senders.accepted.items() - rows.items()))
