@@ -35,7 +35,7 @@ PAUSE_SECONDS = (0.2, 1.2)
 WHOLE_PART_SHARE = 0.2
 """How often, beside these, all of a part is, as by `cellplane chaos kill`."""
 
-FAILING_SECONDS = 30.0
+FAILING_SECONDS = 90.0
 """How long a provider takes nothing at first, where there is time for notifications to fail for good."""
 
 SETTLE_SECONDS = 120.0

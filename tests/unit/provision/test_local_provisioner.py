@@ -209,7 +209,7 @@ def test_a_roster_gives_each_cell_ports_of_its_own_and_takes_them_back(folder: S
     roster = Roster(settings, folder)
     roster.choose_ports()
     roster.put(Member(CELL_4))
-    assert len(set(roster.ports.values())) == len(roster.ports) == 7
+    assert len(set(roster.ports.values())) == len(roster.ports) == 8
     before = dict(roster.ports)
     roster.put(Member(replace(CELL_4, release="r2"), running=False))
     assert roster.ports == before
