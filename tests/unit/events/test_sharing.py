@@ -16,6 +16,8 @@ import pytest
 from cellplane.events.analytics import AnalyticsSettings, StoreError
 from cellplane.events.analytics.consumer import COMMITTED, WRITTEN, AnalyticsConsumer
 from cellplane.events.analytics.holding import Holding
+from cellplane.events.analytics.settings import QueryLimits
+from cellplane.events.analytics.stores import open_for_reading
 from cellplane.events.settings import EVENTS_URL_VARIABLE
 from cellplane.faults import FAULT_VARIABLE
 from e2e_app.servers import Nats, Process, eventually
@@ -120,25 +122,33 @@ def test_a_reader_that_stays_is_waited_for_and_told_of(nats: Nats, tmp_path: Pat
 
 
 def test_a_file_is_held_no_longer_than_there_is_work_and_for_a_time_at_most(tmp_path: Path) -> None:
-    now = [100.0]
+    now, path = [100.0], tmp_path / "a.duckdb"
+
+    def is_free() -> bool:
+        try:
+            open_for_reading(str(path), QueryLimits(lock_wait_seconds=0)).close()
+        except StoreError:  # here, of the same process
+            return False
+        return True
 
     async def run() -> None:
-        given = replace(shared(tmp_path / "a.duckdb"), share_hold_seconds=0.5, share_pause_seconds=0.001)
+        given = replace(shared(path), share_hold_seconds=0.5, share_pause_seconds=0.001)
         holding = Holding(given, clock=lambda: now[0])
-        first = await holding.open()
+        store = await holding.open()
         await holding.rest(busy=True)
-        assert await holding.open() is first, "there is more to do"
+        assert not is_free(), "there is more to do"
         now[0] += 0.5
         await holding.rest(busy=True)
-        second = await holding.open()
-        assert second is not first, "it was held for long"
+        assert is_free(), "it was held for long"
+        assert await holding.open() is store
+        assert not is_free()
         await holding.rest(busy=False)
-        assert await holding.open() is not second, "there was nothing to do"
+        assert is_free(), "there is nothing to do"
         await holding.close()
         alone = Holding(replace(given, shares_store=False), clock=lambda: now[0])
-        first = await alone.open()
+        await alone.open()
         await alone.rest(busy=False)
-        assert await alone.open() is first
+        assert not is_free()
         await alone.close()
 
     asyncio.run(run())
@@ -150,10 +160,11 @@ def test_a_file_that_somebody_reads_all_the_time_is_a_failure_that_says_so(tmp_p
     async def run() -> None:
         holding = Holding(replace(shared(store), share_wait_seconds=0.1))
         await holding.open()
-        await holding.close()
+        await holding.rest(busy=False)
         began = time.monotonic()
         with reader(store), pytest.raises(StoreError, match=r"others have had .* for 0\.1 s: expected .* to be free"):
             await holding.open()
         assert time.monotonic() - began >= 0.1
+        await holding.close()
 
     asyncio.run(run())

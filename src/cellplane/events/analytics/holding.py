@@ -26,6 +26,7 @@ class Holding:
         self._settings = settings
         self._clock = clock
         self._store: Store | None = None
+        self._has_it = False
         self._since = 0.0
 
     async def open(self) -> Store:
@@ -36,10 +37,12 @@ class Holding:
             StoreError: it cannot be opened, or readers keep it.
         """
         deadline = self._clock() + self._settings.share_wait_seconds
-        while self._store is None:
+        while self._store is None or not self._has_it:
             try:
-                self._store = await asyncio.to_thread(open_for_writing, self._settings)
-                self._since = self._clock()
+                if self._store is None:
+                    self._store = await asyncio.to_thread(open_for_writing, self._settings)
+                else:
+                    await asyncio.to_thread(self._store.take)
             except StoreLockedError as error:
                 if not self._settings.shares_store:
                     raise
@@ -47,6 +50,8 @@ class Holding:
                     waited = f"{self._settings.share_wait_seconds:g} s"
                     raise StoreError(f"others have had the store of the counts for {waited}: {error}") from error
                 await asyncio.sleep(self._settings.share_retry_seconds)
+            else:
+                self._has_it, self._since = True, self._clock()
         return self._store
 
     async def use(self, do: Callable[[Store], T]) -> T:
@@ -56,11 +61,7 @@ class Holding:
             StoreLockedError: as ``open``.
             StoreError: as ``open``, or it cannot be used.
         """
-        store = await self.open()
-        try:
-            return await asyncio.to_thread(do, store)
-        except store.failures as error:
-            raise StoreError(f"the store of the counts: {told(error)}") from error
+        return await self._in_thread(await self.open(), do)
 
     async def rest(self, *, busy: bool) -> None:
         """Let others read what is written, where they may: at once with nothing to do, else once in a while.
@@ -68,15 +69,23 @@ class Holding:
         Args:
             busy: whether there is more to do already.
         """
-        shares = self._settings.shares_store and self._store is not None and self._store.is_exclusive
-        if not shares or (busy and self._clock() < self._since + self._settings.share_hold_seconds):
+        if not self._settings.shares_store or self._store is None or not (self._has_it and self._store.is_exclusive):
             return
-        await self.close()
+        if busy and self._clock() < self._since + self._settings.share_hold_seconds:
+            return
+        self._has_it = False
+        await self._in_thread(self._store, lambda store: store.give_back())
         if busy:
             await asyncio.sleep(self._settings.share_pause_seconds)
 
     async def close(self) -> None:
-        """Give the store back."""
-        store, self._store = self._store, None
+        """Close the store."""
+        store, self._store, self._has_it = self._store, None, False
         if store is not None:
             await asyncio.to_thread(store.close)
+
+    async def _in_thread(self, store: Store, do: Callable[[Store], T]) -> T:
+        try:
+            return await asyncio.to_thread(do, store)
+        except store.failures as error:
+            raise StoreError(f"the store of the counts: {told(error)}") from error

@@ -57,6 +57,12 @@ class PostgresStore(Store):
         """Close the connection."""
         self._connection.close()
 
+    def give_back(self) -> None:
+        """See Store: others can read it anyway."""
+
+    def take(self) -> None:
+        """See Store: it is there."""
+
     def ask(self, query: str, max_rows: int) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Columns and rows of a query, in a transaction that can only read."""
         try:

@@ -47,11 +47,11 @@ class AnalyticsSettings:
     """Whether a DuckDB file is given back between batches, so that others can read it meanwhile; false, which is
     quicker. PostgreSQL has readers beside its writers anyway."""
 
-    share_hold_seconds: float = 0.5
-    """How long a shared file is held at most while batch follows batch, in seconds; 0.5, less than a reader minds."""
+    share_hold_seconds: float = 1.0
+    """How long a shared file is held at most while batch follows batch, in seconds; 1, which a reader may wait."""
 
-    share_pause_seconds: float = 0.1
-    """How long it is free then, in seconds; 0.1, five tries of a reader."""
+    share_pause_seconds: float = 0.05
+    """How long it is free then, in seconds; 0.05, two tries of a reader."""
 
     share_retry_seconds: float = 0.02
     """Between two tries to have it back from its readers, in seconds; 0.02."""
