@@ -37,6 +37,7 @@ class Grouped(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
         return next((group for folder, group in GROUPS.items() if file.startswith(f"tests/{folder}/")), file)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Grouped:
     """Where tests run in several processes."""
     return Grouped(config, log)
