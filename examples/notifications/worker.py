@@ -161,7 +161,8 @@ async def serve(settings: Settings, store: Store, queue: Queue, stop: asyncio.Ev
         await Worker(settings, store, queue, FileProvider(settings)).run(stop)
     finally:
         carrying.cancel()
-        await asyncio.gather(carrying, return_exceptions=True)
+        # A statement that is cancelled waits for the server, which may hang: the end of the process does not.
+        await asyncio.wait([carrying], timeout=settings.close_seconds)
 
 
 def _about(reference: Reference) -> dict[str, object]:

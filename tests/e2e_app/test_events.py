@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -166,6 +167,23 @@ def test_a_full_outbox_refuses_what_it_could_not_tell_and_recovers_by_itself(tel
     eventually("there is room again", lambda: cell.post(tenant=tenant).status_code == 202)
     for each in stored:
         telling.await_about(each["id"], ("notification.accepted", {"bytes": len(TEXT)}), ("notification.delivered", {}))
+
+
+def test_a_worker_that_carries_events_stops_within_5_seconds_also_when_everything_hangs(
+    telling: Telling, postgres: Postgres
+) -> None:
+    telling.cell.await_status(telling.cell.posted(), "delivered")
+    telling.outside.signal(signal.SIGSTOP)
+    postgres.pause()
+    try:
+        time.sleep(0.3)  # so that the relay is in the middle of a look at its outbox
+        began = time.monotonic()
+        telling.cell.worker.signal(signal.SIGTERM)
+        assert telling.cell.worker.wait() == 0
+        assert time.monotonic() - began < 5.0
+    finally:
+        postgres.resume()
+        telling.outside.signal(signal.SIGCONT)
 
 
 def test_a_cell_that_nobody_listens_to_has_no_outbox(cell: Cell, postgres: Postgres) -> None:

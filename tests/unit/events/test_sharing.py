@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from cellplane.events.analytics import AnalyticsSettings, StoreError
-from cellplane.events.analytics.consumer import COMMITTED, WRITTEN, AnalyticsConsumer
+from cellplane.events.analytics.consumer import COMMITTED, AnalyticsConsumer
 from cellplane.events.analytics.holding import Holding
 from cellplane.events.analytics.settings import QueryLimits
 from cellplane.events.analytics.stores import open_for_reading
+from cellplane.events.analytics.tables import WRITTEN
 from cellplane.events.settings import EVENTS_URL_VARIABLE
 from cellplane.faults import FAULT_VARIABLE
 from e2e_app.servers import Nats, Process, eventually
