@@ -12,22 +12,21 @@ import uvicorn
 from fastapi import FastAPI, Header, Query, Response
 from starlette.types import ASGIApp
 
-from cellplane.cell import CellMiddleware, Problem, current
+from cellplane.cell import CellMiddleware, current
+from cellplane.cell.health import CellHealth, HealthLimits, HealthRoutes
 from notifications import problems, process
 from notifications.edge import BodyLimit, ServedBy
 from notifications.errors import QueueUnavailableError
 from notifications.faulty import Faulty
-from notifications.health import HealthCheck
 from notifications.load import LoadWatch
 from notifications.model import Cursor
 from notifications.queue import Queue
-from notifications.schemas import CursorText, Health, NewNotification, NotificationPage, NotificationView
+from notifications.schemas import CursorText, NewNotification, NotificationPage, NotificationView
 from notifications.settings import Limits, Settings
 from notifications.store import Store
 
 _log = logging.getLogger("notifications.api")
 
-HEALTH_PATH = "/healthz"
 METRICS_PATH = "/metrics"
 
 
@@ -44,14 +43,17 @@ def create_app(settings: Settings, store: Store, queue: Queue, load: LoadWatch) 
     app = FastAPI(title="Notifications", docs_url=None, redoc_url=None, redirect_slashes=False)
     problems.install(app, settings.retry_after_seconds)
     _add_notifications(app, store, queue)
-    _add_health(app, settings, store, queue)
     _add_metrics(app, store)
 
     limited: ASGIApp = BodyLimit(app, Limits.request_body_max_bytes)
     if settings.faults_file is not None:
-        limited = Faulty(limited, settings.faults_file, HEALTH_PATH, random.Random())  # noqa: S311 - no secret
-    guarded = CellMiddleware(limited, settings.cell.cell_id, exempt_paths=(HEALTH_PATH, METRICS_PATH), load=load.now)
-    return ServedBy(guarded, settings.cell.cell_id, settings.cell.release)
+        limited = Faulty(limited, settings.faults_file, random.Random())  # noqa: S311 - no secret
+    cell_id, release = settings.cell.cell_id, settings.cell.release
+    guarded = CellMiddleware(limited, cell_id, exempt_paths=(METRICS_PATH,), load=load.now)
+    limits = HealthLimits(probe_seconds=settings.health_seconds, retry_after_seconds=settings.retry_after_seconds)
+    health = CellHealth(cell_id, {"database": store.ping, "queue": queue.ping}, release=release, limits=limits)
+    # Routers ask /healthz, and are to go elsewhere where a dependency is gone.
+    return ServedBy(HealthRoutes(guarded, health, liveness="/livez", readiness="/healthz"), cell_id, release)
 
 
 def _add_notifications(app: FastAPI, store: Store, queue: Queue) -> None:
@@ -95,25 +97,6 @@ def _add_notifications(app: FastAPI, store: Store, queue: Queue) -> None:
         if found is None:
             return problems.not_found("This tenant has no notification of this id.")
         return NotificationView.of(found)
-
-
-def _add_health(app: FastAPI, settings: Settings, store: Store, queue: Queue) -> None:
-    check = HealthCheck({"database": store.ping, "queue": queue.ping}, settings.health_seconds)
-
-    @app.get(HEALTH_PATH, response_model=Health)
-    async def read_health() -> Health | Response:
-        """Tell routers whether this cell can serve."""
-        failed = await check.failed()
-        if failed:
-            problem = Problem(
-                "unhealthy",
-                503,
-                "The cell cannot serve",
-                f"No answer in time from its {' and '.join(failed)}.",
-                {"cell": settings.cell.cell_id, "failed": failed},
-            )
-            return problems.respond(problem, {"retry-after": str(settings.retry_after_seconds)})
-        return Health(status="ok", cell=settings.cell.cell_id, release=settings.cell.release)
 
 
 def _add_metrics(app: FastAPI, store: Store) -> None:

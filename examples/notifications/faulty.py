@@ -35,23 +35,21 @@ class Faulty:
     """Fails as a file says, from the moment that it is there until it is gone.
 
     Args:
-        app: the ASGI app behind it.
+        app: the ASGI app behind it, without its health checks: such a failure is one that they do not see.
         file: a JSON object with fields of Faults. It is read when it has changed.
-        health_path: what is always answered as ever: such a failure is one that health checks do not see.
         rng: which requests it hits.
     """
 
-    def __init__(self, app: ASGIApp, file: Path, health_path: str, rng: random.Random) -> None:
+    def __init__(self, app: ASGIApp, file: Path, rng: random.Random) -> None:
         self._app = app
         self._file = file
-        self._health_path = health_path
         self._rng = rng
         self._read_as: tuple[int, int] | None = None
         self._faults = Faults()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
-        if scope["type"] == "http" and scope["path"] != self._health_path:
+        if scope["type"] == "http":
             faults = self._current()
             if self._rng.random() < faults.slow_share:
                 await asyncio.sleep(faults.delay_seconds)

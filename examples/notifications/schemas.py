@@ -70,11 +70,3 @@ class NotificationPage(BaseModel):
     items: list[NotificationView]
     next: str | None
     """The ``after`` of the following page; None when there is none."""
-
-
-class Health(BaseModel):
-    """The answer of a cell that can serve."""
-
-    status: str
-    cell: str
-    release: str

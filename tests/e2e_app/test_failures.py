@@ -7,7 +7,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from e2e_app.servers import Cell, Nats, Postgres, Process, eventually, free_port
+from e2e_app.servers import CELL_ID, Cell, Nats, Postgres, Process, eventually, free_port
 
 
 def health_problem(cell: Cell) -> list[str]:
@@ -192,7 +192,8 @@ def test_start_without_settings_names_all_that_are_missing(cell: Cell) -> None:
 
 def test_health_and_every_answer_tell_the_release(cell: Cell) -> None:
     assert "x-cell-release" not in cell.http.get("/healthz").headers
-    assert cell.http.get("/healthz").json()["release"] == ""
+    assert cell.http.get("/healthz").json() == {"status": "ok", "cell": CELL_ID}
+    assert cell.http.get("/livez").status_code == 200
     assert cell.api.stop() == 0
     cell.api.start(CELLPLANE_RELEASE="r7")
     cell.await_health(200)
