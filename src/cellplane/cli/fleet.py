@@ -129,6 +129,8 @@ Try, in another terminal:
   curl -i {router}/notifications -H 'X-Tenant-Id: tenant-001' \\
        -H 'Content-Type: application/json' -d '{{"channel": "email", "to": "ada@example.org", "body": "Hello"}}'
 
+  {command} analytics query --by tenant --by cell --by type{state}     (what the cells tell of it)
+
   {command} assign tenant-001 {last}{control}
 
   {command} cell create cell-{settings.cells + 1} --pool default{state}     (one cell more, while the fleet serves)

@@ -20,7 +20,7 @@ from cellplane.provision.local.register import register, wait_converged
 from cellplane.provision.local.roster import Member, Roster
 from cellplane.provision.local.router_token import renew_router_token
 from cellplane.provision.local.running import RunningParts
-from cellplane.provision.local.settings import LocalSettings
+from cellplane.provision.local.settings import ANALYTICS, LocalSettings
 from cellplane.provision.local.signing import create_signing_key
 from cellplane.provision.local.stopped import StoppedError
 
@@ -114,13 +114,13 @@ class Supervisor:
             self._begin(router)
             self._await([*cell_ids, "router"])
             wait_converged(client, self._settings, cell_ids, self._give_up)
-        # Last, and not waited for: no tenant needs it to be served.
-        self._begin(analytics)
         self._running.record()
 
     def watch(self) -> None:
         """Keep the fleet as it should be, until asked to stop."""
         assert self._keeper is not None, "a fleet is watched once it has started"
+        # Not before: no tenant needs it to be served.
+        self._begin(self._running.parts[ANALYTICS])
         while not self._stopping.wait(self._settings.watch_interval_seconds):
             self._keeper.follow()
             for part in self._running.parts.values():
