@@ -74,32 +74,35 @@ class CellSettings:
     database_url: str = field(repr=False)
     """URL of this cell's PostgreSQL, ``CELLPLANE_DATABASE_URL``; no default. Not in repr: it holds a password."""
 
-    nats_url: str = field(repr=False)
-    """URL of this cell's NATS, ``CELLPLANE_NATS_URL``; no default. Not in repr: it may hold a password."""
+    nats_url: str = field(default="", repr=False)
+    """URL of this cell's NATS, ``CELLPLANE_NATS_URL``; required, but for an app that says it has none, and then empty.
+    Not in repr: it may hold a password."""
 
     release: str = ""
     """What the cell runs, ``CELLPLANE_RELEASE``; empty where nobody says."""
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> Self:
+    def from_env(cls, environ: Mapping[str, str], *, needs_nats: bool = True) -> Self:
         """Read the settings of this process.
 
         Args:
             environ: usually ``os.environ``.
+            needs_nats: False for an app without a queue: ``nats_url`` may be missing then.
 
         Raises:
             MissingSettingsError: names all variables that are missing or empty, not only the first.
             InvalidSettingError: the cell's id, or its release, cannot be the value of a header.
         """
-        names = (CELL_ID_VARIABLE, DATABASE_URL_VARIABLE, NATS_URL_VARIABLE)
+        names = (CELL_ID_VARIABLE, DATABASE_URL_VARIABLE, *((NATS_URL_VARIABLE,) if needs_nats else ()))
         missing = [name for name in names if not environ.get(name)]
         if missing:
             raise MissingSettingsError(missing)
-        cell_id, database_url, nats_url = (environ[name] for name in names)
+        cell_id, database_url = environ[CELL_ID_VARIABLE], environ[DATABASE_URL_VARIABLE]
         check_cell_id(CELL_ID_VARIABLE, cell_id)
         release = environ.get(RELEASE_VARIABLE, "")
         if release:
             check_release(RELEASE_VARIABLE, release)
+        nats_url = environ.get(NATS_URL_VARIABLE, "")
         return cls(cell_id=cell_id, database_url=database_url, nats_url=nats_url, release=release)
 
 
