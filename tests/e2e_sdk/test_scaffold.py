@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from cellplane import __version__
 from cellplane.cell import CellContext
 from cellplane.cli.commands import cli
+from cellplane.scaffold import MAX_NAME_CHARS, Project, write
 from e2e_app.servers import Postgres, Process, eventually, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,11 +55,12 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
         server.stop()
 
 
-def test_it_keeps_the_style_of_this_house(project: Path) -> None:
-    config = ROOT / "pyproject.toml"
-    house = ["--no-cache", "--config", str(config), "--config", "src = ['.', 'tests']"]
-    run(project, BIN / "ruff", "check", *house, ".")
-    run(project, BIN / "ruff", "format", "--check", *house, ".")
+@pytest.mark.parametrize("name", ["a", "order-history", "z" * MAX_NAME_CHARS])
+def test_it_keeps_the_style_of_this_house_whatever_its_name(name: str, tmp_path: Path) -> None:
+    write(tmp_path, Project.named(name).files())
+    house = ["--no-cache", "--config", str(ROOT / "pyproject.toml"), "--config", "src = ['.', 'tests']"]
+    run(tmp_path, BIN / "ruff", "check", *house, ".")
+    run(tmp_path, BIN / "ruff", "format", "--check", *house, ".")
 
 
 @pytest.mark.long
