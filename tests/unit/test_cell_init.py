@@ -62,6 +62,7 @@ def test_folder_and_package_can_be_named(folder: Path) -> None:
 
 
 def test_the_current_folder_will_do_while_it_is_empty(folder: Path) -> None:
+    (folder / ".git").mkdir()
     assert init("order-history", "--folder", ".").exit_code == 0
     assert contents(folder).keys() == FILES
 

@@ -10,6 +10,9 @@ from cellplane.errors import ScaffoldError
 FILE_MODE = 0o644
 """Everybody may read them, as far as the user's umask lets them."""
 
+_GIT = ".git"
+"""What an empty repository has already."""
+
 _MAX_SHOWN = 5
 
 
@@ -26,7 +29,7 @@ def write(folder: Path, files: Mapping[str, str], *, force: bool = False) -> Wri
     """Write files into a folder, which is made where it is not there. All is looked at before anything is written.
 
     Args:
-        folder: new or empty, unless ``force``.
+        folder: new or empty, as a new repository is, unless ``force``.
         files: path within the folder → text.
         force: write into a folder that is not empty, and replace files of these names.
 
@@ -64,7 +67,7 @@ def _check_folder(folder: Path, *, force: bool) -> None:
         return
     if not folder.is_dir():
         raise ScaffoldError(f"{folder}: expected a folder, or nothing; found something else. Name another by --folder")
-    there = sorted(path.name for path in folder.iterdir())
+    there = sorted({path.name for path in folder.iterdir()} - {_GIT})
     if there and not force:
         raise ScaffoldError(
             f"{folder}: expected a new or an empty folder, found {_listed(there)}. Name another by --folder, or say "
