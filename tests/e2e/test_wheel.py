@@ -37,8 +37,6 @@ def test_a_wheel_runs_the_demo_where_nothing_can_be_compiled(tmp_path: Path) -> 
     constraints = tmp_path / "constraints.txt"
     constraints.write_text(without_hashes((ROOT / "requirements" / "demo.txt").read_text()))
     run(*install, f"cellplane[demo] @ {wheel.as_uri()}", "-c", constraints)
-    run(bin_folder / "cellplane", "cell", "init", "orders", "--folder", tmp_path / "orders")
-    assert (tmp_path / "orders" / "orders" / "app.py").exists(), "the wheel has the templates"
     # Nothing but the environment itself on PATH: no cc, no cargo, and nothing of this checkout.
     environment = {"PATH": str(bin_folder), "HOME": str(tmp_path)}
     with start_demo(tmp_path / "state", command=bin_folder / "cellplane", environment=environment) as demo:
@@ -51,6 +49,8 @@ def test_a_wheel_runs_the_demo_where_nothing_can_be_compiled(tmp_path: Path) -> 
         created = httpx2.post(f"{demo.router}/notifications", json=body, headers=headers, trust_env=False).json()
         path = f"/notifications/{created['id']}"
         eventually(lambda: demo.ask("tenant-001", path).json()["status"] == "delivered", "delivered")
+    run(bin_folder / "cellplane", "cell", "init", "orders", "--folder", tmp_path / "orders")
+    assert (tmp_path / "orders" / "orders" / "app.py").exists(), "the wheel has the templates"
 
 
 def test_a_second_setup_does_nothing() -> None:
