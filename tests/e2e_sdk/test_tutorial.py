@@ -128,6 +128,7 @@ def test_its_figures_are_those_of_the_formulas() -> None:
         f"{50_000 // 16:,} requests a second of 5,000",
         f"{50_000 // 14:,} each",
         f"{50_000 // 16:,} a second that take 0.2 s each are {50_000 // 16 // 5} at once; 5,000 are {5_000 // 5:,}",
+        f"its {47_000 // 16:,} of all others at the peak has {5_000 - 47_000 // 16:,} to spare",
         f"after {1_000_000 * 16 // 50_000} s of a dead provider",
     ):
         assert said in text, said
