@@ -24,7 +24,10 @@ CellError
 ├── IdempotencyError       an idempotency key cannot be used so
 │   ├── KeyReuseError      it came before with another request
 │   └── InProgressError    the first request with it is still under way
-└── MappingError           the record of where tenants went cannot be used
+├── MappingError           the record of where tenants went cannot be used
+├── ConfigError            a document, or a class of settings, cannot be used
+├── UnknownFlagError       the app asks for a flag that it did not declare
+└── UnreachableAppError    nobody answers where the app should be
 """
 
 import os
@@ -290,3 +293,31 @@ class InProgressError(IdempotencyError):
 
 class MappingError(CellError):
     """The record of where tenants went cannot be used."""
+
+
+class ConfigError(CellError):
+    """A document of configuration, or a class of settings, cannot be used.
+
+    Args:
+        where: in it, such as ``layers.cell.fanout_batch``; empty for all of it.
+        message: what was expected, what was found.
+    """
+
+    def __init__(self, where: str, message: str) -> None:
+        super().__init__(f"{where}: {message}" if where else message)
+        self.where = where
+
+
+class UnknownFlagError(CellError):
+    """The app asks for a flag that it did not declare: a typo would be off for ever."""
+
+    def __init__(self, name: str, declared: tuple[str, ...]) -> None:
+        super().__init__(
+            f"no flag {name[:80]!r} is declared here, but {', '.join(declared) or 'none'}. "
+            "Name it in LiveConfig(flags=…), or mend the name"
+        )
+        self.name = name
+
+
+class UnreachableAppError(CellError):
+    """Nobody answers where the app should be."""
