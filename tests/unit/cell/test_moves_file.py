@@ -16,8 +16,9 @@ from zlib import crc32
 
 import pytest
 
-from cellplane.cell import MovedTo, Moves
+from cellplane.cell import MovedTo, Moves, moves_file
 from cellplane.cell.errors import MoveFileError, MoveWriteError
+from cellplane.cell.moves_file import APPENDED, COUNTED
 from cellplane.cell.moves_format import HEAD_BYTES, MAX_LINE_BYTES, Head, max_bytes
 from cellplane.cell.settings import MoveLimits
 from unit.cell.move_records import CELL, DAY, Clock, opened
@@ -315,6 +316,38 @@ def test_what_a_dead_writer_did_not_make_seen_is_seen_when_it_is_said_again(path
     assert reader.moved("acme") is None
     assert not opened(path).note("acme", "cell-2", 8)
     assert reader.moved("acme") == 8
+
+
+def test_who_looks_between_two_writes_of_one_tick_sees_the_second(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer, reader = two_moves(path), opened(path)
+    looked_at = 0
+
+    def look(point: str) -> None:
+        nonlocal looked_at
+        if point == APPENDED:
+            assert reader.moved("carl") is None
+            looked_at = path.stat().st_mtime_ns
+        elif point == COUNTED:
+            os.utime(path, ns=(looked_at, looked_at))
+            assert reader.moved("carl") is None
+
+    monkeypatch.setattr(moves_file, "fault_point", look)
+    writer.note("carl", "cell-2", 9)
+    assert looked_at > 0
+    assert reader.moved("carl") == 9
+
+
+def test_each_change_has_a_later_time_also_when_the_clock_is_set_back(path: Path) -> None:
+    moves = opened(path, spare_lines=3)
+    future = time.time_ns() + 3600 * 10**9
+    os.utime(path, ns=(future, future))
+    inodes = set()
+    for epoch in range(1, 12):
+        before = path.stat()
+        moves.note("acme", "cell-2", epoch)
+        assert path.stat().st_mtime_ns > before.st_mtime_ns
+        inodes.add(path.stat().st_ino)
+    assert len(inodes) > 1
 
 
 def test_kill_9_loses_nothing_that_was_noted(path: Path) -> None:
