@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from cellplane.cell import Here, MovedTo, Moves, Unknown
 from cellplane.cell.errors import StaleMoveError
+from support.depth import examples
 from unit.cell.move_records import CELL, DAY, Clock, admits, opened
 
 TENANTS = "abc"
@@ -43,7 +44,7 @@ FORGETTING = st.tuples(st.integers(0, LAST_EPOCH), st.none() | st.integers(0, 5)
 STEPS = st.lists(st.tuples(st.integers(0, 3), NOTES | FORGETTING), max_size=14)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(steps=STEPS, spare_lines=st.integers(0, 4))
 def test_any_course_of_moves_agrees_with_a_plain_model(
     tmp_path_factory: pytest.TempPathFactory,
