@@ -4,6 +4,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
+# Images often set this, and then each of a fleet's processes compiles all that it imports: twice the CPU of its start.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,6 +17,10 @@ RUST_SOURCES := $(shell find $(CRATE) -path '*/target' -prune -o \( -name '*.rs'
 ARGS ?=
 # One runs whole fleets, one test after another; more than these would be in its way.
 TEST_PROCESSES := 4
+# What measures a fleet under load runs by itself.
+ALONE := tests/chaos tests/e2e
+# The half of a run that nothing was chosen of has not failed.
+NONE_CHOSEN := || [ $$? -eq 5 ]
 
 .PHONY: help setup demo test test-long check format wheel bench-router bench-instructions bench-fleet bench-core bench-control bench-sdk bench-events coverage chaos chaos-events fuzz fuzz-api mutate vectors reference lock clean
 
@@ -27,10 +34,12 @@ demo: setup ## Run a cell fleet on this machine (ARGS="--router-port 9080 …" t
 
 test: setup ## Run every test (ARGS="-k name" to choose)
 	cargo test --quiet --locked --offline --manifest-path $(CRATE)/Cargo.toml
-	$(BIN)/pytest --numprocesses auto --maxprocesses $(TEST_PROCESSES) --dist loadscope $(ARGS)
+	$(BIN)/pytest --numprocesses auto --maxprocesses $(TEST_PROCESSES) --dist loadscope -m "not long and not alone" $(ARGS) $(NONE_CHOSEN)
+	$(BIN)/pytest -m "alone and not long" $(or $(ARGS),$(ALONE)) $(NONE_CHOSEN)
 
 test-long: setup ## Run the slow tests, which make test leaves out
-	$(BIN)/pytest -m long $(ARGS)
+	$(BIN)/pytest -m long $(ARGS) $(NONE_CHOSEN)
+	CELLPLANE_TEST_DEPTH=8 $(BIN)/pytest $(or $(ARGS),tests/property) $(NONE_CHOSEN)
 
 check: setup ## Lint, types, import contracts
 	$(BIN)/ruff check .
@@ -67,8 +76,8 @@ bench-control: setup ## What the control plane takes: reads, writes, an import, 
 bench-events: setup ## Events a second from a cell's outbox to the stream, and what counting them takes
 	PYTHONPATH=tests $(BIN)/python bench/events.py $(ARGS)
 
-bench-sdk: setup ## What the SDK costs an app: its door by the request, its guards by the transaction
-	@failed=0; for part in sdk_middleware sdk_data; do PYTHONPATH=tests $(BIN)/python bench/$$part.py $(ARGS) || failed=1; done; exit $$failed
+bench-sdk: setup ## What the SDK costs an app: its door by the request, its guards by the transaction, its record of moves
+	@failed=0; for part in sdk_middleware sdk_data sdk_moves; do PYTHONPATH=tests $(BIN)/python bench/$$part.py $(ARGS) || failed=1; done; exit $$failed
 
 chaos: setup ## Break fleets under load, held to figures (ARGS="--scenario cell-killed --seed 7 --seconds 30")
 	PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
@@ -108,7 +117,7 @@ $(VENV)/.installed: requirements/uv.txt requirements/dev.txt pyproject.toml scri
 	@scripts/preflight $(PYTHON)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements/dev.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -55,7 +55,10 @@ OTHER_VARIABLES = {
         "`make test`",
         "Host and port of a broker of Kafka, for the tests of queues; without one they take a fake.",
     ),
-    "CELLPLANE_FUZZ_EXAMPLES": ("`make test`", "How many requests each of the edge's fuzz tests sends."),
+    "CELLPLANE_TEST_DEPTH": (
+        "`make test`",
+        "How many times as many examples tests make up as they usually do; `make test-long` has 8.",
+    ),
 }
 """Environment variables that no option and no setting names: who reads each, and what for."""
 

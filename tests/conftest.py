@@ -1,11 +1,13 @@
-"""Where tests keep their files, which of them run one after another, and that a failure is told when it happens."""
+"""Where tests keep files and logs, which of them run one after another, and that a failure is told when it happens."""
 
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
@@ -15,6 +17,9 @@ GROUPS = {"chaos": "fleets", "e2e": "fleets", "chaos_events": "app", "e2e_app": 
 # How fast a machine is, is no reason to fail.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+# What a server in a thread logs is not what a command says that a test runs meanwhile.
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
 
 MEMORY = Path("/dev/shm")
 MIN_FREE_BYTES = 6 * 1024**3
@@ -37,6 +42,7 @@ class Grouped(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
         return next((group for folder, group in GROUPS.items() if file.startswith(f"tests/{folder}/")), file)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Grouped:
     """Where tests run in several processes."""
     return Grouped(config, log)

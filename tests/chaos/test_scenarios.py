@@ -1,4 +1,4 @@
-"""A short slice of every scenario of `make chaos`, held to what no slow machine can break."""
+"""A short slice of every scenario of `make chaos`, held to what a slow machine cannot break, with nothing beside it."""
 
 import json
 from pathlib import Path
@@ -26,6 +26,7 @@ def correct(report: Report) -> Report:
     return report
 
 
+@pytest.mark.alone
 def test_a_killed_cell_hurts_nobody_else_and_hardly_those_with_a_second(tmp_path: Path) -> None:
     report = correct(cell_killed.run(tmp_path, Scale(SEED, RPS, seconds=3.0)))
     assert set(report.figures["single_failed"]) == {"503"}
@@ -33,20 +34,24 @@ def test_a_killed_cell_hurts_nobody_else_and_hardly_those_with_a_second(tmp_path
     assert sum(report.figures["paired_failed"].values()) <= 10
 
 
+@pytest.mark.alone
 def test_a_tenant_far_over_its_limit_is_refused_and_nobody_else(tmp_path: Path) -> None:
     correct(tenant_overload.run(tmp_path, Scale(SEED, RPS, seconds=6.0)))
 
 
+@pytest.mark.alone
 def test_an_overloaded_cell_serves_and_refuses_and_fails_nobody(tmp_path: Path) -> None:
     report = correct(cell_overload.run(tmp_path, Scale(SEED, RPS, seconds=3.0)))
     assert report.figures["served_rps"] > 0
     assert set(report.figures["refused"]) == {"503"}
 
 
+@pytest.mark.alone
 def test_routers_restart_without_a_control_plane_and_lose_nothing(tmp_path: Path) -> None:
     correct(control_plane_killed.run(tmp_path, Scale(SEED, RPS, seconds=5.0)))
 
 
+@pytest.mark.alone
 def test_a_gray_cell_is_found_and_left_alone(tmp_path: Path) -> None:
     correct(gray_failure.run(tmp_path, Scale(SEED, RPS, seconds=120.0), ("slow",)))
 

@@ -46,11 +46,15 @@ class Scale:
         seed: of what is killed, when, and of what is written.
         kills: of processes, by SIGKILL.
         outages: of servers.
+        away_seconds: how long the stream's server is not there at the start.
+        tps: transactions a second of each of the four threads that write, at most.
     """
 
     seed: int
     kills: int
     outages: int
+    away_seconds: float = 1.5
+    tps: float = 40.0
 
 
 @dataclass
@@ -165,7 +169,7 @@ class Run:
         self._relay = Victim(Process("relay", relay, folder / "relay.log", environ), RELAY_POINTS, 12)
         self._consumer = Victim(Process("consumer", consume, folder / "consumer.log", environ), CONSUMER_POINTS, 3)
         self._last = Process("last", [*consume, "--until-end"], folder / "last.log", environ)
-        self._writers = [python, "-m", "chaos_events.writer", "--url", self._postgres.url]
+        self._writers = [python, "-m", "chaos_events.writer", "--url", self._postgres.url, "--tps", str(scale.tps)]
         self._environ = environ
         self._folder = folder
         self._incarnations = 0
@@ -194,7 +198,7 @@ class Run:
             self._part(self._relay.kill, kills - of_writer - of_consumer),
             self._part(self._consumer.kill, of_consumer),
         ]
-        time.sleep(1.5)
+        self._stop.wait(self._scale.away_seconds)
         self._nats.start_and_wait()
         asyncio.run(_forgetful_stream(self._nats.url))
         self._outages["nats, at the start"] += 1

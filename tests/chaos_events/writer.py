@@ -22,6 +22,8 @@ TENANTS = [f"tenant-{number}" for number in range(12)] + ["Acme.Europe", "a=b|c@
 TYPES = ("order.created", "order.paid", "mail.sent")
 MAX_DAYS_LATE = 40
 RETRY_SECONDS = 0.2
+MAX_SECONDS = 4 * 3600
+"""After this it ends by itself, whoever started it."""
 
 SCHEMA = (
     """
@@ -117,7 +119,7 @@ def main() -> None:
     for number in range(options.threads):
         rng = random.Random(f"{options.seed}/{number}")
         threading.Thread(target=Writer(options.url, rng, options.tps).run, daemon=True).start()
-    time.sleep(3600)
+    time.sleep(MAX_SECONDS)
 
 
 if __name__ == "__main__":

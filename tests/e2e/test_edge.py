@@ -1,6 +1,5 @@
 """What clients may send, what cells see of it, and what happens to tables that are not sound."""
 
-import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -38,6 +37,7 @@ from cellplane.routing import (
     encode_overlay,
 )
 from e2e.edge import Edge, RawAnswer, StubCell, start_edge, stored_with_stubs, stub_cells
+from support.depth import examples
 
 CELLS = ("cell-1", "cell-2", "cell-3")
 
@@ -372,7 +372,7 @@ header_values = st.binary(max_size=60) | st.sampled_from(
 
 
 @settings(
-    max_examples=int(os.environ.get("CELLPLANE_FUZZ_EXAMPLES", "300")),
+    max_examples=examples(100),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -386,7 +386,7 @@ def test_whatever_headers_a_client_sends_no_wrong_cell_is_chosen(
 
 
 @settings(
-    max_examples=int(os.environ.get("CELLPLANE_FUZZ_EXAMPLES", "300")),
+    max_examples=examples(100),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

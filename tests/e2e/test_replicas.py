@@ -32,6 +32,7 @@ def test_one_publishes_and_all_give_out_the_same(replicas: Replicas) -> None:
     replicas.check()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("how", ["killed", "stopped", pytest.param("cut off", marks=pytest.mark.long)])
 def test_another_takes_over_and_nothing_acknowledged_is_lost(replicas: Replicas, how: str) -> None:
     replicas.fill()

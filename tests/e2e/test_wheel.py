@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from e2e.harness import PROMISED_READY_SECONDS, admin_headers, eventually, start_demo
 
@@ -14,6 +15,7 @@ UV = Path(sys.executable).with_name("uv")
 INSTALL_SECONDS = 300
 
 
+@pytest.mark.alone
 def test_a_wheel_runs_the_demo_where_nothing_can_be_compiled(tmp_path: Path) -> None:
     run(
         UV,

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from e2e_app.servers import CELL_ID, Cell
+from support.depth import examples
 
 JSON = {"content-type": "application/json"}
 VALID = {"channel": "push", "to": "somebody", "body": "hello"}
@@ -181,7 +182,7 @@ documents = (near_misses | values).map(lambda value: json.dumps(value).encode())
 
 
 @given(body=documents | st.binary(max_size=200))
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(83), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_body_gives_a_server_error(cell: Cell, body: bytes) -> None:
     answer = cell.http.post("/notifications", content=body, headers=cell.headers("random") | JSON)
     assert answer.status_code in (202, 422), answer.text
@@ -189,7 +190,7 @@ def test_no_body_gives_a_server_error(cell: Cell, body: bytes) -> None:
 
 
 @given(after=st.text(max_size=70), limit=st.integers() | st.text(max_size=5))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(33), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_query_gives_a_server_error(cell: Cell, after: str, limit: int | str) -> None:
     query = {"after": after, "limit": str(limit)}
     answer = cell.http.get("/notifications", params=query, headers=cell.headers("random"))

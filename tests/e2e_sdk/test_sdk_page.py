@@ -71,8 +71,9 @@ CHECKS: dict[str, list[tuple[str, str]]] = {
         ("", WSGI + 'assert ask(app) == ("200", b\'{"tenant":"acme"}\\n\')\nassert ask(app, cell="x")[0] == "421"'),
     ],
     "Threads and jobs": [("", 'assert seen == ["acme"]')],
-    "Fences": [
+    "Moves": [
         ("", ASGI + 'assert asyncio.run(ask(app))[0] == 204\nassert asyncio.run(ask(app, tenant="globex"))[0] == 421'),
+        ("", 'assert moves.away() == {"acme": MovedTo("cell-7", 812)}'),
     ],
     "Proof": [("", ASGI + 'status, body = asyncio.run(ask(app))\nassert (status, b"no-proof" in body) == (403, True)')],
     "Queues": [("", 'assert seen == ["order 1 for acme"]')],

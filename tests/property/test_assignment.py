@@ -22,6 +22,7 @@ from cellplane.model import (
 from cellplane.placement import Assigned, CellState, NoCell, assign
 from cellplane.placement.fitting import needed
 from cellplane.placement.spread import alike
+from support.depth import examples
 
 EXPLICIT, SHUFFLE, RENDEZVOUS = StrategyName.EXPLICIT, StrategyName.SHUFFLE, StrategyName.RENDEZVOUS
 NAMES = ("one", "two", "three", "own")
@@ -178,7 +179,7 @@ class Places:
         )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     topologies(),
     st.frozensets(st.integers(0, 9).map(lambda number: f"cell-{number}"), max_size=2),
@@ -219,7 +220,7 @@ def test_no_history_puts_a_tenant_where_it_must_not_be_or_refuses_one_that_has_a
 seeds = st.integers(0, 2**64 - 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.integers(3, 12), st.integers(1, 3), seeds, st.sampled_from([(), (Dimension.ZONE,)]), st.data())
 def test_one_cell_more_or_less_or_of_another_weight_changes_one_member_of_a_shard_of_its_own(
     count: int, size: int, seed: int, spread: tuple[Dimension, ...], data: st.DataObject

@@ -21,6 +21,7 @@ from cellplane.errors import ConflictError, NotFoundError, ValidationError
 from cellplane.model import Cell, CellStatus, Fleet, Pool, Tenant
 from cellplane.model.lifecycle import NEXT
 from e2e_app.servers import Postgres
+from support.depth import examples
 from support.directory import Directory
 from unit.databases import drop_database, new_database, running
 
@@ -192,7 +193,7 @@ class DirectoryMachine(RuleBasedStateMachine):
 
 def test_on_sqlite() -> None:
     run_state_machine_as_test(
-        DirectoryMachine, settings=settings(max_examples=40, stateful_step_count=30, deadline=None)
+        DirectoryMachine, settings=settings(max_examples=examples(13), stateful_step_count=30, deadline=None)
     )
 
 
@@ -205,4 +206,6 @@ def test_on_postgresql(postgres: Postgres) -> None:
         def end_location(self) -> None:
             drop_database(postgres, self._url)
 
-    run_state_machine_as_test(OnPostgres, settings=settings(max_examples=15, stateful_step_count=30, deadline=None))
+    run_state_machine_as_test(
+        OnPostgres, settings=settings(max_examples=examples(7), stateful_step_count=30, deadline=None)
+    )

@@ -16,8 +16,9 @@ from cellplane.health.rates import Rates
 from cellplane.health.score import Signals, score
 from cellplane.health.window import Counters, Window, WindowSettings
 from cellplane.model.health import BreakerSettings, HealthThresholds, PeerSettings
+from support.depth import examples
 
-QUICK = settings(max_examples=150, deadline=None)
+QUICK = settings(max_examples=examples(50), deadline=None)
 BOUNDS = (0.1, 1.0)
 CELLS = tuple(f"cell-{number}" for number in range(5))
 
@@ -159,7 +160,7 @@ ALLOWED = {
 }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(ticks, max_size=40), st.sampled_from([0.0, 0.2, 0.5, 1.0]))
 def test_breakers_never_skip_half_open_nor_open_beyond_their_share(
     steps: list[tuple[float, dict[str, Observation], tuple[str, Hold] | None]], share: float
@@ -182,7 +183,9 @@ def test_breakers_never_skip_half_open_nor_open_beyond_their_share(
             assert old is None or old.hold is Hold.NONE or after == old
             if (phase, after.phase) == (Phase.HALF_OPEN, Phase.CLOSED):
                 assert old is not None
-                assert old.probes_good + seen[cell].probes_good >= limits.probes_to_close
+                is_answered = old.probes_good + seen[cell].probes_good >= limits.probes_to_close
+                assert is_answered or now - old.since >= 25
+                assert old.probes_failed + seen[cell].probes_failed < limits.probe_failures_to_open
             if after.phase is Phase.OPEN and after.hold is Hold.NONE:
                 assert after.since + 4 <= after.open_until <= after.since + 20
         changed = {

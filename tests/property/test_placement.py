@@ -27,6 +27,7 @@ from cellplane.placement import (
     zones,
 )
 from cellplane.placement.spread import zone_limit
+from support.depth import examples
 from unit.placement import plain
 from unit.placement.fleets import ZONES, SlotStrategy, chi_square, chi_square_limit, sets
 
@@ -56,7 +57,7 @@ def stable_strategies(draw: st.DrawFn) -> SlotStrategy:
 ONE_OF_EACH_ZONE = [Member(f"at-{zone}", 1.0, zone) for zone in ZONES]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(fleets(1), members, stable_strategies())
 def test_one_cell_more_or_less_changes_one_member_of_the_shards_that_it_joins_or_leaves(
     some: list[Member], newcomer: Member, place: SlotStrategy
@@ -70,7 +71,7 @@ def test_one_cell_more_or_less_changes_one_member_of_the_shards_that_it_joins_or
             assert old == new
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(fleets(1), st.data(), stable_strategies())
 def test_a_new_weight_changes_one_member_of_a_shard_and_only_one_way(
     some: list[Member], data: st.DataObject, place: SlotStrategy
@@ -119,7 +120,7 @@ def changes(draw: st.DrawFn) -> tuple[list[Member], list[Member]]:
     return draw(st.sampled_from([(rest, some), (some, rest), (some, [*rest, changed])]))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(7), deadline=None)
 @given(changes(), seeds)
 def test_one_cell_by_the_least_movement_moves_what_must_move_and_no_more(
     change: tuple[list[Member], list[Member]], seed: int
@@ -130,7 +131,7 @@ def test_one_cell_by_the_least_movement_moves_what_must_move_and_no_more(
     assert within(moves(*change, partial(zones.place, zones=ZONES, shard_size=1, seed=seed)), share)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(7), deadline=None)
 @given(changes())
 def test_a_ring_moves_what_must_move_as_closely_as_its_points_lie(change: tuple[list[Member], list[Member]]) -> None:
     before, after = ({member.id: ring_points(150, member.weight) for member in members} for members in change)
@@ -141,7 +142,7 @@ def test_a_ring_moves_what_must_move_as_closely_as_its_points_lie(change: tuple[
     assert within(moved, differing / points, (math.sqrt(differing) + 1) / points if differing else 0.0)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(7), deadline=None)
 @given(st.integers(3, 24), st.integers(1, 3), seeds)
 def test_a_cell_that_joins_others_of_its_weight_is_in_its_part_of_the_shards(
     count: int, shard_size: int, seed: int
@@ -152,7 +153,7 @@ def test_a_cell_that_joins_others_of_its_weight_is_in_its_part_of_the_shards(
     assert within(moves(before, after, place), shard_size / (count + 1))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(7), deadline=None)
 @given(st.integers(1, 5), weights, seeds)
 def test_a_cell_that_joins_a_lattice_takes_its_part_of_one_point(at_a_point: int, weight: float, seed: int) -> None:
     points = [(zone, release) for zone in ZONES for release in ("r1", "r2")]
@@ -163,7 +164,7 @@ def test_a_cell_that_joins_a_lattice_takes_its_part_of_one_point(at_a_point: int
     assert within(moves(before, after, place), 2 / len(points) * weight / (at_a_point + weight))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(7), deadline=None)
 @given(fleets(2, 20), seeds)
 def test_the_preferred_cell_is_spread_by_weight(fleet: list[Member], seed: int) -> None:
     fleet = sorted((replace(member, weight=max(member.weight, 0.1)) for member in fleet), key=lambda one: one.id)
@@ -172,7 +173,7 @@ def test_the_preferred_cell_is_spread_by_weight(fleet: list[Member], seed: int) 
     assert chi_square(counts, shares / shares.sum() * SLOT_COUNT) < chi_square_limit(len(fleet) - 1)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(fleets(1, 40), st.integers(1, 8), seeds, st.data())
 def test_arrays_say_what_plain_python_says(
     fleet: list[Member], shard_size: int, seed: int, data: st.DataObject
@@ -191,7 +192,7 @@ def test_arrays_say_what_plain_python_says(
         assert [names[index] for index in by_shuffle[slot]] == [member.id for member in order[:shard_size]]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(7), deadline=None)
 @given(fleets(0, 20), st.integers(1, 8), seeds, st.data())
 def test_zones_are_passed_over_when_they_are_full(
     some: list[Member], shard_size: int, seed: int, data: st.DataObject
@@ -219,7 +220,7 @@ def free_shards(assigner: SearchingAssigner, cells: list[str], size: int, overla
     return any(all(len(one & {*cells}) <= overlap for one in taken) for cells in combinations(cells, size))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.integers(4, 8), st.integers(1, 4), st.integers(0, 3), seeds, steps)
 def test_no_history_makes_two_tenants_share_too_much_or_a_refusal_wrong(
     count: int, shard_size: int, overlap: int, seed: int, history: list[tuple[str, int | None]]

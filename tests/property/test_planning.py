@@ -15,8 +15,9 @@ from cellplane.planning.overlap import covered, failure_share, shard_count, shar
 from cellplane.planning.placement import NO_CELL, Indexes, Placement, PlannedCell, merge_equal
 from cellplane.planning.planned import deal
 from cellplane.planning.sizing import Workload, size
+from support.depth import examples
 
-QUICK = settings(max_examples=60, deadline=None)
+QUICK = settings(max_examples=examples(20), deadline=None)
 
 
 @st.composite
@@ -109,7 +110,7 @@ def test_cover_is_counted_as_by_visiting_each(dealt: tuple[int, Indexes], data: 
     assert covered_share(rows, sorted(heavy)) == pytest.approx(sum(light) / len(light) if light else 0)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(7), deadline=None)
 @given(shapes(30), st.integers(0, 2**32))
 def test_dealt_tenants_overlap_as_in_theory(shape: tuple[int, int], seed: int) -> None:
     cells, shard_size = shape
@@ -139,7 +140,7 @@ def by_visiting_each(
     return down, degraded, lost, load
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(placements(), st.sampled_from(LoadSplit), st.data())
 def test_a_failure_is_what_visiting_each_tenant_says(
     placement: Placement, split: LoadSplit, data: st.DataObject

@@ -47,6 +47,7 @@ from cellplane.routing import (
 )
 from cellplane.routing.choose_many import REFUSED
 from cellplane.routing.decide import RefusalCode
+from support.depth import examples
 
 LAWS = ("eu", "us")
 IDS = [f"tenant-{number}" for number in range(12)]
@@ -180,7 +181,7 @@ def asked(table: RoutingTable, key: bytes | None, question: Question) -> Decisio
     )
 
 
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.data())
 def test_no_decision_leaves_the_jurisdiction_of_its_shard(data: st.DataObject) -> None:
     fleet = data.draw(fleets())
@@ -209,7 +210,7 @@ def test_no_decision_leaves_the_jurisdiction_of_its_shard(data: st.DataObject) -
                 assert found.cell in found.shard or found.canary or not question.writes
 
 
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.data())
 def test_many_keys_are_decided_as_each_alone(data: st.DataObject) -> None:
     fleet = data.draw(fleets())
@@ -231,7 +232,7 @@ def test_many_keys_are_decided_as_each_alone(data: st.DataObject) -> None:
         assert many.stale[place] == (isinstance(one, Route) and one.stale)
 
 
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.data())
 def test_base_and_overlay_are_what_is_compiled_at_once(data: st.DataObject) -> None:
     fleet = data.draw(fleets())

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from cellplane.model import Cell, Quarantine, QuarantinePolicy
 from cellplane.placement.quarantine import Asked, LeftAlone, quarantine, released
+from support.depth import examples
 
-QUICK = settings(max_examples=150, deadline=None)
+QUICK = settings(max_examples=examples(50), deadline=None)
 LAWS = ("eu", "us", "ch")
 CELLS = {name: Cell(name, "127.0.0.1", 1, jurisdiction=name[:2]) for name in ("eu-1", "eu-2", "us-1")}
 

@@ -25,6 +25,7 @@ from cellplane.planning.loaded import load_fleet
 from cellplane.planning.move_plan import MovePlan, MoveSettings
 from cellplane.planning.rebalance import evacuate, rebalance
 from cellplane.planning.residency import residents
+from support.depth import examples
 
 MOSTLY_ACTIVE = [*[CellStatus.ACTIVE] * 8, *CellStatus]
 SETTINGS = MoveSettings(per_cell=2, at_once=3, gib_per_hour=5)
@@ -161,7 +162,7 @@ def pinned(tenant: Tenant, pool: Pool) -> bool:
     return said == "true" or (said is None and bool(tenant.shard) and pool.has_slots)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(fleets())
 def test_every_move_of_a_rebalancing_improves_the_balance(topology: Topology) -> None:
     plan = rebalance(load_fleet(topology, residents(topology, {})), SETTINGS)
@@ -184,7 +185,7 @@ def test_every_move_of_a_rebalancing_improves_the_balance(topology: Topology) ->
     assert abs(plan.excess_after - last) < CLOSE
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(33), deadline=None)
 @given(fleets(), st.integers(0, 7), st.booleans())
 def test_an_evacuation_takes_everybody_away_or_says_who_stays(
     topology: Topology, number: int, override_pins: bool

@@ -21,6 +21,7 @@ from cellplane.routing import (
     encode_overlay,
 )
 from cellplane.routing.decide import Decision
+from support.depth import examples
 
 keys = st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._:@|+=~-]{0,30}\Z")
 
@@ -73,7 +74,7 @@ def all_decisions(table: RoutingTable, asked: list[str]) -> list[Decision]:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(topologies(), st.integers(1, 2**64 - 1))
 def test_a_table_says_what_was_compiled(topology: Topology, epoch: int) -> None:
     table = RoutingTable(encode(compile_table(topology, epoch)))
@@ -97,7 +98,7 @@ def test_a_table_says_what_was_compiled(topology: Topology, epoch: int) -> None:
             assert table.pools[row.pool] == (tenant.pool or "default")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(topologies(), keys, st.booleans(), st.sets(st.integers(0, 7)))
 def test_a_request_goes_to_a_cell_that_serves_and_is_up_or_nowhere(
     topology: Topology, key: str, writes: bool, down: set[int]
@@ -116,7 +117,7 @@ def test_a_request_goes_to_a_cell_that_serves_and_is_up_or_nowhere(
         assert isinstance(decision, Refusal)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.data())
 def test_base_and_overlay_are_what_is_compiled_at_once(data: st.DataObject) -> None:
     fleet = data.draw(fleets())
@@ -141,7 +142,7 @@ def test_base_and_overlay_are_what_is_compiled_at_once(data: st.DataObject) -> N
     assert (together.refusal == at_once.refusal).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(topologies())
 def test_equal_fleets_give_equal_bytes_in_any_order(topology: Topology) -> None:
     shuffled = Topology(topology.fleet, topology.cells[::-1], topology.pools[::-1], topology.tenants[::-1])
@@ -177,7 +178,7 @@ def damaged_files(draw: st.DrawFn) -> tuple[bool, bytearray]:
     return overlay, data
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(133), deadline=None)
 @given(damaged_files())
 def test_any_flipped_byte_is_noticed(damaged: tuple[bool, bytearray]) -> None:
     overlay, data = damaged
@@ -188,7 +189,7 @@ def test_any_flipped_byte_is_noticed(damaged: tuple[bool, bytearray]) -> None:
     raise AssertionError("a byte was flipped and nobody noticed")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(133), deadline=None)
 @given(damaged_files(), keys)
 def test_a_forged_file_is_refused_or_answers_within_its_cells(damaged: tuple[bool, bytearray], key: str) -> None:
     overlay, data = damaged
@@ -202,7 +203,7 @@ def test_a_forged_file_is_refused_or_answers_within_its_cells(damaged: tuple[boo
     decide_many(table, [key.encode()])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(67), deadline=None)
 @given(st.booleans(), st.data())
 def test_any_truncation_is_noticed(overlay: bool, data: st.DataObject) -> None:
     whole = OVERLAY if overlay else TABLE

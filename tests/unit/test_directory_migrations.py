@@ -8,7 +8,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, text
 
 from cellplane.directory import schema
-from cellplane.directory.migrating import bring_up_to_date, revision_of
+from cellplane.directory.database import open_database
+from cellplane.directory.migrating import FIRST_REVISION, bring_up_to_date, head_revision, revision_of
+from cellplane.directory.settings import DatabaseSettings
 from cellplane.errors import DirectoryError
 from cellplane.model import Cell, Fleet, Pool, StrategyName, Tenant
 from support.directory import Directory
@@ -25,18 +27,32 @@ def before_migrations(path: Path) -> None:
 
 
 def test_migrations_make_what_the_code_expects(location: Path | str) -> None:
+    database = open_database(location, DatabaseSettings(), None)
+    with database.writing(is_long=True) as connection:
+        bring_up_to_date(connection, "it", FIRST_REVISION)
+        bring_up_to_date(connection, "it")
+        as_expected(connection)
+    database.close()
+
+
+def test_a_new_directory_is_what_the_code_expects_at_once(location: Path | str) -> None:
     directory = Directory(location)
+    assert directory.revision() == head_revision()
     with directory._database.reading() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
-        # What comparing leaves out: conditions of indexes.
-        if connection.dialect.name == "sqlite":
-            assert conditions(connection) == {
-                index.name: str(index.dialect_options["sqlite"]["where"])
-                for table in schema.metadata.tables.values()
-                for index in table.indexes
-                if index.dialect_options["sqlite"]["where"] is not None
-            }
+        as_expected(connection)
     directory.close()
+
+
+def as_expected(connection: Connection) -> None:
+    assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+    # What comparing leaves out: conditions of indexes.
+    if connection.dialect.name == "sqlite":
+        assert conditions(connection) == {
+            index.name: str(index.dialect_options["sqlite"]["where"])
+            for table in schema.metadata.tables.values()
+            for index in table.indexes
+            if index.dialect_options["sqlite"]["where"] is not None
+        }
 
 
 def conditions(connection: Connection) -> dict[str, str]:

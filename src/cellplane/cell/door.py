@@ -79,7 +79,7 @@ class Door:
         cell_id: this cell's id, as the fleet knows it.
         moved: the epoch by which a tenant is another cell's; None for one of this cell. A request that was routed by
             an older table is refused; by a newer one the tenant is here again. Asked for every request, so it must not
-            wait. ``Fences.moved`` is one.
+            wait. ``Moves.moved`` is one.
         proof: refuses what no router has signed; None believes every request.
 
     Raises:
@@ -146,8 +146,8 @@ class Door:
             "tenant-moved",
             421,
             "The tenant is another cell's",
-            f"Cell {self._cell_id} gave the tenant away by epoch {moved}, and the request was routed by epoch {epoch}. "
-            "Send it again by a newer table.",
+            f"Cell {self._cell_id} gave the tenant away by epoch {moved}, or has forgotten what was before it, and the "
+            f"request was routed by epoch {epoch}. Send it again by a newer table.",
             {"cell": self._cell_id, "epoch": moved},
         )
 

@@ -1,5 +1,6 @@
 """Brings a database's schema up to this release, in one transaction: it is of the one version or of the other."""
 
+from functools import cache
 from importlib.resources import files
 
 from alembic import command
@@ -21,7 +22,7 @@ FIRST_REVISION = "0001"
 
 
 def bring_up_to_date(connection: Connection, name: str, revision: str = "head") -> None:
-    """Run the migrations that the database has not had.
+    """Run the migrations that the database has not had. An empty one is given the schema of this release at once.
 
     Args:
         connection: inside a transaction in which nobody else writes.
@@ -31,13 +32,18 @@ def bring_up_to_date(connection: Connection, name: str, revision: str = "head") 
     Raises:
         DirectoryError: it was written by a newer release, by one from before migrations, or is not a directory.
     """
-    config = _config(connection)
-    found = MigrationContext.configure(connection).get_current_revision()
-    known = [each.revision for each in ScriptDirectory.from_config(config).walk_revisions()]
+    context = MigrationContext.configure(connection)
+    found = context.get_current_revision()
+    known = _revisions()
     if found == (known[0] if revision == "head" else revision):
         return
+    config = _config(connection)
     if found is None and set(inspect(connection).get_table_names()) & set(schema.metadata.tables):
         _adopt(connection, config, name)
+    elif found is None and revision == "head":
+        schema.metadata.create_all(connection)
+        context.stamp(_scripts(), known[0])
+        return
     elif found is not None and found not in known:
         raise DirectoryError(
             f"{name} was written by a newer release: its schema is {found}, this release knows up to {known[0]}. "
@@ -55,10 +61,18 @@ def revision_of(connection: Connection) -> str | None:
 
 def head_revision() -> str:
     """The last migration of this release."""
-    config = Config()
-    config.set_main_option("script_location", _LOCATION)
-    (head,) = ScriptDirectory.from_config(config).get_heads()
-    return head
+    return _revisions()[0]
+
+
+@cache
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory(_LOCATION)
+
+
+@cache
+def _revisions() -> tuple[str, ...]:
+    """All migrations, the last one first."""
+    return tuple(each.revision for each in _scripts().walk_revisions())
 
 
 def _adopt(connection: Connection, config: Config, name: str) -> None:

@@ -1,7 +1,8 @@
 """Breaker: whether one cell gets its requests: closed → open → half-open → closed.
 
 Source: Michael Nygard, Release It! (2007), Circuit Breaker. The invariant of every automatic change: an open breaker
-becomes half-open and nothing else; a half-open one is closed by good probes alone.
+becomes half-open and nothing else; a half-open one is closed by good probes, or, where there are few requests, by time
+in which ever more of them did not fail.
 """
 
 from dataclasses import dataclass, replace
@@ -91,12 +92,12 @@ class Breaker:
         """Whether the cell gets all its requests."""
         return self.hold is Hold.CLOSED or (self.hold is Hold.NONE and self.phase is Phase.CLOSED)
 
-    def traffic_share(self, settings: BreakerSettings) -> float:
+    def traffic_share(self, settings: BreakerSettings, now: float) -> float:
         """Share of its requests that the cell gets: 1, 0, or the probes."""
         if self.is_closed:
             return 1.0
         is_probed = self.hold is Hold.NONE and self.phase is Phase.HALF_OPEN
-        return 1 / settings.probe_one_in if is_probed else 0.0
+        return _probed_share(now - self.since, settings) if is_probed else 0.0
 
 
 def tick(breaker: Breaker, seen: Observation, now: float, settings: BreakerSettings) -> tuple[Breaker, Trip | None]:
@@ -119,7 +120,7 @@ def tick(breaker: Breaker, seen: Observation, now: float, settings: BreakerSetti
         good, failed = breaker.probes_good + seen.probes_good, breaker.probes_failed + seen.probes_failed
         if failed >= settings.probe_failures_to_open:
             return opened(breaker, seen.jitter, now, settings), None
-        if good >= settings.probes_to_close:
+        if good >= settings.probes_to_close or _probed_share(now - breaker.since, settings) == 1:
             return Breaker(since=now, openings=breaker.openings), None
         return replace(breaker, probes_good=good, probes_failed=failed), None
     is_low = seen.score < settings.open_below_score
@@ -156,6 +157,12 @@ def opened(breaker: Breaker, jitter: float, now: float, settings: BreakerSetting
 def half_opened(breaker: Breaker, now: float) -> Breaker:
     """The breaker with probes let through from now on, none of them counted yet."""
     return Breaker(Phase.HALF_OPEN, since=now, openings=breaker.openings)
+
+
+def _probed_share(seconds: float, settings: BreakerSettings) -> float:
+    """Share of the requests that are sent to a cell which is half-open for so long."""
+    doublings = int(min(seconds / settings.widen_seconds, _MAX_DOUBLINGS)) if settings.widen_seconds else 0
+    return min(1.0, 2.0**doublings / settings.probe_one_in)
 
 
 def _over(signals: Signals, settings: BreakerSettings) -> Trip | None:

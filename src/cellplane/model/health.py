@@ -120,6 +120,12 @@ class BreakerSettings(_Group):
     )
     forget_seconds: float = _seconds(600.0, "time closed after which earlier openings are forgotten", low=0)
     probe_one_in: int = _count(20, "While half-open, one of so many requests is sent to the cell, as a probe.")
+    widen_seconds: float = _seconds(
+        5.0,
+        "after how long half-open, without so many failed probes, twice as many requests are sent, and so on up to "
+        "all, which closes it: of a cell with few requests 20 probes would be hours; 0: never",
+        low=0,
+    )
     probes_to_close: int = _count(20, "Good probes that close it.")
     probe_failures_to_open: int = _count(
         2, "Failed probes that open it again. One alone is what a well cell has among a hundred."

@@ -248,7 +248,7 @@ class Judge:
 
     def _write(self, pool: _Pool, board: Board, now: float) -> None:
         for cell, breaker in pool.breakers.cells.items():
-            share = breaker.traffic_share(self._health.breaker)
+            share = breaker.traffic_share(self._health.breaker, now)
             if 0 < share < 1:
                 board.set_breaker(cell, BreakerState.HALF_OPEN, share)
             elif share == 0:

@@ -10,6 +10,7 @@ from cellplane.capacity.locks import OPEN, Hold, Lock, Step, Watched, held, step
 from cellplane.capacity.metrics import Resource, Utilisation
 from cellplane.capacity.settings import CapacitySettings
 from cellplane.model import CellStatus
+from support.depth import examples
 
 USUAL = CapacitySettings(unlock_seconds=100)
 ACTIVE, LOCKED = CellStatus.ACTIVE, CellStatus.LOCKED
@@ -95,7 +96,7 @@ def test_a_load_between_the_marks_changes_nothing(is_locked: bool, shares: list[
         locks = dict(found.locks)
 
 
-@settings(max_examples=50, stateful_step_count=40)
+@settings(max_examples=examples(17), stateful_step_count=40)
 class Fleet(RuleBasedStateMachine):
     """Four cells in two pools whose loads go up and down, while people lock and unlock them."""
 

@@ -114,9 +114,7 @@ class Api:
         self, *resources: tuple[str, str, Mapping[str, Any]], dry_run: bool = False, **more: object
     ) -> httpx2.Response:
         """Apply resources, each its kind, name and spec."""
-        named = [{"kind": kind, "name": name, "spec": spec} for kind, name, spec in resources]
-        params = {"dryRun": "true"} if dry_run else None
-        return self.http.post("/v1/apply", json={"resources": named, **more}, params=params)
+        return apply(self.http, *resources, dry_run=dry_run, **more)
 
     def put_bytes(self, path: str, body: bytes) -> httpx2.Response:
         return self.http.put(path, content=body, headers={"content-type": "application/json"})
@@ -130,17 +128,24 @@ class Api:
         return fill(self.http)
 
 
+def apply(
+    http: httpx2.Client, *resources: tuple[str, str, Mapping[str, Any]], dry_run: bool = False, **more: object
+) -> httpx2.Response:
+    named = [{"kind": kind, "name": name, "spec": spec} for kind, name, spec in resources]
+    params = {"dryRun": "true"} if dry_run else None
+    return http.post("/v1/apply", json={"resources": named, **more}, params=params)
+
+
 def fill(http: httpx2.Client) -> int:
-    epoch = 0
-    for path, body in (
-        ("/v1/fleet", SHOP),
-        ("/v1/cells/cell-1", {"address": "127.0.0.1", "port": 8001}),
-        ("/v1/cells/cell-2", {"address": "127.0.0.1", "port": 8002}),
-        ("/v1/pools/default", {"cells": ["cell-1", "cell-2"]}),
-    ):
-        response = http.put(path, json=body)
-        assert response.status_code == 200, response.text
-        epoch = response.json()["epoch"]
+    response = apply(
+        http,
+        ("Fleet", "shop", {"keySources": KEY_SOURCES}),
+        ("Cell", "cell-1", {"address": "127.0.0.1", "port": 8001}),
+        ("Cell", "cell-2", {"address": "127.0.0.1", "port": 8002}),
+        ("Pool", "default", {"cells": ["cell-1", "cell-2"]}),
+    )
+    assert response.status_code == 200, response.text
+    epoch = int(response.json()["epoch"])
     published(http, epoch)
     return epoch
 

@@ -10,12 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cellplane.control.publication import compile_base
+from support.depth import examples
 from unit.control.serving import KEY_SOURCES, SHOP, Api
 
 bounded = settings(
     derandomize=True,
     deadline=None,
-    max_examples=100,
+    max_examples=examples(33),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
@@ -134,14 +135,14 @@ def test_any_tenant(steady_shop: Api, tenant_id: str, body: object) -> None:
     check(steady_shop, lambda: steady_shop.put_bytes(path, json.dumps(body).encode()))
 
 
-@settings(bounded, max_examples=60)
+@settings(bounded, max_examples=examples(20))
 @given(cell_id=cells | segments, body=cell_bodies)
 def test_any_cell(steady_shop: Api, cell_id: str, body: object) -> None:
     path = f"/v1/cells/{quote(cell_id, safe='')}"
     check(steady_shop, lambda: steady_shop.put_bytes(path, json.dumps(body).encode()))
 
 
-@settings(bounded, max_examples=60)
+@settings(bounded, max_examples=examples(20))
 @given(name=st.sampled_from(["default", "canary", "big"]) | segments, body=pools)
 def test_any_pool(steady_shop: Api, name: str, body: object) -> None:
     path = f"/v1/pools/{quote(name, safe='')}"
@@ -189,7 +190,7 @@ def test_any_route(steady_shop: Api, tenant_id: str) -> None:
     assert response.status_code in {200, 422}, response.text
 
 
-@settings(bounded, max_examples=60)
+@settings(bounded, max_examples=examples(20))
 @given(body=st.binary(max_size=60))
 def test_any_bytes(steady_shop: Api, body: bytes) -> None:
     for path in ("/v1/tenants/acme", "/v1/cells/cell-1", "/v1/pools/default"):

@@ -88,9 +88,23 @@ def test_failed_probes_open_it_again_for_longer_even_among_good_ones() -> None:
     assert (breaker.phase, breaker.open_until, breaker.openings, trip) == (Phase.OPEN, 21, 2, None)
 
 
-def test_without_probes_it_stays_half_open() -> None:
-    breaker = half_opened(Breaker(), 0)
-    assert tick(breaker, FINE, 1e6, SETTINGS) == (breaker, None)
+def test_without_failed_probes_ever_more_is_let_through_until_it_is_closed() -> None:
+    breaker = half_opened(Breaker(openings=2), 100)
+    shares = [breaker.traffic_share(SETTINGS, 100 + seconds) for seconds in (0, 4.9, 5, 10, 15, 20, 24.9)]
+    assert shares == [0.05, 0.05, 0.1, 0.2, 0.4, 0.8, 0.8]
+    assert tick(breaker, FINE, 124.9, SETTINGS) == (breaker, None)
+    assert tick(breaker, FINE, 125, SETTINGS) == (Breaker(since=125, openings=2), None)
+
+
+def test_failed_probes_open_it_also_where_time_would_close_it() -> None:
+    breaker, _ = tick(half_opened(Breaker(), 0), Observation(probes_failed=1), 24, SETTINGS)
+    assert tick(breaker, Observation(probes_failed=1), 1e6, SETTINGS)[0].phase is Phase.OPEN
+
+
+def test_without_probes_it_stays_half_open_where_nothing_widens_it() -> None:
+    settings, breaker = replace(SETTINGS, widen_seconds=0), half_opened(Breaker(), 0)
+    assert tick(breaker, FINE, 1e6, settings) == (breaker, None)
+    assert breaker.traffic_share(settings, 1e6) == 0.05
 
 
 def test_earlier_openings_are_forgotten_after_a_long_time_closed() -> None:
@@ -111,5 +125,5 @@ def test_earlier_openings_are_forgotten_after_a_long_time_closed() -> None:
     ],
 )
 def test_the_share_of_requests_follows_the_phase_and_the_order(breaker: Breaker, share: float, is_closed: bool) -> None:
-    assert breaker.traffic_share(SETTINGS) == share
+    assert breaker.traffic_share(SETTINGS, 0) == share
     assert breaker.is_closed is is_closed

@@ -99,7 +99,7 @@ def test_a_cell_forced_open_stays_so_and_takes_a_place() -> None:
     state, said = step(state, 1000, c2=1, c3=2)
     assert state.not_closed == ("cell-1", "cell-2")
     assert said["cell-3"].change is BreakerChange.KEPT_CLOSED
-    assert state.cells["cell-1"].traffic_share(SETTINGS) == 0
+    assert state.cells["cell-1"].traffic_share(SETTINGS, 1000) == 0
 
 
 def test_an_order_is_never_refused_for_the_bound() -> None:
@@ -115,7 +115,7 @@ def test_a_cell_forced_closed_gets_its_requests_however_ill_it_is() -> None:
     for now in range(2, 60):
         state, events = step(state, now, c1=0)
         assert events == {}
-    assert state.cells["cell-1"].traffic_share(SETTINGS) == 1
+    assert state.cells["cell-1"].traffic_share(SETTINGS, 60) == 1
 
 
 def test_given_back_a_cell_forced_open_is_probed_and_one_forced_closed_begins_anew() -> None:

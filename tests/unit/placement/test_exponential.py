@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellplane.placement.exponential import _table, times
+from support.depth import examples
 from unit.placement import plain
 
 UNIT = 2**40
@@ -35,7 +36,7 @@ def test_the_ends() -> None:
     assert (one(2**64 - 1) << 18) < 2**64 - 1
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(hashes)
 def test_a_time_is_that_of_plain_integers_and_close_to_the_logarithm(value: int) -> None:
     time = one(value)
@@ -49,7 +50,7 @@ def test_a_time_is_that_of_plain_integers_and_close_to_the_logarithm(value: int)
         assert abs(time / UNIT - true) <= 0.01 * true
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(hashes, hashes)
 def test_larger_hashes_never_give_shorter_times(one_hash: int, other: int) -> None:
     low, high = sorted((one_hash, other))

@@ -47,11 +47,11 @@ def test_a_shard_has_distinct_cells_of_the_fleet(name: str) -> None:
 
 @pytest.mark.parametrize("weights", [(1.0,), tuple(1 + step / 100 for step in range(97))], ids=["equal", "unequal"])
 @each_strategy
-def test_a_thousand_cells_take_less_than_two_seconds(name: str, weights: Sequence[float]) -> None:
+def test_a_thousand_cells_take_seconds_and_not_minutes(name: str, weights: Sequence[float]) -> None:
     members = fleet(1000, weights=weights)
     started = time.process_time()
     STRATEGIES[name](members)
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 30  # generous: this is for what grows with the square
 
 
 @each_strategy

@@ -22,6 +22,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 from cellplane.cell.errors import WiringError
 from cellplane.cell.wiring import Broker, CellManifest, Database, WiringLimits, check_wiring
 from e2e_app.servers import Nats
+from support.depth import examples
 
 HOSTS = {
     "localhost": ["127.0.0.1", "::1"],
@@ -160,7 +161,7 @@ def test_the_system_resolves_where_nothing_else_is_said() -> None:
     host=st.sampled_from(["db-1", "DB-1", "10.0.0.1", "db-1.", "db-2", "10.0.0.2", "both", "empty"]),
     port=st.sampled_from(["", ":5432", ":5433"]),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(67), deadline=None)
 def test_credentials_change_nothing_and_are_never_told(user: str, password: str, host: str, port: str) -> None:
     secret = f"hunter2{password}"
     url = f"postgresql://{quote(user, safe='')}:{quote(secret, safe='')}@{host}{port}/orders"

@@ -12,6 +12,7 @@ from sqlalchemy.exc import ArgumentError
 from cellplane.cell.wiring import libpq
 from cellplane.cell.wiring.endpoints import DEFAULT_SOCKETS, Endpoint, UnknownDestinationError
 from cellplane.cell.wiring.strings import of_string
+from support.depth import examples
 
 
 def places(text: str, **environ: str) -> list[str]:
@@ -112,7 +113,7 @@ def urls(draw: st.DrawFn) -> str:
     return f"postgresql://{credentials}{','.join(hosts)}{path}" + (f"?{'&'.join(query)}" if query else "")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(133), deadline=None)
 @given(text=urls())
 @example(text="postgresql://u:p@db-1:5432,db-2/orders?host=db-3")
 def test_a_url_that_is_taken_means_what_libpq_means(text: str) -> None:
@@ -132,7 +133,7 @@ def led(parameters: dict[str, Any]) -> set[Endpoint] | str:
         return str(error)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(133), deadline=None)
 @given(text=urls())
 def test_a_url_that_is_taken_means_what_sqlalchemy_means(text: str) -> None:
     text = text.replace("postgresql://", "postgresql+psycopg://")
@@ -152,7 +153,7 @@ def test_a_url_that_is_taken_means_what_sqlalchemy_means(text: str) -> None:
     assert set(ours) == theirs, text
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     parameters=st.fixed_dictionaries(
         {"host": WORD, "dbname": SECRET.filter(bool)}, optional={"password": SECRET, "port": st.integers(1, 65535)}
