@@ -64,6 +64,32 @@ def decoded(path: bytes) -> bytes:
     return first + b"".join(_BYTES[part[:2]] + part[2:] if part[:2] in _BYTES else b"%" + part for part in rest)
 
 
+class OpenPaths:
+    """Which paths need no router, and which of them are not for tenants.
+
+    Args:
+        exempt: exact paths, for everybody.
+        private: paths, with all below them, for whoever comes by no router: such as ``/metrics``, where a tenant would
+            read of others.
+    """
+
+    def __init__(self, exempt: Iterable[str], private: Iterable[str]) -> None:
+        self._exempt = frozenset(exempt)
+        private = tuple(private)
+        self._private = frozenset(private)
+        self._below = tuple(f"{path}/" for path in private)
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._exempt or self._is_private(path)
+
+    def fault(self, path: str, *, is_routed: bool) -> Problem | None:
+        """Why a request may not have one of these paths; None where it may."""
+        return _PRIVATE if is_routed and self._is_private(path) else None
+
+    def _is_private(self, path: str) -> bool:
+        return path in self._private or path.startswith(self._below)
+
+
 def nobody_moved(_tenant_id: str) -> None:
     """Every tenant is this cell's."""
 
@@ -196,6 +222,14 @@ _NO_TENANT = Problem(
     "The request names no tenant",
     f"Expected x-tenant-id with 1–{_LIMITS.tenant_max_bytes} visible ASCII characters. "
     "Send the request to a router, not to a cell.",
+)
+
+
+_PRIVATE = Problem(
+    "not-found",
+    404,
+    "There is no such page",
+    "Expected the path of a page that tenants have. Ask the cell itself for those of its operators, by no router.",
 )
 
 
