@@ -6,7 +6,8 @@ Each round carries the same payloads three ways, one after the other, in an orde
 - ``plain``: the same messages by nats-py's pipelined publishing, from memory, without an outbox: the baseline;
 - ``batch``: the same from memory as JetStream's batches, which is what the relay does, without an outbox.
 
-Beside that: what adding an event costs a transaction, and how fast one consumer counts into DuckDB.
+Beside that: what adding an event costs a transaction, and how fast one consumer counts into DuckDB: with the file for
+itself, giving it back between batches (``--share``), and with somebody who reads it again and again meanwhile.
 """
 
 import argparse
@@ -48,6 +49,7 @@ GOAL_EPS = 5_000.0
 WINDOW = 1_000
 ADDED_AT_ONCE = 200
 WAIT_SECONDS = 120.0
+COUNTING_ROUNDS = 5
 
 
 def main() -> None:
@@ -78,6 +80,39 @@ def _measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     finally:
         server.stop()
         postgres.stop()
+
+
+READ = """
+import sys, threading
+from cellplane.events.analytics import StoreError
+from cellplane.events.analytics.query import Question, counts
+from cellplane.events.analytics.settings import QueryLimits
+from cellplane.events.analytics.stores import open_for_reading
+reads, ended = 0, threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+while not ended.wait(0.2):
+    try:
+        store = open_for_reading(sys.argv[1], QueryLimits())
+        counts(store, Question(), 100_000)
+        store.close()
+    except StoreError:  # not there yet
+        continue
+    reads += 1
+print(reads)
+"""
+
+
+class _Reader:
+    """A process that asks a store five times a second."""
+
+    def __init__(self, store: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", READ, store], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def stop(self) -> int:
+        """End it; how many answers it got."""
+        return int(self._process.communicate(timeout=WAIT_SECONDS)[0])
 
 
 class _Bench:
@@ -127,8 +162,8 @@ class _Bench:
             "cores": os.cpu_count(),
             **{f"{name}_eps": round(statistics.median(rates), 1) for name, rates in found.items()},
             **{f"{name}_eps_spread": [round(min(rates), 1), round(max(rates), 1)] for name, rates in found.items()},
-            "relay_to_plain": measure.summary([a / b for a, b in zip(found["relay"], found["plain"], strict=True)]),
-            "relay_to_batch": measure.summary([a / b for a, b in zip(found["relay"], found["batch"], strict=True)]),
+            "relay_to_plain": _ratio(found["relay"], found["plain"]),
+            "relay_to_batch": _ratio(found["relay"], found["batch"]),
             "relay_cpu_us": round(statistics.median(self._cpu), 1),
             **self._adding(),
             **counting,
@@ -193,15 +228,29 @@ class _Bench:
             return time.perf_counter() - began
 
     async def _counting(self, jetstream: JetStreamContext) -> dict[str, Any]:
-        """How fast one consumer counts."""
+        """How fast one consumer counts: the same events in each way, in rounds, each into a file of its own."""
         await self._batch(jetstream)
-        store = str(self._folder / "analytics.duckdb")
-        consumer = AnalyticsConsumer(AnalyticsSettings(self._server.url, store, stream=STREAM, sums=("bytes",)))
-        began = time.perf_counter()
-        await consumer.run(asyncio.Event(), until_end=True)
-        seconds = time.perf_counter() - began
-        assert consumer.status().counted == self._options.events
-        return {"count_duckdb_eps": round(self._options.events / seconds, 1)}
+        ways = ("alone", "shared", "shared_read")
+        found: dict[str, list[float]] = {way: [] for way in ways}
+        reads = 0
+        for round_ in range(COUNTING_ROUNDS):
+            for way in self._rng.sample(ways, len(ways)):
+                name = f"{way}-{round_}"
+                store = str(self._folder / f"{name}.duckdb")
+                settings = AnalyticsSettings(self._server.url, store, stream=STREAM, consumer=name, sums=("bytes",))
+                consumer = AnalyticsConsumer(replace(settings, shares_store=way != "alone"))
+                reader = _Reader(store) if way == "shared_read" else None
+                began = time.perf_counter()
+                await consumer.run(asyncio.Event(), until_end=True)
+                found[way].append(self._options.events / (time.perf_counter() - began))
+                assert consumer.status().counted == self._options.events
+                reads += reader.stop() if reader else 0
+            print(f"counting {round_ + 1}: " + ", ".join(f"{way} {rates[-1]:,.0f}/s" for way, rates in found.items()))
+        return {
+            **{f"count_{way}_eps": round(statistics.median(rates), 1) for way, rates in found.items()},
+            **{f"count_{way}_to_alone": _ratio(found[way], found["alone"]) for way in ways[1:]},
+            "reads_while_counted": reads,
+        }
 
     def _adding(self) -> dict[str, Any]:
         """What one event costs the transaction that adds it, in microseconds of waiting."""
@@ -229,6 +278,11 @@ class _Bench:
             replace(first, seq=number, id=str(uuid4()), tenant_id=self._tenant(), data=data)
             for number in range(self._options.events)
         ]
+
+
+def _ratio(rates: Sequence[float], others: Sequence[float]) -> Any:
+    """Of rounds, one by one."""
+    return measure.summary([a / b for a, b in zip(rates, others, strict=True)])
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def _add_notifications(app: FastAPI, store: Store, queue: Queue) -> None:
     @app.post("/notifications", status_code=202)
     async def create(new: NewNotification, response: Response) -> NotificationView:
         """Store a notification and queue it for delivery."""
-        stored = await store.add(current().tenant_id, new.channel, new.to, new.body)
+        stored = await store.add(current(), new.channel, new.to, new.body)
         try:
             await queue.publish(stored.reference)
         except QueueUnavailableError as error:

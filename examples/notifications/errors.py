@@ -2,6 +2,7 @@
 
 UnavailableError
 ├── DatabaseUnavailableError   PostgreSQL cannot be used now
+│   └── OutboxUnavailableError   as many events wait in it as may
 ├── QueueUnavailableError      NATS JetStream cannot be used now
 └── ProviderError              the provider did not take a notification
 """
@@ -13,6 +14,10 @@ class UnavailableError(Exception):
 
 class DatabaseUnavailableError(UnavailableError):
     """PostgreSQL cannot be used now. Whether the operation took effect is unknown."""
+
+
+class OutboxUnavailableError(DatabaseUnavailableError):
+    """As many events wait to leave this cell as may. The operation, which had one to tell, was taken back."""
 
 
 class QueueUnavailableError(UnavailableError):

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from cellplane.cell import Problem
-from notifications.errors import DatabaseUnavailableError
+from notifications.errors import DatabaseUnavailableError, OutboxUnavailableError
 from notifications.settings import Limits
 
 _CODES = {404: "not-found", 405: "method-not-allowed", 413: "body-too-large"}
@@ -57,7 +57,17 @@ def install(app: FastAPI, retry_after_seconds: int) -> None:
         )
         return respond(problem, {"retry-after": str(retry_after_seconds)})
 
+    async def outbox_unavailable(_request: Request, _error: Exception) -> Response:
+        problem = Problem(
+            "outbox-full",
+            503,
+            "The cell cannot tell of more now",
+            "Nothing is stored: as many events wait to leave this cell as may. Try again once some of them have left.",
+        )
+        return respond(problem, {"retry-after": str(retry_after_seconds)})
+
     app.add_exception_handler(DatabaseUnavailableError, database_unavailable)
+    app.add_exception_handler(OutboxUnavailableError, outbox_unavailable)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _internal_error)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from cellplane.cell import CellSettings, InvalidSettingError, MissingSettingsError
+from cellplane.events import RelaySettings
+from cellplane.events.settings import EVENTS_URL_VARIABLE
 
 PROVIDER_DIR_VARIABLE = "NOTIFICATIONS_PROVIDER_DIR"
 FAULT_VARIABLE = "NOTIFICATIONS_FAULT"
@@ -52,12 +54,21 @@ class Settings:
     provider_dir: Path
     """Folder of the simulated providers' files, ``NOTIFICATIONS_PROVIDER_DIR``; no default, it is outside the cell."""
 
+    relay: RelaySettings | None = None
+    """How events leave the cell, where ``CELLPLANE_EVENTS_URL`` names the NATS that takes them; none: none are told."""
+
     fault: str = ""
     """Name of the fault point where this process kills itself, ``NOTIFICATIONS_FAULT``; empty: none. For tests."""
 
     faults_file: Path | None = None
     """File by which the API is made to fail while it is there (``faulty.py``), ``NOTIFICATIONS_FAULTS_FILE``; none: it
     cannot be. For trials: the local fleet names one."""
+
+    outbox_max_events: int = 1_000_000
+    """Events that wait to leave the cell, then changes that have one to tell get a 503; 1,000,000, about 0.5 GB."""
+
+    relay_restart_seconds: float = 5.0
+    """Delay before the relay runs again after an error that nobody foresaw, in seconds; 5. It retries all others."""
 
     database_pool_max: int = 8
     """Connections to PostgreSQL of one process; 8, two processes stay far below the demo's 60."""
@@ -180,6 +191,7 @@ class Settings:
         settings = cls(
             cell=cell,
             provider_dir=Path(provider_dir),
+            relay=RelaySettings.from_env(environ) if environ.get(EVENTS_URL_VARIABLE) else None,
             fault=environ.get(FAULT_VARIABLE, ""),
             faults_file=Path(faults_file) if faults_file else None,
         )

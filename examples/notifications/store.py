@@ -3,16 +3,27 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from typing import LiteralString, TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 import psycopg
 from psycopg.rows import class_row, scalar_row
 from psycopg_pool import AsyncConnectionPool
 
-from cellplane.cell import CellUse
-from notifications.errors import DatabaseUnavailableError
+from cellplane.cell import CellContext, CellUse
+from cellplane.events import (
+    Event,
+    Outbox,
+    OutboxDiskFullError,
+    OutboxFullError,
+    OutboxSettings,
+    create_outbox_async,
+)
+from notifications.errors import DatabaseUnavailableError, OutboxUnavailableError
 from notifications.model import Channel, Cursor, Notification, Reference
 from notifications.settings import Settings
 
@@ -33,6 +44,7 @@ CREATE TABLE IF NOT EXISTS notifications (
     channel      text NOT NULL CHECK (channel IN ('push', 'sms', 'email')),
     recipient    text NOT NULL,
     body         text NOT NULL,
+    epoch        numeric(20, 0) NOT NULL DEFAULT 0,
     status       text NOT NULL DEFAULT 'queued' CHECK (status IN ('queued', 'delivered', 'failed')),
     attempts     integer NOT NULL DEFAULT 0,
     reason       text,
@@ -41,13 +53,15 @@ CREATE TABLE IF NOT EXISTS notifications (
     delivered_at timestamptz,
     PRIMARY KEY (tenant_id, id)
 );
+-- A table of an earlier release has none.
+ALTER TABLE notifications ADD COLUMN IF NOT EXISTS epoch numeric(20, 0) NOT NULL DEFAULT 0;
 CREATE INDEX IF NOT EXISTS notifications_newest ON notifications (tenant_id, created_at DESC, id);
 CREATE INDEX IF NOT EXISTS notifications_queued ON notifications (queued_at) WHERE status = 'queued';
 """
 
 _ADD = """
-INSERT INTO notifications (tenant_id, id, channel, recipient, body)
-VALUES (%(tenant_id)s, %(id)s, %(channel)s, %(recipient)s, %(body)s)
+INSERT INTO notifications (tenant_id, id, channel, recipient, body, epoch)
+VALUES (%(tenant_id)s, %(id)s, %(channel)s, %(recipient)s, %(body)s, %(epoch)s)
 RETURNING tenant_id, id, channel, recipient, body, status, attempts, reason, created_at, delivered_at
 """
 
@@ -81,14 +95,21 @@ WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND status = 'queued'
 RETURNING tenant_id, id, channel, recipient, body, status, attempts, reason, created_at, delivered_at
 """
 
+_FORGET_ATTEMPT = """
+UPDATE notifications SET attempts = attempts - 1
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND status = 'queued'
+"""
+
 _MARK_DELIVERED = """
 UPDATE notifications SET status = 'delivered', delivered_at = now()
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND status = 'queued'
+RETURNING epoch, delivered_at AS at
 """
 
 _MARK_FAILED = """
 UPDATE notifications SET status = 'failed', reason = %(reason)s
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND status = 'queued'
+RETURNING epoch, now() AS at
 """
 
 _SWEEP = """
@@ -116,8 +137,21 @@ FROM pg_stat_database WHERE datname = current_database()
 """
 
 
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What an event says of a change that was made."""
+
+    epoch: Decimal
+    """Of the routing table that chose this cell when the notification was accepted."""
+
+    at: datetime
+
+
 class Store:
     """The notifications of a cell. Every method is bounded in time, also when PostgreSQL hangs.
+
+    A notification that is accepted, delivered or failed tells so in an event, in the transaction that makes it so,
+    where somebody takes the events (``Settings.relay``).
 
     Every method but ``open`` raises ``DatabaseUnavailableError`` when PostgreSQL cannot be used now; the next call
     finds out anew, so recovery needs nobody.
@@ -128,6 +162,7 @@ class Store:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._outbox = None if settings.relay is None else Outbox()
         self._abandoned: set[asyncio.Task[object]] = set()
         self._pool: Pool = AsyncConnectionPool(
             settings.cell.database_url,
@@ -139,7 +174,7 @@ class Store:
             reconnect_timeout=settings.database_reconnect_seconds,
             configure=self._configure,
             check=self._check,
-            # Each operation is one statement, so that none needs a transaction around it.
+            # Most operations are one statement, which needs no transaction around it.
             kwargs={"autocommit": True, "connect_timeout": settings.database_connect_seconds},
         )
 
@@ -172,11 +207,21 @@ class Store:
         """Find out whether the database answers."""
         await self._run(lambda connection: connection.execute("SELECT 1"))
 
-    async def add(self, tenant_id: str, channel: Channel, recipient: str, body: str) -> Notification:
-        """Store a new notification, durably, and give it back."""
-        found = await self._one(_ADD, tenant_id=tenant_id, id=uuid4(), channel=channel, recipient=recipient, body=body)
-        assert found is not None, "INSERT … RETURNING gives a row"
-        return found
+    async def add(self, context: CellContext, channel: Channel, recipient: str, body: str) -> Notification:
+        """Store a new notification of the request's tenant, durably, and give it back."""
+        row = {"tenant_id": context.tenant_id, "id": uuid4(), "channel": channel, "recipient": recipient, "body": body}
+
+        async def work(connection: Connection) -> Notification:
+            async with connection.transaction(), connection.cursor(row_factory=class_row(Notification)) as cursor:
+                found = await (await cursor.execute(_ADD, {**row, "epoch": context.epoch})).fetchone()
+                assert found is not None, "INSERT … RETURNING gives a row"
+                about = {"bytes": len(body.encode())}
+                await self._tell(
+                    connection, _event("accepted", found.reference, context.epoch, found.created_at, about)
+                )
+            return found
+
+        return await self._run(work)
 
     async def get(self, tenant_id: str, notification_id: UUID) -> Notification | None:
         """Give a tenant's notification; None when this tenant has none of this id."""
@@ -192,13 +237,18 @@ class Store:
         """Count an attempt and give what to deliver; None when nothing waits for delivery any more."""
         return await self._one(_BEGIN_ATTEMPT, tenant_id=reference.tenant_id, id=reference.id)
 
+    async def forget_attempt(self, reference: Reference) -> None:
+        """Count the last attempt as none."""
+        parameters = {"tenant_id": reference.tenant_id, "id": reference.id}
+        await self._run(lambda connection: connection.execute(_FORGET_ATTEMPT, parameters))
+
     async def mark_delivered(self, reference: Reference) -> None:
         """Note that the provider has it. Without effect on one that is not queued."""
-        await self._execute(_MARK_DELIVERED, tenant_id=reference.tenant_id, id=reference.id)
+        await self._mark("delivered", _MARK_DELIVERED, reference)
 
     async def mark_failed(self, reference: Reference, reason: str) -> None:
         """Note that it will not be tried again, and why. Without effect on one that is not queued."""
-        await self._execute(_MARK_FAILED, tenant_id=reference.tenant_id, id=reference.id, reason=reason)
+        await self._mark("failed", _MARK_FAILED, reference, reason=reason)
 
     async def sweep(self) -> list[Reference]:
         """Give queued rows, of all tenants, that no worker touched for ``sweep_after_seconds``.
@@ -259,8 +309,22 @@ class Store:
 
         return await self._run(work)
 
-    async def _execute(self, statement: LiteralString, **parameters: object) -> None:
-        await self._run(lambda connection: connection.execute(statement, parameters))
+    async def _mark(self, what: str, statement: LiteralString, reference: Reference, **values: object) -> None:
+        """Change a row that waits, and tell it; without effect, and without an event, on one that does not."""
+        parameters = {"tenant_id": reference.tenant_id, "id": reference.id, **values}
+
+        async def work(connection: Connection) -> None:
+            async with connection.transaction(), connection.cursor(row_factory=class_row(_Change)) as cursor:
+                change = await (await cursor.execute(statement, parameters)).fetchone()
+                if change is not None:
+                    await self._tell(connection, _event(what, reference, int(change.epoch), change.at, {}))
+
+        await self._run(work)
+
+    async def _tell(self, connection: Connection, event: Event) -> None:
+        """Add an event to the transaction that makes the change it tells of, where somebody takes events."""
+        if self._outbox is not None:
+            await self._outbox.add_async(connection, event)
 
     async def _run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Do something with a connection, within ``database_operation_seconds``.
@@ -280,6 +344,10 @@ class Store:
                 return task.result()
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise DatabaseUnavailableError(_reason(error)) from error
+        except OutboxDiskFullError as error:
+            raise DatabaseUnavailableError(str(error)) from error
+        except OutboxFullError as error:
+            raise OutboxUnavailableError(str(error)) from error
         finally:
             if not task.done():
                 self._abandon(task)
@@ -320,6 +388,15 @@ class Store:
             await self._configure(connection)
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", [_SCHEMA_LOCK])
             await connection.execute(_SCHEMA)
+            if self._outbox is not None:
+                await create_outbox_async(connection, OutboxSettings(max_events=self._settings.outbox_max_events))
+
+
+def _event(what: str, reference: Reference, epoch: int, at: datetime, data: Mapping[str, object]) -> Event:
+    """The event of a change: for the same change the same one, so that it counts once however often it is told."""
+    type_ = f"notification.{what}"
+    id_ = uuid5(reference.id, type_)
+    return Event(type_, data, id=id_, occurred_at=at, tenant_id=reference.tenant_id, epoch=epoch)
 
 
 def _reason(error: psycopg.Error) -> str:

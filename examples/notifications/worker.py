@@ -4,8 +4,14 @@ import asyncio
 import logging
 import sys
 
+from cellplane.events.relay import Relay
 from notifications import process
-from notifications.errors import DatabaseUnavailableError, ProviderError, QueueUnavailableError
+from notifications.errors import (
+    DatabaseUnavailableError,
+    OutboxUnavailableError,
+    ProviderError,
+    QueueUnavailableError,
+)
 from notifications.faults import AFTER_PROVIDER, fault_point
 from notifications.model import Reference
 from notifications.provider import FileProvider
@@ -92,7 +98,12 @@ class Worker:
                 _log.warning("the provider failed", extra={**_about(reference), "reason": failure})
             else:
                 fault_point(AFTER_PROVIDER, self._settings.fault)
-                await self._store.mark_delivered(reference)
+                try:
+                    await self._store.mark_delivered(reference)
+                except OutboxUnavailableError:
+                    # Nobody's failure: the next attempt, which finds the provider done, must not be the last.
+                    await self._store.forget_attempt(reference)
+                    raise
                 _log.info("delivered", extra=_about(reference))
                 return True
             if notification.attempts < max_attempts:
@@ -133,9 +144,25 @@ class Worker:
             await process.sleep(self._settings.sweep_every_seconds, stop)
 
 
+async def carry_events(settings: Settings, stop: asyncio.Event) -> None:
+    """Take what the cell tells to the stream outside, until ``stop`` is set. Whatever goes wrong, deliveries go on."""
+    while settings.relay is not None and not stop.is_set():
+        try:
+            await Relay(settings.relay).run(stop)
+        except Exception:  # noqa: BLE001 - the relay retries whatever it can foresee
+            _log.critical("the relay ended by an error that is a bug", exc_info=True)
+            await process.sleep(settings.relay_restart_seconds, stop)
+
+
 async def serve(settings: Settings, store: Store, queue: Queue, stop: asyncio.Event) -> None:
     """Run a worker until ``stop`` is set."""
-    await Worker(settings, store, queue, FileProvider(settings)).run(stop)
+    carrying = asyncio.create_task(carry_events(settings, stop))
+    try:
+        await Worker(settings, store, queue, FileProvider(settings)).run(stop)
+    finally:
+        carrying.cancel()
+        # A statement that is cancelled waits for the server, which may hang: the end of the process does not.
+        await asyncio.wait([carrying], timeout=settings.close_seconds)
 
 
 def _about(reference: Reference) -> dict[str, object]:

@@ -8,6 +8,7 @@ import pytest
 from chaos.report import Report, Scale
 from chaos.scenarios import (
     SCENARIOS,
+    analytics_match,
     cell_killed,
     cell_overload,
     control_plane_cut_short,
@@ -54,6 +55,11 @@ def test_routers_restart_without_a_control_plane_and_lose_nothing(tmp_path: Path
 @pytest.mark.alone
 def test_a_gray_cell_is_found_and_left_alone(tmp_path: Path) -> None:
     correct(gray_failure.run(tmp_path, Scale(SEED, RPS, seconds=120.0), ("slow",)))
+
+
+def test_the_analytics_of_a_fleet_match_its_cells_rows_after_kills(tmp_path: Path) -> None:
+    report = correct(analytics_match.run(tmp_path, Scale(SEED, rps=20.0, seconds=1.0)))
+    assert set(report.figures["events_by_type"]) == {"notification.accepted", "notification.delivered"}
 
 
 def test_every_scenario_has_a_slice_here() -> None:

@@ -121,7 +121,7 @@ class Demo:
     def all_pids(self) -> set[int]:
         pids = self.pids()
         flat = [pids["control"], pids["agent"], pids["envoy"]]
-        flat += [pid for cell in pids["cells"].values() for pid in cell.values()]
+        flat += [pid for part in (pids["analytics"], *pids["cells"].values()) for pid in part.values()]
         return {pid for pid in flat if pid is not None}
 
     def run(self, *arguments: str, ok: bool = True) -> str:
@@ -174,7 +174,7 @@ class Demo:
         except (httpx2.HTTPError, OSError, ValueError):
             return False
         return (
-            len(pids) == 3 + 4 * len(cells)
+            len(pids) == 3 + 2 + 4 * len(cells)
             and all(map(exists, pids))
             and all(cell["healthy"] for cell in cells)
             and any(router["ready"] and not router["lost"] and not router["behind"] for router in routers)

@@ -54,11 +54,11 @@ def assert_nothing_leaks(demo: Demo, cells: set[str]) -> None:
     assert {path.name for path in (state / "cells").iterdir()} == cells
     endpoints: dict[str, Any] = json.loads((state / "endpoints.json").read_text())
     assert set(endpoints["members"]) == cells
-    assert len(endpoints["ports"]) == 1 + 3 * len(cells)
+    assert len(endpoints["ports"]) == 2 + 3 * len(cells)
     assert [path.name for path in (state / "wishes").iterdir()] == ["lock"]
     running = demo.pids()["cells"]
     assert set(running) == cells
-    known = {pid for cell in running.values() for pid in cell.values()}
+    known = {pid for part in (demo.pids()["analytics"], *running.values()) for pid in part.values()}
     servers = {pid for pid, command in leftovers(state).items() if "postgres -D" in command or "nats-server" in command}
     assert servers <= known, "no server runs twice, or of a cell that is gone"
     apis = [command for command in leftovers(state).values() if "notifications.api" in command]

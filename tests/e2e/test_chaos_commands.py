@@ -72,7 +72,7 @@ def test_a_flood_is_refused_and_nobody_else_is(demo: Demo) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("slow", "cell-9"), "the fleet has no 'cell-9': it has cell-1"),
+        (("slow", "cell-9"), "the fleet has no 'cell-9': it has analytics, cell-1"),
         (("errors", "router", "3%"), "router is no cell: expected cell-1, cell-2, cell-3"),
         (("errors", "cell-1", "0%"), "expected a percentage above 0 and up to 100, such as 3%, found '0%'"),
         (("errors", "cell-1", "many"), "expected a percentage"),

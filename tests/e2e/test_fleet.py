@@ -37,7 +37,8 @@ def test_the_ready_line_and_the_pids_are_what_scripts_rely_on(demo: Demo) -> Non
     assert demo.router in ready
     assert demo.control in ready
     pids = demo.pids()
-    assert set(pids) == {"control", "envoy", "agent", "cells"}
+    assert set(pids) == {"control", "envoy", "agent", "analytics", "cells"}
+    assert set(pids["analytics"]) == {"nats", "consumer"}
     assert set(pids["cells"]) == {"cell-1", "cell-2", "cell-3"}
     assert all(set(cell) == {"api", "worker", "postgres", "nats"} for cell in pids["cells"].values())
     assert all(map(exists, demo.all_pids()))
@@ -178,7 +179,7 @@ def test_chaos_kills_and_restores_the_router(demo: Demo) -> None:
     assert "was down already" in demo.run("chaos", "kill", "router")
     demo.run("chaos", "restore", "router")
     eventually(lambda: demo.ask("tenant-001").status_code == 200, "the router serves")
-    assert "it has cell-1, cell-2, cell-3, control, router" in demo.run("chaos", "kill", "cell-9", ok=False)
+    assert "it has analytics, cell-1, cell-2, cell-3, control, router" in demo.run("chaos", "kill", "cell-9", ok=False)
 
 
 def test_chaos_kills_and_restores_a_cell_with_its_data(demo: Demo) -> None:

@@ -21,6 +21,7 @@ T = TypeVar("T")
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 CELL_ID = "cell-a"
 TENANT = "acme"
+TEXT = "a text that is nobody's business"
 
 
 def eventually(what: str, probe: Callable[[], T | None], timeout_s: float = 15.0) -> T:
@@ -172,7 +173,7 @@ class Nats(Process):
 class Cell:
     """The app's two processes, and a client that speaks as a router would."""
 
-    def __init__(self, folder: Path, postgres: Postgres, nats: Nats) -> None:
+    def __init__(self, folder: Path, postgres: Postgres, nats: Nats, **more: str) -> None:
         self.provider_dir = folder / "provider"
         self.port = free_port()
         environ = os.environ | {
@@ -187,6 +188,7 @@ class Cell:
             "NOTIFICATIONS_SWEEP_EVERY_SECONDS": "0.3",
             "NOTIFICATIONS_SWEEP_AFTER_SECONDS": "1",
         }
+        environ |= more
         self.environ: dict[str, str] = dict(environ)
         api = [sys.executable, "-m", "notifications.api", "--port", str(self.port)]
         self.api = Process("api", api, folder / "api.log", environ)
@@ -201,7 +203,7 @@ class Cell:
         return self.http.get(path, headers=self.headers(tenant))
 
     def post(self, channel: str = "push", tenant: str = TENANT) -> httpx2.Response:
-        new = {"channel": channel, "to": "somebody", "body": "a text that is nobody's business"}
+        new = {"channel": channel, "to": "somebody", "body": TEXT}
         return self.http.post("/notifications", json=new, headers=self.headers(tenant))
 
     def posted(self, channel: str = "push", tenant: str = TENANT) -> str:

@@ -306,7 +306,7 @@ def test_only_what_this_boot_recorded_is_ended(tmp_path: Path, boot: str | None)
 def test_an_earlier_postgresql_in_a_cells_folder_is_ended_and_no_stranger(tmp_path: Path) -> None:
     folder = StateFolder(tmp_path / "state")
     folder.create()
-    named = {f"cell-1.{role}": 20_000 for role in ("api", "postgres", "nats")}
+    named = dict.fromkeys(("analytics.nats", *(f"cell-1.{role}" for role in ("api", "postgres", "nats"))), 20000)
     oversight = Oversight(record=lambda: None, give_up=lambda: None)
     cell = CellPart("cell-1", LocalSettings(state_dir=folder.root), folder, named, oversight)
     data = folder.cell("cell-1") / "postgres"

@@ -6,11 +6,12 @@ import signal
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cellplane.cli.options import json_option
+from cellplane.cli.options import json_option, state_option
 from cellplane.cli.output import print_json, print_table
 from cellplane.errors import CellplaneError
 from cellplane.events import jsonlog
@@ -18,18 +19,15 @@ from cellplane.events.analytics.query import By, Count, Question, counts
 from cellplane.events.analytics.settings import AnalyticsSettings, QueryLimits
 from cellplane.events.analytics.stores import open_for_reading
 from cellplane.events.settings import DEFAULT_STREAM, StreamSettings
+from cellplane.provision.local.folder import StateFolder
 
 if TYPE_CHECKING:
     from cellplane.events.analytics.consumer import AnalyticsConsumer
 
 GIB = 1024**3
 
-store_option = click.option(
-    "--store",
-    envvar="CELLPLANE_ANALYTICS_STORE",
-    required=True,
-    help="Path of a DuckDB file, or postgresql://… of a database, with the counts.",
-)
+_STORE = "Path of a DuckDB file, or postgresql://… of a database, with the counts"
+_STORE_VARIABLE = "CELLPLANE_ANALYTICS_STORE"
 
 
 @click.group()
@@ -38,7 +36,7 @@ def analytics() -> None:
 
 
 @analytics.command()
-@store_option
+@click.option("--store", envvar=_STORE_VARIABLE, required=True, help=f"{_STORE}.")
 @click.option(
     "--events",
     "events_url",
@@ -67,6 +65,9 @@ def analytics() -> None:
     help="Name under which NATS knows what is counted: the next run goes on there. Another store needs another.",
 )
 @click.option("--sum", "sums", multiple=True, help="Sum up this number of the events' data too (repeatable).")
+@click.option(
+    "--share", is_flag=True, help="Give a DuckDB file back between batches, so that `query` can read it meanwhile."
+)
 @click.option("--until-end", is_flag=True, help="End once all is counted that the stream has now, and do not run on.")
 @click.option(
     "--ack-seconds",
@@ -83,6 +84,7 @@ def consume(
     stream_max_gib: int,
     consumer: str,
     sums: tuple[str, ...],
+    share: bool,
     until_end: bool,
     ack_seconds: float,
 ) -> None:
@@ -97,6 +99,7 @@ def consume(
         stream=StreamSettings(stream, max_bytes=stream_max_gib * GIB),
         consumer=consumer,
         sums=sums,
+        shares_store=share,
         ack_seconds=ack_seconds,
     )
     try:
@@ -110,7 +113,8 @@ def consume(
 
 
 @analytics.command()
-@store_option
+@click.option("--store", envvar=_STORE_VARIABLE, help=f"{_STORE}; by default those of the local fleet.")
+@state_option
 @click.option(
     "--by",
     multiple=True,
@@ -133,7 +137,8 @@ def consume(
 @json_option
 def query(
     *,
-    store: str,
+    store: str | None,
+    state_dir: Path,
     by: tuple[str, ...],
     first: datetime | None,
     last: datetime | None,
@@ -146,13 +151,15 @@ def query(
 ) -> None:
     """Show how many events there were, by day, tenant, cell and type, and the sums of their numbers.
 
+    A DuckDB file that its consumer has open is waited for, some seconds.
+
     For --sql: event_days has the counts, event_sums the sums, event_facts the events of the last days one by one, and
     event_dead_letters what could not be counted.
     """
     question = Question(
         tuple(By(each) for each in dict.fromkeys(by)) or tuple(By), _day(first), _day(last), tenant, cell, type_
     )
-    opened = open_for_reading(store, QueryLimits())
+    opened = open_for_reading(store or str(StateFolder(state_dir).analytics_store), QueryLimits())
     try:
         if sql is None:
             _print_counts(question, counts(opened, question, limit), as_json=as_json)

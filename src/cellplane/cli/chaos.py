@@ -55,7 +55,7 @@ class _Delay(click.ParamType[float]):
 
 @click.group()
 def chaos() -> None:
-    """Break a local fleet: kill and restore a cell, `control` or `router`; make a cell ill; flood the router."""
+    """Break a local fleet: kill and restore a cell, `control`, `router` or `analytics`; make a cell ill; flood it."""
 
 
 def _folder_of(context: click.Context) -> StateFolder:

@@ -10,7 +10,11 @@ import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-_LABELS = {"control": "control plane", "router": "router (Envoy and agent)"}
+_LABELS = {
+    "analytics": "analytics (NATS, consumer)",
+    "control": "control plane",
+    "router": "router (Envoy and agent)",
+}
 
 
 def _label(part: str) -> str:

@@ -6,6 +6,7 @@ from typing import Protocol, cast
 
 from chaos.report import Report, Scale
 from chaos.scenarios import (
+    analytics_match,
     cell_killed,
     cell_overload,
     control_plane_cut_short,
@@ -33,5 +34,6 @@ _MODULES: tuple[ModuleType, ...] = (
     control_plane_killed,
     control_plane_cut_short,
     gray_failure,
+    analytics_match,
 )
 SCENARIOS: dict[str, Scenario] = {module.NAME: cast(Scenario, module) for module in _MODULES}

@@ -192,8 +192,11 @@ def test_a_file_that_another_process_writes_is_told_of(tmp_path: Path) -> None:
         assert holder.stdout.readline() == b"open\n"
         with pytest.raises(StoreLockedError, match="one process writes a DuckDB file, or many read it"):
             write(str(path), [])
-        with pytest.raises(StoreLockedError, match="PostgreSQL"):
-            asked(str(path))
+        waits: list[float] = []
+        limits = QueryLimits(lock_wait_seconds=3.0, lock_retry_seconds=0.5)
+        with pytest.raises(StoreLockedError, match=r"with --share.*PostgreSQL.*\(tried for 3 s\)"):
+            open_for_reading(str(path), limits, clock=lambda: sum(waits), sleep=waits.append)
+        assert waits == [0.5] * 6, "it was tried again for as long as the limit says"
     finally:
         holder.communicate(timeout=SECONDS)
 

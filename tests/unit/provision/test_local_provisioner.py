@@ -198,7 +198,7 @@ def test_every_wish_has_a_larger_number_than_the_one_before_whatever_the_clock_s
     assert numbers == [1_000, 1_001, 2_000]
 
 
-@pytest.mark.parametrize("cell_id", ["control", "router"])
+@pytest.mark.parametrize("cell_id", ["analytics", "control", "router"])
 def test_other_parts_are_no_cells(folder: StateFolder, cell_id: str) -> None:
     with pytest.raises(ValidationError, match="another part of a local fleet"):
         provisioner(folder).create(CellRequest(cell_id))
@@ -209,7 +209,7 @@ def test_a_roster_gives_each_cell_ports_of_its_own_and_takes_them_back(folder: S
     roster = Roster(settings, folder)
     roster.choose_ports()
     roster.put(Member(CELL_4))
-    assert len(set(roster.ports.values())) == len(roster.ports) == 7
+    assert len(set(roster.ports.values())) == len(roster.ports) == 8
     before = dict(roster.ports)
     roster.put(Member(replace(CELL_4, release="r2"), running=False))
     assert roster.ports == before

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -17,9 +16,9 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from cellplane.events.analytics.errors import StoreError, StoreLockedError
 from cellplane.events.analytics.facts import DeadLetter, Message, latest_time, read_message
+from cellplane.events.analytics.holding import Holding
 from cellplane.events.analytics.pull import Pull
 from cellplane.events.analytics.settings import AnalyticsSettings
-from cellplane.events.analytics.stores import open_for_writing
 from cellplane.events.analytics.tables import WRITTEN, Store, Written
 from cellplane.events.failures import CLOSING_FAILURES, NATS_FAILURES, ignored, told
 from cellplane.events.stream import ensure_stream
@@ -36,8 +35,6 @@ ACKED = "analytics-acked"
 """Fault point: JetStream was told."""
 
 FAULT_POINTS = (FETCHED, WRITTEN, COMMITTED, ACKED)
-
-T = TypeVar("T")
 
 _log = logging.getLogger("cellplane.analytics")
 
@@ -124,9 +121,10 @@ class AnalyticsConsumer:
                 return
 
     async def _work(self, stop: asyncio.Event, *, until_end: bool) -> None:
-        store = await asyncio.to_thread(open_for_writing, self._settings)
+        holding = Holding(self._settings)
         client = Client()
         try:
+            await holding.open()  # what is wrong with it is told before events are asked for
             jetstream = await self._connect(client)
             if until_end and self._end is None:
                 self._end = (await jetstream.stream_info(self._settings.stream.name)).state.last_seq
@@ -134,23 +132,26 @@ class AnalyticsConsumer:
             pull = Pull(client, settings.stream.name, settings.consumer, settings.batch_max_bytes)
             await pull.open()
             self._note(reason="")
+            busy = False
             while not stop.is_set():
                 if until_end and await self._is_at_end(jetstream):
                     return
+                await holding.rest(busy=busy)
                 messages = await pull.fetch(settings.batch_messages, settings.fetch_seconds)
                 if messages:
                     fault_point(FETCHED)
-                    await self._count(store, messages)
+                    await self._count(holding, messages)
                     fault_point(COMMITTED)
                     for message in messages:
                         await message.ack()
                     fault_point(ACKED)
-                await self._prune(store)
+                await self._prune(holding)
+                busy = len(messages) >= settings.batch_messages
         finally:
             with suppress(*CLOSING_FAILURES):
                 async with asyncio.timeout(self._settings.close_seconds):
                     await client.close()  # which sends what is not sent yet
-            await asyncio.to_thread(store.close)
+            await holding.close()
 
     async def _connect(self, client: Client) -> JetStreamContext:
         settings = self._settings
@@ -181,7 +182,7 @@ class AnalyticsConsumer:
             )
         return jetstream
 
-    async def _count(self, store: Store, messages: Sequence[Msg]) -> None:
+    async def _count(self, holding: Holding, messages: Sequence[Msg]) -> None:
         now = self._now()
         latest = latest_time(now, self._settings.max_future_seconds)
         read = [
@@ -191,7 +192,7 @@ class AnalyticsConsumer:
         dead = [each for each in read if isinstance(each, DeadLetter)]
         facts = [each for each in read if not isinstance(each, DeadLetter)]
 
-        def write() -> Written:
+        def write(store: Store) -> Written:
             return store.write(
                 facts,
                 dead,
@@ -200,7 +201,7 @@ class AnalyticsConsumer:
                 dead_letter_chars=self._settings.dead_letter_chars,
             )
 
-        written = await self._in_thread(store, write)
+        written = await holding.use(write)
         self._note(
             counted=self._status.counted + written.new,
             duplicates=self._status.duplicates + written.duplicates,
@@ -210,19 +211,13 @@ class AnalyticsConsumer:
         for each in dead:
             _log.warning("a message cannot be counted", extra={"seq": each.message.seq, "reason": each.reason})
 
-    async def _prune(self, store: Store) -> None:
+    async def _prune(self, holding: Holding) -> None:
         now = self._now()
         if (now - self._pruned).total_seconds() < self._settings.prune_seconds:
             return
         self._pruned = now
         settings = self._settings
-        await self._in_thread(store, lambda: store.prune(_plain(now), settings.horizon_seconds, settings.prune_rows))
-
-    async def _in_thread(self, store: Store, do: Callable[[], T]) -> T:
-        try:
-            return await asyncio.to_thread(do)
-        except store.failures as error:
-            raise StoreError(f"the store of the counts: {told(error)}") from error
+        await holding.use(lambda store: store.prune(_plain(now), settings.horizon_seconds, settings.prune_rows))
 
     async def _is_at_end(self, jetstream: JetStreamContext) -> bool:
         info = await jetstream.consumer_info(self._settings.stream.name, self._settings.consumer)

@@ -25,6 +25,7 @@ class PostgresStore(Store):
         StoreError: it cannot be reached.
     """
 
+    is_exclusive: ClassVar[bool] = False
     failures: ClassVar[tuple[type[Exception], ...]] = (psycopg.Error, OSError)
 
     def __init__(self, url: str, *, read_only: bool, connect_seconds: float, statement_seconds: float) -> None:
@@ -55,6 +56,12 @@ class PostgresStore(Store):
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+    def give_back(self) -> None:
+        """See Store: others can read it anyway."""
+
+    def take(self) -> None:
+        """See Store: it is there."""
 
     def ask(self, query: str, max_rows: int) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Columns and rows of a query, in a transaction that can only read."""

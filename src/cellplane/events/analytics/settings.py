@@ -43,6 +43,22 @@ class AnalyticsSettings:
     horizon_seconds: float = 7 * DAY_SECONDS
     """How long an event's id is known after it came, in seconds; 7 days. The same id later would count again."""
 
+    shares_store: bool = False
+    """Whether a DuckDB file is given back between batches, so that others can read it meanwhile; false, which is
+    quicker. PostgreSQL has readers beside its writers anyway."""
+
+    share_hold_seconds: float = 1.0
+    """How long a shared file is held at most while batch follows batch, in seconds; 1, which a reader may wait."""
+
+    share_pause_seconds: float = 0.05
+    """How long it is free then, in seconds; 0.05, two tries of a reader."""
+
+    share_retry_seconds: float = 0.02
+    """Between two tries to have it back from its readers, in seconds; 0.02."""
+
+    share_wait_seconds: float = 10.0
+    """How long that is tried before it counts as a failure, in seconds; 10. Events wait on the stream."""
+
     prune_seconds: float = 60.0
     """Between two deletions of ids beyond that, in seconds; 60."""
 
@@ -93,6 +109,13 @@ class QueryLimits:
 
     max_rows: int = 100_000
     """Rows of one answer; 100,000."""
+
+    lock_wait_seconds: float = 10.0
+    """How long a DuckDB file is waited for that its consumer has open, in seconds; 10, far more than one that shares it
+    has it at a time."""
+
+    lock_retry_seconds: float = 0.02
+    """Between two tries to open it, in seconds; 0.02."""
 
     statement_seconds: float = 60.0
     """Longest query in PostgreSQL, in seconds; 60."""

@@ -1,8 +1,10 @@
 """Which store a path or a URL names, and whether its driver is there."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from cellplane.events.analytics.errors import StoreError
+from cellplane.events.analytics.errors import StoreError, StoreLockedError
 from cellplane.events.analytics.settings import AnalyticsSettings, QueryLimits
 from cellplane.events.analytics.tables import Store
 
@@ -22,13 +24,31 @@ def open_for_writing(settings: AnalyticsSettings) -> Store:
     return store
 
 
-def open_for_reading(name: str, limits: QueryLimits) -> Store:
-    """Open a store that is asked.
+def open_for_reading(
+    name: str,
+    limits: QueryLimits,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Store:
+    """Open a store that is asked. One that its consumer has open is waited for, ``limits.lock_wait_seconds`` long.
+
+    Args:
+        clock: seconds that only grow.
+        sleep: waits between two tries.
 
     Raises:
-        StoreError: it cannot be opened, or another process has it.
+        StoreLockedError: another process has it all the time.
+        StoreError: it cannot be opened.
     """
-    return _open(name, limits.statement_seconds, limits.statement_seconds, read_only=True)
+    deadline = clock() + limits.lock_wait_seconds
+    while True:
+        try:
+            return _open(name, limits.statement_seconds, limits.statement_seconds, read_only=True)
+        except StoreLockedError as error:
+            if clock() >= deadline:
+                raise StoreLockedError(f"{error} (tried for {limits.lock_wait_seconds:g} s)") from error
+        sleep(limits.lock_retry_seconds)
 
 
 def _open(name: str, connect_seconds: float, statement_seconds: float, *, read_only: bool) -> Store:

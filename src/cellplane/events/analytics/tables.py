@@ -97,6 +97,9 @@ class Store(abc.ABC):
     failures: ClassVar[tuple[type[Exception], ...]]
     """What its driver raises where it cannot be used now."""
 
+    is_exclusive: ClassVar[bool]
+    """Whether nobody can read it while it is open for writing, until it is given back."""
+
     @abc.abstractmethod
     def run(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a statement with ``?`` for its parameters; its rows, where it has some."""
@@ -104,6 +107,19 @@ class Store(abc.ABC):
     @abc.abstractmethod
     def close(self) -> None:
         """Close it."""
+
+    @abc.abstractmethod
+    def give_back(self) -> None:
+        """Let others read it, until ``take``; without effect on a store that others can read anyway."""
+
+    @abc.abstractmethod
+    def take(self) -> None:
+        """Have it again.
+
+        Raises:
+            StoreLockedError: others have it.
+            StoreError: it cannot be opened.
+        """
 
     @abc.abstractmethod
     def ask(self, query: str, max_rows: int) -> tuple[list[str], list[tuple[Any, ...]]]:

@@ -12,6 +12,7 @@ from cellplane.provision.local.desired import Desired, write_desired
 from cellplane.provision.local.folder import StateFolder, fleet_runs, read_json
 from cellplane.provision.local.gray import GrayFaults, clear_faults, read_faults, write_faults
 from cellplane.provision.local.parts import process_from
+from cellplane.provision.local.settings import NOT_CELLS
 
 _GONE_SECONDS = 5.0
 _POLL_SECONDS = 0.1
@@ -94,7 +95,7 @@ def parts(folder: StateFolder) -> list[str]:
 
 def cells(folder: StateFolder) -> list[str]:
     """The parts that are cells."""
-    return [part for part in parts(folder) if part not in {"control", "router"}]
+    return [part for part in parts(folder) if part not in NOT_CELLS]
 
 
 def _require_cell_up(folder: StateFolder, cell: str) -> None:

@@ -46,6 +46,16 @@ class StateFolder:
         return self.root / "control"
 
     @property
+    def analytics(self) -> Path:
+        """The folder of the stream that all cells' events go to."""
+        return self.root / "analytics"
+
+    @property
+    def analytics_store(self) -> Path:
+        """What is counted there: a DuckDB file."""
+        return self.root / "analytics.duckdb"
+
+    @property
     def router(self) -> Path:
         """The router's own folder."""
         return self.root / "router"

@@ -11,11 +11,13 @@ from typing import Protocol
 
 import cellplane
 from cellplane.errors import ProvisionError
+from cellplane.events.settings import EVENTS_URL_VARIABLE
 from cellplane.processes import ProcessId, find_process, is_running, processes_in, send_signal
 from cellplane.provision.local import unprivileged
 from cellplane.provision.local.child import Child, kill_trees, stop_all
 from cellplane.provision.local.folder import StateFolder, read_json
 from cellplane.provision.local.probe import http_ok, tcp_open, wait_until
+from cellplane.provision.local.roster import STREAM_PORT
 from cellplane.provision.local.settings import LocalSettings
 
 ROUTER_ID = "router-1"
@@ -186,6 +188,7 @@ class CellPart:
             "CELLPLANE_CELL_ID": cell_id,
             "CELLPLANE_DATABASE_URL": f"postgresql://postgres@{settings.host}:{postgres_port}/postgres",
             "CELLPLANE_NATS_URL": f"nats://{settings.host}:{nats_port}",
+            EVENTS_URL_VARIABLE: f"nats://{settings.host}:{ports[STREAM_PORT]}",
             "NOTIFICATIONS_PROVIDER_DIR": str(self._folder / "provider"),
             "NOTIFICATIONS_FAULTS_FILE": str(folder.faults(cell_id)),
         }

@@ -14,13 +14,10 @@ from cellplane.model import CellStatus
 from cellplane.model.key import check_name
 from cellplane.provision.local.folder import StateFolder, fleet_runs, read_json
 from cellplane.provision.local.roster import Member, members_of
-from cellplane.provision.local.settings import ASK_POLL_SECONDS, ASK_TIMEOUT_SECONDS
+from cellplane.provision.local.settings import ASK_POLL_SECONDS, ASK_TIMEOUT_SECONDS, NOT_CELLS
 from cellplane.provision.local.wishes import Wish, read_wish, read_wishes, wishes_locked, write_wish
 from cellplane.provision.provisioner import require_destroyable
 from cellplane.provision.values import CellInstance, CellRequest, InstanceState, agreed
-
-_NO_CELLS = frozenset({"control", "router"})
-"""Parts of a fleet that are called so."""
 
 _STATES = {
     "starting": InstanceState.STARTING,
@@ -63,7 +60,7 @@ class LocalProvisioner:
     def create(self, request: CellRequest) -> CellInstance:
         """See Provisioner."""
         request.validate()
-        if request.id in _NO_CELLS:
+        if request.id in NOT_CELLS:
             raise ValidationError("cell.id", f"{request.id!r} is another part of a local fleet: choose another id")
 
         def wish(known: Wish | None) -> Wish:

@@ -8,11 +8,14 @@ from typing import Any
 from cellplane.errors import ProvisionError
 from cellplane.provision.local import ports as port_choice
 from cellplane.provision.local.folder import StateFolder, read_json, write_json
-from cellplane.provision.local.settings import LocalSettings
+from cellplane.provision.local.settings import ANALYTICS, LocalSettings
 from cellplane.provision.local.wishes import request_of, request_row
 from cellplane.provision.values import CellRequest
 
 _ROLES = ("api", "postgres", "nats")
+
+STREAM_PORT = f"{ANALYTICS}.nats"
+"""Name of the port of the stream that all cells' events go to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class Roster:
         Raises:
             ProvisionError: too many ports are busy.
         """
-        names = ["router.metrics", *(name for cell_id in self._members for name in _names(cell_id))]
+        names = ["router.metrics", STREAM_PORT, *(name for cell_id in self._members for name in _names(cell_id))]
         self._write(self._members, port_choice.choose(self._settings.host, names, self._ports, avoid=self._named()))
 
     def put(self, member: Member) -> None:

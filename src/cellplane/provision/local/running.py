@@ -8,7 +8,7 @@ from typing import Any
 from cellplane.processes import ProcessId, boot_id
 from cellplane.provision.local.folder import StateFolder, write_json
 from cellplane.provision.local.parts import Part
-from cellplane.provision.local.settings import MAX_REFUSALS
+from cellplane.provision.local.settings import ANALYTICS, MAX_REFUSALS, NOT_CELLS
 
 
 class RunningParts:
@@ -114,7 +114,9 @@ def _pids(processes: dict[str, dict[str, ProcessId | None]]) -> dict[str, Any]:
     pids: dict[str, Any] = {}
     for name, roles in processes.items():
         found = {role: None if process is None else process.pid for role, process in roles.items()}
-        if name in {"control", "router"}:
+        if name == ANALYTICS:
+            pids[name] = found
+        elif name in NOT_CELLS:
             pids.update(found)
         else:
             cells[name] = found

@@ -11,6 +11,18 @@ MAX_CELLS = 16
 MAX_TENANTS = 9_999
 """Most tenants that a demo seeds."""
 
+ANALYTICS = "analytics"
+"""Name of the part that counts what all cells tell."""
+
+NOT_CELLS = frozenset({ANALYTICS, "control", "router"})
+"""Parts of a fleet that are no cells; no cell can be called so."""
+
+STREAM_MAX_GIB = 1
+"""Most that the stream of all cells' events holds, GiB: some two million events of the example."""
+
+STREAM_ACK_SECONDS = 5.0
+"""How long after a consumer was killed its last events come again, seconds: people wait for that here."""
+
 LOWEST_PORT = 16_384
 """Lowest port that is chosen for a part: below are those that servers are known by."""
 

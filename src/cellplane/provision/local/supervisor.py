@@ -9,6 +9,7 @@ from cellplane.credentials import local_admin_token
 from cellplane.errors import CellplaneError
 from cellplane.processes import boot_id
 from cellplane.provision.local import ports as port_choice
+from cellplane.provision.local.analytics import AnalyticsPart
 from cellplane.provision.local.child import kill_trees
 from cellplane.provision.local.desired import Desired, clear_desired, read_desired
 from cellplane.provision.local.folder import FolderLock, StateFolder, read_json
@@ -57,7 +58,7 @@ class Supervisor:
         self._folder = StateFolder(settings.state_dir.absolute())
         self._lock = FolderLock(self._folder)
         # Each part at once, and one more for whoever waits.
-        self._running = RunningParts(self._folder, max(settings.limits.max_cells, settings.cells) + 2)
+        self._running = RunningParts(self._folder, max(settings.limits.max_cells, settings.cells) + 3)
         self._obeyed: dict[str, Desired] = {}
         self._keeper: CellKeeper | None = None
 
@@ -95,9 +96,11 @@ class Supervisor:
         create_signing_key(self._folder)
         control = ControlPart(self._settings, self._folder, self._oversight)
         router = RouterPart(self._settings, self._folder, roster.ports, self._oversight)
+        analytics = AnalyticsPart(self._settings, self._folder, roster.ports, self._oversight)
         self._running.add(control)
         cells = keeper.add_members()
         self._running.add(router)
+        self._running.add(analytics)
         self._running.record()
         first: list[Part] = [*cells, control]
         for part in first:
@@ -111,6 +114,8 @@ class Supervisor:
             self._begin(router)
             self._await([*cell_ids, "router"])
             wait_converged(client, self._settings, cell_ids, self._give_up)
+        # Last, and not waited for: no tenant needs it to be served.
+        self._begin(analytics)
         self._running.record()
 
     def watch(self) -> None:
