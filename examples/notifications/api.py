@@ -50,7 +50,7 @@ def create_app(settings: Settings, store: Store, queue: Queue, load: LoadWatch) 
     limited: ASGIApp = BodyLimit(app, Limits.request_body_max_bytes)
     if settings.faults_file is not None:
         limited = Faulty(limited, settings.faults_file, HEALTH_PATH, random.Random())  # noqa: S311 - no secret
-    guarded = CellMiddleware(limited, settings.cell.cell_id, exempt_paths=(HEALTH_PATH, METRICS_PATH), load=load.now)
+    guarded = CellMiddleware(limited, settings.cell.cell_id, load=load.now)
     return ServedBy(guarded, settings.cell.cell_id, settings.cell.release)
 
 
