@@ -76,8 +76,8 @@ bench-control: setup ## What the control plane takes: reads, writes, an import, 
 bench-events: setup ## Events a second from a cell's outbox to the stream, and what counting them takes
 	PYTHONPATH=tests $(BIN)/python bench/events.py $(ARGS)
 
-bench-sdk: setup ## What the SDK costs an app: its door by the request, its guards by the transaction
-	@failed=0; for part in sdk_middleware sdk_data; do PYTHONPATH=tests $(BIN)/python bench/$$part.py $(ARGS) || failed=1; done; exit $$failed
+bench-sdk: setup ## What the SDK costs an app: its door by the request, its guards by the transaction, its record of moves
+	@failed=0; for part in sdk_middleware sdk_data sdk_moves; do PYTHONPATH=tests $(BIN)/python bench/$$part.py $(ARGS) || failed=1; done; exit $$failed
 
 chaos: setup ## Break fleets under load, held to figures (ARGS="--scenario cell-killed --seed 7 --seconds 30")
 	PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)

@@ -17,9 +17,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cellplane.cell import CellMiddleware, CellWsgiMiddleware
+from cellplane.cell import CellMiddleware, CellWsgiMiddleware, Moves
 from cellplane.cell.door import RequestLine, Routing
-from cellplane.cell.fences import Fences
 from cellplane.cell.proof import ProofKeys, parse_keys, sign
 from cellplane.signed_cookie import new_secret
 
@@ -99,9 +98,8 @@ def wsgi_batch(app: Any, headers: Mapping[str, str]) -> Batch:
 
 def ways(folder: Path, loop: asyncio.AbstractEventLoop) -> dict[str, Batch]:
     """Every way of serving, by name; the first of a kind is without a door."""
-    fences = Fences.create(folder / "fences", "cell-3")
-    for number in range(1000):
-        fences.give_away(f"gone-{number}", number + 1)
+    moves = Moves.create(folder / "moves", "cell-3")
+    moves.note_all({f"gone-{number}": ("cell-7", number + 1) for number in range(1000)})
     (folder / "keys").write_text(f"a {new_secret()}\n")
     # A bench may take longer than a proof counts: the clock stands.
     now = int(time.time())
@@ -110,16 +108,16 @@ def ways(folder: Path, loop: asyncio.AbstractEventLoop) -> dict[str, Batch]:
     line = RequestLine(b"GET", b"/v1/orders/2026/page 2", b"limit=20")
     value = sign(parse_keys((folder / "keys").read_text()), routing, line, now).decode()
     proven = {**HEADERS, "x-cell-proof": value}
-    guards: dict[str, Any] = {"moved": fences.moved, "proof": proof}
+    guards: dict[str, Any] = {"moved": moves.moved, "proof": proof}
     return {
         "asgi, bare": asgi_batch(asgi_app, HEADERS, loop),
         "asgi, door": asgi_batch(CellMiddleware(asgi_app, "cell-3"), HEADERS, loop),
-        "asgi, door and fences": asgi_batch(CellMiddleware(asgi_app, "cell-3", moved=fences.moved), HEADERS, loop),
-        "asgi, door, fences and proof": asgi_batch(CellMiddleware(asgi_app, "cell-3", **guards), proven, loop),
+        "asgi, door and moves": asgi_batch(CellMiddleware(asgi_app, "cell-3", moved=moves.moved), HEADERS, loop),
+        "asgi, door, moves and proof": asgi_batch(CellMiddleware(asgi_app, "cell-3", **guards), proven, loop),
         "wsgi, bare": wsgi_batch(wsgi_app, HEADERS),
         "wsgi, door": wsgi_batch(CellWsgiMiddleware(wsgi_app, "cell-3"), HEADERS),
-        "wsgi, door and fences": wsgi_batch(CellWsgiMiddleware(wsgi_app, "cell-3", moved=fences.moved), HEADERS),
-        "wsgi, door, fences and proof": wsgi_batch(CellWsgiMiddleware(wsgi_app, "cell-3", **guards), proven),
+        "wsgi, door and moves": wsgi_batch(CellWsgiMiddleware(wsgi_app, "cell-3", moved=moves.moved), HEADERS),
+        "wsgi, door, moves and proof": wsgi_batch(CellWsgiMiddleware(wsgi_app, "cell-3", **guards), proven),
         "wsgi stream, bare": wsgi_batch(wsgi_stream, HEADERS),
         "wsgi stream, door": wsgi_batch(CellWsgiMiddleware(wsgi_stream, "cell-3"), HEADERS),
     }
@@ -173,7 +171,7 @@ def imports(rounds: int) -> dict[str, dict[str, float]]:
     codes = {
         "what it imports of the standard library": "import contextlib,dataclasses,functools,http,json,re,time,typing",
         "cellplane.cell": "import cellplane.cell",
-        "cellplane.cell with fences and proof": "import cellplane.cell.fences, cellplane.cell.proof",
+        "cellplane.cell with moves and proof": "import cellplane.cell.moves, cellplane.cell.proof",
     }
     more: dict[str, list[float]] = {name: [] for name in codes}
     for _ in range(rounds):

@@ -49,7 +49,7 @@ def create_app(settings: Settings, store: Store, queue: Queue, load: LoadWatch) 
     if settings.faults_file is not None:
         limited = Faulty(limited, settings.faults_file, random.Random())  # noqa: S311 - no secret
     cell_id, release = settings.cell.cell_id, settings.cell.release
-    guarded = CellMiddleware(limited, cell_id, exempt_paths=(METRICS_PATH,), load=load.now)
+    guarded = CellMiddleware(limited, cell_id, load=load.now)
     limits = HealthLimits(probe_seconds=settings.health_seconds, retry_after_seconds=settings.retry_after_seconds)
     health = CellHealth(cell_id, {"database": store.ping, "queue": queue.ping}, release=release, limits=limits)
     # Routers ask /healthz, and are to go elsewhere where a dependency is gone.

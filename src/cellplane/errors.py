@@ -33,6 +33,7 @@ CellplaneError
 ├── ProvisionError       a cell, or what it runs on, is not as needed
 │   ├── CellTakenError   a cell of this id is there, and was asked for otherwise
 │   └── LimitReachedError  no more cells, or no more capacity, than a limit allows
+├── ScaffoldError        the files of a new service cannot be written where they should be
 ├── cellplane.events.analytics.AnalyticsError  events cannot be counted, or what was counted cannot be shown
 └── cellplane.cell.CellError   an app inside a cell used the SDK wrongly, or outside a cell
     └── cellplane.events.EventsError  an event cannot be added, or carried out of the cell
@@ -220,3 +221,7 @@ class CellTakenError(ProvisionError):
 
 class LimitReachedError(ProvisionError):
     """No more cells, or no more capacity, than a limit allows."""
+
+
+class ScaffoldError(CellplaneError):
+    """The files of a new service cannot be written where they should be."""

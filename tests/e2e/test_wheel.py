@@ -51,6 +51,8 @@ def test_a_wheel_runs_the_demo_where_nothing_can_be_compiled(tmp_path: Path) -> 
         created = httpx2.post(f"{demo.router}/notifications", json=body, headers=headers, trust_env=False).json()
         path = f"/notifications/{created['id']}"
         eventually(lambda: demo.ask("tenant-001", path).json()["status"] == "delivered", "delivered")
+    run(bin_folder / "cellplane", "cell", "init", "orders", "--folder", tmp_path / "orders")
+    assert (tmp_path / "orders" / "orders" / "app.py").exists(), "the wheel has the templates"
 
 
 def test_a_second_setup_does_nothing() -> None:

@@ -15,8 +15,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import uvicorn
 
-from cellplane.cell import CellMiddleware, carried, current, current_or_none, entered
-from cellplane.cell.fences import Fences
+from cellplane.cell import CellMiddleware, Moves, carried, current, current_or_none, entered
 from cellplane.cell.proof import ProofKeys
 from cellplane.cell.wsgi import CellWsgiMiddleware
 
@@ -204,9 +203,9 @@ class _Quiet(WSGIRequestHandler):
 def main(kind: str, folder: Path, port: int) -> None:
     """Serve one app; ``kind`` names its framework, and behind a dash the way that it is served."""
     framework, _, way = kind.partition("-")
-    fences = Fences.create(folder / "fences", CELL_ID)
+    moves = Moves.create(folder / "moves", CELL_ID)
     keys = folder / "proof-keys"
-    guards: dict[str, Any] = {"moved": fences.moved, "proof": ProofKeys(keys) if keys.exists() else None}
+    guards: dict[str, Any] = {"moved": moves.moved, "proof": ProofKeys(keys) if keys.exists() else None}
     if framework == "django":
         configure_django()
     if way == "wsgi":

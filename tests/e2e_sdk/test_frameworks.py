@@ -14,8 +14,8 @@ from urllib.parse import unquote_to_bytes
 import httpx2
 import pytest
 
+from cellplane.cell import Moves
 from cellplane.cell.door import RequestLine, Routing
-from cellplane.cell.fences import Fences
 from cellplane.cell.proof import parse_keys, sign
 from cellplane.signed_cookie import new_secret
 from e2e_app.servers import Process, eventually, free_port, listens
@@ -44,8 +44,8 @@ class Served:
     def get(self, path: str, headers: dict[str, str]) -> httpx2.Response:
         return httpx2.get(f"{self.url}{path}", headers=headers, timeout=20, trust_env=False)
 
-    def fences(self) -> Fences:
-        return Fences(self.folder / "fences", CELL_ID)
+    def moves(self) -> Moves:
+        return Moves(self.folder / "moves", CELL_ID)
 
 
 def routed(tenant: str = "acme", epoch: int = 7) -> dict[str, str]:
@@ -154,12 +154,12 @@ def test_what_is_not_for_this_cell_is_refused(app: Served) -> None:
 
 
 def test_a_tenant_that_was_given_away_is_refused_at_once(app: Served) -> None:
-    fences = app.fences()
+    moves = app.moves()
     assert app.get("/sync", routed("mover", 7)).status_code == 200
-    fences.give_away("mover", 8)
+    moves.note("mover", "cell-b", 8)
     answer = app.get("/sync", routed("mover", 7))
     assert (answer.status_code, answer.json()["code"], answer.headers["x-cell-epoch"]) == (421, "tenant-moved", "8")
-    fences.returned("mover", 9)
+    moves.note("mover", CELL_ID, 9)
     assert app.get("/sync", routed("mover", 7)).status_code == 200
 
 

@@ -18,9 +18,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.errors import NotFoundError
 
-from cellplane.cell import CellContext, NoCellContextError, current, current_or_none, entered
+from cellplane.cell import CellContext, MovedTo, Moves, NoCellContextError, current, current_or_none, entered
 from cellplane.cell.errors import BrokerUnavailableError, ForeignSubjectError, InvalidMessageError, NotNowError
-from cellplane.cell.fences import Fences
 from cellplane.cell.messaging import CellMessage, CellSubjects, MessagingSettings
 from cellplane.cell.messaging.jetstream import CellNats
 from e2e_app.servers import Nats
@@ -245,28 +244,30 @@ async def test_foreign_messages_and_those_without_a_context_are_dead_letters(sha
 async def test_a_message_of_a_tenant_that_moved_goes_to_the_hook_or_is_a_dead_letter(
     shared: Nats, tmp_path: Path
 ) -> None:
-    fences = Fences.create(tmp_path / "fences", "cell-3")
+    moves = Moves.create(tmp_path / "moves", "cell-3")
     handled, passed_on = Handled(), Handled()
     async with bystander(shared) as client, opened(shared) as queue:
         with entered(ACME):
             await queue.publish(ORDERS, b"before")
-        fences.give_away("acme", 8)
-        async with consuming(queue, handled, moved=fences.moved):
+        moves.note("acme", "cell-7", 8)
+        async with consuming(queue, handled, moved=moves.moved):
             (letter,) = await dead_letters(client)
         assert letter.headers is not None
         assert letter.headers["x-dead-reason"] == "tenant-moved"
         assert "by epoch 8" in letter.headers["x-dead-detail"]
         with entered(ACME):
             await queue.publish(ORDERS, b"later")
-        async with consuming(queue, handled, moved=fences.moved, on_moved=passed_on):
+        async with consuming(queue, handled, moved=moves.moved, on_moved=passed_on):
             await eventually("passed on", lambda: passed_on.messages)
             await eventually("nothing waits", lambda: is_empty(client))
-        assert [message.data for message in passed_on.messages] == [b"later"]
+        (message,) = passed_on.messages
+        assert message.data == b"later"
+        assert moves.of(message.context.tenant_id, message.context.epoch) == MovedTo("cell-7", 8)
         assert handled.messages == []
-        fences.returned("acme", 9)
+        moves.note("acme", "cell-3", 9)
         with entered(ACME):
             await queue.publish(ORDERS, b"back")
-        async with consuming(queue, handled, moved=fences.moved):
+        async with consuming(queue, handled, moved=moves.moved):
             await eventually("handled", lambda: handled.messages)
 
 

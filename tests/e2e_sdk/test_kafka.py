@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from cellplane.cell import CellContext, NoCellContextError, current, entered
+from cellplane.cell import CellContext, Moves, NoCellContextError, current, entered
 from cellplane.cell.errors import BrokerUnavailableError, ForeignSubjectError, InvalidMessageError, NotNowError
-from cellplane.cell.fences import Fences
 from cellplane.cell.messaging import CellMessage, CellSubjects, MessagingSettings, kafka
 from cellplane.cell.messaging.kafka import CellKafka
 from e2e_sdk.fake_kafka import FakeBroker
@@ -220,18 +219,18 @@ async def test_a_poison_message_is_tried_so_often_before_those_behind_it(world: 
 async def test_a_message_of_a_tenant_that_moved_goes_to_the_hook_or_is_a_dead_letter(
     world: World, tmp_path: Path
 ) -> None:
-    fences = Fences.create(tmp_path / "fences", world.subjects.cell_id)
-    fences.give_away("acme", 8)
+    moves = Moves.create(tmp_path / "moves", world.subjects.cell_id)
+    moves.note("acme", "cell-7", 8)
     handled, passed_on = Handled(), Handled()
     async with world.opened() as queue:
         with entered(world.context()):
             await queue.publish(world.orders, b"before")
-        async with consuming(queue, handled, moved=fences.moved):
+        async with consuming(queue, handled, moved=moves.moved):
             (letter,) = await world.dead_letters(1)
             assert dict(letter.headers)["x-dead-reason"] == b"tenant-moved"
         with entered(world.context()):
             await queue.publish(world.orders, b"later")
-        async with consuming(queue, handled, moved=fences.moved, on_moved=passed_on):
+        async with consuming(queue, handled, moved=moves.moved, on_moved=passed_on):
             await eventually("passed on", lambda: passed_on.data == [b"later"])
     assert handled.messages == []
 

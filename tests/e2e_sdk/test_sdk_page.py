@@ -1,15 +1,16 @@
 """``docs/sdk.md`` works: each of its programs is run as it stands, and asked whether it did what the page says."""
 
 import os
-import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from e2e_app.servers import Nats
+from support.pages import blocks
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "sdk.md"
 
@@ -70,20 +71,22 @@ CHECKS: dict[str, list[tuple[str, str]]] = {
         ("", WSGI + 'assert ask(app) == ("200", b\'{"tenant":"acme"}\\n\')\nassert ask(app, cell="x")[0] == "421"'),
     ],
     "Threads and jobs": [("", 'assert seen == ["acme"]')],
-    "Fences": [
+    "Moves": [
         ("", ASGI + 'assert asyncio.run(ask(app))[0] == 204\nassert asyncio.run(ask(app, tenant="globex"))[0] == 421'),
+        ("", 'assert moves.away() == {"acme": MovedTo("cell-7", 812)}'),
     ],
     "Proof": [("", ASGI + 'status, body = asyncio.run(ask(app))\nassert (status, b"no-proof" in body) == (403, True)')],
     "Queues": [("", 'assert seen == ["order 1 for acme"]')],
 }  # fmt: skip
 
 
-def blocks() -> Iterator[tuple[str, int, str]]:
+def examples() -> Iterator[tuple[str, int, str]]:
     """Each block of Python, by its heading and its place below that."""
-    for section in PAGE.read_text().split("\n## ")[1:]:
-        heading = section.partition("\n")[0]
-        for place, found in enumerate(re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)):
-            yield heading, place, found
+    places: Counter[str] = Counter()
+    for block in blocks(PAGE):
+        if block.language == "python":
+            yield block.heading, places[block.heading], block.text
+            places[block.heading] += 1
 
 
 @pytest.fixture(scope="module")
@@ -95,11 +98,11 @@ def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nats]:
 
 
 def test_every_block_is_checked() -> None:
-    found = [(heading, place) for heading, place, _ in blocks()]
+    found = [(heading, place) for heading, place, _ in examples()]
     assert found == [(heading, place) for heading, checks in CHECKS.items() for place in range(len(checks))]
 
 
-@pytest.mark.parametrize(("heading", "place", "code"), [*blocks()], ids=lambda value: str(value)[:20].strip())
+@pytest.mark.parametrize(("heading", "place", "code"), [*examples()], ids=lambda value: str(value)[:20].strip())
 def test_a_block_does_what_the_page_says(heading: str, place: int, code: str, tmp_path: Path, nats: Nats) -> None:
     before, after = CHECKS[heading][place]
     program = tmp_path / "program.py"

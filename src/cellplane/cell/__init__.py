@@ -9,7 +9,11 @@ Standard library only, so that any ASGI or WSGI app of any age can take it in::
 
     async def handler(request):
         tenant_id = current().tenant_id
+
+The record of moves is imported when it is asked for: it needs more of the standard library than the rest.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from cellplane.cell.asgi import CellMiddleware
 from cellplane.cell.capacity import CellUse
@@ -26,6 +30,9 @@ from cellplane.cell.problem import Problem
 from cellplane.cell.settings import CellSettings
 from cellplane.cell.wsgi import CellWsgiMiddleware
 
+if TYPE_CHECKING:
+    from cellplane.cell.moves import Here, MovedTo, Moves, Unknown
+
 __all__ = [
     "CellContext",
     "CellError",
@@ -34,13 +41,27 @@ __all__ = [
     "CellSettings",
     "CellUse",
     "CellWsgiMiddleware",
+    "Here",
     "InvalidContextError",
     "InvalidSettingError",
     "MissingSettingsError",
+    "MovedTo",
+    "Moves",
     "NoCellContextError",
     "Problem",
+    "Unknown",
     "carried",
     "current",
     "current_or_none",
     "entered",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Import what is asked for."""
+        if name not in {"Here", "MovedTo", "Moves", "Unknown"}:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from cellplane.cell import moves  # noqa: PLC0415  # see above
+
+        return getattr(moves, name)

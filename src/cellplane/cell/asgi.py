@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from cellplane.cell.context import enter, leave
-from cellplane.cell.door import Door, ProofCheck, RequestLine, decoded, nobody_moved, refusal
+from cellplane.cell.door import CELL_ID_HEADER, Door, OpenPaths, ProofCheck, RequestLine, decoded, nobody_moved, refusal
 from cellplane.cell.load import CellLoad, LoadReporter
 from cellplane.cell.problem import Problem
 
@@ -28,6 +28,7 @@ class CellMiddleware:
         app: the ASGI app to guard; http and websocket are checked, lifespan passes.
         cell_id: this cell's id, as the fleet knows it.
         exempt_paths: exact paths that need no router, such as a health check; they run without a context.
+        private_paths: as well, with all below them, but not found by way of a router: tenants would read of others.
         moved: the epoch by which a tenant is another cell's (``Door``).
         proof: refuses what no router has signed (``Door``).
         load: what routers are told of this cell's load; asked for an answer now and then, it must not wait.
@@ -43,6 +44,7 @@ class CellMiddleware:
         cell_id: str,
         exempt_paths: Iterable[str] = ("/healthz",),
         *,
+        private_paths: Iterable[str] = ("/metrics",),
         moved: Callable[[str], int | None] = nobody_moved,
         proof: ProofCheck | None = None,
         load: Callable[[], CellLoad] | None = None,
@@ -50,13 +52,19 @@ class CellMiddleware:
     ) -> None:
         self._app = app
         self._door = Door(cell_id, moved=moved, proof=proof)
-        self._exempt_paths = frozenset(exempt_paths)
+        self._open_paths = OpenPaths(exempt_paths, private_paths)
         self._load = None if load is None else LoadReporter(load, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
-        if scope["type"] not in ("http", "websocket") or scope["path"] in self._exempt_paths:
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
+            return
+        path = scope["path"]
+        if path in self._open_paths:
+            is_routed = any(name == CELL_ID_HEADER for name, _ in scope["headers"])
+            fault = self._open_paths.fault(path, is_routed=is_routed)
+            await (self._app(scope, receive, send) if fault is None else _refuse(scope, send, fault))
             return
         found = self._door.admit(scope["headers"], lambda: _line(scope))
         if isinstance(found, Problem):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from cellplane.cell.door import CELL_ID_HEADER, EPOCH_HEADER, TENANT_HEADER
-from cellplane.cell.errors import CellError
+from cellplane.cell.errors import UnreachableAppError
 
 ANSWER_SECONDS = 5.0
 """How long an app may take for each answer, seconds."""
@@ -19,10 +19,6 @@ MAX_BODY_BYTES = 64 * 1024
 _REFUSALS = {"no-cell", "wrong-cell", "no-tenant", "invalid-epoch", "ambiguous-cell-headers", "tenant-moved"}
 
 Headers = Sequence[tuple[bytes, bytes]]
-
-
-class UnreachableAppError(CellError):
-    """Nobody answers where the app should be."""
 
 
 @dataclass(frozen=True, slots=True)

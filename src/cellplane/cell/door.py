@@ -64,6 +64,32 @@ def decoded(path: bytes) -> bytes:
     return first + b"".join(_BYTES[part[:2]] + part[2:] if part[:2] in _BYTES else b"%" + part for part in rest)
 
 
+class OpenPaths:
+    """Which paths need no router, and which of them are not for tenants.
+
+    Args:
+        exempt: exact paths, for everybody.
+        private: paths, with all below them, for whoever comes by no router: such as ``/metrics``, where a tenant would
+            read of others.
+    """
+
+    def __init__(self, exempt: Iterable[str], private: Iterable[str]) -> None:
+        self._exempt = frozenset(exempt)
+        private = tuple(private)
+        self._private = frozenset(private)
+        self._below = tuple(f"{path}/" for path in private)
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._exempt or self._is_private(path)
+
+    def fault(self, path: str, *, is_routed: bool) -> Problem | None:
+        """Why a request may not have one of these paths; None where it may."""
+        return _PRIVATE if is_routed and self._is_private(path) else None
+
+    def _is_private(self, path: str) -> bool:
+        return path in self._private or path.startswith(self._below)
+
+
 def nobody_moved(_tenant_id: str) -> None:
     """Every tenant is this cell's."""
 
@@ -79,7 +105,7 @@ class Door:
         cell_id: this cell's id, as the fleet knows it.
         moved: the epoch by which a tenant is another cell's; None for one of this cell. A request that was routed by
             an older table is refused; by a newer one the tenant is here again. Asked for every request, so it must not
-            wait. ``Fences.moved`` is one.
+            wait. ``Moves.moved`` is one.
         proof: refuses what no router has signed; None believes every request.
 
     Raises:
@@ -146,8 +172,8 @@ class Door:
             "tenant-moved",
             421,
             "The tenant is another cell's",
-            f"Cell {self._cell_id} gave the tenant away by epoch {moved}, and the request was routed by epoch {epoch}. "
-            "Send it again by a newer table.",
+            f"Cell {self._cell_id} gave the tenant away by epoch {moved}, or has forgotten what was before it, and the "
+            f"request was routed by epoch {epoch}. Send it again by a newer table.",
             {"cell": self._cell_id, "epoch": moved},
         )
 
@@ -196,6 +222,14 @@ _NO_TENANT = Problem(
     "The request names no tenant",
     f"Expected x-tenant-id with 1–{_LIMITS.tenant_max_bytes} visible ASCII characters. "
     "Send the request to a router, not to a cell.",
+)
+
+
+_PRIVATE = Problem(
+    "not-found",
+    404,
+    "There is no such page",
+    "Expected the path of a page that tenants have. Ask the cell itself for those of its operators, by no router.",
 )
 
 

@@ -5,11 +5,13 @@ CellError
 ├── InvalidContextError    a message or a job says no context that can be one
 ├── MissingSettingsError   environment variables that a cell needs are not set
 ├── InvalidSettingError    one is set, to a value that cannot be used
-├── FenceError             the list of tenants that were given away refuses a change
-│   ├── FenceFileError     its file is missing, damaged, foreign or cannot be written
-│   ├── StaleFenceError    something newer is known of the tenant
-│   ├── FencesFullError    it holds as many as it may
-│   └── FencesBusyError    another process writes it for longer than one waits
+├── MoveError              the record of the tenants that moved refuses a change, or cannot be used
+│   ├── MoveFileError      its file is missing, damaged, another cell's or an older one
+│   ├── MoveWriteError     the disk does not take a change
+│   ├── InvalidMoveError   what was to be noted names no tenant, or no epoch
+│   ├── StaleMoveError     something newer is known of a tenant
+│   ├── MovesFullError     it holds as many tenants as it may
+│   └── MovesBusyError     another process writes it for longer than one waits
 ├── ProofKeysError         the file of keys of proofs cannot be used
 ├── MessagingError         work cannot be passed on by a queue, or not so
 │   ├── ForeignSubjectError    a subject or topic is another cell's, or no cell's
@@ -24,7 +26,9 @@ CellError
 ├── IdempotencyError       an idempotency key cannot be used so
 │   ├── KeyReuseError      it came before with another request
 │   └── InProgressError    the first request with it is still under way
-└── MappingError           the record of where tenants went cannot be used
+├── ConfigError            a document, or a class of settings, cannot be used
+├── UnknownFlagError       the app asks for a flag that it did not declare
+└── UnreachableAppError    nobody answers where the app should be
 """
 
 import os
@@ -96,12 +100,12 @@ class InvalidSettingError(CellError):
         self.name = name
 
 
-class FenceError(CellError):
-    """The list of tenants that were given away refuses a change, or cannot be used."""
+class MoveError(CellError):
+    """The record of the tenants that moved refuses a change, or cannot be used."""
 
 
-class FenceFileError(FenceError):
-    """The list's file is missing, damaged, another cell's, or cannot be written.
+class MoveFileError(MoveError):
+    """The record's file is missing, damaged, another cell's or an older one.
 
     Args:
         path: of the file.
@@ -110,52 +114,73 @@ class FenceFileError(FenceError):
 
     def __init__(self, path: os.PathLike[str], reason: str) -> None:
         super().__init__(
-            f"{path}: {reason}. Without its list a cell would let in tenants that it gave away: bring the file back, "
-            "or, for a new cell, make it by Fences.create()"
+            f"{path}: {reason}. Without its record a cell would let in tenants that it gave away: bring the file back, "
+            "or, for a new cell, make it by Moves.create()"
         )
         self.path = path
         self.reason = reason
 
 
-class StaleFenceError(FenceError):
-    """What is said of a tenant is older than what is known.
+class MoveWriteError(MoveError):
+    """The disk does not take a change.
 
     Args:
-        tenant_id: of whom.
-        known: epoch of what is known.
-        found: epoch of what was said.
-        is_away: whether the tenant is known to be another cell's.
+        path: of the file.
+        reason: what happened.
+        is_undone: whether it is certain that nothing was changed.
     """
 
-    def __init__(self, tenant_id: str, known: int, found: int, *, is_away: bool) -> None:
-        where = "another cell's" if is_away else "here"
+    def __init__(self, path: os.PathLike[str], reason: str, *, is_undone: bool) -> None:
+        outcome = "Nothing was changed" if is_undone else "Whether the change is kept is not known"
         super().__init__(
-            f"tenant {tenant_id}: expected an epoch after {known}, by which it is {where}; found {found}. "
-            "An epoch never goes back: publish the change, and say it with the epoch of that"
+            f"{path}: it cannot be written: {reason}. {outcome}: make room, or mend the disk, and say it again"
         )
-        self.tenant_id, self.known, self.found = tenant_id, known, found
+        self.path = path
+        self.is_undone = is_undone
 
 
-class FencesFullError(FenceError):
-    """The list holds as many tenants as it may.
+class InvalidMoveError(MoveError):
+    """What was to be noted names no tenant, or no epoch; nothing was changed."""
+
+
+class StaleMoveError(MoveError):
+    """What is said of tenants is older than what is known, or contradicts it; nothing was changed.
 
     Args:
-        path: of the list.
+        tenants: of whom.
+        known: what is known of the first of them, such as "cell-2 by epoch 8".
+        found: epoch of what was said of it.
+    """
+
+    def __init__(self, tenants: Sequence[str], known: str, found: int) -> None:
+        others = f" (and {len(tenants) - 1} more)" if len(tenants) > 1 else ""
+        super().__init__(
+            f"tenant {tenants[0]}{others}: expected an epoch after what is known, {known}; found epoch {found}. "
+            "An epoch never goes back: publish the change, and say it with the epoch of that"
+        )
+        self.tenants = tuple(tenants)
+
+
+class MovesFullError(MoveError):
+    """The record holds as many tenants as it may; nothing was changed.
+
+    Args:
+        path: of the record.
         most: tenants.
     """
 
     def __init__(self, path: os.PathLike[str], most: int) -> None:
         super().__init__(
-            f"{path}: {most} tenants were given away already, which is the most. Take back those that no router can "
-            "send here any more, or raise FenceLimits.max_tenants in all processes of the cell"
+            f"{path}: expected moves of at most {most} tenants, found more; none is forgotten while work may refer to "
+            "it. Forget what is done, or raise MoveLimits.max_tenants in all processes of the cell"
         )
 
 
-class FencesBusyError(FenceError):
-    """Another process writes the list for longer than one waits; nothing was changed.
+class MovesBusyError(MoveError):
+    """Another process writes the record for longer than one waits; nothing was changed.
 
     Args:
-        path: of the list.
+        path: of the record.
         waited_seconds: how long.
     """
 
@@ -288,5 +313,29 @@ class InProgressError(IdempotencyError):
     """The first request with this key is still under way; ask again later."""
 
 
-class MappingError(CellError):
-    """The record of where tenants went cannot be used."""
+class ConfigError(CellError):
+    """A document of configuration, or a class of settings, cannot be used.
+
+    Args:
+        where: in it, such as ``layers.cell.fanout_batch``; empty for all of it.
+        message: what was expected, what was found.
+    """
+
+    def __init__(self, where: str, message: str) -> None:
+        super().__init__(f"{where}: {message}" if where else message)
+        self.where = where
+
+
+class UnknownFlagError(CellError):
+    """The app asks for a flag that it did not declare: a typo would be off for ever."""
+
+    def __init__(self, name: str, declared: tuple[str, ...]) -> None:
+        super().__init__(
+            f"no flag {name[:80]!r} is declared here, but {', '.join(declared) or 'none'}. "
+            "Name it in LiveConfig(flags=…), or mend the name"
+        )
+        self.name = name
+
+
+class UnreachableAppError(CellError):
+    """Nobody answers where the app should be."""

@@ -1,4 +1,4 @@
-"""What a cell's processes are told from outside, and the limits of routing headers and of the record of moves."""
+"""What a cell's processes are told from outside, and the limits of headers, proofs and the record of moves."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,19 +30,24 @@ class HeaderLimits:
 
 
 @dataclass(frozen=True)
-class FenceLimits:
-    """Bounds of the list of tenants that a cell gave away (``cellplane.cell.fences``), the same in all processes."""
+class MoveLimits:
+    """Bounds of a cell's record of moves (``cellplane.cell.moves``), the same in all of its processes."""
 
     max_tenants: int = 100_000
-    """Tenants of which something is known; 100,000, ten times those of a large cell. Each change writes all of them."""
+    """Tenants of whom a move is kept; 100,000, ten times those of a large cell. At the limit a move is refused: none is
+    forgotten to make room."""
 
-    max_bytes: int = 16 * 1024 * 1024
-    """Largest file that is read, bytes; 16 MiB, more than ``max_tenants`` of the longest ids need."""
+    keep_seconds: float = 7 * 86_400.0
+    """How long a move is kept at least, in seconds; 7 days: longer than work waits in any of the cell's queues."""
+
+    spare_lines: int = 1_000
+    """Lines that the file may have beyond two for each tenant before it is written anew; 1,000, so that a small one
+    is written anew as seldom as a large one."""
 
     lock_wait_seconds: float = 5.0
-    """How long a change waits for another process's; 5, some hundred times what one takes."""
+    """How long a change waits for another process's; 5, hundreds of times what one takes."""
 
-    lock_poll_seconds: float = 0.01
+    lock_poll_seconds: float = 0.005
     """Time between two tries for the lock, seconds."""
 
 
@@ -74,55 +79,41 @@ class CellSettings:
     database_url: str = field(repr=False)
     """URL of this cell's PostgreSQL, ``CELLPLANE_DATABASE_URL``; no default. Not in repr: it holds a password."""
 
-    nats_url: str = field(repr=False)
-    """URL of this cell's NATS, ``CELLPLANE_NATS_URL``; no default. Not in repr: it may hold a password."""
+    nats_url: str = field(default="", repr=False)
+    """URL of this cell's NATS, ``CELLPLANE_NATS_URL``; required, but for an app that says it has none, and then empty.
+    Not in repr: it may hold a password."""
 
     release: str = ""
     """What the cell runs, ``CELLPLANE_RELEASE``; empty where nobody says."""
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> Self:
+    def from_env(cls, environ: Mapping[str, str], *, needs_nats: bool = True) -> Self:
         """Read the settings of this process.
 
         Args:
             environ: usually ``os.environ``.
+            needs_nats: False for an app without a queue: ``nats_url`` may be missing then.
 
         Raises:
             MissingSettingsError: names all variables that are missing or empty, not only the first.
             InvalidSettingError: the cell's id, or its release, cannot be the value of a header.
         """
-        names = (CELL_ID_VARIABLE, DATABASE_URL_VARIABLE, NATS_URL_VARIABLE)
+        names = (CELL_ID_VARIABLE, DATABASE_URL_VARIABLE, *((NATS_URL_VARIABLE,) if needs_nats else ()))
         missing = [name for name in names if not environ.get(name)]
         if missing:
             raise MissingSettingsError(missing)
-        cell_id, database_url, nats_url = (environ[name] for name in names)
+        cell_id, database_url = environ[CELL_ID_VARIABLE], environ[DATABASE_URL_VARIABLE]
         check_cell_id(CELL_ID_VARIABLE, cell_id)
         release = environ.get(RELEASE_VARIABLE, "")
         if release:
             check_release(RELEASE_VARIABLE, release)
+        nats_url = environ.get(NATS_URL_VARIABLE, "")
         return cls(cell_id=cell_id, database_url=database_url, nats_url=nats_url, release=release)
-
-
-@dataclass(frozen=True, slots=True)
-class MappingSettings:
-    """Bounds of the record of moves."""
-
-    keep_seconds: float = 7 * 86_400.0
-    """How long a move is kept at least, in seconds; 7 days: longer than work waits in any of the cell's queues."""
-
-    max_tenants: int = 100_000
-    """Tenants of whom a move is kept; 100,000, some 10 MB. At the limit a move is refused rather than forgotten."""
-
-    look_seconds: float = 0.05
-    """Time between two looks at the file, in seconds; 0.05: others' moves are known to all processes as soon."""
-
-    lock_seconds: float = 5.0
-    """Longest wait for another process that writes, in seconds; 5, thousands of times what writing takes."""
 
 
 def is_visible(text: str, most: int) -> bool:
     """Whether this is 1 to ``most`` visible ASCII characters, without spaces."""
-    return 1 <= len(text) <= most and all("!" <= char <= "~" for char in text)
+    return 1 <= len(text) <= most and text.isascii() and text.isprintable() and " " not in text
 
 
 def check_cell_id(name: str, cell_id: str) -> None:

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from cellplane.cell.context import CellContext, enter, leave
-from cellplane.cell.door import ROUTING_HEADERS, Door, ProofCheck, RequestLine, nobody_moved, refusal
+from cellplane.cell.door import ROUTING_HEADERS, Door, OpenPaths, ProofCheck, RequestLine, nobody_moved, refusal
 from cellplane.cell.load import CellLoad, LoadReporter
 from cellplane.cell.problem import Problem
 
@@ -14,6 +14,7 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 WSGIApp = Callable[[Environ, StartResponse], Iterable[bytes]]
 
+_CELL_ID = "HTTP_X_CELL_ID"
 _HEADERS = tuple((name, f"HTTP_{name.decode().upper().replace('-', '_')}") for name in ROUTING_HEADERS)
 
 
@@ -28,6 +29,7 @@ class CellWsgiMiddleware:
         app: the WSGI app to guard.
         cell_id: this cell's id, as the fleet knows it.
         exempt_paths: exact paths that need no router, such as a health check; they run without a context.
+        private_paths: as well, with all below them, but not found by way of a router: tenants would read of others.
         moved: the epoch by which a tenant is another cell's (``Door``).
         proof: refuses what no router has signed (``Door``).
         load: what routers are told of this cell's load; asked for an answer now and then, it must not wait.
@@ -43,6 +45,7 @@ class CellWsgiMiddleware:
         cell_id: str,
         exempt_paths: Iterable[str] = ("/healthz",),
         *,
+        private_paths: Iterable[str] = ("/metrics",),
         moved: Callable[[str], int | None] = nobody_moved,
         proof: ProofCheck | None = None,
         load: Callable[[], CellLoad] | None = None,
@@ -50,13 +53,15 @@ class CellWsgiMiddleware:
     ) -> None:
         self._app = app
         self._door = Door(cell_id, moved=moved, proof=proof)
-        self._exempt_paths = frozenset(exempt_paths)
+        self._open_paths = OpenPaths(exempt_paths, private_paths)
         self._load = None if load is None else LoadReporter(load, clock)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        if _path(environ) in self._exempt_paths:
-            return self._app(environ, start_response)
+        path = _path(environ)
+        if path in self._open_paths:
+            fault = self._open_paths.fault(path, is_routed=_CELL_ID in environ)
+            return self._app(environ, start_response) if fault is None else _refuse(start_response, fault)
         # A server gives Latin-1; what is not ASCII must not become something that is.
         headers = [(name, environ[key].encode("utf-8", "surrogatepass")) for name, key in _HEADERS if key in environ]
         found = self._door.admit(headers, lambda: _line(environ))

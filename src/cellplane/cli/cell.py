@@ -10,6 +10,7 @@ import click
 from cellplane.cli.boundary import check
 from cellplane.cli.cell_argument import cell_argument
 from cellplane.cli.changes import wait_live
+from cellplane.cli.init import init
 from cellplane.cli.lifecycle import VERBS
 from cellplane.cli.options import Amount, capacity_of, connect, json_option, state_option
 from cellplane.cli.output import print_json, print_table
@@ -30,8 +31,8 @@ def cell() -> None:
     """Make cells and remove them, and lead them through their life.
 
     `create`, `destroy`, `start`, `stop`, `deploy`, `describe` and `list` are for the cells of a local fleet; `check` is
-    for an app, wherever it runs; `rls` prints a migration for a cell's database; the others are for the cells of any
-    control plane.
+    for an app, wherever it runs, and `init` makes the files of a new one; `rls` prints a migration for a cell's
+    database; the others are for the cells of any control plane.
     """
 
 
@@ -268,7 +269,7 @@ def list_(state_dir: Path, *, as_json: bool) -> None:
     print_table(columns, rows, empty="There are no cells here.")
 
 
-for verb in (*VERBS, check, rls):
+for verb in (*VERBS, check, init, rls):
     cell.add_command(verb)
 
 

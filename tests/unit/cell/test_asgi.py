@@ -108,6 +108,27 @@ def test_path_beside_an_exempt_one_is_not_exempt(path: str) -> None:
     assert app.contexts == []
 
 
+@pytest.mark.parametrize("path", ["/metrics", "/metrics/", "/metrics/a/b"])
+def test_private_path_is_for_whoever_comes_by_no_router(path: str) -> None:
+    app = App()
+    assert problem(call(app, ROUTED, path=path))["code"] == "not-found"
+    assert problem(call(app, [(b"x-cell-id", b"cell-b")], path=path))["status"] == 404
+    (closed,) = call(app, ROUTED, path=path, kind="websocket")
+    assert closed["type"] == "websocket.close"
+    assert app.contexts == []
+    call(app, [], path=path)
+    assert app.contexts == [None]
+
+
+def test_path_beside_a_private_one_is_a_tenants() -> None:
+    app = App()
+    for path in ("/metrics-of-acme", "/x/metrics", "/Metrics"):
+        call(app, ROUTED, path=path)
+        assert problem(call(app, [], path=path))["code"] == "no-cell"
+    call(app, ROUTED, path="/metrics", middleware=CellMiddleware(app, "cell-a", private_paths=()))
+    assert app.contexts == [CellContext("cell-a", 7, "acme")] * 4
+
+
 def test_lifespan_passes() -> None:
     app = App()
     sent: list[Message] = []

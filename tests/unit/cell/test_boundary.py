@@ -13,7 +13,8 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from cellplane.cell import CellMiddleware, current_or_none
-from cellplane.cell.boundary import UnreachableAppError, check_boundary
+from cellplane.cell.boundary import check_boundary
+from cellplane.cell.errors import UnreachableAppError
 from cellplane.cli.commands import cli
 from e2e_app.servers import eventually
 

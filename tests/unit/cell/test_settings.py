@@ -32,6 +32,15 @@ def test_variable_that_is_there_is_not_named() -> None:
     assert "CELLPLANE_CELL_ID" not in str(caught.value)
 
 
+def test_an_app_without_a_queue_says_so() -> None:
+    without = {name: value for name, value in ENVIRON.items() if name != "CELLPLANE_NATS_URL"}
+    assert CellSettings.from_env(without, needs_nats=False).nats_url == ""
+    assert CellSettings.from_env(ENVIRON, needs_nats=False).nats_url == ENVIRON["CELLPLANE_NATS_URL"]
+    with pytest.raises(MissingSettingsError) as caught:
+        CellSettings.from_env({}, needs_nats=False)
+    assert caught.value.names == ("CELLPLANE_CELL_ID", "CELLPLANE_DATABASE_URL")
+
+
 @pytest.mark.parametrize("cell_id", ["cell a", "cell\n", "zelle-ä", "x" * 129])
 def test_cell_id_that_no_header_can_hold_is_refused(cell_id: str) -> None:
     with pytest.raises(InvalidSettingError, match="CELLPLANE_CELL_ID"):

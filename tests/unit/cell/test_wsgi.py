@@ -142,6 +142,18 @@ def test_exempt_path_needs_no_router_and_has_no_context() -> None:
     assert Asked(CellWsgiMiddleware(app, "cell-a"), nothing, "/healthz/").status == "421 Misdirected Request"
 
 
+def test_private_path_is_for_whoever_comes_by_no_router() -> None:
+    app = App()
+    middleware = validator(CellWsgiMiddleware(validator(app), "cell-a"))
+    for path in ("/metrics", "/metrics/a"):
+        asked = Asked(middleware, {}, path)
+        assert b'"code":"not-found"' in asked.body()
+        assert asked.status == "404 Not Found"
+    assert app.seen == []
+    assert Asked(middleware, dict.fromkeys(ROUTED), "/metrics").body() == b"ab"
+    assert {context for _, context in app.seen} == {None}
+
+
 REFUSALS: list[tuple[str, dict[str, str | None], str, str]] = [
     ("another cell", {"HTTP_X_CELL_ID": "cell-b"}, "421 Misdirected Request", "wrong-cell"),
     ("no cell", {"HTTP_X_CELL_ID": None}, "421 Misdirected Request", "no-cell"),

@@ -18,10 +18,10 @@ tenants, a share of them, or some cells.
 """
 
 from cellplane.cell.config.document import Document, Rollout
-from cellplane.cell.config.errors import ConfigError, UnknownFlagError
 from cellplane.cell.config.fetching import ConfigFetcher
 from cellplane.cell.config.live import ConfigStatus, LiveConfig
 from cellplane.cell.config.settings import ConfigLimits
+from cellplane.cell.errors import ConfigError, UnknownFlagError
 
 __all__ = [
     "ConfigError",

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 from zlib import crc32
 
-from cellplane.cell.config.errors import ConfigError
+from cellplane.cell.errors import ConfigError
 
 VERSION = 1
 LAYERS = ("fleet", "pool", "cell")
@@ -104,6 +104,15 @@ class Document:
             {tenant: _object(f"tenants.{tenant}", values) for tenant, values in tenants.items()},
             {name: _rollout(f"flags.{name}", said) for name, said in flags.items()},
         )
+
+    def check_cell(self, cell_id: str) -> None:
+        """Check that the document is for this cell.
+
+        Raises:
+            ConfigError: it is another's.
+        """
+        if self.cell_id != cell_id:
+            raise ConfigError("cell", f"expected a document for {cell_id!r}, found one for {self.cell_id[:80]!r}")
 
 
 def _rollout(where: str, found: object) -> Rollout:

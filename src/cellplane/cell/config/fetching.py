@@ -13,8 +13,8 @@ from pathlib import Path
 
 from cellplane.cell.asking import opener
 from cellplane.cell.config.document import Document
-from cellplane.cell.config.errors import ConfigError, not_for
 from cellplane.cell.config.settings import ConfigLimits
+from cellplane.cell.errors import ConfigError
 from cellplane.cell.settings import check_cell_id
 from cellplane.durable import write_durably
 
@@ -82,9 +82,7 @@ class ConfigFetcher:
             raise OSError(f"{error.code} {error.reason}") from error
         if len(data) > self._limits.max_bytes:
             raise ConfigError("", f"expected at most {self._limits.max_bytes:,} bytes")
-        found = Document.parse(data)
-        if found.cell_id != self._cell_id:
-            raise not_for(self._cell_id, found.cell_id)
+        Document.parse(data).check_cell(self._cell_id)
         write_durably(self._path, data)
         self._tag = tag
         return True

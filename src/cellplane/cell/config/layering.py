@@ -7,7 +7,7 @@ from types import NoneType, UnionType
 from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from cellplane.cell.config.document import LAYERS, Document
-from cellplane.cell.config.errors import ConfigError
+from cellplane.cell.errors import ConfigError
 
 Settings = TypeVar("Settings")
 Reader = Callable[[str, object], Any]

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Generic
 
 from cellplane.cell.config.document import Document, Rollout
-from cellplane.cell.config.errors import ConfigError, UnknownFlagError, not_for
 from cellplane.cell.config.layering import Layered, Layering, Settings
 from cellplane.cell.config.settings import ConfigLimits
 from cellplane.cell.context import current_or_none
+from cellplane.cell.errors import ConfigError, UnknownFlagError
 from cellplane.durable import write_durably
 
 _log = logging.getLogger("cellplane.cell")
@@ -189,8 +189,7 @@ class LiveConfig(Generic[Settings]):
 
     def _take(self, data: bytes, source: str) -> bool:
         document = Document.parse(data)
-        if document.cell_id != self._cell_id:
-            raise not_for(self._cell_id, document.cell_id)
+        document.check_cell(self._cell_id)
         before = self._in_force.document
         if before is not None and document.revision < before.revision:
             raise ConfigError(

@@ -48,7 +48,7 @@ class Desk:
     Attributes:
         subjects: of this cell.
         handle: does a message's work, in its context; again for the same message, where a delivery is repeated.
-        moved: the epoch by which a tenant is another cell's; ``Fences.moved`` is one.
+        moved: the epoch by which a tenant is another cell's; ``Moves.moved`` is one.
         on_moved: takes the messages of tenants that were given away; without it they are dead letters.
         settings: times.
     """

@@ -132,7 +132,7 @@ class CellKafka:
             base: the kind of work, such as ``orders``.
             handle: does a message's work.
             durable: the consumer group's name, before that of the topic.
-            moved: the epoch by which a tenant is another cell's; ``Fences.moved`` is one.
+            moved: the epoch by which a tenant is another cell's; ``Moves.moved`` is one.
             on_moved: takes the messages of tenants that were given away; without it they are dead letters.
         """
         assert base in self._bases, f"{base} is none of the kinds of work that this queue was made for"

@@ -29,7 +29,7 @@ class DeadReason(Enum):
     """It does not say whose it is."""
 
     TENANT_MOVED = "tenant-moved"
-    """Its tenant was given to another cell after it was published."""
+    """Its tenant was given to another cell after it was published, or may have been."""
 
     POISON = "poison"
     """Its handler failed at every delivery."""
@@ -92,7 +92,8 @@ def judge(
         return Rejection(DeadReason.FOREIGN_CELL, f"it was published in cell {context.cell_id}")
     epoch = moved(context.tenant_id)
     if epoch is not None and context.epoch < epoch:
-        detail = f"the tenant is another cell's by epoch {epoch}, and it was published by epoch {context.epoch}"
+        published = f"and it was published by epoch {context.epoch}"
+        detail = f"the tenant is another cell's by epoch {epoch}, or what was before is forgotten, {published}"
         return Rejection(DeadReason.TENANT_MOVED, detail, context)
     return context
 

@@ -4,7 +4,7 @@ Needs ``cellplane[telemetry]``::
 
     registry = CellRegistry("cell-3")
     signals = GoldenSignals(registry)
-    asgi = CellMiddleware(SignalledApp(app, signals), "cell-3", exempt_paths=("/metrics",))
+    asgi = CellMiddleware(SignalledApp(app, signals), "cell-3")
 
 ``cellplane.cell.logs`` and ``cellplane.cell.health`` need nothing of this.
 """

@@ -129,14 +129,16 @@ class CellManifest:
 
     @classmethod
     def of_settings(cls, settings: CellSettings) -> Self:
-        """What the settings name: one database and one broker. They then say both what is right and what is used, so
-        check against a file where there is one.
+        """What the settings name: one database, and one broker if any. They then say both what is right and what is
+        used, so check against a file where there is one.
 
         Raises:
             InvalidManifestError: a URL does not tell where it leads.
         """
         databases, brokers = [], []
         for name, url in (("database_url", settings.database_url), ("nats_url", settings.nats_url)):
+            if name == "nats_url" and not url:
+                continue
             try:
                 found = of_string(url, {})
             except UnknownDestinationError as error:
@@ -153,11 +155,23 @@ class CellManifest:
         return cls(settings.cell_id, tuple(databases), tuple(brokers))
 
     @classmethod
-    def load(cls, path: Path, limits: WiringLimits = WiringLimits()) -> Self:  # noqa: B008 - frozen
+    def load(
+        cls,
+        path: Path,
+        limits: WiringLimits = WiringLimits(),  # noqa: B008 - frozen
+        *,
+        cell_id: str | None = None,
+    ) -> Self:
         """Read a manifest: TOML, or JSON by its name's end.
 
+        Args:
+            path: of the file.
+            limits: bounds of the file.
+            cell_id: of this cell, whose manifest it has to be; None takes that of any.
+
         Raises:
-            InvalidManifestError: it is not there, too long, or says something else than a manifest does.
+            InvalidManifestError: it is not there, too long, another cell's, or says something else than a manifest
+                does.
         """
         try:
             with path.open("rb") as file:
@@ -171,9 +185,14 @@ class CellManifest:
         except (OSError, ValueError, RecursionError) as error:
             raise InvalidManifestError(f"{path}: expected a cell's manifest, found: {error}") from error
         try:
-            return cls.of_document(document)
+            found = cls.of_document(document)
         except InvalidManifestError as error:
             raise InvalidManifestError(f"{path}: {error}") from error
+        if cell_id is not None and found.cell_id != cell_id:
+            raise InvalidManifestError(
+                f"{path}: expected the manifest of {cell_id}, which this process runs as; found that of {found.cell_id}"
+            )
+        return found
 
     @classmethod
     def of_document(cls, document: object) -> Self:

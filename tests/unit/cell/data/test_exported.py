@@ -65,7 +65,7 @@ def test_public_names_of_wiring_are_exactly_these() -> None:
     [
         ("cellplane.cell.data", {"sqlalchemy", "greenlet", "nats"}),
         (
-            "cellplane.cell.wiring, cellplane.cell.mapping, cellplane.cell.row_security",
+            "cellplane.cell.wiring, cellplane.cell.moves, cellplane.cell.row_security",
             {"sqlalchemy", "psycopg", "nats"},
         ),
     ],

@@ -32,7 +32,7 @@ def test_the_examples_run(database: CellDatabase, tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("OWNER_URL", database.owner)
     names: dict[str, Any] = {"__name__": "page"}
     examples = blocks("python")
-    assert len(examples) == 10
+    assert len(examples) == 9
     for line, example in examples:
         exec(compile("\n" * line + example, str(PAGE), "exec"), names)
     names["engine"].dispose()

@@ -107,3 +107,16 @@ def test_settings_name_one_database_and_one_broker() -> None:
     assert manifest.brokers == (Broker(hosts=("nats-1:4222",)),)
     with pytest.raises(InvalidManifestError, match="database_url names a service"):
         CellManifest.of_settings(CellSettings("cell-1", "service=x", "nats://nats-1"))
+
+
+def test_settings_without_a_broker_name_none() -> None:
+    manifest = CellManifest.of_settings(CellSettings("cell-1", "postgresql://db-1/orders"))
+    assert manifest.brokers == ()
+
+
+def test_the_manifest_of_another_cell_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "cell.toml"
+    path.write_text(TOML)
+    assert CellManifest.load(path, cell_id="cell-1") == CellManifest.load(path)
+    with pytest.raises(InvalidManifestError, match=r"expected the manifest of cell-2.*found that of cell-1"):
+        CellManifest.load(path, cell_id="cell-2")
