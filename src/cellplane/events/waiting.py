@@ -83,6 +83,8 @@ class OutboxState:
 class Waiting:
     """A relay's connection to the outbox. Every call is bounded in time, and fails with ``psycopg.Error`` or OSError.
 
+    Of a server that hangs, psycopg takes up to ten seconds more to give up what is cancelled, and then its connection.
+
     Args:
         connection: of its own, which commits each statement by itself.
         settings: of the relay.
