@@ -10,10 +10,12 @@ from uuid import UUID
 
 import uvicorn
 from fastapi import FastAPI, Query, Response
+from prometheus_client import generate_latest
 from starlette.types import ASGIApp
 
 from cellplane.cell import CellMiddleware, current
 from cellplane.cell.health import CellHealth, HealthLimits, HealthRoutes
+from cellplane.cell.telemetry import CellRegistry, GoldenSignals, SignalledApp
 from notifications import problems, process
 from notifications.edge import BodyLimit, ServedBy
 from notifications.errors import QueueUnavailableError
@@ -42,14 +44,16 @@ def create_app(settings: Settings, store: Store, queue: Queue, load: LoadWatch) 
     # No redirects: behind a router they would send the client to this process's own address.
     app = FastAPI(title="Notifications", docs_url=None, redoc_url=None, redirect_slashes=False)
     problems.install(app, settings.retry_after_seconds)
+    registry = CellRegistry(settings.cell.cell_id)
     _add_notifications(app, store, queue)
-    _add_metrics(app, store)
+    _add_metrics(app, store, registry)
 
     limited: ASGIApp = BodyLimit(app, Limits.request_body_max_bytes)
     if settings.faults_file is not None:
         limited = Faulty(limited, settings.faults_file, random.Random())  # noqa: S311 - no secret
     cell_id, release = settings.cell.cell_id, settings.cell.release
-    guarded = CellMiddleware(limited, cell_id, load=load.now)
+    counted = SignalledApp(limited, GoldenSignals(registry))
+    guarded = CellMiddleware(counted, cell_id, load=load.now)
     limits = HealthLimits(probe_seconds=settings.health_seconds, retry_after_seconds=settings.retry_after_seconds)
     health = CellHealth(cell_id, {"database": store.ping, "queue": queue.ping}, release=release, limits=limits)
     # Routers ask /healthz, and are to go elsewhere where a dependency is gone.
@@ -99,12 +103,13 @@ def _add_notifications(app: FastAPI, store: Store, queue: Queue) -> None:
         return NotificationView.of(found)
 
 
-def _add_metrics(app: FastAPI, store: Store) -> None:
+def _add_metrics(app: FastAPI, store: Store, registry: CellRegistry) -> None:
     @app.get(METRICS_PATH)
     async def read_metrics() -> Response:
-        """Tell the control plane how full this cell is; the door lets nobody come here by a router."""
+        """Tell how its tenants are served, and how full this cell is; the door lets nobody come here by a router."""
         use = await store.use()
-        return Response(use.to_metrics(), media_type="text/plain; version=0.0.4")
+        text = generate_latest(registry).decode() + use.to_metrics()
+        return Response(text, media_type="text/plain; version=0.0.4")
 
 
 async def serve(settings: Settings, store: Store, queue: Queue, stop: asyncio.Event, port: int) -> None:

@@ -6,8 +6,10 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
-from cellplane.cell import CellError
+from cellplane.cell import CellError, CellSettings
+from cellplane.cell.wiring import CellManifest, check_wiring
 from notifications import logs
 from notifications.errors import UnavailableError
 from notifications.queue import Queue
@@ -31,19 +33,31 @@ def main(role: str, serve: Serve) -> int:
     """
     try:
         settings = Settings.from_env(os.environ)
+        check_what_is_ours(settings.cell, settings.manifest)
     except CellError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     logs.configure(settings.cell.cell_id, role)
     try:
         asyncio.run(_run(role, settings, serve))
-    except UnavailableError as error:
+    except (UnavailableError, CellError) as error:
         _log.critical("cannot start", extra={"reason": str(error)})
         return 1
     except Exception:  # noqa: BLE001 - the interpreter's own report would show messages, which may quote a recipient
         _log.critical("ended by an error that is a bug", exc_info=True)
         return 1
     return 0
+
+
+def check_what_is_ours(cell: CellSettings, file: Path | None) -> None:
+    """Find out whether all that this process would use is this cell's, before anything is used.
+
+    Raises:
+        WiringError: something is not.
+        InvalidManifestError: the file cannot be read, or is another cell's.
+    """
+    manifest = CellManifest.of_settings(cell) if file is None else CellManifest.load(file, cell_id=cell.cell_id)
+    check_wiring(manifest, {"the database": cell.database_url, "the queue": cell.nats_url})
 
 
 async def sleep(seconds: float, stop: asyncio.Event) -> None:

@@ -13,6 +13,7 @@ from cellplane.events.settings import EVENTS_URL_VARIABLE
 PROVIDER_DIR_VARIABLE = "NOTIFICATIONS_PROVIDER_DIR"
 FAULT_VARIABLE = "NOTIFICATIONS_FAULT"
 FAULTS_FILE_VARIABLE = "NOTIFICATIONS_FAULTS_FILE"
+MANIFEST_VARIABLE = "NOTIFICATIONS_MANIFEST"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,9 @@ class Settings:
 
     provider_dir: Path
     """Folder of the simulated providers' files, ``NOTIFICATIONS_PROVIDER_DIR``; no default, it is outside the cell."""
+
+    manifest: Path | None = None
+    """File that says what is this cell's, ``NOTIFICATIONS_MANIFEST``; none: what ``CELLPLANE_*`` names is."""
 
     relay: RelaySettings | None = None
     """How events leave the cell, where ``CELLPLANE_EVENTS_URL`` names the NATS that takes them; none: none are told."""
@@ -187,10 +191,11 @@ class Settings:
         provider_dir = environ.get(PROVIDER_DIR_VARIABLE)
         if not provider_dir:
             raise MissingSettingsError([PROVIDER_DIR_VARIABLE])
-        faults_file = environ.get(FAULTS_FILE_VARIABLE)
+        faults_file, manifest = environ.get(FAULTS_FILE_VARIABLE), environ.get(MANIFEST_VARIABLE)
         settings = cls(
             cell=cell,
             provider_dir=Path(provider_dir),
+            manifest=Path(manifest) if manifest else None,
             relay=RelaySettings.from_env(environ) if environ.get(EVENTS_URL_VARIABLE) else None,
             fault=environ.get(FAULT_VARIABLE, ""),
             faults_file=Path(faults_file) if faults_file else None,

@@ -15,6 +15,7 @@ from psycopg.rows import class_row, scalar_row
 from psycopg_pool import AsyncConnectionPool
 
 from cellplane.cell import CellContext, CellUse
+from cellplane.cell.data import claim_database_async
 from cellplane.events import (
     Event,
     Outbox,
@@ -183,6 +184,7 @@ class Store:
 
         Raises:
             DatabaseUnavailableError: it was not there within ``database_start_seconds``.
+            ForeignDatabaseError: it is another cell's.
         """
         deadline = time.monotonic() + self._settings.database_start_seconds
         while True:
@@ -386,6 +388,8 @@ class Store:
         # CREATE … IF NOT EXISTS fails when two processes do it at once.
         async with connection:
             await self._configure(connection)
+            # An address that is right may be a proxy's: the database itself says whose it is.
+            await claim_database_async(connection, self._settings.cell.cell_id)
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", [_SCHEMA_LOCK])
             await connection.execute(_SCHEMA)
             if self._outbox is not None:

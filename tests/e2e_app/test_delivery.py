@@ -112,3 +112,14 @@ def test_logs_are_json_with_cell_and_tenant_and_hold_no_recipient_or_text(cell: 
         assert "nobody's business" not in log.read_text()
         assert "somebody" not in log.read_text()
         assert all(json.loads(text) for text in log.read_text().splitlines())
+
+
+def test_operators_read_how_each_route_serves_and_tenants_do_not(cell: Cell) -> None:
+    notification_id = cell.posted(tenant="counted")
+    assert cell.get(f"/notifications/{notification_id}", "counted").status_code == 200
+    said = cell.http.get("/metrics").text
+    for method, code, route in (("POST", 202, "/notifications"), ("GET", 200, "/notifications/{notification_id}")):
+        labels = f'cell="{CELL_ID}",code="{code}",method="{method}",route="{route}",tenant="counted"'
+        assert f"cell_requests_total{{{labels}}} 1.0" in said
+    assert "cellplane_cell_storage_bytes " in said
+    assert cell.get("/metrics").status_code == 404

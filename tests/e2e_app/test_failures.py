@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from e2e_app.servers import CELL_ID, Cell, Nats, Postgres, Process, eventually, free_port
 
@@ -188,6 +189,33 @@ def test_start_without_settings_names_all_that_are_missing(cell: Cell) -> None:
     assert ended.returncode == 2
     for name in ("CELLPLANE_CELL_ID", "CELLPLANE_DATABASE_URL", "CELLPLANE_NATS_URL"):
         assert name in ended.stderr
+
+
+def refused(cell: Cell, **environ: str) -> tuple[int, str]:
+    """The status and the last words of a worker that does not start."""
+    command = [sys.executable, "-m", "notifications.worker"]
+    ended = subprocess.run(command, env=cell.environ | environ, capture_output=True, text=True, timeout=10, check=False)
+    assert "Traceback" not in ended.stderr
+    return ended.returncode, ended.stderr
+
+
+def test_what_is_another_cells_is_named_and_nothing_starts(cell: Cell, tmp_path: Path) -> None:
+    manifest = tmp_path / "cell.toml"
+    manifest.write_text(f'cell = "{CELL_ID}"\n[[databases]]\nname = "postgres"\nhosts = ["127.0.0.1:5"]\n')
+    status, said = refused(cell, NOTIFICATIONS_MANIFEST=str(manifest))
+    assert status == 2
+    assert f"{CELL_ID} must not start" in said
+    assert "the database: postgresql://" in said
+    assert "the queue: nats://" in said
+    status, said = refused(cell, NOTIFICATIONS_MANIFEST=str(tmp_path / "none.toml"))
+    assert (status, "none.toml" in said) == (2, True)
+
+
+def test_a_database_that_says_it_is_another_cells_is_not_used(cell: Cell) -> None:
+    status, said = refused(cell, CELLPLANE_CELL_ID="cell-b")
+    assert status == 1
+    assert "cannot start" in said
+    assert CELL_ID in said
 
 
 def test_health_and_every_answer_tell_the_release(cell: Cell) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import cellplane
+from cellplane.durable import write_durably
 from cellplane.errors import ProvisionError
 from cellplane.events.settings import EVENTS_URL_VARIABLE
 from cellplane.processes import ProcessId, find_process, is_running, processes_in, send_signal
@@ -27,6 +28,19 @@ Command = list[str | Path]
 
 CELL_ROLES = ("api", "worker", "postgres", "nats")
 """The processes of a cell; each has a log of its own."""
+
+_MANIFEST = """\
+# What is this cell's: its app starts with nothing else.
+cell = "{cell}"
+
+[[databases]]
+name = "postgres"
+hosts = ["{host}:{postgres}"]
+
+[[brokers]]
+kind = "nats"
+hosts = ["{host}:{nats}"]
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +197,15 @@ class CellPart:
         self._api_url = f"http://{settings.host}:{self._api_port}"
         postgres_port = ports[f"{cell_id}.postgres"]
         nats_port = ports[f"{cell_id}.nats"]
+        self._manifest = self._folder / "cell.toml"
+        self._is_this_cells = _MANIFEST.format(cell=cell_id, host=settings.host, postgres=postgres_port, nats=nats_port)
         self._environment = {
             "PYTHONPATH": str(examples_folder()),
             "CELLPLANE_CELL_ID": cell_id,
             "CELLPLANE_DATABASE_URL": f"postgresql://postgres@{settings.host}:{postgres_port}/postgres",
             "CELLPLANE_NATS_URL": f"nats://{settings.host}:{nats_port}",
             EVENTS_URL_VARIABLE: f"nats://{settings.host}:{ports[STREAM_PORT]}",
+            "NOTIFICATIONS_MANIFEST": str(self._manifest),
             "NOTIFICATIONS_PROVIDER_DIR": str(self._folder / "provider"),
             "NOTIFICATIONS_FAULTS_FILE": str(folder.faults(cell_id)),
         }
@@ -218,6 +235,7 @@ class CellPart:
     def start(self) -> None:
         """See Part."""
         (self._folder / "provider").mkdir(parents=True, exist_ok=True)
+        write_durably(self._manifest, self._is_this_cells.encode())
         if self._runs != self.release:
             stop_all(list(self._apps.values()), self._settings.stop_app_seconds)
             self._apps = self._make_apps()
