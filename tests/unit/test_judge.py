@@ -101,9 +101,11 @@ def test_a_cell_that_fails_is_taken_out_probed_and_brought_back(court: Court) ->
     assert court.breakers()["cell-2"] == OPEN
     court.pass_seconds(1)
     assert court.breakers()["cell-2"] == HALF_OPEN
-    # Three probes a second, of which twenty have to be good.
-    court.pass_seconds(6)
+    # Three probes a second, and after five seconds six, of which twenty have to be good.
+    court.pass_seconds(4)
     assert court.breakers()["cell-2"] == HALF_OPEN
+    court.pass_seconds(1)
+    assert court.breakers()["cell-2"] == (BreakerState.HALF_OPEN, 0.1)
     court.pass_seconds(1)
     assert court.breakers()["cell-2"] == CLOSED
     assert court.changes() == [

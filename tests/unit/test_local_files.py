@@ -100,7 +100,7 @@ def test_what_is_no_set_of_public_keys_is_refused(tmp_path: Path, text: str, rea
     assert folder.read(table(CLAIM, id=str(jwks))).jwks == {"id": JWKS}
 
 
-def test_damage_is_said_once_and_so_is_its_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damage_is_said_once_and_so_is_its_end(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     jwks = tmp_path / "jwks.json"
     jwks.write_text(JWKS)
     folder = LocalFolder(tmp_path / "copies", None)
@@ -109,7 +109,7 @@ def test_damage_is_said_once_and_so_is_its_end(tmp_path: Path, capsys: pytest.Ca
     for text in texts:
         jwks.write_text(text)
         folder.read(needy)
-    said = capsys.readouterr().out
+    said = capfd.readouterr().err
     assert (said.count("local_file_unusable"), said.count("local_file_usable ")) == (2, 1)
 
 

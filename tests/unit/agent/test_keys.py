@@ -12,7 +12,7 @@ from unit.agent.running import running, table_of
 
 
 def test_changed_keys_are_taken_and_failures_are_counted_and_said_once(
-    tmp_path: Path, control: FakeControl, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, control: FakeControl, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async def scenario() -> None:
         control.publish(table_of(5))
@@ -28,5 +28,5 @@ def test_changed_keys_are_taken_and_failures_are_counted_and_said_once(
             await agent.until(lambda: agent.engine.applied == [6], "tables are taken meanwhile")
 
     asyncio.run(scenario())
-    said = capsys.readouterr().out
+    said = capfd.readouterr().err
     assert [said.count(word) for word in ("no such key", "silent", "disk full", "keys_live")] == [1, 1, 1, 1]

@@ -367,7 +367,7 @@ def test_cells_that_do_not_report_are_asked(tmp_path: Path, capfd: pytest.Captur
         report(api, "cell-1", 0.1)
         becomes(api, "cell-1", "active")
         assert cell_view(api, "cell-1")["utilisation"] == 0.1, "who reports is not asked"
-    said = [line for line in capfd.readouterr().out.splitlines() if "scrape_failed" in line]
+    said = [line for line in capfd.readouterr().err.splitlines() if "scrape_failed" in line]
     assert sum("cell-2" in line for line in said) == 1, "it is not there: said once"
 
 
@@ -391,8 +391,7 @@ def test_what_a_cell_answers_instead_of_metrics_is_no_report(
 
         def is_said() -> bool:
             nonlocal said
-            found = capfd.readouterr()
-            said += found.out + found.err
+            said += capfd.readouterr().err
             return any("scrape_failed" in line and "cell-1" in line for line in said.splitlines())
 
         eventually(is_said, "it is said")
