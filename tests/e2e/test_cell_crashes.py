@@ -130,14 +130,14 @@ def test_a_supervisor_that_dies_anywhere_finishes_what_it_was_at_when_it_comes_b
     assert leftovers(state) == {}
 
 
-@pytest.mark.parametrize("points", [1, pytest.param(len(CALLER_FAULTS), marks=pytest.mark.long)])
-def test_a_caller_that_dies_anywhere_is_completed_by_the_next(state: Path, points: int) -> None:
+@pytest.mark.long
+def test_a_caller_that_dies_anywhere_is_completed_by_the_next(state: Path) -> None:
     with one_cell_demo(state, free_ports(2)) as demo:
 
         def statuses() -> dict[str, str]:
             return {cell["id"]: cell["status"] for cell in demo.get("/v1/cells")["items"]}
 
-        for fault in CALLER_FAULTS[:points]:
+        for fault in CALLER_FAULTS:
             assert_dies(demo, fault, "create", "cell-2", "--pool", "default")
             eventually(lambda: listed(demo).get("cell-2") == "running", f"{fault}: it is made without who asked for it")
             demo.run("cell", "create", "cell-2", "--pool", "default")

@@ -161,6 +161,7 @@ def test_another_clock_is_found(tmp_path: Path) -> None:
     assert finding["found"].startswith(("its clock is 300.", "its clock is 299."))
 
 
+@pytest.mark.long
 def test_unsigned_and_no_longer_signed_tables_are_found(tmp_path: Path) -> None:
     key = tmp_path / "key.pem"
     create_key(key, KeyUse(not_after=1_700_000_000))

@@ -7,7 +7,7 @@ from fuzz.corpus import build
 from fuzz.town import town
 
 SEED = 1
-REQUESTS = 4000
+REQUESTS = 2000
 
 
 def test_no_made_up_request_reaches_another_tenants_cell_or_makes_the_router_fail(tmp_path: Path) -> None:

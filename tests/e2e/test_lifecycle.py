@@ -134,6 +134,7 @@ def test_a_stop_while_it_starts_leaves_nothing(tmp_path: Path, seconds: float) -
     assert leftovers(state) == {}
 
 
+@pytest.mark.long
 def test_a_stop_while_it_seeds_holds_its_time(tmp_path: Path) -> None:
     state = tmp_path / "state"
     ports = free_ports(2)
@@ -172,12 +173,12 @@ def test_a_terminal_that_is_closed_while_it_starts_leaves_nothing(tmp_path: Path
     assert process.returncode == 0
 
 
-@pytest.mark.parametrize("moments", [2, pytest.param(5, marks=pytest.mark.long)])
-def test_after_kill_9_at_any_moment_of_its_start_a_demo_starts_again(tmp_path: Path, moments: int) -> None:
+@pytest.mark.long
+def test_after_kill_9_at_any_moment_of_its_start_a_demo_starts_again(tmp_path: Path) -> None:
     state = tmp_path / "state"
     ports = free_ports(2)
     # Each on an empty folder: a first start, which also runs initdb, has the most moments.
-    for seconds in seeded_moments(until_seconds=2.5, count=moments):
+    for seconds in seeded_moments(until_seconds=2.5, count=5):
         process = begin_demo(state, ports)
         time.sleep(seconds)
         process.kill()

@@ -166,14 +166,8 @@ class ControlProcess:
             self.process.wait()
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        "publish.folder.files",
-        pytest.param("publish.folder.file", marks=pytest.mark.long),
-        pytest.param("publish.folder.manifest", marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("fault", ["publish.folder.files", "publish.folder.file", "publish.folder.manifest"])
 def test_a_control_plane_that_is_killed_while_it_publishes_leaves_a_target_that_a_router_takes(
     tmp_path: Path, cells: dict[str, StubCell], key: SigningKey, fault: str
 ) -> None:

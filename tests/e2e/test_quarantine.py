@@ -152,6 +152,7 @@ def test_who_was_released_by_hand_is_not_sent_back_until_the_hold_is_over(site: 
     check_others(answers, well_2="cell-2")
 
 
+@pytest.mark.long
 def test_of_many_poison_tenants_only_so_many_are_away_at_once_and_none_goes_under_another_law(site: Site) -> None:
     most = 0
 

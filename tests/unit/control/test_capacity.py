@@ -487,7 +487,14 @@ class Grown:
             self.process = subprocess.Popen([sys.executable, *arguments], stdout=log, stderr=log, env=environment)
 
 
-@pytest.mark.parametrize("point", ["capacity.asked", "capacity.provisioned", "capacity.registered", "capacity.joined"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "capacity.asked",
+        "capacity.joined",
+        *(pytest.param(point, marks=pytest.mark.long) for point in ("capacity.provisioned", "capacity.registered")),
+    ],
+)
 def test_a_control_plane_that_dies_over_an_ask_goes_on_with_it(tmp_path: Path, provisioned: Path, point: str) -> None:
     cut = Grown(tmp_path, point)
     assert cut.process.wait(30) == -signal.SIGKILL, (tmp_path / "control.log").read_text()

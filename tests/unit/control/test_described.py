@@ -26,6 +26,7 @@ def test_an_admin_gets_what_is_described(tmp_path: Path) -> None:
         assert found.cases > 1_000
 
 
+@pytest.mark.long
 def test_an_admin_gets_it_from_postgresql_too(database_url: str, tmp_path: Path) -> None:
     with serving(tmp_path / "state", database_url=database_url) as api:
         api.fill()
@@ -35,9 +36,8 @@ def test_an_admin_gets_it_from_postgresql_too(database_url: str, tmp_path: Path)
         assert found.cases > PER_ROUTE
 
 
-@pytest.mark.parametrize(
-    "role", ["cell", *(pytest.param(role, marks=pytest.mark.long) for role in ("viewer", "operator", "router"))]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("role", list(ROLES))
 def test_every_role_gets_what_is_described(role: str, tmp_path: Path) -> None:
     with serving(tmp_path / "state") as api:
         api.fill()

@@ -299,6 +299,7 @@ def large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(residency, "_residents", lambda _snapshot: repeat(resident, 100_000))
 
 
+@pytest.mark.long
 def test_reports_that_nobody_reads_are_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(tmp_path / "state", max_residency_reports=2) as api:
         api.fill()

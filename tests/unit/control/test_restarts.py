@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from cellplane.control.access.settings import ADMIN_TOKEN
 from cellplane.control.settings import ControlSettings
@@ -76,6 +77,7 @@ def put_until_it_dies(port: int, token: str, names: list[str], acknowledged: dic
             acknowledged[name] = response.json()["epoch"]
 
 
+@pytest.mark.long
 def test_no_acknowledged_change_is_lost_to_kill_9(tmp_path: Path) -> None:
     rng = random.Random(7)
     acknowledged: dict[str, int] = {}
