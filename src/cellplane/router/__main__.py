@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from prometheus_client import start_http_server
 
-from cellplane.errors import ControlPlaneError, KeyFileError
+from cellplane.errors import ControlPlaneError, KeyFileError, RouterError
 from cellplane.logs import configure_logs
 from cellplane.router.agent import Agent
 from cellplane.router.envoy.engine import EnvoyEngine
@@ -117,8 +117,11 @@ def main(metrics_port: int, state: Path, **options: object) -> None:
         sources = Sources.of(settings, trust, rng)
     except (ControlPlaneError, KeyFileError) as error:
         raise click.ClickException(str(error)) from error
-    with suppress(asyncio.CancelledError):
-        asyncio.run(_serve(settings, sources, trust, metrics_port, rng))
+    try:
+        with suppress(asyncio.CancelledError):
+            asyncio.run(_serve(settings, sources, trust, metrics_port, rng))
+    except RouterError as error:
+        raise click.ClickException(str(error)) from error
 
 
 async def _serve(
