@@ -103,7 +103,7 @@ CALLER_FAULTS = (
 )
 
 
-@pytest.mark.parametrize("points", [2, pytest.param(len(SUPERVISOR_FAULTS), marks=pytest.mark.long)])
+@pytest.mark.parametrize("points", [1, pytest.param(len(SUPERVISOR_FAULTS), marks=pytest.mark.long)])
 def test_a_supervisor_that_dies_anywhere_finishes_what_it_was_at_when_it_comes_back(state: Path, points: int) -> None:
     ports = free_ports(2)
     before = ""

@@ -77,6 +77,7 @@ def test_a_killed_cell_is_found(fleet: Demo) -> None:
         fleet.run("chaos", "restore", "cell-2")
 
 
+@pytest.mark.long
 def test_a_stopped_agent_is_found_to_be_silent_and_late(fleet: Demo) -> None:
     agent = fleet.pids()["agent"]
     os.kill(agent, signal.SIGSTOP)

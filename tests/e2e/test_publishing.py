@@ -215,6 +215,7 @@ def test_a_control_plane_that_is_killed_while_it_publishes_leaves_a_target_that_
         control.end()
 
 
+@pytest.mark.long
 def test_the_demo_signs_and_its_router_takes_nothing_else(tmp_path: Path) -> None:
     stranger = create_key(tmp_path / "stranger", KeyUse())
     with start_demo(tmp_path / "demo") as demo:
