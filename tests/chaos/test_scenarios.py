@@ -52,7 +52,7 @@ def test_routers_restart_without_a_control_plane_and_lose_nothing(tmp_path: Path
     correct(control_plane_killed.run(tmp_path, Scale(SEED, RPS, seconds=5.0)))
 
 
-@pytest.mark.alone
+@pytest.mark.long
 def test_a_gray_cell_is_found_and_left_alone(tmp_path: Path) -> None:
     correct(gray_failure.run(tmp_path, Scale(SEED, RPS, seconds=120.0), ("slow",)))
 
