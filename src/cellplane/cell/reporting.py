@@ -10,19 +10,14 @@ A cell whose reports do not arrive goes on as before.
 """
 
 import json
-import logging
 import ssl
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from cellplane.cell.asking import opener
+from cellplane.cell.asking import Asking
 from cellplane.cell.capacity import CellUse
-from cellplane.cell.settings import check_cell_id
-
-_log = logging.getLogger("cellplane.cell")
 
 REPORT_SECONDS = 10.0
 """Time between two reports, in seconds: a control plane takes twelve that are missing for one that says nothing."""
@@ -34,7 +29,7 @@ REPORT_TIMEOUT_SECONDS = 3.0
 """Longest that one takes, in seconds."""
 
 
-class CapacityReporter:
+class CapacityReporter(Asking):
     """Reports to a control plane, in a thread of its own, for as long as the process runs or until it is stopped.
 
     Args:
@@ -46,6 +41,10 @@ class CapacityReporter:
         tls: for https; None takes the system's authorities.
     """
 
+    thread_name = "capacity-reporter"
+    failures = (Exception,)  # a cell serves on, whatever becomes of its reports
+    complaint = "no capacity report"
+
     def __init__(
         self,
         control_url: str,
@@ -56,22 +55,8 @@ class CapacityReporter:
         every_seconds: float = REPORT_SECONDS,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        check_cell_id("cell_id", cell_id)
-        self._url = f"{control_url.rstrip('/')}/v1/cells/{cell_id}/report"
-        self._token_file = token_file
+        super().__init__(control_url, cell_id, "report", token_file, every_seconds=every_seconds, tls=tls)
         self._use = use
-        self._every_seconds = every_seconds
-        self._opener = opener(tls)
-        self._stopped = threading.Event()
-        self._failing = False
-
-    def start(self) -> None:
-        """Begin; a second time begins a second thread."""
-        threading.Thread(target=self._run, name="capacity-reporter", daemon=True).start()
-
-    def stop(self) -> None:
-        """End after the report that is under way."""
-        self._stopped.set()
 
     def report(self) -> None:
         """Report once.
@@ -80,8 +65,7 @@ class CapacityReporter:
             OSError: it did not arrive, or was refused; the token's file cannot be read.
         """
         body = json.dumps(self._use().to_report()).encode()
-        token = self._token_file.read_text().strip()
-        headers = {"content-type": "application/json", "authorization": f"Bearer {token}"}
+        headers = {"content-type": "application/json", **self._authorization()}
         request = urllib.request.Request(self._url, body, headers, method="POST")  # noqa: S310 - the fleet's own
         try:
             with self._opener.open(request, timeout=REPORT_TIMEOUT_SECONDS) as answer:
@@ -91,15 +75,5 @@ class CapacityReporter:
                 said = error.read(MAX_ANSWER_BYTES).decode("utf-8", "replace")
             raise OSError(f"{error.code} {error.reason}: {said}") from error
 
-    def _run(self) -> None:
-        while True:
-            try:
-                self.report()
-            except Exception as error:  # noqa: BLE001  # a cell serves on, whatever becomes of its reports
-                if not self._failing:
-                    _log.warning("no capacity report: %s", str(error) or repr(error))
-                self._failing = True
-            else:
-                self._failing = False
-            if self._stopped.wait(self._every_seconds):
-                return
+    def _ask(self) -> None:
+        self.report()

@@ -4,24 +4,19 @@ One process of a cell, or a sidecar, is enough: all others look at the file.
 """
 
 import http.client
-import logging
 import ssl
-import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
 
-from cellplane.cell.asking import opener
+from cellplane.cell.asking import Asking
 from cellplane.cell.config.document import Document
 from cellplane.cell.config.settings import ConfigLimits
 from cellplane.cell.errors import ConfigError
-from cellplane.cell.settings import check_cell_id
 from cellplane.durable import write_durably
 
-_log = logging.getLogger("cellplane.cell")
 
-
-class ConfigFetcher:
+class ConfigFetcher(Asking):
     """Asks the control plane now and then, in a thread of its own, and writes what is new.
 
     Args:
@@ -31,6 +26,10 @@ class ConfigFetcher:
         path: of the document; written whole or not at all.
         tls: for https; None takes the system's authorities.
     """
+
+    thread_name = "cell-config-fetcher"
+    failures = (OSError, ConfigError, http.client.HTTPException)
+    complaint = "no configuration from the control plane, the last one counts"
 
     def __init__(
         self,
@@ -42,24 +41,11 @@ class ConfigFetcher:
         limits: ConfigLimits | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        check_cell_id("cell_id", cell_id)
-        self._url = f"{control_url.rstrip('/')}/v1/cells/{cell_id}/config"
-        self._cell_id = cell_id
-        self._token_file = token_file
+        limits = limits or ConfigLimits()
+        super().__init__(control_url, cell_id, "config", token_file, every_seconds=limits.fetch_seconds, tls=tls)
         self._path = path
-        self._limits = limits or ConfigLimits()
-        self._opener = opener(tls)
+        self._limits = limits
         self._tag = ""
-        self._failing = False
-        self._stopped = threading.Event()
-
-    def start(self) -> None:
-        """Begin; a second time begins a second thread."""
-        threading.Thread(target=self._run, name="cell-config-fetcher", daemon=True).start()
-
-    def stop(self) -> None:
-        """End after the question that is under way."""
-        self._stopped.set()
 
     def fetch(self) -> bool:
         """Ask once; returns whether the file was written.
@@ -68,7 +54,7 @@ class ConfigFetcher:
             OSError: nobody answers, the token's file cannot be read, or the document cannot be written.
             ConfigError: what came is no document of this cell.
         """
-        headers = {"authorization": f"Bearer {self._token_file.read_text().strip()}"}
+        headers = self._authorization()
         if self._tag and self._path.exists():
             headers["if-none-match"] = self._tag
         request = urllib.request.Request(self._url, headers=headers)  # noqa: S310  # the fleet's own
@@ -87,15 +73,5 @@ class ConfigFetcher:
         self._tag = tag
         return True
 
-    def _run(self) -> None:
-        while True:
-            try:
-                self.fetch()
-            except (OSError, ConfigError, http.client.HTTPException) as error:
-                if not self._failing:
-                    _log.warning("no configuration from the control plane, the last one counts: %s", error)
-                self._failing = True
-            else:
-                self._failing = False
-            if self._stopped.wait(self._limits.fetch_seconds):
-                return
+    def _ask(self) -> None:
+        self.fetch()
