@@ -193,9 +193,10 @@ def stored_with_stubs(
 
 @contextmanager
 def start_edge(folder: Path, stored: StoredTable, **options: Any) -> Iterator[Edge]:
-    """Run an Envoy by this table."""
+    """Run an Envoy by this table. A cell is down that refuses: the stubs are threads of a process that may be busy."""
     (port,) = free_ports(1)
-    options = {"health_interval_seconds": 0.2, "drain_seconds": 0.0, **options}
+    patience = {"health_interval_seconds": 0.2, "health_timeout_seconds": RECEIVE_SECONDS}
+    options = {**patience, "drain_seconds": 0.0, **options}
     settings = RouterSettings(
         router_id="test", control_url="http://127.0.0.1:1", state_dir=folder, port=port, **options
     )
