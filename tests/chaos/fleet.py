@@ -22,6 +22,7 @@ from cellplane.provision.local.load import Load, Sample, Stream
 from cellplane.router.envoy.names import ADMIN_SOCKET
 from cellplane.router.envoy.process import envoy_binary
 from e2e.harness import admin_headers, eventually, free_ports
+from support import plain_http
 
 HOST = "127.0.0.1"
 START_SECONDS = 60.0
@@ -116,7 +117,7 @@ class ChaosFleet:
         self.folder = folder
         self.router_port, self._control_port = ports[:2]
         self.control_url = f"http://{HOST}:{self._control_port}"
-        self._http = httpx2.Client(base_url=self.control_url, trust_env=False, timeout=60)
+        self._http = plain_http.client(base_url=self.control_url, timeout=60)
         self.ports = dict(zip(cells, ports[2:], strict=True))
         python = sys.executable
         command: list[str | Path] = [
@@ -199,7 +200,7 @@ class ChaosFleet:
         """Let a cell fail a share of its requests, or answer a share of them so many seconds late."""
         url = f"http://{HOST}:{self.ports[cell]}/act"
         params = {"errors": str(errors), "slow": str(slow), "delay": str(delay)}
-        response = httpx2.post(url, params=params, trust_env=False, timeout=10)
+        response = plain_http.post(url, params=params, timeout=10)
         assert response.status_code == 204, response.status_code
 
     @contextmanager

@@ -19,6 +19,7 @@ from cellplane.router.settings import RouterSettings
 from cellplane.router.tables import StoredTable
 from cellplane.routing import RoutingTable
 from e2e.harness import free_ports
+from support import plain_http
 
 RECEIVE_SECONDS = 10.0
 MAX_ANSWER_BYTES = 1 << 20
@@ -102,7 +103,7 @@ class Edge:
 
     def client(self, *, http2: bool = False) -> httpx2.Client:
         """A client that keeps its connections; of HTTP/2 with prior knowledge (RFC 9113, 3.3)."""
-        return httpx2.Client(base_url=self.url, http1=not http2, http2=http2, timeout=RECEIVE_SECONDS, trust_env=False)
+        return plain_http.client(base_url=self.url, http1=not http2, http2=http2, timeout=RECEIVE_SECONDS)
 
     def healthy_hosts(self, cell: str) -> int:
         return self.runner.run(self.engine.state()).cells[cell].healthy_hosts

@@ -20,6 +20,7 @@ import psycopg
 from e2e.cut import Relay
 from e2e.harness import admin_headers, eventually, free_ports
 from e2e_app.servers import Postgres
+from support import plain_http
 
 START_SECONDS = 30.0
 ASK_SECONDS = 3.0
@@ -83,7 +84,7 @@ class Replica:
     def metric(self, name: str) -> float:
         """A metric's value; -1 where nobody answers."""
         try:
-            text = httpx2.get(f"{self.url}/metrics", headers=self.headers, trust_env=False, timeout=ASK_SECONDS).text
+            text = plain_http.get(f"{self.url}/metrics", headers=self.headers, timeout=ASK_SECONDS).text
         except httpx2.HTTPError:
             return -1
         return next((float(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name} ")), -1)
@@ -142,7 +143,7 @@ class Replicas:
     def published(self, replica: Replica) -> tuple[int, str]:
         """Epoch and tag of the table that one gives out; 0 where it gives none."""
         try:
-            answer = httpx2.get(f"{replica.url}/v1/table", headers=self.headers, trust_env=False, timeout=ASK_SECONDS)
+            answer = plain_http.get(f"{replica.url}/v1/table", headers=self.headers, timeout=ASK_SECONDS)
         except httpx2.HTTPError:
             return 0, ""
         return int(answer.headers.get("x-cellplane-epoch", 0)), answer.headers.get("etag", "")

@@ -18,8 +18,9 @@ from cellplane.processes import processes_in
 from cellplane.router.envoy.process import envoy_binary
 from e2e.acting_cell import ActingCell
 from e2e.harness import Answer, admin_headers, eventually, free_ports
+from support import plain_http
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 LIVE_SECONDS = 30.0
 
 
@@ -81,13 +82,12 @@ class Site:
 
     def ask(self, method: str, path: str, body: object = None, **params: str | float) -> Any:
         """Ask the control plane for what it must not refuse."""
-        answer = httpx2.request(
+        answer = plain_http.request(
             method,
             f"{self.control}{path}",
             json=body,
             params=params or None,
             headers=admin_headers(self.folder / "control"),
-            trust_env=False,
             timeout=10,
         )
         assert answer.is_success, answer.text
@@ -116,9 +116,7 @@ class Site:
 
     def send(self, tenant: str) -> tuple[int, str]:
         """Status of a tenant's request, and the cell that answered."""
-        answer = httpx2.get(
-            f"http://127.0.0.1:{self.router_port}/x", headers={"x-tenant-id": tenant}, trust_env=False, timeout=10
-        )
+        answer = plain_http.get(f"http://127.0.0.1:{self.router_port}/x", headers={"x-tenant-id": tenant}, timeout=10)
         return answer.status_code, answer.headers.get("x-cell-id", "")
 
     @contextmanager
@@ -132,7 +130,7 @@ class Site:
         stop = threading.Event()
 
         def run(tenant: str, pause_seconds: float) -> None:
-            with httpx2.Client(trust_env=False, timeout=10) as client:
+            with plain_http.client(timeout=10) as client:
                 while not stop.wait(pause_seconds):
                     status, cell = 0, ""
                     try:

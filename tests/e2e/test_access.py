@@ -3,12 +3,13 @@
 import httpx2
 
 from e2e.harness import Demo, eventually
+from support import plain_http
 
 
 def test_nobody_passes_without_a_token(demo: Demo) -> None:
-    assert httpx2.get(f"{demo.control}/healthz", trust_env=False).json() == {"status": "ok"}
+    assert plain_http.get(f"{demo.control}/healthz").json() == {"status": "ok"}
     for path in ("/v1/cells", "/v1/table", "/metrics", "/v1/tokens", "/openapi.json"):
-        answer = httpx2.get(f"{demo.control}{path}", trust_env=False)
+        answer = plain_http.get(f"{demo.control}{path}")
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
     put = httpx2.put(f"{demo.control}/v1/tenants/tenant-001", json={"cell": "cell-2"}, trust_env=False)
     assert put.status_code == 401
@@ -20,7 +21,7 @@ def test_the_routers_token_is_for_its_table_and_its_reports_alone(demo: Demo) ->
     token = (demo.state / "router-token").read_text().strip()
     headers = {"Authorization": f"Bearer {token}"}
     statuses = {
-        path: httpx2.get(f"{demo.control}{path}", headers=headers, trust_env=False).status_code
+        path: plain_http.get(f"{demo.control}{path}", headers=headers).status_code
         for path in ("/v1/table", "/v1/cells", "/v1/tenants", "/v1/tokens", "/v1/audit", "/metrics")
     }
     assert statuses.pop("/v1/table") == 200

@@ -3,9 +3,8 @@
 import json
 from typing import Any
 
-import httpx2
-
 from e2e.harness import Demo, eventually
+from support import plain_http
 
 BODY = {"channel": "push", "to": "device", "body": "Grüße"}
 TENANT = "tenant-007"
@@ -14,8 +13,7 @@ TENANT = "tenant-007"
 def send(demo: Demo, times: int) -> list[str]:
     headers = {"X-Tenant-Id": TENANT}
     answers = [
-        httpx2.post(f"{demo.router}/notifications", json=BODY, headers=headers, trust_env=False, timeout=10)
-        for _ in range(times)
+        plain_http.post(f"{demo.router}/notifications", json=BODY, headers=headers, timeout=10) for _ in range(times)
     ]
     assert {answer.status_code for answer in answers} == {202}
     return [answer.json()["id"] for answer in answers]

@@ -3,19 +3,19 @@
 import json
 import random
 
-import httpx2
 import pytest
 
 from cellplane.provision.local.folder import StateFolder
 from cellplane.provision.local.gray import read_faults
 from e2e.harness import Demo, eventually
+from support import plain_http
 
 FEW = 16
 
 
 def statuses(demo: Demo, tenant: str, count: int) -> list[int]:
     headers = {"X-Tenant-Id": tenant}
-    with httpx2.Client(base_url=demo.router, trust_env=False, timeout=10) as client:
+    with plain_http.client(base_url=demo.router, timeout=10) as client:
         return [client.get("/notifications?limit=1", headers=headers).status_code for _ in range(count)]
 
 

@@ -37,9 +37,9 @@ NORMALISED = {"/t//tenant-001": "/t/tenant-001", "/t/..": "/"}
         "key-sources",
         "verified",
         "policies",
-        "policies-changed",
-        "open-to-all",
-        "no-slots",
+        pytest.param("policies-changed", marks=pytest.mark.long),
+        pytest.param("open-to-all", marks=pytest.mark.long),
+        pytest.param("no-slots", marks=pytest.mark.long),
         "changed",
     ],
 )

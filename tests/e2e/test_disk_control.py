@@ -20,6 +20,7 @@ from cellplane.publishing.manifest import MANIFEST, Manifest
 from cellplane.routing import RoutingTable
 from e2e.disks import FULL, UNSYNCED, FailingDisk
 from e2e.harness import admin_headers, eventually, free_ports
+from support import plain_http
 from unit.control.serving import fill
 
 WRITERS = 3
@@ -52,13 +53,13 @@ class Control:
 
     def is_up(self) -> bool:
         try:
-            return httpx2.get(f"http://127.0.0.1:{self.port}/healthz", trust_env=False).status_code == 200
+            return plain_http.get(f"http://127.0.0.1:{self.port}/healthz").status_code == 200
         except httpx2.HTTPError:
             return False
 
     def client(self) -> httpx2.Client:
         url, headers = f"http://127.0.0.1:{self.port}", admin_headers(self.state)
-        return httpx2.Client(base_url=url, headers=headers, trust_env=False, timeout=10)
+        return plain_http.client(base_url=url, headers=headers, timeout=10)
 
     def target_epoch(self) -> int:
         """Of a target whose files are all there, whole."""

@@ -114,7 +114,7 @@ def test_the_table_of_before_serves_until_the_disk_takes_the_next(router: Router
     assert TableFolder(router.folder / "tables", 3).live_epoch() == 2
 
 
-@pytest.mark.parametrize("trouble", [FULL, UNSYNCED])
+@pytest.mark.parametrize("trouble", [FULL, pytest.param(UNSYNCED, marks=pytest.mark.long)])
 def test_an_envoy_that_dies_there_comes_back(router: Router, trouble: str) -> None:
     with router.disk.is_now(trouble):
         (before,) = router.envoys()
@@ -127,7 +127,7 @@ def test_an_envoy_that_dies_there_comes_back(router: Router, trouble: str) -> No
     eventually(lambda: router.served() == SECOND, "it takes the next by itself", seconds=30)
 
 
-@pytest.mark.parametrize("trouble", [FULL, UNSYNCED])
+@pytest.mark.parametrize("trouble", [pytest.param(FULL, marks=pytest.mark.long), UNSYNCED])
 def test_an_agent_that_dies_there_goes_on(router: Router, trouble: str) -> None:
     with served_without_a_gap(router, {FIRST, SECOND}):
         with router.disk.is_now(trouble):

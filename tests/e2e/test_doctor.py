@@ -15,6 +15,7 @@ import pytest
 
 from cellplane.publishing.keys import KeyUse, create_key
 from e2e.harness import CELLPLANE, Demo, admin_headers, eventually, free_ports, start_demo
+from support import plain_http
 
 OTHER_CLOCK = Path(__file__).parent / "other_clock.c"
 
@@ -140,7 +141,7 @@ def control_plane(folder: Path, *options: str, environment: dict[str, str] | Non
 
     def answers() -> bool:
         try:
-            return httpx2.get(f"{url}/healthz", trust_env=False, timeout=5).status_code == 200
+            return plain_http.get(f"{url}/healthz", timeout=5).status_code == 200
         except httpx2.HTTPError:
             return False
 

@@ -8,6 +8,7 @@ import time
 import httpx2
 
 from e2e.harness import TENANTS, Answer, Demo, eventually, exists
+from support import plain_http
 
 CHANGES = 10
 
@@ -20,7 +21,7 @@ def kill_9(pid: int) -> None:
 def test_a_notification_is_delivered_by_its_tenants_cell(demo: Demo) -> None:
     body = {"channel": "email", "to": "ada@example.org", "body": "Hello"}
     headers = {"X-Tenant-Id": "tenant-001"}
-    created = httpx2.post(f"{demo.router}/notifications", json=body, headers=headers, trust_env=False)
+    created = plain_http.post(f"{demo.router}/notifications", json=body, headers=headers)
     assert created.status_code == 202, created.text
     assert created.json()["status"] == "queued"
     path = f"/notifications/{created.json()['id']}"
@@ -186,7 +187,7 @@ def test_chaos_kills_and_restores_a_cell_with_its_data(demo: Demo) -> None:
     tenant = demo.tenants_of("cell-3")[0]
     body = {"channel": "sms", "to": "+1555", "body": "kept"}
     headers = {"X-Tenant-Id": tenant}
-    created = httpx2.post(f"{demo.router}/notifications", json=body, headers=headers, trust_env=False).json()
+    created = plain_http.post(f"{demo.router}/notifications", json=body, headers=headers).json()
     demo.run("chaos", "kill", "cell-3")
     eventually(lambda: demo.ask(tenant).status_code == 503, "its tenants are told", seconds=2)
     demo.run("chaos", "restore", "cell-3")
@@ -195,13 +196,13 @@ def test_chaos_kills_and_restores_a_cell_with_its_data(demo: Demo) -> None:
 
 
 def test_metrics_and_openapi(demo: Demo) -> None:
-    metrics = httpx2.get(f"{demo.control}/metrics", headers=demo.headers, trust_env=False).text
+    metrics = plain_http.get(f"{demo.control}/metrics", headers=demo.headers).text
     published = demo.get("/healthz")["published_epoch"]
     assert f"cellplane_published_epoch {float(published)}" in metrics
     paths = demo.get("/openapi.json")["paths"]
     assert {"/v1/cells", "/v1/tenants/{tenant_id}", "/v1/route", "/v1/routers", "/v1/table", "/healthz"} <= set(paths)
     ports = json.loads((demo.state / "endpoints.json").read_text())["ports"]
-    agent = httpx2.get(f"http://127.0.0.1:{ports['router.metrics']}/metrics", trust_env=False).text
+    agent = plain_http.get(f"http://127.0.0.1:{ports['router.metrics']}/metrics").text
     assert f"cellplane_agent_applied_epoch {float(published)}" in agent
     assert 'envoy_cluster_upstream_rq_total{envoy_cluster_name="cell-1"}' in agent
 

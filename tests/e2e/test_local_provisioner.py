@@ -11,6 +11,7 @@ from cellplane.provision.local.folder import StateFolder
 from cellplane.provision.local.provisioner import LocalProvisioner
 from conformance.provisioner import LIMITS, ProvisionerContract, Trial
 from e2e.harness import Demo, start_demo
+from support import plain_http
 
 
 class LocalTrial:
@@ -32,7 +33,7 @@ class LocalTrial:
         # As a router would: these cells are in no table.
         headers = {"x-cell-id": instance.id, "x-cell-epoch": "1", "x-tenant-id": "acme"}
         url = f"http://{instance.address}:{instance.port}/notifications"
-        answer = httpx2.request(method, url, headers=headers, trust_env=False, timeout=10, **options)  # type: ignore[arg-type]
+        answer = plain_http.request(method, url, headers=headers, timeout=10, **options)
         assert answer.status_code in {200, 202}, answer.text
         return answer
 
@@ -44,5 +45,6 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
         yield LocalTrial(demo)
 
 
+@pytest.mark.long
 class TestLocalProvisioner(ProvisionerContract):
     pass

@@ -23,6 +23,7 @@ from cellplane.routing import RoutingTable
 from e2e.edge import StubCell, stub_cells
 from e2e.harness import admin_headers, eventually, free_ports, start_demo
 from e2e.test_router_crashes import CELLS, RouterProcess, table_of
+from support import plain_http
 from unit.agent.fake_control import fake_control
 from unit.publishing.buckets import CREDENTIALS, make_bucket, object_store
 
@@ -114,7 +115,14 @@ def test_a_table_of_a_foreign_key_is_refused_while_the_old_one_serves(
             eventually(lambda: router.served() == ("cell-2", "10"), "the next of its own is taken")
 
 
-@pytest.mark.parametrize("fault", ["router.manifest.stored", "router.base.stored", "router.table.stored"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param("router.manifest.stored", marks=pytest.mark.long),
+        "router.base.stored",
+        pytest.param("router.table.stored", marks=pytest.mark.long),
+    ],
+)
 def test_a_router_that_is_killed_while_it_stores_comes_back_with_a_table_that_is_signed(
     tmp_path: Path, cells: dict[str, StubCell], key: SigningKey, fault: str
 ) -> None:
@@ -156,7 +164,7 @@ class ControlProcess:
 
     def is_up(self) -> bool:
         try:
-            return httpx2.get(f"http://127.0.0.1:{self.port}/healthz", trust_env=False).status_code == 200
+            return plain_http.get(f"http://127.0.0.1:{self.port}/healthz").status_code == 200
         except httpx2.HTTPError:
             return False
 
@@ -220,9 +228,7 @@ def test_the_demo_signs_and_its_router_takes_nothing_else(tmp_path: Path) -> Non
     stranger = create_key(tmp_path / "stranger", KeyUse())
     with start_demo(tmp_path / "demo") as demo:
         headers = admin_headers(tmp_path / "demo" / "control")
-        assert (
-            "x-cellplane-manifest" in httpx2.get(f"{demo.control}/v1/table", headers=headers, trust_env=False).headers
-        )
+        assert "x-cellplane-manifest" in plain_http.get(f"{demo.control}/v1/table", headers=headers).headers
         trust = tmp_path / "demo" / "keys" / "signing.pem.pub"
         own = trust.read_text()
         trust.write_text(stranger.public.encode())

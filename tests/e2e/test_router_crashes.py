@@ -24,6 +24,7 @@ from cellplane.routing.compile import compile_table
 from cellplane.routing.encode import encode
 from e2e.edge import StubCell, start_edge, stub_cells
 from e2e.harness import eventually, free_ports
+from support import plain_http
 from unit.agent.fake_control import FakeControl, close, fake_control
 
 CELLS = ("cell-1", "cell-2", "cell-3")
@@ -58,9 +59,7 @@ class RouterProcess:
     def served(self) -> tuple[str, str] | None:
         """Cell and epoch that acme's request reached."""
         with suppress(httpx2.HTTPError):
-            answer = httpx2.get(
-                f"http://127.0.0.1:{self.port}/", headers={"x-tenant-id": "acme"}, timeout=2, trust_env=False
-            )
+            answer = plain_http.get(f"http://127.0.0.1:{self.port}/", headers={"x-tenant-id": "acme"}, timeout=2)
             if answer.status_code == 200:
                 seen = dict(answer.json()["headers"])
                 return seen["x-cell-id"], seen["x-cell-epoch"]

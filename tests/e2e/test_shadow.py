@@ -26,6 +26,7 @@ from cellplane.router.envoy.process import envoy_binary
 from e2e.acting_cell import Act, ActingCell, acting_cells
 from e2e.harness import Demo, eventually, free_ports
 from e2e.shop import CELLS, of, store
+from support import plain_http
 from unit.agent.fake_control import FakeControl, fake_control
 
 ALL = Compare(100, ("/at", "/items/*/id"))
@@ -74,7 +75,7 @@ class Router:
         return last.get("epoch") == self.epoch and len(last["cells"]) == len(self.cells) and healthy
 
     def client(self) -> httpx2.Client:
-        return httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=CLIENT_SECONDS, trust_env=False)
+        return plain_http.client(base_url=f"http://127.0.0.1:{self.port}", timeout=CLIENT_SECONDS)
 
     def told(self, cell: str = "cell-1", shadow: str = "apart") -> dict[str, Any]:
         """What the control plane was told last of two cells."""
@@ -89,7 +90,7 @@ class Router:
         return self.told()
 
     def metric(self, name: str) -> float:
-        text = httpx2.get(f"http://127.0.0.1:{self.metrics_port}/metrics", trust_env=False).text
+        text = plain_http.get(f"http://127.0.0.1:{self.metrics_port}/metrics").text
         return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
 
 

@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 import httpx2
 import psycopg
 
+from support import plain_http
+
 T = TypeVar("T")
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -194,7 +196,7 @@ class Cell:
         self.api = Process("api", api, folder / "api.log", environ)
         worker = [sys.executable, "-m", "notifications.worker"]
         self.worker = Process("worker", worker, folder / "worker.log", environ)
-        self.http = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10.0)
+        self.http = plain_http.client(base_url=f"http://127.0.0.1:{self.port}", timeout=10.0)
 
     def headers(self, tenant: str = TENANT) -> dict[str, str]:
         return {"x-cell-id": CELL_ID, "x-cell-epoch": "7", "x-tenant-id": tenant}

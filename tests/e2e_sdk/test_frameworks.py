@@ -20,6 +20,7 @@ from cellplane.cell.proof import parse_keys, sign
 from cellplane.signed_cookie import new_secret
 from e2e_app.servers import Process, eventually, free_port, listens
 from e2e_sdk.apps import CELL_ID, PARTS
+from support import plain_http
 
 KINDS = {
     "fastapi-asgi": ("async", "sync", "stream", "sync-stream"),
@@ -42,7 +43,7 @@ class Served:
     url: str
 
     def get(self, path: str, headers: dict[str, str]) -> httpx2.Response:
-        return httpx2.get(f"{self.url}{path}", headers=headers, timeout=20, trust_env=False)
+        return plain_http.get(f"{self.url}{path}", headers=headers, timeout=20)
 
     def moves(self) -> Moves:
         return Moves(self.folder / "moves", CELL_ID)
@@ -104,7 +105,7 @@ def test_no_two_of_many_requests_at_once_are_mixed_up(app: Served) -> None:
     async def main() -> None:
         gate = asyncio.Semaphore(AT_ONCE)
         limits = httpx2.Limits(max_connections=AT_ONCE)
-        client = httpx2.AsyncClient(base_url=app.url, timeout=60, limits=limits, trust_env=False)
+        client = plain_http.async_client(base_url=app.url, timeout=60, limits=limits)
         async with client, asyncio.TaskGroup() as group:
             for number in range(REQUESTS):
                 group.create_task(ask(client, number, gate))
@@ -146,11 +147,11 @@ def test_what_is_not_for_this_cell_is_refused(app: Served) -> None:
         assert (answer.status_code, answer.json()["code"]) == (status, code)
         assert answer.headers["content-type"] == "application/problem+json"
     headers = [*routed().items(), ("x-tenant-id", "globex")]
-    answer = httpx2.get(f"{app.url}/sync", headers=headers, trust_env=False)
+    answer = plain_http.get(f"{app.url}/sync", headers=headers)
     assert answer.json()["code"] == "ambiguous-cell-headers"
     latin = [(name.encode(), value.encode()) for name, value in routed().items() if name != "x-tenant-id"]
     latin.append((b"x-tenant-id", b"acm\xe9"))
-    assert httpx2.get(f"{app.url}/sync", headers=latin, trust_env=False).json()["code"] == "no-tenant"
+    assert plain_http.get(f"{app.url}/sync", headers=latin).json()["code"] == "no-tenant"
 
 
 def test_a_tenant_that_was_given_away_is_refused_at_once(app: Served) -> None:

@@ -69,7 +69,7 @@ def own(tmp_path: Path) -> Iterator[Nats]:
     server.stop()
 
 
-async def eventually(what: str, probe: Callable[[], Any], seconds: float = 15.0) -> None:
+async def eventually(what: str, probe: Callable[[], Any], seconds: float = 30.0) -> None:
     until = time.monotonic() + seconds
     while True:
         found = probe()

@@ -17,6 +17,7 @@ from cellplane.cell import CellContext
 from cellplane.cli.commands import cli
 from cellplane.scaffold import MAX_NAME_CHARS, Project, write
 from e2e_app.servers import Postgres, Process, eventually, free_port
+from support import plain_http
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_SECONDS = 120
@@ -108,7 +109,7 @@ def test_it_runs_and_keeps_the_boundary_of_its_cell(project: Path, postgres: Pos
     app = Process("app", command, tmp_path / "app.log", environ)
     app.start()
     try:
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        with plain_http.client(base_url=f"http://127.0.0.1:{port}") as client:
             eventually("it is ready", lambda: is_ready(client), 30.0)
             checked = CliRunner().invoke(
                 cli, ["cell", "check", f"127.0.0.1:{port}", "--cell", "cell-1", "--path", "/items"]

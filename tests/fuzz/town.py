@@ -18,6 +18,7 @@ from e2e.harness import eventually, free_ports
 from fuzz.cell import MAX_VIOLATIONS
 from fuzz.corpus import Corpus
 from fuzz.fleet import CELLS, TENANTS, VARIANTS
+from support import plain_http
 from unit.agent.fake_control import fake_control
 
 READY_SECONDS = 60.0
@@ -69,7 +70,7 @@ class Router:
         """The sum of a metric of the agent, of all labels or of those with this text in them."""
         # Of the one name: all of Envoy's would cost the router a second.
         url = f"http://127.0.0.1:{self.metrics_port}/metrics"
-        response = httpx2.get(url, params={"name[]": name}, trust_env=False, timeout=10)
+        response = plain_http.get(url, params={"name[]": name}, timeout=10)
         lines = response.raise_for_status().text.splitlines()
         return sum(
             float(line.rpartition(" ")[2])
@@ -177,7 +178,7 @@ def _serves(router: Router, tenant: str) -> bool:
     """Whether a tenant's request reaches a cell; cells take no notice of it but by what is wrong with it."""
     headers = {"host": f"{tenant}.shop.example", "x-fuzz": f"0.probe.{tenant}"}
     try:
-        response = httpx2.get(f"http://127.0.0.1:{router.port}/x", headers=headers, trust_env=False, timeout=10)
+        response = plain_http.get(f"http://127.0.0.1:{router.port}/x", headers=headers, timeout=10)
     except httpx2.HTTPError:
         return False
     return response.status_code == 200

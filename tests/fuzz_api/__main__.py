@@ -18,11 +18,12 @@ import httpx2
 
 from e2e.harness import admin_headers, eventually, free_ports
 from fuzz_api.asking import ask
+from support import plain_http
 from unit.control.serving import fill
 from unit.databases import new_database, running
 
 RESULTS = Path("build/fuzz/api.json")
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 ADMIN_SHARE = 0.5
 """Of the time on each database, what the admin gets; the other roles share the rest."""
 
@@ -85,7 +86,7 @@ def control_plane(folder: Path, database_url: str | None) -> Iterator[httpx2.Cli
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([*command, "--port", str(port)], stdout=log, stderr=log, env=environment)
     try:
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client:
+        with plain_http.client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
 
             def is_up() -> bool:
                 try:

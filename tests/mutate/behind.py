@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-import httpx2
-
 from cellplane.model import Cell, Fleet, JwtProvider, KeySource, KeySourceKind, Pool, StrategyName, Tenant, Topology
 from cellplane.model import UnknownTenant as Unknown
 from cellplane.routing import (
@@ -24,6 +22,7 @@ from e2e.harness import eventually
 from fuzz.town import Router
 from mutate.findings import ALARM_SECONDS, Findings
 from mutate.tables import WAYS
+from support import plain_http
 from unit.agent.fake_control import FakeControl, fake_control
 
 CELLS = ("cell-1", "cell-2", "cell-3", "cell-4")
@@ -119,9 +118,7 @@ class Forger:
 
     def serves_right(self) -> bool:
         """Whether the tenant gets the answer that the last sound table says."""
-        response = httpx2.get(
-            f"http://127.0.0.1:{self.router.port}/x", headers={"x-tenant-id": TENANT}, trust_env=False, timeout=10
-        )
+        response = plain_http.get(f"http://127.0.0.1:{self.router.port}/x", headers={"x-tenant-id": TENANT}, timeout=10)
         if response.status_code != 200:
             return False
         seen = dict(response.json()["headers"])

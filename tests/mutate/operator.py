@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-import httpx2
-
 from cellplane.control.access.settings import ADMIN_TOKEN
 from cellplane.signed_cookie import new_secret
 from e2e.edge import stub_cells
@@ -16,6 +14,7 @@ from e2e.harness import eventually
 from fuzz.town import Router
 from mutate import api
 from mutate.findings import ALARM_SECONDS, Findings
+from support import plain_http
 from unit.control.serving import Api, serving
 
 CELLS = ("cell-1", "cell-2", "cell-3", "cell-4")
@@ -89,7 +88,5 @@ def attack_as_operator(folder: Path, numbers: Sequence[int], seed: int) -> Findi
 
 
 def _served_by(router: Router) -> str:
-    response = httpx2.get(
-        f"http://127.0.0.1:{router.port}/x", headers={"x-tenant-id": "acme"}, trust_env=False, timeout=10
-    )
+    response = plain_http.get(f"http://127.0.0.1:{router.port}/x", headers={"x-tenant-id": "acme"}, timeout=10)
     return response.headers.get("x-cell-id", "") if response.status_code == 200 else ""

@@ -13,7 +13,7 @@ from threading import Thread
 from e2e_app.servers import eventually, listens
 
 COMMAND_SECONDS = 60.0
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 
 _FENCED = re.compile(r"^```(\w+)(?: ([^\n]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _ENDED = "--- ended with"

@@ -245,7 +245,7 @@ def test_an_apply_that_is_killed_is_there_whole_or_not_at_all(tmp_path: Path) ->
     directory.close()
 
 
-@pytest.mark.parametrize("version", [0, 3, 5])
+@pytest.mark.parametrize("version", [0, *(pytest.param(version, marks=pytest.mark.long) for version in (3, 5))])
 def test_a_database_of_another_schema_is_a_clear_error(tmp_path: Path, version: int) -> None:
     path = tmp_path / "directory.sqlite3"
     engine = create_engine(f"sqlite+pysqlite:///{path}")

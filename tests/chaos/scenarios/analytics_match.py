@@ -24,6 +24,7 @@ from cellplane.provision.local.folder import StateFolder
 from cellplane.provision.local.parts import CELL_ROLES
 from chaos.report import Report, Scale
 from e2e.harness import TENANTS, Demo, eventually, exists, start_demo
+from support import plain_http
 
 NAME = "analytics-match"
 FULL = Scale(seed=1, rps=40.0, seconds=300.0)
@@ -85,7 +86,7 @@ class Senders:
 
     def _send(self, number: int) -> None:
         rng = random.Random(f"{self._scale.seed}/{number}")
-        with httpx2.Client(base_url=self._demo.router, trust_env=False, timeout=10) as client:
+        with plain_http.client(base_url=self._demo.router, timeout=10) as client:
             while not self._stop.wait(rng.uniform(0, 2 * SENDERS / self._scale.rps)):
                 tenant = f"tenant-{rng.randint(1, TENANTS):03}"
                 body = {"channel": rng.choice(CHANNELS), "to": "somebody", "body": TEXT * rng.randint(1, 20)}

@@ -18,6 +18,7 @@ from cellplane.control.settings import DATABASE
 from cellplane.faults import FAULT_VARIABLE
 from chaos.report import Report, Scale
 from e2e.harness import admin_headers, eventually, free_ports
+from support import plain_http
 from support.directory import Directory
 
 NAME = "control-plane-cut-short"
@@ -38,7 +39,7 @@ MAX_PASSES = 25
 """A process dies when it comes to its point for the first to the so-manieth time."""
 
 DEATH_SECONDS = 60.0
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 ASK_SECONDS = 10.0
 
 
@@ -76,12 +77,11 @@ class Control:
 
     def ask(self, method: str, path: str, body: object = None, **headers: str) -> httpx2.Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return httpx2.request(
+        return plain_http.request(
             method,
             f"http://127.0.0.1:{self.port}{path}",
             json=body,
             headers={**admin_headers(self.state), **named},
-            trust_env=False,
             timeout=ASK_SECONDS,
         )
 

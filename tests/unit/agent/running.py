@@ -56,7 +56,7 @@ class Running:
     task: asyncio.Task[None]
     tables: Path
 
-    async def until(self, condition: Callable[[], bool], what: str, *, seconds: float = 5.0) -> None:
+    async def until(self, condition: Callable[[], bool], what: str, *, seconds: float = 30.0) -> None:
         """Wait until something is so; an agent that ends before is a failure."""
         deadline = asyncio.get_running_loop().time() + seconds
         while not condition():

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import httpx2
 import pytest
 import uvicorn
 from click.testing import CliRunner
@@ -17,6 +16,7 @@ from cellplane.cell.boundary import check_boundary
 from cellplane.cell.errors import UnreachableAppError
 from cellplane.cli.commands import cli
 from e2e_app.servers import eventually
+from support import plain_http
 
 
 def an_app() -> FastAPI:
@@ -51,7 +51,7 @@ def test_an_app_behind_the_door_keeps_its_boundary() -> None:
         found = check_boundary("127.0.0.1", port, "cell-3", path="/orders")
         assert [each for each in found if not each.passed] == []
         assert len(found) > 15
-        assert httpx2.get(f"http://127.0.0.1:{port}/orders", trust_env=False).status_code == 421
+        assert plain_http.get(f"http://127.0.0.1:{port}/orders").status_code == 421
 
 
 def test_an_app_without_a_door_is_found_out() -> None:

@@ -25,7 +25,7 @@ from cellplane.directory import Leadership, schema
 from cellplane.routing import RoutingTable
 from support.directory import Directory
 
-START_SECONDS = 10.0
+START_SECONDS = 60.0
 KEY_SOURCES: list[dict[str, Any]] = [{"kind": "header", "name": "x-tenant-id", "trusted": True}]
 """Where the key of the tests' fleets stands: a header of a gateway in front. A fleet has to say so."""
 
@@ -67,7 +67,7 @@ def leading(directory: Directory) -> Leadership:
     return leadership
 
 
-def eventually(condition: Callable[[], bool], what: str, *, seconds: float = 5.0) -> float:
+def eventually(condition: Callable[[], bool], what: str, *, seconds: float = 30.0) -> float:
     """Wait until something is so, and return how long that took."""
     began = time.monotonic()
     while not condition():

@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from cellplane.control.access.needs import Needs, needs_nothing
 from cellplane.control.access.roles import PERMISSIONS, Permission, Role
 from cellplane.control.api import ROUTERS
+from support import plain_http
 from unit.control.serving import Api, as_holder, assert_problem, eventually, serving
 
 ROUTES = [
@@ -174,7 +175,7 @@ def test_nobody_passes_without_a_token_or_with_a_wrong_one(steady_shop: Api) -> 
 
 def nobody(api: Api) -> httpx2.Client:
     """A client that does not say who it is."""
-    return httpx2.Client(base_url=f"http://127.0.0.1:{api.port}", trust_env=False, timeout=10)
+    return plain_http.client(base_url=f"http://127.0.0.1:{api.port}", timeout=10)
 
 
 def test_health_says_ok_to_all_and_more_to_those_who_are_known(shop: Api) -> None:

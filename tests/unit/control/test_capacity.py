@@ -58,7 +58,7 @@ def status(api: Api, cell: str) -> str:
     return found
 
 
-def becomes(api: Api, cell: str, wanted: str, *, seconds: float = 5.0) -> None:
+def becomes(api: Api, cell: str, wanted: str, *, seconds: float = 30.0) -> None:
     eventually(lambda: status(api, cell) == wanted, f"{cell} is {wanted}", seconds=seconds)
 
 
@@ -490,9 +490,11 @@ class Grown:
 @pytest.mark.parametrize(
     "point",
     [
-        "capacity.asked",
-        "capacity.joined",
-        *(pytest.param(point, marks=pytest.mark.long) for point in ("capacity.provisioned", "capacity.registered")),
+        "capacity.provisioned",
+        *(
+            pytest.param(point, marks=pytest.mark.long)
+            for point in ("capacity.asked", "capacity.registered", "capacity.joined")
+        ),
     ],
 )
 def test_a_control_plane_that_dies_over_an_ask_goes_on_with_it(tmp_path: Path, provisioned: Path, point: str) -> None:

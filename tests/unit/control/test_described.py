@@ -21,6 +21,16 @@ ROLES = {
 def test_an_admin_gets_what_is_described(tmp_path: Path) -> None:
     with serving(tmp_path / "state") as api:
         api.fill()
+        url = str(api.http.base_url)
+        found = ask("admin", url, api.token, tmp_path, seed=SEED, examples=PER_ROUTE, phases=("fuzzing",))
+        assert found.passed, found.output
+        assert found.cases > PER_ROUTE
+
+
+@pytest.mark.long
+def test_an_admin_gets_what_is_described_by_every_mistake_in_turn(tmp_path: Path) -> None:
+    with serving(tmp_path / "state") as api:
+        api.fill()
         found = ask("admin", str(api.http.base_url), api.token, tmp_path, seed=SEED, examples=EXAMPLES)
         assert found.passed, found.output
         assert found.cases > 1_000

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from cellplane.control.access.admin import ensure_admin_token
@@ -18,6 +17,7 @@ from cellplane.control.access.verifier import TokenVerifier
 from cellplane.directory.audit import AuditEntry, AuditFilter
 from cellplane.directory.tokens import TokenRecord
 from cellplane.errors import ConflictError, DirectoryError, ForbiddenError, NotFoundError, UnauthenticatedError
+from support import plain_http
 from support.directory import Directory
 from unit.control.serving import Api, as_holder, assert_problem, eventually, serving
 
@@ -224,7 +224,7 @@ def test_refusals_cannot_fill_the_disk(tmp_path: Path) -> None:
     access = AccessSettings(refusals_rps=1e-7, refusals_burst=5, note_seconds=0.05)
     with serving(tmp_path / "state", access=access) as api:
         for _ in range(50):
-            httpx2.get(f"http://127.0.0.1:{api.port}/v1/cells", trust_env=False)
+            plain_http.get(f"http://127.0.0.1:{api.port}/v1/cells")
         eventually(lambda: len(refused(api)) == 5, "five are on record")
         assert "cellplane_audit_dropped_total 45.0" in api.get("/metrics").text
         assert len(refused(api)) == 5

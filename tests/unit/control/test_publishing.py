@@ -3,7 +3,6 @@
 import threading
 from pathlib import Path
 
-import httpx2
 import pytest
 from sqlalchemy import insert
 
@@ -12,6 +11,7 @@ from cellplane.errors import ConflictError, ValidationError
 from cellplane.model import Cell, Fleet, Pool
 from cellplane.model.topology import MAX_POOLS
 from cellplane.publishing.manifest import Manifest
+from support import plain_http
 from support.directory import Directory
 from unit.control.serving import SHOP, Api, as_holder, assert_problem, eventually, serving
 
@@ -21,9 +21,7 @@ def test_a_burst_of_changes_is_few_epochs_and_the_last_has_all(shop: Api) -> Non
     assert before is not None
 
     def put(thread: int) -> None:
-        with httpx2.Client(
-            base_url=f"http://127.0.0.1:{shop.port}", trust_env=False, headers=as_holder(shop.token)
-        ) as http:
+        with plain_http.client(base_url=f"http://127.0.0.1:{shop.port}", headers=as_holder(shop.token)) as http:
             for number in range(25):
                 assert http.put(f"/v1/tenants/t-{thread}-{number}", json={"cell": "cell-1"}).status_code == 200
 

@@ -16,9 +16,10 @@ import pytest
 
 from cellplane.control.access.settings import ADMIN_TOKEN
 from cellplane.control.settings import ControlSettings
+from support import plain_http
 from unit.control.serving import as_holder, eventually, fill, published
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 ROUNDS = 3
 
 
@@ -42,7 +43,7 @@ class Process:
         ]
         with (state / "control.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        self.http = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", trust_env=False, timeout=5)
+        self.http = plain_http.client(base_url=f"http://127.0.0.1:{self.port}", timeout=5)
         try:
             eventually(self._answers, "the process answers", seconds=START_SECONDS)
         except BaseException:
@@ -68,7 +69,7 @@ class Process:
 
 def put_until_it_dies(port: int, token: str, names: list[str], acknowledged: dict[str, int]) -> None:
     url = f"http://127.0.0.1:{port}"
-    with httpx2.Client(base_url=url, trust_env=False, timeout=5, headers=as_holder(token)) as http:
+    with plain_http.client(base_url=url, timeout=5, headers=as_holder(token)) as http:
         for name in names:
             try:
                 response = http.put(f"/v1/tenants/{name}", json={"cell": "cell-1"})
@@ -156,9 +157,7 @@ def test_a_waiting_router_does_not_keep_the_process_from_stopping(tmp_path: Path
     def wait() -> None:
         url = f"http://127.0.0.1:{control.port}/v1/table?wait=25"
         try:
-            response = httpx2.get(
-                url, headers={**as_holder(control.token), "if-none-match": tag}, timeout=40, trust_env=False
-            )
+            response = plain_http.get(url, headers={**as_holder(control.token), "if-none-match": tag}, timeout=40)
             ended.append(str(response.status_code))
         except httpx2.TransportError:
             ended.append("cut")

@@ -9,6 +9,7 @@ import pytest
 
 from cellplane.model import Tenant
 from cellplane.routing import RoutingTable
+from support import plain_http
 from unit.control.serving import SHOP, Api, as_holder, assert_problem
 
 
@@ -71,7 +72,7 @@ def test_waiting_ends_with_the_change(shop: Api) -> None:
 
     def wait() -> None:
         url = f"http://127.0.0.1:{shop.port}/v1/table?wait=8"
-        response = httpx2.get(url, headers={**as_holder(shop.token), "if-none-match": tag}, timeout=20, trust_env=False)
+        response = plain_http.get(url, headers={**as_holder(shop.token), "if-none-match": tag}, timeout=20)
         answers.append((time.monotonic(), response))
 
     waiters = [threading.Thread(target=wait) for _ in range(4)]
@@ -113,7 +114,7 @@ def test_a_first_waiter_gets_the_first_table(api: Api) -> None:
 
     def wait() -> None:
         url = f"http://127.0.0.1:{api.port}/v1/table?wait=8"
-        answers.append(httpx2.get(url, headers=as_holder(api.token), timeout=20, trust_env=False))
+        answers.append(plain_http.get(url, headers=as_holder(api.token), timeout=20))
 
     waiter = threading.Thread(target=wait)
     waiter.start()
