@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,13 @@ from nats.aio.msg import Msg
 from nats.js.errors import NotFoundError
 
 from cellplane.cell import CellContext, MovedTo, Moves, NoCellContextError, current, current_or_none, entered
-from cellplane.cell.errors import BrokerUnavailableError, ForeignSubjectError, InvalidMessageError, NotNowError
+from cellplane.cell.errors import (
+    BrokerUnavailableError,
+    DeliveryFailedError,
+    ForeignSubjectError,
+    InvalidMessageError,
+    NotNowError,
+)
 from cellplane.cell.messaging import CellMessage, CellSubjects, MessagingSettings
 from cellplane.cell.messaging.jetstream import CellNats
 from e2e_app.servers import Nats
@@ -172,9 +178,14 @@ async def test_work_is_done_in_the_context_that_it_was_published_in(shared: Nats
             await queue.publish(ORDERS, b"one", headers={"X-Kind": "new"}, message_id="1")
         with entered(CellContext("cell-3", 8, "globex")):
             await queue.publish(ORDERS, b"two")
+        await queue.ping()
+        assert await queue.waiting("orders") == 2
         async with consuming(queue, handled):
             await eventually("both", lambda: len(handled.messages) == 2)
             await eventually("both are gone", lambda: is_empty(client))
+        with entered(ACME):
+            await queue.publish(ORDERS, b"three")
+        assert (await queue.waiting("orders"), await queue.waiting("mails.urgent")) == (1, 0)
         assert {(message.data, message.context.tenant_id, message.context.epoch) for message in handled.messages} == {
             (b"one", "acme", 7),
             (b"two", "globex", 8),
@@ -289,6 +300,24 @@ async def test_a_poison_message_is_tried_so_often_and_then_is_a_dead_letter(shar
     assert letter.headers["x-dead-deliveries"] == "3"
 
 
+async def test_a_handler_says_which_failures_it_foresaw_and_that_no_delivery_can_help(
+    shared: Nats, caplog: pytest.LogCaptureFixture
+) -> None:
+    handled = Handled(DeliveryFailedError("nobody answers"), DeliveryFailedError("no such order", for_good=True))
+    async with bystander(shared) as client, opened(shared) as queue:
+        with entered(ACME):
+            await queue.publish(ORDERS, b"odd")
+        async with consuming(queue, handled):
+            (letter,) = await dead_letters(client)
+            await eventually("nothing waits", lambda: is_empty(client))
+    assert [message.delivery for message in handled.messages] == [1, 2]
+    assert letter.headers is not None
+    assert letter.headers["x-dead-reason"] == "poison"
+    assert letter.headers["x-dead-detail"] == "delivery 2 failed for good: no such order"
+    (told,) = [record for record in caplog.records if "a delivery failed: nobody answers" in record.getMessage()]
+    assert told.exc_info is None
+
+
 async def test_a_handler_that_hangs_is_cancelled(shared: Nats) -> None:
     seen: list[int] = []
 
@@ -392,6 +421,13 @@ async def test_a_broker_that_is_down_at_the_start_is_waited_for(own: Nats) -> No
     async with opened(own) as queue, consuming(queue, handled):
         with entered(ACME), pytest.raises(BrokerUnavailableError, match="no connection or no answer in time"):
             await queue.publish(ORDERS, b"too early")
+        # Longer than the test may take.
+        async with opened(own, replace(QUICK, publish_seconds=600.0, connection_wait_seconds=0.0)) as impatient:
+            with entered(ACME), pytest.raises(BrokerUnavailableError):
+                await impatient.publish(ORDERS, b"too early")
+            for question in (impatient.ping(), impatient.waiting("orders")):
+                with pytest.raises(BrokerUnavailableError, match="no connection"):
+                    await question
         await asyncio.to_thread(own.start_and_wait)
         with entered(ACME):
             await eventually("published", lambda: published(queue, b"one"))
@@ -402,6 +438,19 @@ def _has(stored: set[bytes], goal: int) -> bool:
     return len(stored) > goal
 
 
+async def test_a_subject_that_another_stream_has_is_told(shared: Nats, caplog: pytest.LogCaptureFixture) -> None:
+    async with bystander(shared) as client:
+        await client.jetstream().add_stream(name="OLD", subjects=["orders.>"])
+        try:
+            async with opened(shared) as queue:
+                await eventually("it is told", lambda: "subjects overlap with an existing stream" in caplog.text)
+                await client.jetstream().delete_stream("OLD")
+                await connected(queue)
+        finally:
+            with suppress(NotFoundError):
+                await client.jetstream().delete_stream("OLD")
+
+
 async def test_a_stream_that_was_removed_is_made_again(shared: Nats) -> None:
     async with bystander(shared) as client, opened(shared) as queue:
         await connected(queue)
@@ -410,6 +459,18 @@ async def test_a_stream_that_was_removed_is_made_again(shared: Nats) -> None:
             with pytest.raises(BrokerUnavailableError, match="NoStreamResponseError"):
                 await queue.publish(ORDERS, b"lost")
             await eventually("published", lambda: published(queue, b"one"))
+        await _forget(client)
+        with pytest.raises(BrokerUnavailableError, match="stream not found"):
+            await queue.ping()
+        await eventually("it answers", lambda: answers(queue))
+
+
+async def answers(queue: CellNats) -> bool:
+    try:
+        await queue.ping()
+    except BrokerUnavailableError:
+        return False
+    return True
 
 
 async def published(queue: CellNats, data: bytes) -> bool:

@@ -17,7 +17,8 @@ CellError
 │   ├── ForeignSubjectError    a subject or topic is another cell's, or no cell's
 │   ├── InvalidMessageError    a message cannot be sent as it is
 │   ├── BrokerUnavailableError the broker does not answer in time, or refuses
-│   └── NotNowError            a handler says that its message has to wait
+│   ├── NotNowError            a handler says that its message has to wait
+│   └── DeliveryFailedError    a handler says that it failed, in a way that was foreseen
 ├── WiringError            an engine, a repository or a message client does not lead to what is this cell's
 ├── InvalidManifestError   a cell's manifest does not say what is the cell's
 ├── ForeignDatabaseError   the database says that it is another cell's
@@ -250,6 +251,21 @@ class NotNowError(MessagingError):
     Args:
         reason: what is away, for the log.
     """
+
+
+class DeliveryFailedError(MessagingError):
+    """For handlers to raise: this delivery failed in a way that was foreseen, such as by a provider that takes nothing.
+
+    It counts as a delivery, as any other error does, but is told in one line, without where it was raised.
+
+    Args:
+        reason: what happened, for the log and the dead letter.
+        for_good: whether no other delivery can help, so that the message is a dead letter at once.
+    """
+
+    def __init__(self, reason: str, *, for_good: bool = False) -> None:
+        super().__init__(reason)
+        self.for_good = for_good
 
 
 class WiringError(CellError):

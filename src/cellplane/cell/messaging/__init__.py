@@ -4,8 +4,9 @@
 Kafka (extra ``kafka``); this package alone needs neither.
 """
 
+from cellplane.cell.messaging.handling import run_together
 from cellplane.cell.messaging.message import CellMessage, DeadReason
 from cellplane.cell.messaging.settings import MessagingSettings
 from cellplane.cell.messaging.subjects import CellSubjects
 
-__all__ = ["CellMessage", "CellSubjects", "DeadReason", "MessagingSettings"]
+__all__ = ["CellMessage", "CellSubjects", "DeadReason", "MessagingSettings", "run_together"]

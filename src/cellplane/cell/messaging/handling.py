@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from cellplane.cell.context import entered
-from cellplane.cell.errors import NotNowError
+from cellplane.cell.errors import DeliveryFailedError, NotNowError
 from cellplane.cell.messaging.message import CellMessage, DeadReason, Handler, Rejection, judge
 from cellplane.cell.messaging.settings import MessagingSettings
 from cellplane.cell.messaging.subjects import CellSubjects
@@ -27,7 +28,7 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A delivery that failed, and why; without what the error says, which may quote the message."""
+    """A delivery that failed, and why; without what an unforeseen error says, which may quote the message."""
 
     why: str
 
@@ -75,44 +76,49 @@ class Desk:
         message = CellMessage(
             context, arrived.subject, arrived.data, dict(arrived.headers), delivery, arrived.message_id
         )
-        failed = await self._until_now(handle, message, stop)
+        with entered(context):
+            failed = await self._until_now(handle, message, stop)
         if isinstance(failed, Failed) and delivery >= self.settings.max_deliveries:
             return Rejection(DeadReason.POISON, f"delivery {delivery} of {delivery} failed: {failed.why}")
         return failed
 
-    async def _until_now(self, handle: Handler, message: CellMessage, stop: asyncio.Event) -> Failed | Stopped | None:
+    async def _until_now(self, handle: Handler, message: CellMessage, stop: asyncio.Event) -> Outcome:
         is_said = False
         while True:
             try:
                 return await self._once(handle, message)
             except NotNowError as error:
                 if not is_said:
-                    _log.warning("a message waits: %s", error, extra={"subject": message.subject})
+                    _log.warning("a message waits: %s", error, extra=_about(message))
                     is_said = True
             await wait(self.settings.not_now_seconds, stop)
             if stop.is_set():
                 return Stopped()
 
-    async def _once(self, handle: Handler, message: CellMessage) -> Failed | None:
+    async def _once(self, handle: Handler, message: CellMessage) -> Failed | Rejection | None:
         limit = asyncio.timeout(self.settings.handler_seconds)
         try:
             async with limit:
-                with entered(message.context):
-                    await handle(message)
+                await handle(message)
         except NotNowError:
             raise
+        except DeliveryFailedError as error:
+            if error.for_good:
+                return Rejection(DeadReason.POISON, f"delivery {message.delivery} failed for good: {error}")
+            _log.warning("a delivery failed: %s", error, extra=_about(message))
+            return Failed(str(error))
         except Exception as error:  # noqa: BLE001  # whatever a handler raises, the queue goes on
             why = (
                 f"it took longer than {self.settings.handler_seconds:g} s" if limit.expired() else type(error).__name__
             )
-            _log.warning(
-                "a delivery failed: %s",
-                why,
-                extra={"subject": message.subject, "delivery": message.delivery},
-                exc_info=True,
-            )
+            _log.warning("a delivery failed: %s", why, extra=_about(message), exc_info=True)
             return Failed(why)
         return None
+
+
+def _about(message: CellMessage) -> dict[str, object]:
+    """Fields of a log that say which message it was."""
+    return {"subject": message.subject, "delivery": message.delivery, "message_id": message.message_id}
 
 
 async def wait(seconds: float, stop: asyncio.Event) -> None:
@@ -124,16 +130,21 @@ async def wait(seconds: float, stop: asyncio.Event) -> None:
         return
 
 
-async def run_lanes(lanes: Sequence[Callable[[], Awaitable[None]]], stop: asyncio.Event, stop_seconds: float) -> None:
-    """Run all until ``stop`` is set, and then for as long as what is in hand may take; an error of one ends all."""
+async def run_together(works: Iterable[Coroutine[Any, Any, None]], stop: asyncio.Event, stop_seconds: float) -> None:
+    """Run what a worker does beside each other, such as its consumers, until ``stop`` is set.
 
-    async def run(lane: Callable[[], Awaitable[None]]) -> None:
-        await lane()
+    Args:
+        works: each ends by itself once ``stop`` is set, or when it is cancelled.
+        stop: ends them.
+        stop_seconds: how long they have for what is in hand; then they are cancelled.
 
-    tasks = [asyncio.create_task(run(lane)) for lane in lanes]
+    Raises:
+        Exception: what one of them ended by; it ends the others as well, since nobody foresaw it.
+    """
+    tasks = [asyncio.create_task(work) for work in works]
     stopping = asyncio.create_task(stop.wait())
     try:
-        # A lane ends early only by an error that nobody foresaw: it must be heard of.
+        # One that ends early does so by an error that must be heard of.
         await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
         if all(not task.done() or task.exception() is None for task in tasks):
             await asyncio.wait(tasks, timeout=stop_seconds)

@@ -5,6 +5,7 @@
     queue.open()                                             # needs no server yet
     await queue.publish(subjects.own("orders"), b"…")        # in a context, whose tenant it is for
     await queue.consumer("orders", handle).run(stop)         # until the event is set
+    await queue.waiting("orders")                            # what no worker has been given yet
 
 Messages are handled at least once: one that was handled as its worker died comes again. What waits is kept on disk; a
 full stream refuses what is new. Dead letters are in a stream of their own, on ``dead.orders.cell-3``.
@@ -13,12 +14,16 @@ full stream refuses what is new. Dead letters are in a stream of their own, on `
 from collections.abc import Callable, Mapping
 
 from nats.js.api import Header
+from nats.js.errors import NotFoundError
 
 from cellplane.cell.door import nobody_moved
 from cellplane.cell.messaging.handling import Desk
 from cellplane.cell.messaging.message import Handler, outgoing
-from cellplane.cell.messaging.nats_connection import NatsConnection
-from cellplane.cell.messaging.nats_consumer import NatsConsumer
+from cellplane.cell.messaging.nats_connection import NatsConnection, Session
+from cellplane.cell.messaging.nats_consumer import NatsConsumer, durable_name
+
+WORKERS = "workers"
+"""Name of the consumer of each kind of work, where an app has one of it."""
 
 
 class CellNats(NatsConnection):
@@ -51,12 +56,47 @@ class CellNats(NatsConnection):
             all_headers[Header.MSG_ID.value] = message_id
         await self.store(self.stream, subject, data, all_headers)
 
+    async def ping(self) -> None:
+        """Ask JetStream for this cell's streams, such as for ``CellHealth``.
+
+        Raises:
+            BrokerUnavailableError: it does not answer, or has them not.
+        """
+
+        async def look(session: Session) -> None:
+            for stream in (self.stream, self.dead_stream):
+                await session.stream.stream_info(stream)
+
+        await self.ask(look)
+
+    async def waiting(self, base: str, *, durable: str = WORKERS) -> int:
+        """How many messages of one kind of work no worker has been given yet.
+
+        Args:
+            base: the kind of work, such as ``orders``.
+            durable: the consumer's name, as it is given to ``consumer``.
+
+        Raises:
+            BrokerUnavailableError: nobody says.
+        """
+        subject = self.subjects.own(base)
+
+        async def count(session: Session) -> int:
+            try:
+                found = await session.stream.consumer_info(self.stream, durable_name(durable, base))
+            except NotFoundError:  # no worker has been there yet
+                info = await session.stream.stream_info(self.stream, subjects_filter=subject)
+                return (info.state.subjects or {}).get(subject, 0)
+            return found.num_pending or 0
+
+        return await self.ask(count)
+
     def consumer(
         self,
         base: str,
         handle: Handler,
         *,
-        durable: str = "workers",
+        durable: str = WORKERS,
         moved: Callable[[str], int | None] = nobody_moved,
         on_moved: Handler | None = None,
     ) -> NatsConsumer:

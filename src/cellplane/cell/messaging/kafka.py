@@ -148,9 +148,10 @@ class CellKafka:
         lines = [(name, value.encode()) for name, value in headers.items()]
         try:
             async with asyncio.timeout(self.settings.publish_seconds):
-                while self._producer is None:
-                    self._ready.clear()
-                    await self._ready.wait()
+                async with asyncio.timeout(self.settings.connection_wait_seconds):
+                    while self._producer is None:
+                        self._ready.clear()
+                        await self._ready.wait()
                 await self._producer.send_and_wait(topic, data, key=key, headers=lines)
         except MessageSizeTooLargeError as error:
             raise InvalidMessageError(

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import nats.errors
@@ -17,6 +18,8 @@ from cellplane.cell.messaging.message import DEAD_PREFIX
 from cellplane.cell.messaging.settings import MessagingSettings
 from cellplane.cell.messaging.subjects import CellSubjects
 
+T = TypeVar("T")
+
 _log = logging.getLogger("cellplane.cell.messaging")
 
 DEFAULT_PORT = 4222
@@ -27,6 +30,9 @@ FAILURES = (nats.errors.Error, OSError, TimeoutError, asyncio.IncompleteReadErro
 """What nats-py raises where the server is away, or refuses."""
 
 _CUT_FROM = f"{DEAD_PREFIX}cut-from-bytes"
+_NAME_IN_USE = 10058
+"""``err_code`` of JetStream: there is such a stream."""
+
 _DAY_SECONDS = 24 * 60 * 60
 _SETTINGS = MessagingSettings()
 
@@ -124,23 +130,37 @@ class NatsConnection:
             BrokerUnavailableError: it is not known to be stored.
             InvalidMessageError: it is more than the server takes.
         """
+
+        async def publish(session: Session) -> None:
+            # The server counts headers as well, and hangs up where the client does not.
+            room = session.client.max_payload - _header_bytes(headers)
+            body, its_headers = data, headers
+            if len(data) > room:
+                if not is_cut:
+                    raise InvalidMessageError(
+                        f"{subject}: expected at most {session.client.max_payload} bytes with headers, which is "
+                        f"what the server takes; found {len(data)} and headers"
+                    )
+                its_headers = {**headers, _CUT_FROM: str(len(data))}
+                body = data[: max(0, min(CUT_BYTES, room - 2 * len(_CUT_FROM)))]
+            await session.stream.publish(
+                subject, body, timeout=self.settings.publish_seconds, stream=stream, headers=its_headers
+            )
+
+        await self.ask(publish)
+
+    async def ask(self, question: Callable[[Session], Awaitable[T]]) -> T:
+        """Put a question to the broker, within ``publish_seconds``; for this package.
+
+        Raises:
+            BrokerUnavailableError: it has no answer, or there is no connection.
+        """
         try:
             async with asyncio.timeout(self.settings.publish_seconds):
-                session = await self.connected()
-                # The server counts headers as well, and hangs up where the client does not.
-                room = session.client.max_payload - _header_bytes(headers)
-                if len(data) > room:
-                    if not is_cut:
-                        raise InvalidMessageError(
-                            f"{subject}: expected at most {session.client.max_payload} bytes with headers, which is "
-                            f"what the server takes; found {len(data)} and headers"
-                        )
-                    headers = {**headers, _CUT_FROM: str(len(data))}
-                    data = data[: max(0, min(CUT_BYTES, room - 2 * len(_CUT_FROM)))]
-                await session.stream.publish(
-                    subject, data, timeout=self.settings.publish_seconds, stream=stream, headers=headers
-                )
-        except NoStreamResponseError as error:
+                async with asyncio.timeout(self.settings.connection_wait_seconds):
+                    session = await self.connected()
+                return await question(session)
+        except (NoStreamResponseError, NotFoundError) as error:
             self.renew()
             raise self.unavailable(error) from error
         except FAILURES as error:
@@ -234,8 +254,10 @@ class NatsConnection:
         config.subjects = sorted({*known, *subjects})
         try:
             await stream.add_stream(config)
-        except BadRequestError:  # it exists with other settings, those of an earlier release
-            await stream.update_stream(config)
+        except BadRequestError as error:
+            if error.err_code != _NAME_IN_USE:
+                raise
+            await stream.update_stream(config)  # it exists with other settings, those of an earlier release
 
     async def _discard(self, client: Client) -> None:
         """Close what may already be broken: that this fails changes nothing, so it is only noted."""

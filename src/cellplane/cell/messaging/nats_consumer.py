@@ -10,11 +10,16 @@ from nats.js.api import AckPolicy, ConsumerConfig, Header
 from nats.js.errors import NotFoundError
 
 from cellplane.cell.errors import BrokerUnavailableError
-from cellplane.cell.messaging.handling import Arrived, Desk, Failed, Stopped, run_lanes, wait
+from cellplane.cell.messaging.handling import Arrived, Desk, Failed, Stopped, run_together, wait
 from cellplane.cell.messaging.message import Rejection, dead_headers, retry_seconds
 from cellplane.cell.messaging.nats_connection import FAILURES, NatsConnection, Session, reason_of
 
 _log = logging.getLogger("cellplane.cell.messaging")
+
+
+def durable_name(durable: str, base: str) -> str:
+    """The name at the server of the consumer of one kind of work."""
+    return f"{durable}-{base.replace('.', '-')}"
 
 
 class NatsConsumer:
@@ -25,13 +30,13 @@ class NatsConsumer:
         self._settings = queue.settings
         self._subject = queue.subjects.own(base)
         self._dead_subject = queue.subjects.dead(base)
-        self._durable = f"{durable}-{base.replace('.', '-')}"
+        self._durable = durable_name(durable, base)
         self._desk = desk
 
     async def run(self, stop: asyncio.Event) -> None:
         """Handle messages until ``stop`` is set; then what is in hand, for at most ``stop_seconds``."""
-        lanes = [lambda: self._lane(stop)] * self._settings.lanes
-        await run_lanes(lanes, stop, self._settings.stop_seconds)
+        lanes = [self._lane(stop) for _ in range(self._settings.lanes)]
+        await run_together(lanes, stop, self._settings.stop_seconds)
 
     async def _lane(self, stop: asyncio.Event) -> None:
         """One message at a time."""

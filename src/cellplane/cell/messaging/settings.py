@@ -8,7 +8,12 @@ class MessagingSettings:
     """How long a queue's user waits, how often it tries, and how much there may be."""
 
     publish_seconds: float = 5.0
-    """Longest that publishing takes, with the wait for a connection, seconds; 5: then the caller is told."""
+    """Longest that publishing or a question to the broker takes, with the wait for a connection, seconds; 5: then the
+    caller is told."""
+
+    connection_wait_seconds: float = 5.0
+    """How much of that is waited where there is no connection, seconds; 5. With 0 the caller is told at once, for apps
+    that keep the work elsewhere until the broker is back."""
 
     connect_seconds: float = 5.0
     """Longest that one try to connect takes, seconds; 5."""
