@@ -1,7 +1,11 @@
 """The cell and the tenant on every line of a log: for ``logging``, and for structlog, which needs no import here."""
 
+import json
 import logging
-from collections.abc import MutableMapping
+import sys
+import traceback
+from collections.abc import Iterable, MutableMapping
+from datetime import UTC, datetime
 from typing import Any
 
 from cellplane.cell.context import current_or_none
@@ -9,6 +13,12 @@ from cellplane.cell.context import current_or_none
 CELL_FIELD = "cell"
 TENANT_FIELD = "tenant"
 EPOCH_FIELD = "epoch"
+
+CHATTY = ("asyncio", "psycopg.pool")
+"""Loggers that tell of every cancelled task and every connection that is taken: only their warnings are kept."""
+
+# The last is uvicorn's: the message again, in colours.
+_NO_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
 class ContextFilter(logging.Filter):
@@ -33,6 +43,56 @@ class ContextFilter(logging.Filter):
         fields.setdefault(TENANT_FIELD, context.tenant_id if context else None)
         fields.setdefault(EPOCH_FIELD, context.epoch if context else None)
         return True
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger and message, and the fields that ``extra=`` and filters gave.
+
+    Of an exception it shows the type and the places but not the message: errors of databases and of validation quote
+    the row or the request, whose content is the tenant's.
+
+    Args:
+        fields: of every line, such as ``process="worker"``.
+    """
+
+    def __init__(self, **fields: object) -> None:
+        super().__init__()
+        self._fields = fields
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the line, without its end."""
+        line: dict[str, object] = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            **self._fields,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        for name, value in vars(record).items():
+            if name not in _NO_FIELDS:
+                line.setdefault(name, value)
+        if record.exc_info and record.exc_info[0]:
+            line["exception"] = record.exc_info[0].__qualname__
+            line["stack"] = [
+                f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(record.exc_info[2])
+            ]
+        return json.dumps(line, default=str)
+
+
+def log_json(cell_id: str, *, chatty: Iterable[str] = CHATTY, **fields: object) -> None:
+    """Send the logs of this process, from INFO on, to stderr as JSON lines that say the cell and the tenant.
+
+    Args:
+        cell_id: this cell's id.
+        chatty: loggers of which only warnings are kept.
+        fields: of every line, such as ``process="worker"``.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(ContextFilter(cell_id))
+    handler.setFormatter(JsonFormatter(**fields))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for name in chatty:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 class ContextProcessor:

@@ -1,14 +1,17 @@
 """Who a line of a log is about."""
 
 import io
+import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 import structlog
 
 from cellplane.cell import CellContext, entered
-from cellplane.cell.logs import ContextFilter, ContextProcessor
+from cellplane.cell.logs import ContextFilter, ContextProcessor, JsonFormatter
 
 ACME = CellContext("cell-3", 7, "acme")
 
@@ -46,3 +49,43 @@ def test_structlog_says_them_too() -> None:
         {"event": "outside", "cell": "cell-3", "log_level": "info"},
         {"event": "inside", "cell": "cell-3", "tenant": "globex", "epoch": 7, "log_level": "info"},
     ]
+
+
+def test_a_line_of_json_has_what_was_given_and_no_message_of_an_exception(lines: io.StringIO) -> None:
+    (handler,) = logging.getLogger("app").handlers
+    handler.setFormatter(JsonFormatter(process="worker"))
+    with entered(ACME):
+        try:
+            raise ValueError("a secret")
+        except ValueError:
+            logging.getLogger("app").exception("failed %s", "here", extra={"order": 5, "level": "odd"})
+    line = json.loads(lines.getvalue())
+    assert line.pop("at").endswith("+00:00")
+    (place,) = line.pop("stack")
+    assert "test_logs.py:" in place
+    assert line == {
+        "level": "error",
+        "process": "worker",
+        "cell": "cell-3",
+        "tenant": "acme",
+        "epoch": 7,
+        "logger": "app",
+        "message": "failed here",
+        "order": 5,
+        "exception": "ValueError",
+    }
+
+
+def test_a_process_logs_json_to_stderr() -> None:
+    lines = [
+        "import logging",
+        "from cellplane.cell.logs import log_json",
+        "log_json('cell-3', process='api')",
+        "logging.getLogger('asyncio').info('of every task')",
+        "logging.getLogger('app').info('begins')",
+    ]
+    ended = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, timeout=60, check=True
+    )
+    line = json.loads(ended.stderr)
+    assert (line["cell"], line["process"], line["tenant"], line["message"]) == ("cell-3", "api", None, "begins")
