@@ -14,11 +14,11 @@ from prometheus_client import generate_latest
 from starlette.types import ASGIApp
 
 from cellplane.cell import CellMiddleware, current
+from cellplane.cell.errors import BrokerUnavailableError
 from cellplane.cell.health import CellHealth, HealthLimits, HealthRoutes
 from cellplane.cell.telemetry import CellRegistry, GoldenSignals, SignalledApp
 from notifications import problems, process
 from notifications.edge import BodyLimit, ServedBy
-from notifications.errors import QueueUnavailableError
 from notifications.faulty import Faulty
 from notifications.load import LoadWatch
 from notifications.model import Cursor
@@ -66,8 +66,8 @@ def _add_notifications(app: FastAPI, store: Store, queue: Queue) -> None:
         """Store a notification and queue it for delivery."""
         stored = await store.add(current(), new.channel, new.to, new.body)
         try:
-            await queue.publish(stored.reference)
-        except QueueUnavailableError as error:
+            await queue.add(stored.id)
+        except BrokerUnavailableError as error:
             # It is stored, so it is accepted: the worker's sweep queues it when the queue is back.
             _log.warning(
                 "left for the sweep",

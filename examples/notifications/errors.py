@@ -3,8 +3,9 @@
 UnavailableError
 ├── DatabaseUnavailableError   PostgreSQL cannot be used now
 │   └── OutboxUnavailableError   as many events wait in it as may
-├── QueueUnavailableError      NATS JetStream cannot be used now
 └── ProviderError              the provider did not take a notification
+
+Where NATS JetStream cannot be used now, the SDK raises its BrokerUnavailableError.
 """
 
 
@@ -18,10 +19,6 @@ class DatabaseUnavailableError(UnavailableError):
 
 class OutboxUnavailableError(DatabaseUnavailableError):
     """As many events wait to leave this cell as may. The operation, which had one to tell, was taken back."""
-
-
-class QueueUnavailableError(UnavailableError):
-    """NATS JetStream cannot be used now. Whether a message was stored is unknown; publishing again is harmless."""
 
 
 class ProviderError(UnavailableError):

@@ -19,7 +19,8 @@ class Reference:
 
     tenant_id: str
     id: UUID
-    channel: Channel
+    epoch: int
+    """Of the routing table that chose this cell when it was accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,6 @@ class Notification:
 
     created_at: datetime
     delivered_at: datetime | None
-
-    @property
-    def reference(self) -> Reference:
-        """What the queue carries."""
-        return Reference(self.tenant_id, self.id, self.channel)
 
 
 @dataclass(frozen=True, slots=True)

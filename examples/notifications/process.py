@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from cellplane.cell import CellError, CellSettings
+from cellplane.cell.logs import log_json
 from cellplane.cell.wiring import CellManifest, check_wiring
-from notifications import logs
 from notifications.errors import UnavailableError
 from notifications.queue import Queue
 from notifications.settings import Settings
@@ -37,7 +37,7 @@ def main(role: str, serve: Serve) -> int:
     except CellError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    logs.configure(settings.cell.cell_id, role)
+    log_json(settings.cell.cell_id, process=role)
     try:
         asyncio.run(_run(role, settings, serve))
     except (UnavailableError, CellError) as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from cellplane.cell import CellSettings, InvalidSettingError, MissingSettingsError
+from cellplane.cell.messaging import MessagingSettings
 from cellplane.events import RelaySettings
 from cellplane.events.settings import EVENTS_URL_VARIABLE
 
@@ -43,6 +44,28 @@ class Limits:
 
     field_path_max_chars: int = 100
     """Characters of a field's path in a refusal; 100, because unknown names come from the caller."""
+
+
+_QUEUE = MessagingSettings(
+    # Rows keep what cannot be queued at once, so nobody waits for a queue that is away.
+    connection_wait_seconds=0.0,
+    publish_seconds=1.0,
+    connect_seconds=2.0,
+    reconnect_min_seconds=0.1,
+    reconnect_max_seconds=2.0,
+    # As many deliveries at a time as there are database connections.
+    lanes=8,
+    # A message of a worker that died comes again after that; a provider's hiccup is over after the other.
+    ack_seconds=5.0,
+    retry_min_seconds=2.0,
+    retry_max_seconds=2.0,
+    # Far over worker_max_attempts, which the row counts: what an outage of the database repeats is no poison.
+    max_deliveries=100,
+    # A stop is done within 5 s.
+    fetch_seconds=1.0,
+    stop_seconds=3.0,
+    close_seconds=0.5,
+)
 
 
 @dataclass(frozen=True)
@@ -101,44 +124,11 @@ class Settings:
     database_start_retry_seconds: float = 0.2
     """Delay between two tries at the start, in seconds; 0.2, cheap and hardly felt."""
 
-    queue_connect_seconds: float = 2.0
-    """Longest connect to NATS with the check of its stream, in seconds; 2, far over a healthy one."""
-
-    queue_request_seconds: float = 1.0
-    """Longest wait for an answer of JetStream, in seconds; 1, after that the sweep takes over."""
-
-    queue_retry_min_seconds: float = 0.1
-    """First delay between two connects to NATS, in seconds; 0.1, a restart takes about as long. It doubles."""
-
-    queue_retry_max_seconds: float = 2.0
-    """Longest delay between two connects to NATS, in seconds; 2, so that recovery is prompt. Tries never end."""
-
-    queue_watch_seconds: float = 0.1
-    """How often a lost connection to NATS is looked for, in seconds; 0.1, it reads one attribute."""
-
-    queue_ping_seconds: int = 2
-    """Between two pings to NATS, in whole seconds; 2, three unanswered mean a hung server."""
-
-    queue_max_messages: int = 1_000_000
-    """Messages in the stream; 1,000,000 of 150 bytes. When it is full, rows wait in the database for the sweep."""
-
-    queue_ack_seconds: float = 5.0
-    """After this time without an answer a message is delivered again, in seconds; 5, a worker has died by then."""
-
-    queue_duplicate_window_seconds: float = 120.0
-    """How long NATS knows a message by its id, in seconds; 120, its default: repeated publishing has no effect."""
-
-    worker_lanes: int = 8
-    """Deliveries at a time of one worker; 8, as many as there are database connections."""
-
-    worker_fetch_seconds: float = 1.0
-    """How long a lane waits for a message, in seconds; 1, which also bounds an idle worker's stop."""
+    queue: MessagingSettings = _QUEUE
+    """Times and limits of the queue; ``NOTIFICATIONS_QUEUE_<NAME>`` sets one."""
 
     worker_max_attempts: int = 10
     """Attempts before a notification is marked failed; 10, about 20 s of a failing provider."""
-
-    worker_retry_seconds: float = 2.0
-    """Delay before a failed attempt is repeated, in seconds; 2, a provider's hiccup."""
 
     sweep_every_seconds: float = 1.0
     """Between two looks for rows that are in no queue, in seconds; 1, one indexed query."""
@@ -200,12 +190,18 @@ class Settings:
             fault=environ.get(FAULT_VARIABLE, ""),
             faults_file=Path(faults_file) if faults_file else None,
         )
-        numbers: dict[str, Any] = {}
-        for field in dataclasses.fields(cls):
-            name = f"NOTIFICATIONS_{field.name.upper()}"
-            if field.type in (int, float) and name in environ:
-                numbers[field.name] = _positive(name, environ[name], field.type)
-        return dataclasses.replace(settings, **numbers)
+        queue = dataclasses.replace(settings.queue, **_numbers(MessagingSettings, "NOTIFICATIONS_QUEUE_", environ))
+        return dataclasses.replace(settings, queue=queue, **_numbers(cls, "NOTIFICATIONS_", environ))
+
+
+def _numbers(kind: type[Settings] | type[MessagingSettings], prefix: str, environ: Mapping[str, str]) -> dict[str, Any]:
+    """The numbers of such settings that the environment sets."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(kind):
+        name = prefix + field.name.upper()
+        if field.type in (int, float) and name in environ:
+            found[field.name] = _positive(name, environ[name], field.type)
+    return found
 
 
 def _positive(name: str, text: str, kind: type[int] | type[float]) -> int | float:

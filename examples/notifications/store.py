@@ -11,7 +11,7 @@ from typing import LiteralString, TypeVar
 from uuid import UUID, uuid4, uuid5
 
 import psycopg
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import class_row, kwargs_row, scalar_row
 from psycopg_pool import AsyncConnectionPool
 
 from cellplane.cell import CellContext, CellUse
@@ -123,7 +123,7 @@ WITH lost AS (
 )
 UPDATE notifications AS n SET queued_at = now() FROM lost
 WHERE n.tenant_id = lost.tenant_id AND n.id = lost.id
-RETURNING n.tenant_id, n.id, n.channel
+RETURNING n.tenant_id, n.id, n.epoch
 """
 
 # The one that nobody touched for the longest time: an index finds it, however many wait.
@@ -218,9 +218,8 @@ class Store:
                 found = await (await cursor.execute(_ADD, {**row, "epoch": context.epoch})).fetchone()
                 assert found is not None, "INSERT … RETURNING gives a row"
                 about = {"bytes": len(body.encode())}
-                await self._tell(
-                    connection, _event("accepted", found.reference, context.epoch, found.created_at, about)
-                )
+                reference = Reference(context.tenant_id, found.id, context.epoch)
+                await self._tell(connection, _event("accepted", reference, context.epoch, found.created_at, about))
             return found
 
         return await self._run(work)
@@ -259,7 +258,7 @@ class Store:
         """
 
         async def work(connection: Connection) -> list[Reference]:
-            async with connection.cursor(row_factory=class_row(Reference)) as cursor:
+            async with connection.cursor(row_factory=kwargs_row(_reference)) as cursor:
                 await cursor.execute(
                     _SWEEP,
                     {
@@ -394,6 +393,10 @@ class Store:
             await connection.execute(_SCHEMA)
             if self._outbox is not None:
                 await create_outbox_async(connection, OutboxSettings(max_events=self._settings.outbox_max_events))
+
+
+def _reference(tenant_id: str, id: UUID, epoch: Decimal) -> Reference:  # noqa: A002 - the column's name
+    return Reference(tenant_id, id, int(epoch))
 
 
 def _event(what: str, reference: Reference, epoch: int, at: datetime, data: Mapping[str, object]) -> Event:

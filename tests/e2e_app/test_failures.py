@@ -1,5 +1,7 @@
 """What a cell does while its database, its queue or its worker is dead or hangs, and after that."""
 
+import asyncio
+import json
 import shutil
 import signal
 import subprocess
@@ -8,7 +10,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from e2e_app.servers import CELL_ID, Cell, Nats, Postgres, Process, eventually, free_port
+import nats as nats_client
+
+from e2e_app.servers import CELL_ID, TENANT, Cell, Nats, Postgres, Process, eventually, free_port
 
 
 def health_problem(cell: Cell) -> list[str]:
@@ -58,6 +62,52 @@ def test_queue_that_lost_its_disk_loses_no_notification(cell: Cell, nats: Nats) 
     cell.worker.start()
     for notification_id in accepted:
         cell.await_status(notification_id, "delivered")
+
+
+async def _hand_over(nats: Nats, stream: str, subjects: list[str], subject: str, data: bytes, **headers: str) -> None:
+    """Store a message in a stream, which is made where it is missing, without the SDK."""
+    client = await nats_client.connect(nats.url)
+    try:
+        if subjects:
+            await client.jetstream().add_stream(name=stream, subjects=subjects)
+        await client.jetstream().publish(subject, data, stream=stream, headers=headers)
+    finally:
+        await client.close()
+
+
+async def _messages(nats: Nats, stream: str) -> int:
+    client = await nats_client.connect(nats.url)
+    try:
+        return (await client.jetstream().stream_info(stream)).state.messages
+    finally:
+        await client.close()
+
+
+def test_what_an_earlier_release_queued_in_a_stream_of_its_own_is_delivered(
+    cell: Cell, nats: Nats, postgres: Postgres
+) -> None:
+    for process in (cell.worker, cell.api):
+        assert process.stop() == 0
+    statement = """
+        INSERT INTO notifications (tenant_id, id, channel, recipient, body, queued_at)
+        VALUES (%s, gen_random_uuid(), 'push', 'somebody', 'hello', now() - interval '1 minute') RETURNING id::text
+    """
+    ((notification_id,),) = postgres.query(statement, TENANT)
+    body = json.dumps({"tenant": TENANT, "id": notification_id, "channel": "push"}).encode()
+    asyncio.run(_hand_over(nats, "NOTIFICATIONS", ["notifications.>"], "notifications.push", body))
+
+    cell.api.start()
+    cell.worker.start()
+    cell.await_health(200)
+    cell.await_status(notification_id, "delivered")
+    assert cell.effects(notification_id) == 1
+
+
+def test_a_message_that_is_not_of_this_app_is_a_dead_letter_and_the_others_go_on(cell: Cell, nats: Nats) -> None:
+    headers = {"x-cell-id": CELL_ID, "x-cell-epoch": "7", "x-tenant-id": TENANT}
+    asyncio.run(_hand_over(nats, f"CELL-{CELL_ID}", [], f"deliveries.{CELL_ID}", b"\xff", **headers))
+    eventually("it is a dead letter", lambda: asyncio.run(_messages(nats, f"DEAD-{CELL_ID}")) == 1)
+    cell.await_status(cell.posted(), "delivered")
 
 
 def test_hanging_queue_delays_an_answer_but_fails_none(cell: Cell, nats: Nats) -> None:
