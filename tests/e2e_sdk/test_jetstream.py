@@ -306,7 +306,7 @@ async def test_a_handler_says_which_failures_it_foresaw_and_that_no_delivery_can
     handled = Handled(DeliveryFailedError("nobody answers"), DeliveryFailedError("no such order", for_good=True))
     async with bystander(shared) as client, opened(shared) as queue:
         with entered(ACME):
-            await queue.publish(ORDERS, b"odd")
+            await queue.publish(ORDERS, b"odd", message_id="odd-1")
         async with consuming(queue, handled):
             (letter,) = await dead_letters(client)
             await eventually("nothing waits", lambda: is_empty(client))
@@ -316,6 +316,8 @@ async def test_a_handler_says_which_failures_it_foresaw_and_that_no_delivery_can
     assert letter.headers["x-dead-detail"] == "delivery 2 failed for good: no such order"
     (told,) = [record for record in caplog.records if "a delivery failed: nobody answers" in record.getMessage()]
     assert told.exc_info is None
+    (dead,) = [vars(record) for record in caplog.records if "a dead letter: poison: " in record.getMessage()]
+    assert (dead["tenant"], dead["subject"], dead["delivery"], dead["message_id"]) == ("acme", ORDERS, 2, "odd-1")
 
 
 async def test_a_handler_that_hangs_is_cancelled(shared: Nats) -> None:

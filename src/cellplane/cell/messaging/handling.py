@@ -8,6 +8,7 @@ from typing import Any
 
 from cellplane.cell.context import entered
 from cellplane.cell.errors import DeliveryFailedError, NotNowError
+from cellplane.cell.logs import TENANT_FIELD
 from cellplane.cell.messaging.message import CellMessage, DeadReason, Handler, Rejection, judge
 from cellplane.cell.messaging.settings import MessagingSettings
 from cellplane.cell.messaging.subjects import CellSubjects
@@ -72,14 +73,14 @@ class Desk:
             context = found
         delivery = arrived.delivery
         if delivery > self.settings.max_deliveries:
-            return Rejection(DeadReason.POISON, f"no worker has answered for any of {delivery - 1} deliveries")
+            return Rejection(DeadReason.POISON, f"no worker has answered for any of {delivery - 1} deliveries", context)
         message = CellMessage(
             context, arrived.subject, arrived.data, dict(arrived.headers), delivery, arrived.message_id
         )
         with entered(context):
             failed = await self._until_now(handle, message, stop)
         if isinstance(failed, Failed) and delivery >= self.settings.max_deliveries:
-            return Rejection(DeadReason.POISON, f"delivery {delivery} of {delivery} failed: {failed.why}")
+            return Rejection(DeadReason.POISON, f"delivery {delivery} of {delivery} failed: {failed.why}", context)
         return failed
 
     async def _until_now(self, handle: Handler, message: CellMessage, stop: asyncio.Event) -> Outcome:
@@ -104,7 +105,8 @@ class Desk:
             raise
         except DeliveryFailedError as error:
             if error.for_good:
-                return Rejection(DeadReason.POISON, f"delivery {message.delivery} failed for good: {error}")
+                detail = f"delivery {message.delivery} failed for good: {error}"
+                return Rejection(DeadReason.POISON, detail, message.context)
             _log.warning("a delivery failed: %s", error, extra=_about(message))
             return Failed(str(error))
         except Exception as error:  # noqa: BLE001  # whatever a handler raises, the queue goes on
@@ -116,7 +118,13 @@ class Desk:
         return None
 
 
-def _about(message: CellMessage) -> dict[str, object]:
+def tell_dead(rejection: Rejection, arrived: Arrived) -> None:
+    """Log that a message becomes a dead letter, and whose it is, where that is known."""
+    whose = {} if rejection.context is None else {TENANT_FIELD: rejection.context.tenant_id}
+    _log.error("a dead letter: %s: %s", rejection.reason.value, rejection.detail, extra={**_about(arrived), **whose})
+
+
+def _about(message: CellMessage | Arrived) -> dict[str, object]:
     """Fields of a log that say which message it was."""
     return {"subject": message.subject, "delivery": message.delivery, "message_id": message.message_id}
 

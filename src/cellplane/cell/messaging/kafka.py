@@ -23,7 +23,7 @@ from aiokafka.errors import ConsumerStoppedError, KafkaError, MessageSizeTooLarg
 
 from cellplane.cell.door import nobody_moved
 from cellplane.cell.errors import BrokerUnavailableError, InvalidMessageError
-from cellplane.cell.messaging.handling import Arrived, Desk, Failed, Stopped, wait
+from cellplane.cell.messaging.handling import Arrived, Desk, Failed, Stopped, tell_dead, wait
 from cellplane.cell.messaging.message import DEAD_PREFIX, Handler, dead_headers, outgoing, retry_seconds
 from cellplane.cell.messaging.settings import MessagingSettings
 from cellplane.cell.messaging.subjects import CellSubjects
@@ -256,7 +256,8 @@ class KafkaConsumer:
         data, message_id = record.value or b"", dict(headers).get(MESSAGE_ID)
         delivery = 1
         while True:
-            outcome = await self._desk.take(Arrived(record.topic, data, headers, delivery, message_id), stop)
+            arrived = Arrived(record.topic, data, headers, delivery, message_id)
+            outcome = await self._desk.take(arrived, stop)
             if isinstance(outcome, Stopped):
                 return False
             if isinstance(outcome, Failed):
@@ -268,12 +269,7 @@ class KafkaConsumer:
             if outcome is not None:
                 dead = dead_headers(outcome, record.topic, headers, delivery)
                 dead[MESSAGE_ID] = f"{record.topic}-{record.partition}-{record.offset}"
-                _log.error(
-                    "a dead letter: %s: %s",
-                    outcome.reason.value,
-                    outcome.detail,
-                    extra={"subject": record.topic, "delivery": delivery},
-                )
+                tell_dead(outcome, arrived)
                 await self._bury(record, dead)
             return True
 

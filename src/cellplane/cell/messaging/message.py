@@ -66,7 +66,7 @@ class Rejection:
     reason: DeadReason
     detail: str
     context: CellContext | None = None
-    """Whose it is, where the tenant has moved."""
+    """Whose it is, where that is known: its tenant has moved, or it is poison."""
 
 
 def judge(

@@ -10,7 +10,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, Header
 from nats.js.errors import NotFoundError
 
 from cellplane.cell.errors import BrokerUnavailableError
-from cellplane.cell.messaging.handling import Arrived, Desk, Failed, Stopped, run_together, wait
+from cellplane.cell.messaging.handling import Arrived, Desk, Failed, Stopped, run_together, tell_dead, wait
 from cellplane.cell.messaging.message import Rejection, dead_headers, retry_seconds
 from cellplane.cell.messaging.nats_connection import FAILURES, NatsConnection, Session, reason_of
 
@@ -85,9 +85,9 @@ class NatsConsumer:
         delivery = message.metadata.num_delivered
         headers = [*(message.headers or {}).items()]
         message_id = (message.headers or {}).get(Header.MSG_ID.value)
+        arrived = Arrived(message.subject, message.data, headers, delivery, message_id)
         working = asyncio.create_task(self._say_at_work(message))
         try:
-            arrived = Arrived(message.subject, message.data, headers, delivery, message_id)
             outcome = await self._desk.take(arrived, stop)
         finally:
             working.cancel()
@@ -98,6 +98,7 @@ class NatsConsumer:
             await message.nak(delay=retry_seconds(self._settings, delivery))
         else:
             if outcome is not None:
+                tell_dead(outcome, arrived)
                 await self._bury(message, outcome, headers, delivery)
             await message.ack_sync(timeout=self._settings.publish_seconds)
 
@@ -114,10 +115,4 @@ class NatsConsumer:
         """Store a dead letter; a repetition of that is stored once."""
         dead = dead_headers(rejection, message.subject, headers, delivery)
         dead[Header.MSG_ID.value] = f"{message.metadata.stream}-{message.metadata.sequence.stream}"
-        _log.error(
-            "a dead letter: %s: %s",
-            rejection.reason.value,
-            rejection.detail,
-            extra={"subject": message.subject, "delivery": delivery},
-        )
         await self._queue.store(self._queue.dead_stream, self._dead_subject, message.data, dead, is_cut=True)
