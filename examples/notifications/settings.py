@@ -59,7 +59,7 @@ _QUEUE = MessagingSettings(
     ack_seconds=5.0,
     retry_min_seconds=2.0,
     retry_max_seconds=2.0,
-    # Far over worker_max_attempts, which the row counts: what an outage of the database repeats is no poison.
+    # Far over worker_max_attempts, which the row counts: deliveries that stops and kills cut short are no poison.
     max_deliveries=100,
     # A stop is done within 5 s.
     fetch_seconds=1.0,
