@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from cellplane.cell import CellMiddleware, current
 from cellplane.cell.errors import BrokerUnavailableError
 from cellplane.cell.health import CellHealth, HealthLimits, HealthRoutes
+from cellplane.cell.proof import ProofKeys
 from cellplane.cell.telemetry import CellRegistry, GoldenSignals, SignalledApp
 from notifications import problems, process
 from notifications.edge import BodyLimit, ServedBy
@@ -53,7 +54,8 @@ def create_app(settings: Settings, store: Store, queue: Queue, load: LoadWatch) 
         limited = Faulty(limited, settings.faults_file, random.Random())  # noqa: S311 - no secret
     cell_id, release = settings.cell.cell_id, settings.cell.release
     counted = SignalledApp(limited, GoldenSignals(registry))
-    guarded = CellMiddleware(counted, cell_id, load=load.now)
+    proof = None if settings.proof_keys is None else ProofKeys(settings.proof_keys)
+    guarded = CellMiddleware(counted, cell_id, proof=proof, load=load.now)
     limits = HealthLimits(probe_seconds=settings.health_seconds, retry_after_seconds=settings.retry_after_seconds)
     health = CellHealth(cell_id, {"database": store.ping, "queue": queue.ping}, release=release, limits=limits)
     # Routers ask /healthz, and are to go elsewhere where a dependency is gone.

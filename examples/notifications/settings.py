@@ -15,6 +15,7 @@ PROVIDER_DIR_VARIABLE = "NOTIFICATIONS_PROVIDER_DIR"
 FAULT_VARIABLE = "NOTIFICATIONS_FAULT"
 FAULTS_FILE_VARIABLE = "NOTIFICATIONS_FAULTS_FILE"
 MANIFEST_VARIABLE = "NOTIFICATIONS_MANIFEST"
+PROOF_KEYS_VARIABLE = "NOTIFICATIONS_PROOF_KEYS"
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,9 @@ class Settings:
 
     manifest: Path | None = None
     """File that says what is this cell's, ``NOTIFICATIONS_MANIFEST``; none: what ``CELLPLANE_*`` names is."""
+
+    proof_keys: Path | None = None
+    """File of the keys by which requests of routers are known, ``NOTIFICATIONS_PROOF_KEYS``; none: all are believed."""
 
     relay: RelaySettings | None = None
     """How events leave the cell, where ``CELLPLANE_EVENTS_URL`` names the NATS that takes them; none: none are told."""
@@ -181,14 +185,14 @@ class Settings:
         provider_dir = environ.get(PROVIDER_DIR_VARIABLE)
         if not provider_dir:
             raise MissingSettingsError([PROVIDER_DIR_VARIABLE])
-        faults_file, manifest = environ.get(FAULTS_FILE_VARIABLE), environ.get(MANIFEST_VARIABLE)
         settings = cls(
             cell=cell,
             provider_dir=Path(provider_dir),
-            manifest=Path(manifest) if manifest else None,
+            manifest=_path(environ, MANIFEST_VARIABLE),
+            proof_keys=_path(environ, PROOF_KEYS_VARIABLE),
             relay=RelaySettings.from_env(environ) if environ.get(EVENTS_URL_VARIABLE) else None,
             fault=environ.get(FAULT_VARIABLE, ""),
-            faults_file=Path(faults_file) if faults_file else None,
+            faults_file=_path(environ, FAULTS_FILE_VARIABLE),
         )
         queue = dataclasses.replace(settings.queue, **_numbers(MessagingSettings, "NOTIFICATIONS_QUEUE_", environ))
         return dataclasses.replace(settings, queue=queue, **_numbers(cls, "NOTIFICATIONS_", environ))
@@ -202,6 +206,10 @@ def _numbers(kind: type[Settings] | type[MessagingSettings], prefix: str, enviro
         if field.type in (int, float) and name in environ:
             found[field.name] = _positive(name, environ[name], field.type)
     return found
+
+
+def _path(environ: Mapping[str, str], name: str) -> Path | None:
+    return Path(environ[name]) if environ.get(name) else None
 
 
 def _positive(name: str, text: str, kind: type[int] | type[float]) -> int | float:

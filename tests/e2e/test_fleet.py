@@ -54,6 +54,22 @@ def test_every_tenant_is_served_where_the_control_plane_says(demo: Demo) -> None
         assert demo.get("/v1/route", tenant=tenant)["cell"] == cell
 
 
+def test_a_cell_believes_its_router_alone(demo: Demo) -> None:
+    [epoch] = {router["epoch"] for router in demo.get("/v1/routers")["items"]}
+    ports = json.loads((demo.state / "endpoints.json").read_text())["ports"]
+    tenant = demo.tenants_of("cell-1")[0]
+    made_up = {"x-cell-id": "cell-1", "x-cell-epoch": str(epoch), "x-tenant-id": tenant}
+    with httpx2.Client(base_url=f"http://127.0.0.1:{ports['cell-1.api']}", trust_env=False, timeout=10) as cell:
+        assert cell.get("/notifications", headers=made_up).json()["code"] == "no-proof"
+        forged = {**made_up, "x-cell-proof": f"cpp1.{int(time.time())}.key-1.{'A' * 43}"}
+        refused = cell.get("/notifications", headers=forged)
+        assert (refused.status_code, refused.json()["code"]) == (403, "invalid-proof")
+        # Of whoever looks after the cell no proof is asked.
+        assert cell.get("/healthz").status_code == cell.get("/metrics").status_code == 200
+    # A router takes no client's word for it either, and gives its own.
+    assert httpx2.get(f"{demo.router}/notifications", headers=forged, trust_env=False).status_code == 200
+
+
 def test_the_command_line_shows_the_fleet(demo: Demo) -> None:
     cells = json.loads(demo.run("cells", "--json"))
     assert [cell["id"] for cell in cells["items"]] == ["cell-1", "cell-2", "cell-3"]

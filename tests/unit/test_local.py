@@ -24,8 +24,10 @@ from cellplane.provision.local.chaos import kill, restore
 from cellplane.provision.local.child import Child
 from cellplane.provision.local.folder import FolderLock, StateFolder, fleet_runs, read_json, write_json
 from cellplane.provision.local.parts import CellPart, Oversight
+from cellplane.provision.local.proof_keys import create_proof_keys
 from cellplane.provision.local.settings import LOWEST_PORT, LocalSettings
 from cellplane.provision.local.supervisor import reclaim
+from cellplane.signed_cookie import new_secret
 
 SLEEP = "import time; time.sleep(60)"
 
@@ -146,6 +148,20 @@ def test_looks_at_a_folder_never_stop_a_supervisor(tmp_path: Path) -> None:
     finally:
         done.set()
         looks.join()
+
+
+def test_proof_keys_are_made_once_and_those_that_were_added_stay(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    create_proof_keys(folder)
+    first = folder.proof_keys.read_text()
+    assert folder.proof_keys.stat().st_mode & 0o777 == 0o600
+    folder.proof_keys.write_text(f"key-2 {new_secret()}\n{first}")
+    rotated = folder.proof_keys.read_text()
+    create_proof_keys(folder)
+    assert folder.proof_keys.read_text() == rotated
+    folder.proof_keys.write_text("key-1 short\n")
+    with pytest.raises(ProvisionError, match=r"\(proof keys, line 1: .*\): mend it, or remove it for a new key"):
+        create_proof_keys(folder)
 
 
 def test_chaos_needs_a_fleet(tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ def test_only_https_has_a_certificate() -> None:
         assert address_of(url) is None
 
 
-def test_keys_of_tables_have_an_end_and_those_of_cookies_none(tmp_path: Path) -> None:
+def test_keys_of_tables_have_an_end_and_those_of_cookies_and_proofs_none(tmp_path: Path) -> None:
     create_key(tmp_path / "eu.pem", KeyUse("eu", 1_900_000_000))
     for name in ("eu.pem", "eu.pem.pub"):
         (found,) = keys_of(tmp_path / name, QUICK)
@@ -201,8 +201,10 @@ def fleet_folder(root: Path) -> Path:
     (root / "control" / "directory.sqlite3").write_text("")
     (root / "router-token").write_text("secret")
     create_key(root / "keys" / "signing.pem", KeyUse())
-    for path in (root / "control" / "admin-token", root / "control" / "directory.sqlite3", root / "router-token"):
-        path.chmod(0o600)
+    (root / "keys" / "proof-keys").write_text(f"key-1 {new_secret()}\n")
+    secrets = ("control/admin-token", "control/directory.sqlite3", "router-token", "keys/proof-keys")
+    for name in secrets:
+        (root / name).chmod(0o600)
     (root / "router" / "tables").chmod(0o700)
     endpoints = {"control": "http://127.0.0.1:8081", "host": "127.0.0.1", "ports": {"router.metrics": 9901}}
     (root / "endpoints.json").write_text(json.dumps(endpoints))
@@ -222,6 +224,7 @@ def test_a_state_folder_shows_what_is_in_it(tmp_path: Path) -> None:
         "router-token": ("secret", 0o600),
         "signing.pem": ("secret", 0o600),
         "signing.pem.pub": ("trust", 0o644),
+        "proof-keys": ("secret", 0o600),
         "directory.sqlite3": ("directory", 0o600),
         "tables": ("tables", 0o700),
     }

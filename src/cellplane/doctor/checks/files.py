@@ -83,8 +83,8 @@ CHECKS = (
     Check(
         "CPD60",
         "permissions",
-        "Modes of secrets (tokens, private keys, cookie keys), of trusted keys, of a router's tables, and of the "
-        "directory's file, in the folder of --state and the files of --key.",
+        "Modes of secrets (tokens, private keys, keys of cookies and proofs), of trusted keys, of a router's tables, "
+        "and of the directory's file, in the folder of --state and the files of --key.",
         "Take the permission away, and renew a secret that others may have read.",
         _modes,
     ),

@@ -28,7 +28,7 @@ class State:
         root: the folder.
         control: state folders of control planes.
         routers: those of routers.
-        keys: files of signing and of public keys.
+        keys: files of signing and of public keys, and of those of proofs.
         tokens: files of tokens.
     """
 
@@ -50,7 +50,8 @@ class State:
         places = (root, root / "control", root / "router")
         control = tuple(each for each in places if (each / ADMIN_TOKEN.name).exists() or (each / _DIRECTORY).exists())
         routers = tuple(each for each in places if (each / "tables").is_dir())
-        keys = tuple(sorted((root / "keys").glob("*.pem"))) + tuple(sorted((root / "keys").glob(f"*{PUBLIC_SUFFIX}")))
+        patterns = ("*.pem", f"*{PUBLIC_SUFFIX}", "proof-keys")
+        keys = tuple(path for pattern in patterns for path in sorted((root / "keys").glob(pattern)))
         tokens = tuple(
             each for each in (root / "router-token", *(one / ADMIN_TOKEN.name for one in control)) if each.exists()
         )

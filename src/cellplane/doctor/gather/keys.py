@@ -1,4 +1,4 @@
-"""Keys in files, of tables and of cookies; and backups."""
+"""Keys in files, of tables, of cookies and of proofs; and backups."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ _PEM = b"-----BEGIN"
 
 
 def keys_of(path: Path, settings: DoctorSettings) -> tuple[SigningKeyFact, ...]:
-    """The keys of a file: those of tables with their ends; of cookies none, as those have no end.
+    """The keys of a file: those of tables with their ends; of cookies and proofs none, as those have no end.
 
     Raises:
         KeyFileError: it holds something else, or cannot be read.
@@ -30,7 +30,7 @@ def keys_of(path: Path, settings: DoctorSettings) -> tuple[SigningKeyFact, ...]:
     try:
         Keyring.parse(data.decode("ascii", "replace"))
     except ValidationError as error:
-        raise KeyFileError(f"{path}: expected keys in PEM, or of cookies: {error}") from error
+        raise KeyFileError(f"{path}: expected keys in PEM, or of cookies or proofs: {error}") from error
     return ()
 
 

@@ -71,6 +71,11 @@ class StateFolder:
         return self.signing_key.with_name(self.signing_key.name + PUBLIC_SUFFIX)
 
     @property
+    def proof_keys(self) -> Path:
+        """By which the cells know their router."""
+        return self.root / "keys" / "proof-keys"
+
+    @property
     def router_token(self) -> Path:
         """The token with which the router asks the control plane."""
         return self.root / "router-token"

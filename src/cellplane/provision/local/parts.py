@@ -129,6 +129,7 @@ class RouterPart:
         command += ["--control", f"http://{settings.host}:{settings.control_port}", "--state", folder.router]
         command += ["--trust", folder.trust]
         command += ["--token-file", folder.router_token]
+        command += ["--proof-keys", folder.proof_keys]
         command += ["--port", str(settings.router_port), "--metrics-port", str(ports["router.metrics"])]
         log_path = folder.log("router-agent")
         self._agent = Child("the router's agent", command, log_path=log_path, record=oversight.record)
@@ -206,6 +207,7 @@ class CellPart:
             "CELLPLANE_NATS_URL": f"nats://{settings.host}:{nats_port}",
             EVENTS_URL_VARIABLE: f"nats://{settings.host}:{ports[STREAM_PORT]}",
             "NOTIFICATIONS_MANIFEST": str(self._manifest),
+            "NOTIFICATIONS_PROOF_KEYS": str(folder.proof_keys),
             "NOTIFICATIONS_PROVIDER_DIR": str(self._folder / "provider"),
             "NOTIFICATIONS_FAULTS_FILE": str(folder.faults(cell_id)),
         }

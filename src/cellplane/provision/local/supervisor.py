@@ -16,6 +16,7 @@ from cellplane.provision.local.folder import FolderLock, StateFolder, read_json
 from cellplane.provision.local.gray import clear_faults
 from cellplane.provision.local.keeper import CellKeeper
 from cellplane.provision.local.parts import ROUTER_ID, CellPart, ControlPart, Oversight, Part, RouterPart, process_from
+from cellplane.provision.local.proof_keys import create_proof_keys
 from cellplane.provision.local.register import register, wait_converged
 from cellplane.provision.local.roster import Member, Roster
 from cellplane.provision.local.router_token import renew_router_token
@@ -94,6 +95,7 @@ class Supervisor:
             clear_faults(self._folder, cell_id)
         roster.choose_ports()
         create_signing_key(self._folder)
+        create_proof_keys(self._folder)
         control = ControlPart(self._settings, self._folder, self._oversight)
         router = RouterPart(self._settings, self._folder, roster.ports, self._oversight)
         analytics = AnalyticsPart(self._settings, self._folder, roster.ports, self._oversight)
