@@ -13,7 +13,8 @@ from fastapi import FastAPI, Query, Response
 from prometheus_client import generate_latest
 from starlette.types import ASGIApp
 
-from cellplane.cell import CellMiddleware, current
+from cellplane.cell import CellMiddleware, Moves, current
+from cellplane.cell.door import nobody_moved
 from cellplane.cell.errors import BrokerUnavailableError
 from cellplane.cell.health import CellHealth, HealthLimits, HealthRoutes
 from cellplane.cell.proof import ProofKeys
@@ -55,7 +56,8 @@ def create_app(settings: Settings, store: Store, queue: Queue, load: LoadWatch) 
     cell_id, release = settings.cell.cell_id, settings.cell.release
     counted = SignalledApp(limited, GoldenSignals(registry))
     proof = None if settings.proof_keys is None else ProofKeys(settings.proof_keys)
-    guarded = CellMiddleware(counted, cell_id, proof=proof, load=load.now)
+    moved = nobody_moved if settings.moves is None else Moves(settings.moves, cell_id).moved
+    guarded = CellMiddleware(counted, cell_id, moved=moved, proof=proof, load=load.now)
     limits = HealthLimits(probe_seconds=settings.health_seconds, retry_after_seconds=settings.retry_after_seconds)
     health = CellHealth(cell_id, {"database": store.ping, "queue": queue.ping}, release=release, limits=limits)
     # Routers ask /healthz, and are to go elsewhere where a dependency is gone.

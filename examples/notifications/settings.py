@@ -16,6 +16,7 @@ FAULT_VARIABLE = "NOTIFICATIONS_FAULT"
 FAULTS_FILE_VARIABLE = "NOTIFICATIONS_FAULTS_FILE"
 MANIFEST_VARIABLE = "NOTIFICATIONS_MANIFEST"
 PROOF_KEYS_VARIABLE = "NOTIFICATIONS_PROOF_KEYS"
+MOVES_VARIABLE = "NOTIFICATIONS_MOVES"
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,9 @@ class Settings:
 
     proof_keys: Path | None = None
     """File of the keys by which requests of routers are known, ``NOTIFICATIONS_PROOF_KEYS``; none: all are believed."""
+
+    moves: Path | None = None
+    """File that says which tenants moved, ``NOTIFICATIONS_MOVES``; none: every tenant that a router sends is ours."""
 
     relay: RelaySettings | None = None
     """How events leave the cell, where ``CELLPLANE_EVENTS_URL`` names the NATS that takes them; none: none are told."""
@@ -190,6 +194,7 @@ class Settings:
             provider_dir=Path(provider_dir),
             manifest=_path(environ, MANIFEST_VARIABLE),
             proof_keys=_path(environ, PROOF_KEYS_VARIABLE),
+            moves=_path(environ, MOVES_VARIABLE),
             relay=RelaySettings.from_env(environ) if environ.get(EVENTS_URL_VARIABLE) else None,
             fault=environ.get(FAULT_VARIABLE, ""),
             faults_file=_path(environ, FAULTS_FILE_VARIABLE),

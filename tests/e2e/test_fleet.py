@@ -7,6 +7,7 @@ import time
 
 import httpx2
 
+from cellplane.cell import Moves
 from e2e.harness import TENANTS, Answer, Demo, eventually, exists
 from support import plain_http
 
@@ -101,6 +102,19 @@ def test_an_assigned_tenant_moves_and_comes_back_without_a_failed_request(demo: 
     assert failed(answers) == []
     tables = demo.state / "router" / "tables"
     assert list(tables.glob("overlay-*.cpt")), "changes came without their base"
+
+
+def test_a_tenant_that_its_cell_gave_away_is_not_served_there_by_an_older_table(demo: Demo) -> None:
+    tenant = demo.tenants_of("cell-1")[0]
+    next_epoch = demo.get("/healthz")["published_epoch"] + 1
+    Moves(demo.state / "cells" / "cell-1" / "moves", "cell-1").note(tenant, "cell-2", next_epoch)
+    refused = demo.ask(tenant)
+    assert (refused.status_code, refused.json()["code"]) == (421, "tenant-moved")
+    demo.run("assign", tenant, "cell-2")
+    assert demo.ask(tenant).headers["x-cell-id"] == "cell-2"
+    demo.run("unassign", tenant)
+    answer = demo.ask(tenant)
+    assert (answer.status_code, answer.headers["x-cell-id"]) == (200, "cell-1"), "a newer table sends it here again"
 
 
 def test_the_fleet_is_a_file_that_applies_to_itself(demo: Demo) -> None:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import httpx2
 import psycopg
 
+from cellplane.cell import Moves
 from support import plain_http
 
 T = TypeVar("T")
@@ -178,12 +179,14 @@ class Cell:
     def __init__(self, folder: Path, postgres: Postgres, nats: Nats, **more: str) -> None:
         self.provider_dir = folder / "provider"
         self.port = free_port()
+        self.moves = Moves.create(folder / "moves", CELL_ID)
         environ = os.environ | {
             "PYTHONPATH": str(EXAMPLES),
             "CELLPLANE_CELL_ID": CELL_ID,
             "CELLPLANE_DATABASE_URL": postgres.url,
             "CELLPLANE_NATS_URL": nats.url,
             "NOTIFICATIONS_PROVIDER_DIR": str(self.provider_dir),
+            "NOTIFICATIONS_MOVES": str(folder / "moves"),
             "NOTIFICATIONS_WORKER_MAX_ATTEMPTS": "3",
             "NOTIFICATIONS_QUEUE_RETRY_MIN_SECONDS": "0.2",
             "NOTIFICATIONS_QUEUE_RETRY_MAX_SECONDS": "0.2",

@@ -55,6 +55,16 @@ def test_repeated_routing_header_is_refused(cell: Cell) -> None:
     assert_problem(cell.http.get("/notifications", headers=headers), 400, "ambiguous-cell-headers")
 
 
+def test_a_tenant_that_went_away_is_refused_by_the_tables_of_before(cell: Cell) -> None:
+    cell.moves.note("wanderer", "cell-b", 8)
+    answer = cell.get("/notifications", "wanderer")
+    assert assert_problem(answer, 421, "tenant-moved")["cell"] == CELL_ID
+    assert answer.headers["x-cell-epoch"] == "8", "so that the router knows which table to wait for"
+    newer = cell.headers("wanderer") | {"x-cell-epoch": "8"}
+    assert cell.http.get("/notifications", headers=newer).status_code == 200
+    assert cell.get("/notifications").status_code == 200
+
+
 BAD_BODIES = {
     "nul in body": (json.dumps(VALID | {"body": "a\0b"}).encode(), "body.body"),
     "nul in recipient": (json.dumps(VALID | {"to": "\0"}).encode(), "body.to"),

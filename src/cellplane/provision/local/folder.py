@@ -88,6 +88,10 @@ class StateFolder:
         """What a cell does wrong on purpose; where it is not there, nothing."""
         return self.cell(cell_id) / "faults.json"
 
+    def moves(self, cell_id: str) -> Path:
+        """A cell's record of the tenants that moved."""
+        return self.cell(cell_id) / "moves"
+
     def desired(self, part: str) -> Path:
         """What somebody wants a part to be, up or down."""
         return self.root / "desired" / f"{part}.json"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import cellplane
+from cellplane.cell import Moves
 from cellplane.durable import write_durably
 from cellplane.errors import ProvisionError
 from cellplane.events.settings import EVENTS_URL_VARIABLE
@@ -199,6 +200,7 @@ class CellPart:
         postgres_port = ports[f"{cell_id}.postgres"]
         nats_port = ports[f"{cell_id}.nats"]
         self._manifest = self._folder / "cell.toml"
+        self._moves = folder.moves(cell_id)
         self._is_this_cells = _MANIFEST.format(cell=cell_id, host=settings.host, postgres=postgres_port, nats=nats_port)
         self._environment = {
             "PYTHONPATH": str(examples_folder()),
@@ -208,6 +210,7 @@ class CellPart:
             EVENTS_URL_VARIABLE: f"nats://{settings.host}:{ports[STREAM_PORT]}",
             "NOTIFICATIONS_MANIFEST": str(self._manifest),
             "NOTIFICATIONS_PROOF_KEYS": str(folder.proof_keys),
+            "NOTIFICATIONS_MOVES": str(self._moves),
             "NOTIFICATIONS_PROVIDER_DIR": str(self._folder / "provider"),
             "NOTIFICATIONS_FAULTS_FILE": str(folder.faults(cell_id)),
         }
@@ -238,6 +241,7 @@ class CellPart:
         """See Part."""
         (self._folder / "provider").mkdir(parents=True, exist_ok=True)
         write_durably(self._manifest, self._is_this_cells.encode())
+        Moves.create(self._moves, self.name)
         if self._runs != self.release:
             stop_all(list(self._apps.values()), self._settings.stop_app_seconds)
             self._apps = self._make_apps()
