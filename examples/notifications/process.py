@@ -6,11 +6,10 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
-from cellplane.cell import CellError, CellSettings
+from cellplane.cell import CellError
 from cellplane.cell.logs import log_json
-from cellplane.cell.wiring import CellManifest, check_wiring
+from cellplane.cell.wiring import check_wiring
 from notifications.errors import UnavailableError
 from notifications.queue import Queue
 from notifications.settings import Settings
@@ -33,7 +32,7 @@ def main(role: str, serve: Serve) -> int:
     """
     try:
         settings = Settings.from_env(os.environ)
-        check_what_is_ours(settings.cell, settings.manifest)
+        check_what_is_ours(settings)
     except CellError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -49,15 +48,19 @@ def main(role: str, serve: Serve) -> int:
     return 0
 
 
-def check_what_is_ours(cell: CellSettings, file: Path | None) -> None:
+def check_what_is_ours(settings: Settings) -> None:
     """Find out whether all that this process would use is this cell's, before anything is used.
 
     Raises:
         WiringError: something is not.
         InvalidManifestError: the file cannot be read, or is another cell's.
     """
-    manifest = CellManifest.of_settings(cell) if file is None else CellManifest.load(file, cell_id=cell.cell_id)
-    check_wiring(manifest, {"the database": cell.database_url, "the queue": cell.nats_url})
+    used = {
+        "the database": settings.cell.database_url,
+        "the database, for its owner": settings.owner_url,
+        "the queue": settings.cell.nats_url,
+    }
+    check_wiring(settings.what_is_ours(), used)
 
 
 async def sleep(seconds: float, stop: asyncio.Event) -> None:

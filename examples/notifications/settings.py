@@ -8,12 +8,14 @@ from typing import Any, Self
 
 from cellplane.cell import CellSettings, InvalidSettingError, MissingSettingsError
 from cellplane.cell.messaging import MessagingSettings
+from cellplane.cell.wiring import CellManifest
 from cellplane.events import RelaySettings
 from cellplane.events.settings import EVENTS_URL_VARIABLE
 
 PROVIDER_DIR_VARIABLE = "NOTIFICATIONS_PROVIDER_DIR"
 FAULT_VARIABLE = "NOTIFICATIONS_FAULT"
 FAULTS_FILE_VARIABLE = "NOTIFICATIONS_FAULTS_FILE"
+OWNER_URL_VARIABLE = "NOTIFICATIONS_OWNER_URL"
 MANIFEST_VARIABLE = "NOTIFICATIONS_MANIFEST"
 PROOF_KEYS_VARIABLE = "NOTIFICATIONS_PROOF_KEYS"
 MOVES_VARIABLE = "NOTIFICATIONS_MOVES"
@@ -79,6 +81,10 @@ class Settings:
 
     provider_dir: Path
     """Folder of the simulated providers' files, ``NOTIFICATIONS_PROVIDER_DIR``; no default, it is outside the cell."""
+
+    owner_url: str = dataclasses.field(repr=False)
+    """URL of the same database for its owner, who makes tables and roles at a start, ``NOTIFICATIONS_OWNER_URL``; no
+    default: the role of ``CELLPLANE_DATABASE_URL`` must own nothing. Not in repr: it may hold a password."""
 
     manifest: Path | None = None
     """File that says what is this cell's, ``NOTIFICATIONS_MANIFEST``; none: what ``CELLPLANE_*`` names is."""
@@ -186,12 +192,13 @@ class Settings:
             InvalidSettingError: a number is not one, or not positive.
         """
         cell = CellSettings.from_env(environ)
-        provider_dir = environ.get(PROVIDER_DIR_VARIABLE)
-        if not provider_dir:
-            raise MissingSettingsError([PROVIDER_DIR_VARIABLE])
+        missing = [name for name in (PROVIDER_DIR_VARIABLE, OWNER_URL_VARIABLE) if not environ.get(name)]
+        if missing:
+            raise MissingSettingsError(missing)
         settings = cls(
             cell=cell,
-            provider_dir=Path(provider_dir),
+            provider_dir=Path(environ[PROVIDER_DIR_VARIABLE]),
+            owner_url=environ[OWNER_URL_VARIABLE],
             manifest=_path(environ, MANIFEST_VARIABLE),
             proof_keys=_path(environ, PROOF_KEYS_VARIABLE),
             moves=_path(environ, MOVES_VARIABLE),
@@ -201,6 +208,16 @@ class Settings:
         )
         queue = dataclasses.replace(settings.queue, **_numbers(MessagingSettings, "NOTIFICATIONS_QUEUE_", environ))
         return dataclasses.replace(settings, queue=queue, **_numbers(cls, "NOTIFICATIONS_", environ))
+
+    def what_is_ours(self) -> CellManifest:
+        """The cell's manifest.
+
+        Raises:
+            InvalidManifestError: the file cannot be read, or is another cell's.
+        """
+        if self.manifest is None:
+            return CellManifest.of_settings(self.cell)
+        return CellManifest.load(self.manifest, cell_id=self.cell.cell_id)
 
 
 def _numbers(kind: type[Settings] | type[MessagingSettings], prefix: str, environ: Mapping[str, str]) -> dict[str, Any]:

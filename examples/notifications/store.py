@@ -1,4 +1,7 @@
-"""The rows, in this cell's PostgreSQL: every statement names its tenant, except the sweep over the whole cell."""
+"""The rows, in this cell's PostgreSQL: every statement names its tenant, but for those about the whole cell.
+
+Row-level security holds each transaction to the tenant of the context, whatever it names.
+"""
 
 import asyncio
 import logging
@@ -12,53 +15,19 @@ from uuid import UUID, uuid4, uuid5
 
 import psycopg
 from psycopg.rows import class_row, kwargs_row, scalar_row
-from psycopg_pool import AsyncConnectionPool
 
 from cellplane.cell import CellContext, CellUse
-from cellplane.cell.data import claim_database_async
-from cellplane.events import (
-    Event,
-    Outbox,
-    OutboxDiskFullError,
-    OutboxFullError,
-    OutboxSettings,
-    create_outbox_async,
-)
+from cellplane.cell.data import AsyncCellConnection, RowGuard, cell_async_pool, whole_cell
+from cellplane.events import Event, Outbox, OutboxDiskFullError, OutboxFullError
 from notifications.errors import DatabaseUnavailableError, OutboxUnavailableError
 from notifications.model import Channel, Cursor, Notification, Reference
+from notifications.schema import WHOLE_CELL_ROLE, bound_statements, prepare_database
 from notifications.settings import Settings
 
 T = TypeVar("T")
-Connection = psycopg.AsyncConnection[tuple[object, ...]]
-Pool = AsyncConnectionPool[Connection]
+Connection = AsyncCellConnection
 
 _log = logging.getLogger(__name__)
-
-# Any constant will do, as long as all processes of a cell use the same and nobody else does.
-_SCHEMA_LOCK = 0x6E6F7469_66790001
-
-# The key begins with the tenant, so that logical replication can filter on it when a tenant moves.
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS notifications (
-    tenant_id    text COLLATE "C" NOT NULL,
-    id           uuid NOT NULL,
-    channel      text NOT NULL CHECK (channel IN ('push', 'sms', 'email')),
-    recipient    text NOT NULL,
-    body         text NOT NULL,
-    epoch        numeric(20, 0) NOT NULL DEFAULT 0,
-    status       text NOT NULL DEFAULT 'queued' CHECK (status IN ('queued', 'delivered', 'failed')),
-    attempts     integer NOT NULL DEFAULT 0,
-    reason       text,
-    created_at   timestamptz NOT NULL DEFAULT now(),
-    queued_at    timestamptz NOT NULL DEFAULT now(),
-    delivered_at timestamptz,
-    PRIMARY KEY (tenant_id, id)
-);
--- A table of an earlier release has none.
-ALTER TABLE notifications ADD COLUMN IF NOT EXISTS epoch numeric(20, 0) NOT NULL DEFAULT 0;
-CREATE INDEX IF NOT EXISTS notifications_newest ON notifications (tenant_id, created_at DESC, id);
-CREATE INDEX IF NOT EXISTS notifications_queued ON notifications (queued_at) WHERE status = 'queued';
-"""
 
 _ADD = """
 INSERT INTO notifications (tenant_id, id, channel, recipient, body, epoch)
@@ -165,8 +134,10 @@ class Store:
         self._settings = settings
         self._outbox = None if settings.relay is None else Outbox()
         self._abandoned: set[asyncio.Task[object]] = set()
-        self._pool: Pool = AsyncConnectionPool(
+        self._pool = cell_async_pool(
             settings.cell.database_url,
+            settings.what_is_ours(),
+            row_guard=RowGuard(WHOLE_CELL_ROLE),
             open=False,
             min_size=1,
             max_size=settings.database_pool_max,
@@ -175,7 +146,7 @@ class Store:
             reconnect_timeout=settings.database_reconnect_seconds,
             configure=self._configure,
             check=self._check,
-            # Most operations are one statement, which needs no transaction around it.
+            # What is done about the connections themselves needs no transaction, and has to leave none.
             kwargs={"autocommit": True, "connect_timeout": settings.database_connect_seconds},
         )
 
@@ -185,11 +156,12 @@ class Store:
         Raises:
             DatabaseUnavailableError: it was not there within ``database_start_seconds``.
             ForeignDatabaseError: it is another cell's.
+            RowGuardError: row-level security does not bind the app's role.
         """
         deadline = time.monotonic() + self._settings.database_start_seconds
         while True:
             try:
-                await self._create_schema()
+                await prepare_database(self._settings)
                 break
             except psycopg.OperationalError as error:
                 if time.monotonic() >= deadline:
@@ -207,14 +179,15 @@ class Store:
 
     async def ping(self) -> None:
         """Find out whether the database answers."""
-        await self._run(lambda connection: connection.execute("SELECT 1"))
+        with whole_cell("health check"):
+            await self._run(lambda connection: connection.execute("SELECT 1"))
 
     async def add(self, context: CellContext, channel: Channel, recipient: str, body: str) -> Notification:
         """Store a new notification of the request's tenant, durably, and give it back."""
         row = {"tenant_id": context.tenant_id, "id": uuid4(), "channel": channel, "recipient": recipient, "body": body}
 
         async def work(connection: Connection) -> Notification:
-            async with connection.transaction(), connection.cursor(row_factory=class_row(Notification)) as cursor:
+            async with connection.cursor(row_factory=class_row(Notification)) as cursor:
                 found = await (await cursor.execute(_ADD, {**row, "epoch": context.epoch})).fetchone()
                 assert found is not None, "INSERT … RETURNING gives a row"
                 about = {"bytes": len(body.encode())}
@@ -268,7 +241,8 @@ class Store:
                 )
                 return await cursor.fetchall()
 
-        return await self._run(work)
+        with whole_cell("sweep"):
+            return await self._run(work)
 
     async def queue_lag(self) -> float:
         """Seconds that the notification which waits longest has waited; 0 where none does."""
@@ -278,7 +252,8 @@ class Store:
                 await cursor.execute(_QUEUE_LAG)
                 return await cursor.fetchone() or 0.0
 
-        return await self._run(work)
+        with whole_cell("queue lag"):
+            return await self._run(work)
 
     async def use(self) -> CellUse:
         """How full this cell's database is."""
@@ -289,7 +264,8 @@ class Store:
             storage, used, limit = (float(str(amount)) for amount in row or (0.0, 0.0, 0.0))
             return CellUse(storage_bytes=storage, connections=used, connections_limit=limit)
 
-        return await self._run(work)
+        with whole_cell("capacity report"):
+            return await self._run(work)
 
     def pool_use(self) -> float:
         """Connections in use, and callers that wait for one, ÷ all that there may be."""
@@ -315,7 +291,7 @@ class Store:
         parameters = {"tenant_id": reference.tenant_id, "id": reference.id, **values}
 
         async def work(connection: Connection) -> None:
-            async with connection.transaction(), connection.cursor(row_factory=class_row(_Change)) as cursor:
+            async with connection.cursor(row_factory=class_row(_Change)) as cursor:
                 change = await (await cursor.execute(statement, parameters)).fetchone()
                 if change is not None:
                     await self._tell(connection, _event(what, reference, int(change.epoch), change.at, {}))
@@ -328,14 +304,14 @@ class Store:
             await self._outbox.add_async(connection, event)
 
     async def _run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Do something with a connection, within ``database_operation_seconds``.
+        """Do something in a transaction of the context's tenant, within ``database_operation_seconds``.
 
         A cancelled query waits for the server, which may hang. So a late one is left to end by itself, and its
         caller does not wait for that.
         """
 
         async def operation() -> T:
-            async with self._pool.connection() as connection:
+            async with self._pool.connection() as connection, connection.transaction():
                 return await work(connection)
 
         task = asyncio.ensure_future(operation())
@@ -369,8 +345,7 @@ class Store:
             )
 
     async def _configure(self, connection: Connection) -> None:
-        timeout_ms = round(self._settings.database_statement_seconds * 1000)
-        await connection.execute("SELECT set_config('statement_timeout', %s, false)", [str(timeout_ms)])
+        await bound_statements(connection, self._settings)
 
     async def _check(self, connection: Connection) -> None:
         """Keep a caller from a connection that died, and replace its siblings, which died with it."""
@@ -379,20 +354,6 @@ class Store:
         except psycopg.OperationalError:
             await self._pool.drain()
             raise
-
-    async def _create_schema(self) -> None:
-        connection = await psycopg.AsyncConnection.connect(
-            self._settings.cell.database_url, connect_timeout=self._settings.database_connect_seconds
-        )
-        # CREATE … IF NOT EXISTS fails when two processes do it at once.
-        async with connection:
-            await self._configure(connection)
-            # An address that is right may be a proxy's: the database itself says whose it is.
-            await claim_database_async(connection, self._settings.cell.cell_id)
-            await connection.execute("SELECT pg_advisory_xact_lock(%s)", [_SCHEMA_LOCK])
-            await connection.execute(_SCHEMA)
-            if self._outbox is not None:
-                await create_outbox_async(connection, OutboxSettings(max_events=self._settings.outbox_max_events))
 
 
 def _reference(tenant_id: str, id: UUID, epoch: Decimal) -> Reference:  # noqa: A002 - the column's name

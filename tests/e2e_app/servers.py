@@ -119,6 +119,7 @@ class Postgres(Process):
         subprocess.run([*prefix, *map(str, initdb), "--locale=C", "--no-sync"], check=True, stdout=subprocess.DEVNULL)
         self.port = free_port()
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+        self.app_url = self.url.replace("postgres@", "notifications@")
         server = [binaries / "postgres", "-D", data, "-h", "127.0.0.1", "-p", self.port]
         command = [*prefix, *map(str, server), "-k", "", "-c", "shared_buffers=16MB"]
         super().__init__("postgres", command, folder / "postgres.log")
@@ -183,7 +184,8 @@ class Cell:
         environ = os.environ | {
             "PYTHONPATH": str(EXAMPLES),
             "CELLPLANE_CELL_ID": CELL_ID,
-            "CELLPLANE_DATABASE_URL": postgres.url,
+            "CELLPLANE_DATABASE_URL": postgres.app_url,
+            "NOTIFICATIONS_OWNER_URL": postgres.url,
             "CELLPLANE_NATS_URL": nats.url,
             "NOTIFICATIONS_PROVIDER_DIR": str(self.provider_dir),
             "NOTIFICATIONS_MOVES": str(folder / "moves"),

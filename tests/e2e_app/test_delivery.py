@@ -2,6 +2,10 @@
 
 import json
 from datetime import datetime
+from uuid import uuid4
+
+import psycopg
+import pytest
 
 from e2e_app.servers import CELL_ID, TENANT, Cell, Postgres, eventually
 
@@ -47,6 +51,20 @@ def test_another_tenants_cursor_shows_only_the_callers_own(cell: Cell) -> None:
     assert later
     items = cell.get(f"/notifications?after={cursor}", tenant="cursor-b").json()["items"]
     assert [item["id"] for item in items] == [mine]
+
+
+def test_the_apps_role_sees_one_tenants_rows_whatever_a_statement_says(cell: Cell, postgres: Postgres) -> None:
+    mine, _ = cell.posted(tenant="rows-a"), cell.posted(tenant="rows-b")
+    ids = "SELECT id::text FROM notifications"
+    copy = "INSERT INTO notifications (tenant_id, id, channel, recipient, body) VALUES ('rows-b', %s, 'sms', 'x', 'y')"
+    with psycopg.connect(postgres.app_url, autocommit=True) as connection:
+        assert connection.execute(ids).fetchall() == []
+        connection.execute("SELECT set_config('cellplane.tenant_id', 'rows-a', false)")
+        assert connection.execute(ids).fetchall() == [(mine,)]
+        assert connection.execute("UPDATE notifications SET body = '' WHERE tenant_id = 'rows-b'").rowcount == 0
+        for statement in (copy, "DELETE FROM notifications", "ALTER TABLE notifications DISABLE ROW LEVEL SECURITY"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement.encode(), [uuid4()] if statement is copy else None)
 
 
 def test_pages_give_every_notification_once_and_the_newest_first(cell: Cell, postgres: Postgres) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID, uuid4, uuid5
 
 import nats as nats_client
 import psycopg
@@ -20,6 +20,16 @@ from cellplane.events.stream import ensure_stream
 from e2e_app.servers import CELL_ID, TENANT, TEXT, Cell, Nats, Postgres, eventually
 
 OUTBOX_MAX = 6
+
+EARLIER = uuid4()
+EARLIER_TABLE = """
+CREATE TABLE notifications (
+    tenant_id text COLLATE "C" NOT NULL, id uuid NOT NULL, channel text NOT NULL, recipient text NOT NULL,
+    body text NOT NULL, status text NOT NULL DEFAULT 'queued', attempts integer NOT NULL DEFAULT 0, reason text,
+    created_at timestamptz NOT NULL DEFAULT now(), queued_at timestamptz NOT NULL DEFAULT now(),
+    delivered_at timestamptz, PRIMARY KEY (tenant_id, id)
+)
+"""
 
 
 @dataclass
@@ -73,13 +83,18 @@ def running(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Ite
     for name in ("queue", "outside"):
         (folder / name).mkdir()
     queue, outside = Nats(folder / "queue"), Nats(folder / "outside")
+    owner_url = postgres.url.rpartition("/")[0] + "/telling"
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE telling")
+    with psycopg.connect(owner_url) as connection:
+        connection.execute(EARLIER_TABLE)
+        connection.execute("INSERT INTO notifications VALUES ('earlier', %s, 'push', 'x', 'y')", [EARLIER])
     cell = Cell(
         folder,
         postgres,
         queue,
-        CELLPLANE_DATABASE_URL=postgres.url.rpartition("/")[0] + "/telling",
+        CELLPLANE_DATABASE_URL=postgres.app_url.rpartition("/")[0] + "/telling",
+        NOTIFICATIONS_OWNER_URL=owner_url,
         CELLPLANE_EVENTS_URL=outside.url,
         NOTIFICATIONS_OUTBOX_MAX_EVENTS=str(OUTBOX_MAX),
     )
@@ -120,6 +135,12 @@ def test_what_happens_to_a_notification_is_told_with_its_tenant_and_epoch(tellin
         assert event["subject"] == f"events.{CELL_ID}.{TENANT}.{event['type']}"
         assert (event["cellid"], event["tenantid"], event["cellepoch"]) == (CELL_ID, TENANT, 7)
         assert datetime.fromisoformat(event["time"]) == datetime.fromisoformat(shown[field])
+
+
+def test_a_table_of_an_earlier_release_is_brought_up_to_date_with_its_rows(telling: Telling) -> None:
+    telling.await_about(str(EARLIER), ("notification.delivered", {}))
+    telling.cell.await_status(str(EARLIER), "HTTP 404")
+    assert telling.cell.status(str(EARLIER), "earlier") == "delivered"
 
 
 def test_bytes_are_those_of_the_text_in_utf_8(telling: Telling) -> None:

@@ -211,7 +211,7 @@ def test_start_that_waits_for_the_database_heeds_sigterm(cell: Cell, nats: Nats)
         "worker without a database",
         [sys.executable, "-m", "notifications.worker"],
         cell.worker.log.with_name("waiting.log"),
-        cell.environ | {"CELLPLANE_DATABASE_URL": url},
+        cell.environ | {"CELLPLANE_DATABASE_URL": url, "NOTIFICATIONS_OWNER_URL": url},
     )
     worker.start()
     eventually("the worker waits", lambda: "waiting for the database" in worker.log.read_text())
@@ -220,7 +220,8 @@ def test_start_that_waits_for_the_database_heeds_sigterm(cell: Cell, nats: Nats)
 
 def test_start_without_a_database_ends_with_a_clear_message(cell: Cell) -> None:
     url = f"postgresql://postgres:secret@127.0.0.1:{free_port()}/postgres"
-    environ = cell.environ | {"CELLPLANE_DATABASE_URL": url, "NOTIFICATIONS_DATABASE_START_SECONDS": "0.5"}
+    urls = {"CELLPLANE_DATABASE_URL": url, "NOTIFICATIONS_OWNER_URL": url}
+    environ = cell.environ | urls | {"NOTIFICATIONS_DATABASE_START_SECONDS": "0.5"}
     command = [sys.executable, "-m", "notifications.worker"]
     ended = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=10, check=False)
     assert ended.returncode == 1
@@ -236,6 +237,8 @@ def test_start_without_settings_names_all_that_are_missing(cell: Cell) -> None:
     assert ended.returncode == 2
     for name in ("CELLPLANE_CELL_ID", "CELLPLANE_DATABASE_URL", "CELLPLANE_NATS_URL"):
         assert name in ended.stderr
+    status, said = refused(cell, NOTIFICATIONS_PROVIDER_DIR="", NOTIFICATIONS_OWNER_URL="")
+    assert (status, "NOTIFICATIONS_PROVIDER_DIR, NOTIFICATIONS_OWNER_URL" in said) == (2, True)
 
 
 def refused(cell: Cell, **environ: str) -> tuple[int, str]:
@@ -263,6 +266,12 @@ def test_a_database_that_says_it_is_another_cells_is_not_used(cell: Cell) -> Non
     assert status == 1
     assert "cannot start" in said
     assert CELL_ID in said
+
+
+def test_a_role_that_no_policy_binds_is_not_used(cell: Cell, postgres: Postgres) -> None:
+    status, said = refused(cell, CELLPLANE_DATABASE_URL=postgres.url)
+    assert status == 1
+    assert "postgres is a superuser, whom no policy binds" in said
 
 
 def test_health_and_every_answer_tell_the_release(cell: Cell) -> None:

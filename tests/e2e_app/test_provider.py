@@ -21,6 +21,7 @@ def provider(folder: Path, lock_s: float = 2.0, remembered: int = 100) -> FilePr
     settings = Settings(
         cell=CellSettings("cell-a", "postgresql://", "nats://"),
         provider_dir=folder,
+        owner_url="postgresql://",
         provider_lock_seconds=lock_s,
         provider_remembered_ids=remembered,
     )

@@ -205,9 +205,10 @@ class CellPart:
         self._environment = {
             "PYTHONPATH": str(examples_folder()),
             "CELLPLANE_CELL_ID": cell_id,
-            "CELLPLANE_DATABASE_URL": f"postgresql://postgres@{settings.host}:{postgres_port}/postgres",
+            "CELLPLANE_DATABASE_URL": f"postgresql://notifications@{settings.host}:{postgres_port}/postgres",
             "CELLPLANE_NATS_URL": f"nats://{settings.host}:{nats_port}",
             EVENTS_URL_VARIABLE: f"nats://{settings.host}:{ports[STREAM_PORT]}",
+            "NOTIFICATIONS_OWNER_URL": f"postgresql://postgres@{settings.host}:{postgres_port}/postgres",
             "NOTIFICATIONS_MANIFEST": str(self._manifest),
             "NOTIFICATIONS_PROOF_KEYS": str(folder.proof_keys),
             "NOTIFICATIONS_MOVES": str(self._moves),
