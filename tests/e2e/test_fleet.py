@@ -67,6 +67,12 @@ def test_a_cell_believes_its_router_alone(demo: Demo) -> None:
         assert (refused.status_code, refused.json()["code"]) == (403, "invalid-proof")
         # Of whoever looks after the cell no proof is asked.
         assert cell.get("/healthz").status_code == cell.get("/metrics").status_code == 200
+    keys = demo.state / "keys" / "proof-keys"
+    address = f"127.0.0.1:{ports['cell-1.api']}"
+    checked = demo.run(
+        "cell", "check", address, "--cell", "cell-1", "--path", "/notifications", "--proof-keys", str(keys)
+    )
+    assert "All 19 passed." in checked
     # A router takes no client's word for it either, and gives its own.
     assert httpx2.get(f"{demo.router}/notifications", headers=forged, trust_env=False).status_code == 200
 

@@ -3,12 +3,23 @@
 import http.client
 import json
 import socket
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
-from cellplane.cell.door import CELL_ID_HEADER, EPOCH_HEADER, TENANT_HEADER
+from cellplane.cell.door import (
+    CELL_ID_HEADER,
+    EPOCH_HEADER,
+    PROOF_HEADER,
+    TENANT_HEADER,
+    RequestLine,
+    Routing,
+    decoded,
+)
 from cellplane.cell.errors import UnreachableAppError
+from cellplane.cell.proof import sign
+from cellplane.signed_cookie import Keyring
 
 ANSWER_SECONDS = 5.0
 """How long an app may take for each answer, seconds."""
@@ -16,7 +27,16 @@ ANSWER_SECONDS = 5.0
 MAX_BODY_BYTES = 64 * 1024
 """Most that is read of an answer."""
 
-_REFUSALS = {"no-cell", "wrong-cell", "no-tenant", "invalid-epoch", "ambiguous-cell-headers", "tenant-moved"}
+_REFUSALS = {
+    "no-cell",
+    "wrong-cell",
+    "no-tenant",
+    "invalid-epoch",
+    "ambiguous-cell-headers",
+    "tenant-moved",
+    "no-proof",
+    "invalid-proof",
+}
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -57,10 +77,20 @@ class _Check:
     passes: Callable[[_Answer], bool]
     method: str = "GET"
     path: str | None = None
+    is_proved: bool = True
+    """Whether what has a router's headers has its proof too, where there are keys."""
 
 
 def check_boundary(
-    host: str, port: int, cell_id: str, *, tenant_id: str = "cellplane-check", path: str = "/", health: str = "/healthz"
+    host: str,
+    port: int,
+    cell_id: str,
+    *,
+    tenant_id: str = "cellplane-check",
+    path: str = "/",
+    health: str = "/healthz",
+    proof_keys: Keyring | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> tuple[Checked, ...]:
     """Ask an app everything that it must refuse, and what it must let in.
 
@@ -73,14 +103,24 @@ def check_boundary(
         tenant_id: on whose behalf it is asked.
         path: that is asked.
         health: the path that needs no router.
+        proof_keys: those of the routers, for an app that asks for proofs (``cellplane.cell.proof``); then it is asked
+            without one too.
+        clock: Unix seconds, of proofs.
 
     Raises:
         UnreachableAppError: nobody answers there.
     """
     found = []
-    for check in _checks(cell_id, tenant_id, path, health):
+    checks = _checks(cell_id, tenant_id, path, health)
+    if proof_keys is not None:
+        unproved = _refused("what a router sends, without its proof", checks[0].headers, 403, "no-proof")
+        checks.insert(1, replace(unproved, is_proved=False))
+    for check in checks:
+        headers = check.headers
+        if proof_keys is not None and check.is_proved:
+            headers = _proved(check, path, proof_keys, int(clock()))
         try:
-            answer = _ask(host, port, check.method, check.path or path, check.headers)
+            answer = _ask(host, port, check.method, check.path or path, headers)
         except (ConnectionRefusedError, socket.gaierror, TimeoutError) as error:
             raise UnreachableAppError(
                 f"nobody answers at {host}:{port} ({error}): name the address of the app itself, not of a router"
@@ -154,6 +194,17 @@ def _refused(
         method=method,
         path=path,
     )
+
+
+def _proved(check: _Check, path: str, keys: Keyring, seconds: int) -> Headers:
+    """The headers of a check with a proof of just them, where a router's are among them."""
+    said = dict(check.headers)
+    if CELL_ID_HEADER not in said:
+        return check.headers
+    routing = Routing(said[CELL_ID_HEADER], said.get(EPOCH_HEADER, b""), said.get(TENANT_HEADER, b""), b"")
+    asked, _, query = (check.path or path).encode().partition(b"?")
+    line = RequestLine(check.method.encode(), decoded(asked), query)
+    return [*check.headers, (PROOF_HEADER, sign(keys, routing, line, seconds))]
 
 
 def _ask(host: str, port: int, method: str, path: str, headers: Headers) -> _Answer:

@@ -2,10 +2,12 @@
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
 from cellplane.cell.boundary import check_boundary
+from cellplane.cell.proof import parse_keys
 from cellplane.cli.options import json_option
 from cellplane.cli.output import print_json, print_table
 
@@ -31,13 +33,28 @@ class Address(click.ParamType[tuple[str, int]]):
 @click.option("--tenant", "tenant_id", default="cellplane-check", show_default=True, help="Who asks, where one must.")
 @click.option("--path", default="/", show_default=True, help="Path that is asked; one that only reads.")
 @click.option("--health", default="/healthz", show_default=True, help="Path that needs no router.")
+@click.option(
+    "--proof-keys",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File of the routers' keys, for an app that asks for proof that a router sent a request.",
+)
 @json_option
-def check(address: tuple[str, int], cell_id: str, tenant_id: str, *, path: str, health: str, as_json: bool) -> None:
+def check(
+    address: tuple[str, int],
+    cell_id: str,
+    tenant_id: str,
+    *,
+    path: str,
+    health: str,
+    proof_keys: Path | None,
+    as_json: bool,
+) -> None:
     """Ask the app at ADDRESS what it must refuse, and what it must let in; ends with 1 where it does not.
 
     ADDRESS is the app's own, past any router.
     """
-    found = check_boundary(*address, cell_id, tenant_id=tenant_id, path=path, health=health)
+    keys = None if proof_keys is None else parse_keys(proof_keys.read_text(errors="replace"))
+    found = check_boundary(*address, cell_id, tenant_id=tenant_id, path=path, health=health, proof_keys=keys)
     failed = sum(not each.passed for each in found)
     if as_json:
         print_json({"failed": failed, "checks": [asdict(each) for each in found]})

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ from starlette.middleware.cors import CORSMiddleware
 from cellplane.cell import CellMiddleware, current_or_none
 from cellplane.cell.boundary import check_boundary
 from cellplane.cell.errors import UnreachableAppError
+from cellplane.cell.proof import ProofKeys, parse_keys
 from cellplane.cli.commands import cli
+from cellplane.signed_cookie import new_secret
 from e2e_app.servers import eventually
 from support import plain_http
 
@@ -52,6 +55,19 @@ def test_an_app_behind_the_door_keeps_its_boundary() -> None:
         assert [each for each in found if not each.passed] == []
         assert len(found) > 15
         assert plain_http.get(f"http://127.0.0.1:{port}/orders").status_code == 421
+
+
+def test_an_app_that_asks_for_proofs_is_asked_with_them_and_without(tmp_path: Path) -> None:
+    file = tmp_path / "proof-keys"
+    file.write_text(f"key-1 {new_secret()}\n")
+    with served(CellMiddleware(an_app(), "cell-3", proof=ProofKeys(file))) as port:
+        keys = parse_keys(file.read_text())
+        proved = check_boundary("127.0.0.1", port, "cell-3", path="/orders?limit=1%20", proof_keys=keys)
+        found = {each.name: each for each in check_boundary("127.0.0.1", port, "cell-3", path="/orders")}
+    assert [each for each in proved if not each.passed] == []
+    assert "what a router sends, without its proof" in {each.name for each in proved}
+    assert found["what a router sends"].found == "403 no-proof"
+    assert not found["what a router sends"].passed
 
 
 def test_an_app_without_a_door_is_found_out() -> None:
