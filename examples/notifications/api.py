@@ -14,6 +14,7 @@ from prometheus_client import generate_latest
 from starlette.types import ASGIApp
 
 from cellplane.cell import CellMiddleware, Moves, current
+from cellplane.cell.config import LiveConfig
 from cellplane.cell.door import nobody_moved
 from cellplane.cell.errors import BrokerUnavailableError
 from cellplane.cell.health import CellHealth, HealthLimits, HealthRoutes
@@ -23,10 +24,10 @@ from notifications import problems, process
 from notifications.edge import BodyLimit, ServedBy
 from notifications.faulty import Faulty
 from notifications.load import LoadWatch
-from notifications.model import Cursor
+from notifications.model import Cursor, Notification
 from notifications.queue import Queue
 from notifications.schemas import CursorText, NewNotification, NotificationPage, NotificationView
-from notifications.settings import Limits, Settings
+from notifications.settings import DELIVERY_SECONDS_FLAG, FLAGS, Limits, LiveSettings, Settings
 from notifications.store import Store
 
 _log = logging.getLogger("notifications.api")
@@ -34,7 +35,9 @@ _log = logging.getLogger("notifications.api")
 METRICS_PATH = "/metrics"
 
 
-def create_app(settings: Settings, store: Store, queue: Queue, load: LoadWatch) -> ASGIApp:
+def create_app(
+    settings: Settings, store: Store, queue: Queue, load: LoadWatch, config: LiveConfig[LiveSettings]
+) -> ASGIApp:
     """Make the API of one cell.
 
     Args:
@@ -42,12 +45,13 @@ def create_app(settings: Settings, store: Store, queue: Queue, load: LoadWatch) 
         store: the rows.
         queue: the queue.
         load: what routers are told of this cell.
+        config: what operators change while it runs.
     """
     # No redirects: behind a router they would send the client to this process's own address.
     app = FastAPI(title="Notifications", docs_url=None, redoc_url=None, redirect_slashes=False)
     problems.install(app, settings.retry_after_seconds)
     registry = CellRegistry(settings.cell.cell_id)
-    _add_notifications(app, store, queue)
+    _add_notifications(app, store, queue, config)
     _add_metrics(app, store, registry)
 
     limited: ASGIApp = BodyLimit(app, Limits.request_body_max_bytes)
@@ -64,8 +68,12 @@ def create_app(settings: Settings, store: Store, queue: Queue, load: LoadWatch) 
     return ServedBy(HealthRoutes(guarded, health, liveness="/livez", readiness="/healthz"), cell_id, release)
 
 
-def _add_notifications(app: FastAPI, store: Store, queue: Queue) -> None:
-    @app.post("/notifications", status_code=202)
+def _add_notifications(app: FastAPI, store: Store, queue: Queue, config: LiveConfig[LiveSettings]) -> None:
+    def view(notification: Notification) -> NotificationView:
+        return NotificationView.of(notification, with_seconds=config.flag(DELIVERY_SECONDS_FLAG))
+
+    # What is not set is left out: a field behind a flag is new only to those for whom that is on.
+    @app.post("/notifications", status_code=202, response_model_exclude_unset=True)
     async def create(new: NewNotification, response: Response) -> NotificationView:
         """Store a notification and queue it for delivery."""
         stored = await store.add(current(), new.channel, new.to, new.body)
@@ -78,24 +86,25 @@ def _add_notifications(app: FastAPI, store: Store, queue: Queue) -> None:
                 extra={"notification": stored.id, "dependency": "queue", "reason": str(error)},
             )
         response.headers["location"] = f"/notifications/{stored.id}"
-        return NotificationView.of(stored)
+        return view(stored)
 
-    @app.get("/notifications")
+    @app.get("/notifications", response_model_exclude_unset=True)
     async def read_page(
-        limit: Annotated[int, Query(ge=1, le=Limits.page_max_items)] = Limits.page_default_items,
+        limit: Annotated[int | None, Query(ge=1, le=Limits.page_max_items)] = None,
         after: CursorText | None = None,
     ) -> NotificationPage:
         """List the tenant's notifications, the newest first."""
         cursor = None if after is None else Cursor.parse(after)
+        items = limit or config.values().page_items
         # One more than asked for tells whether another page follows.
-        found = await store.page(current().tenant_id, limit + 1, cursor)
-        shown = found[:limit]
+        found = await store.page(current().tenant_id, items + 1, cursor)
+        shown = found[:items]
         return NotificationPage(
-            items=[NotificationView.of(notification) for notification in shown],
-            next=str(Cursor.behind(shown[-1])) if len(found) > limit else None,
+            items=[view(notification) for notification in shown],
+            next=str(Cursor.behind(shown[-1])) if len(found) > items else None,
         )
 
-    @app.get("/notifications/{notification_id}", response_model=NotificationView)
+    @app.get("/notifications/{notification_id}", response_model=NotificationView, response_model_exclude_unset=True)
     async def read_one(notification_id: str) -> NotificationView | Response:
         """Show one of the tenant's notifications."""
         try:
@@ -104,7 +113,7 @@ def _add_notifications(app: FastAPI, store: Store, queue: Queue) -> None:
             found = None
         if found is None:
             return problems.not_found("This tenant has no notification of this id.")
-        return NotificationView.of(found)
+        return view(found)
 
 
 def _add_metrics(app: FastAPI, store: Store, registry: CellRegistry) -> None:
@@ -118,9 +127,10 @@ def _add_metrics(app: FastAPI, store: Store, registry: CellRegistry) -> None:
 
 async def serve(settings: Settings, store: Store, queue: Queue, stop: asyncio.Event, port: int) -> None:
     """Answer on 127.0.0.1 until ``stop`` is set: a cell is reached through its routers only."""
+    live = LiveConfig(settings.config, settings.cell.cell_id, LiveSettings, flags=FLAGS)
     load = LoadWatch(store.queue_lag, store.pool_use, settings.load_every_seconds)
     config = uvicorn.Config(
-        create_app(settings, store, queue, load),
+        create_app(settings, store, queue, load, live),
         host="127.0.0.1",
         port=port,
         loop="asyncio",
@@ -142,9 +152,11 @@ async def serve(settings: Settings, store: Store, queue: Queue, stop: asyncio.Ev
 
     # uvicorn hears signals only while it serves: one that came before is in `stop`.
     besides = [asyncio.create_task(exit_when_stopped()), asyncio.create_task(load.run())]
+    live.start()
     try:
         await server.serve()
     finally:
+        live.stop()
         for task in besides:
             task.cancel()
 

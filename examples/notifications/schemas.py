@@ -47,10 +47,13 @@ class NotificationView(BaseModel):
     reason: str | None
     created_at: datetime
     delivered_at: datetime | None
+    delivery_seconds: float | None = None
+    """From its acceptance to its delivery; not told at all to tenants for whom this is not turned on."""
 
     @classmethod
-    def of(cls, notification: Notification) -> Self:
+    def of(cls, notification: Notification, *, with_seconds: bool) -> Self:
         """Show a row."""
+        more = {"delivery_seconds": _seconds_of(notification)} if with_seconds else {}
         return cls(
             id=notification.id,
             status=notification.status,
@@ -61,7 +64,14 @@ class NotificationView(BaseModel):
             reason=notification.reason,
             created_at=notification.created_at,
             delivered_at=notification.delivered_at,
+            **more,
         )
+
+
+def _seconds_of(notification: Notification) -> float | None:
+    if notification.delivered_at is None:
+        return None
+    return (notification.delivered_at - notification.created_at).total_seconds()
 
 
 class NotificationPage(BaseModel):

@@ -1,4 +1,4 @@
-"""What this app is told from outside, and every limit and time that it keeps."""
+"""What this app is told from outside, when it starts and while it runs, and every limit and time that it keeps."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -19,6 +19,13 @@ OWNER_URL_VARIABLE = "NOTIFICATIONS_OWNER_URL"
 MANIFEST_VARIABLE = "NOTIFICATIONS_MANIFEST"
 PROOF_KEYS_VARIABLE = "NOTIFICATIONS_PROOF_KEYS"
 MOVES_VARIABLE = "NOTIFICATIONS_MOVES"
+CONFIG_VARIABLE = "NOTIFICATIONS_CONFIG"
+
+DELIVERY_SECONDS_FLAG = "delivery-seconds"
+"""Flag: answers say of a notification how long its delivery took."""
+
+FLAGS = (DELIVERY_SECONDS_FLAG,)
+"""Features that are off until `cellplane flag on` says for whom they are on."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +43,6 @@ class Limits:
 
     page_max_items: int = 200
     """Notifications of one page; 200, at most 5 MB of JSON."""
-
-    page_default_items: int = 50
-    """Notifications of one page when the caller does not say; 50, a screen or two."""
 
     cursor_max_chars: int = 64
     """Characters of a cursor; 64, room over the 49 of one that this app gives."""
@@ -72,6 +76,19 @@ _QUEUE = MessagingSettings(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class LiveSettings:
+    """What `cellplane config set` says of the fleet, a pool, a cell or a tenant, while the processes run."""
+
+    page_items: int = 50
+    """Notifications of one page when the caller does not say; 50, a screen or two. 1 to 200."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no caller could ask for: then the document before stays in force."""
+        if not 1 <= self.page_items <= Limits.page_max_items:
+            raise ValueError(f"page_items: expected 1 to {Limits.page_max_items}, found {self.page_items}")
+
+
 @dataclass(frozen=True)
 class Settings:
     """The processes' settings. ``NOTIFICATIONS_<NAME>`` in the environment sets a number."""
@@ -94,6 +111,9 @@ class Settings:
 
     moves: Path | None = None
     """File that says which tenants moved, ``NOTIFICATIONS_MOVES``; none: every tenant that a router sends is ours."""
+    config: Path = Path("config.json")
+    """File of the settings and flags that change while it runs, ``NOTIFICATIONS_CONFIG``; ``config.json``. Where it is
+    not there, all that is said of them is their defaults."""
 
     relay: RelaySettings | None = None
     """How events leave the cell, where ``CELLPLANE_EVENTS_URL`` names the NATS that takes them; none: none are told."""
@@ -202,6 +222,7 @@ class Settings:
             manifest=_path(environ, MANIFEST_VARIABLE),
             proof_keys=_path(environ, PROOF_KEYS_VARIABLE),
             moves=_path(environ, MOVES_VARIABLE),
+            config=Path(environ.get(CONFIG_VARIABLE) or cls.config),
             relay=RelaySettings.from_env(environ) if environ.get(EVENTS_URL_VARIABLE) else None,
             fault=environ.get(FAULT_VARIABLE, ""),
             faults_file=_path(environ, FAULTS_FILE_VARIABLE),

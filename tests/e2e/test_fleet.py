@@ -12,6 +12,19 @@ from e2e.harness import TENANTS, Answer, Demo, eventually, exists
 from support import plain_http
 
 CHANGES = 10
+FLAG = "delivery-seconds"
+
+
+def told_more(demo: Demo) -> set[str]:
+    """The tenants for whom the flag is on: their notifications have one field more."""
+    body = {"channel": "push", "to": "somebody", "body": "Hello"}
+    found = set()
+    with httpx2.Client(base_url=demo.router, trust_env=False, timeout=10) as client:
+        for tenant in demo.tenants:
+            created = client.post("/notifications", json=body, headers={"X-Tenant-Id": tenant})
+            assert created.status_code == 202, created.text
+            found |= {tenant} if "delivery_seconds" in created.json() else set()
+    return found
 
 
 def kill_9(pid: int) -> None:
@@ -158,6 +171,9 @@ def test_a_killed_cell_hurts_its_own_tenants_only(demo: Demo) -> None:
 
 def test_a_dead_control_plane_changes_no_answer_not_even_for_a_router_that_restarts(demo: Demo) -> None:
     before = demo.served_by()
+    ours = {tenant for tenant, cell in before.items() if cell == "cell-1"}
+    assert "cells take it within seconds" in demo.run("flag", "on", FLAG, "--cell", "cell-1")
+    eventually(lambda: told_more(demo) == ours, "the flag is on in cell-1, and nowhere else")
     kill_9(demo.pids()["control"])
     with demo.load(demo.tenants) as answers:
         eventually(lambda: len(answers) >= 2 * len(before), "a load")
@@ -165,6 +181,8 @@ def test_a_dead_control_plane_changes_no_answer_not_even_for_a_router_that_resta
     old = demo.pids()
     kill_9(old["agent"])
     kill_9(old["envoy"])
+    kill_9(old["cells"]["cell-1"]["api"])
+    demo.run("chaos", "restore", "cell-1")
 
     def restarted() -> bool:
         try:
@@ -175,8 +193,11 @@ def test_a_dead_control_plane_changes_no_answer_not_even_for_a_router_that_resta
     eventually(restarted, "the router serves again, with the control plane dead")
     eventually(lambda: all(demo.ask(tenant).status_code == 200 for tenant in demo.tenants), "for everybody")
     assert demo.served_by() == before
+    assert told_more(demo) == ours, "a cell that restarts has its flag of before"
     assert "up again" in demo.run("chaos", "restore", "control")
     assert demo.placed() == before
+    demo.run("flag", "remove", FLAG)
+    eventually(lambda: not told_more(demo), "it is off")
     demo.run("assign", "tenant-003", "cell-1")
     assert demo.ask("tenant-003").headers["x-cell-id"] == "cell-1"
     demo.run("unassign", "tenant-003")

@@ -179,6 +179,7 @@ class Cell:
 
     def __init__(self, folder: Path, postgres: Postgres, nats: Nats, **more: str) -> None:
         self.provider_dir = folder / "provider"
+        self.config = folder / "config.json"
         self.port = free_port()
         self.moves = Moves.create(folder / "moves", CELL_ID)
         environ = os.environ | {
@@ -189,6 +190,7 @@ class Cell:
             "CELLPLANE_NATS_URL": nats.url,
             "NOTIFICATIONS_PROVIDER_DIR": str(self.provider_dir),
             "NOTIFICATIONS_MOVES": str(folder / "moves"),
+            "NOTIFICATIONS_CONFIG": str(self.config),
             "NOTIFICATIONS_WORKER_MAX_ATTEMPTS": "3",
             "NOTIFICATIONS_QUEUE_RETRY_MIN_SECONDS": "0.2",
             "NOTIFICATIONS_QUEUE_RETRY_MAX_SECONDS": "0.2",

@@ -7,7 +7,10 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from cellplane.durable import write_durably
 from e2e_app.servers import CELL_ID, TENANT, Cell, Postgres, eventually
+
+FLAG = "delivery-seconds"
 
 
 def test_queued_notification_is_delivered(cell: Cell) -> None:
@@ -130,6 +133,36 @@ def test_logs_are_json_with_cell_and_tenant_and_hold_no_recipient_or_text(cell: 
         assert "nobody's business" not in log.read_text()
         assert "somebody" not in log.read_text()
         assert all(json.loads(text) for text in log.read_text().splitlines())
+
+
+def test_what_operators_set_counts_without_a_restart_and_for_whom_they_say(cell: Cell) -> None:
+    ids = {cell.posted(tenant=tenant): tenant for tenant in ("few", "few", "many", "many")}
+
+    def said(revision: int, page_items: int, *, is_on: bool) -> None:
+        document = {"version": 1, "revision": revision, "cell": CELL_ID}
+        document |= {"tenants": {"few": {"page_items": page_items}}, "flags": {FLAG: {"tenants": {"few": is_on}}}}
+        write_durably(cell.config, json.dumps(document).encode())
+
+    def shown(tenant: str) -> list[dict[str, object]]:
+        items: list[dict[str, object]] = cell.get("/notifications", tenant).json()["items"]
+        return items
+
+    assert [len(shown(tenant)) for tenant in ("few", "many")] == [2, 2]
+    said(1, 1, is_on=True)
+    eventually("a page has one", lambda: len(shown("few")) == 1)
+    assert len(cell.get("/notifications?limit=2", "few").json()["items"]) == 2, "whoever says how many gets as many"
+    assert [len(shown("many")), *("delivery_seconds" in each for each in shown("many"))] == [2, False, False]
+    for notification_id in [each for each, tenant in ids.items() if tenant == "few"]:
+        eventually("it is delivered", lambda each=notification_id: cell.status(each, "few") == "delivered")  # type: ignore[misc]
+        found = cell.get(f"/notifications/{notification_id}", "few").json()
+        took = datetime.fromisoformat(found["delivered_at"]) - datetime.fromisoformat(found["created_at"])
+        assert found["delivery_seconds"] == took.total_seconds()
+    said(2, 0, is_on=False)
+    eventually("it is refused", lambda: "page_items: expected 1 to 200, found 0" in cell.api.log.read_text())
+    assert [list(each)[-1] for each in shown("few")] == ["delivery_seconds"], "what was said before counts"
+    said(3, 2, is_on=False)
+    eventually("a page has two again", lambda: len(shown("few")) == 2)
+    assert "delivery_seconds" not in shown("few")[0]
 
 
 def test_operators_read_how_each_route_serves_and_tenants_do_not(cell: Cell) -> None:

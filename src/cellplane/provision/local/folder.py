@@ -84,6 +84,10 @@ class StateFolder:
         """A cell's own folder."""
         return self.root / "cells" / cell_id
 
+    def config(self, cell_id: str) -> Path:
+        """What the apps of a cell are told: its settings and flags."""
+        return self.cell(cell_id) / "config.json"
+
     def faults(self, cell_id: str) -> Path:
         """What a cell does wrong on purpose; where it is not there, nothing."""
         return self.cell(cell_id) / "faults.json"

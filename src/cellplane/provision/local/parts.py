@@ -212,6 +212,7 @@ class CellPart:
             "NOTIFICATIONS_MANIFEST": str(self._manifest),
             "NOTIFICATIONS_PROOF_KEYS": str(folder.proof_keys),
             "NOTIFICATIONS_MOVES": str(self._moves),
+            "NOTIFICATIONS_CONFIG": str(folder.config(cell_id)),
             "NOTIFICATIONS_PROVIDER_DIR": str(self._folder / "provider"),
             "NOTIFICATIONS_FAULTS_FILE": str(folder.faults(cell_id)),
         }

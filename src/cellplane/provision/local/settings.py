@@ -101,6 +101,13 @@ class LocalSettings:
     watch_interval_seconds: float = 0.1
     """Time between looks at the parts, seconds."""
 
+    config_interval_seconds: float = 2.0
+    """Time between looks whether the control plane has other settings or flags for cells, seconds: people wait for
+    them here, and one that has none is one question a cell."""
+
+    config_timeout_seconds: float = 2.0
+    """How long one such question may take, seconds."""
+
     restart_pause_seconds: float = 0.3
     """Pause before the router's agent is started again after it died, seconds; the agent starts Envoy again."""
 

@@ -11,6 +11,7 @@ from cellplane.processes import boot_id
 from cellplane.provision.local import ports as port_choice
 from cellplane.provision.local.analytics import AnalyticsPart
 from cellplane.provision.local.child import kill_trees
+from cellplane.provision.local.configs import CellConfigs
 from cellplane.provision.local.desired import Desired, clear_desired, read_desired
 from cellplane.provision.local.folder import FolderLock, StateFolder, read_json
 from cellplane.provision.local.gray import clear_faults
@@ -62,6 +63,7 @@ class Supervisor:
         self._running = RunningParts(self._folder, max(settings.limits.max_cells, settings.cells) + 3)
         self._obeyed: dict[str, Desired] = {}
         self._keeper: CellKeeper | None = None
+        self._configs: CellConfigs | None = None
 
     @property
     def router_url(self) -> str:
@@ -113,6 +115,8 @@ class Supervisor:
         with Client(self.control_url, "local-fleet", token) as client:
             renew_router_token(client, ROUTER_ID, self._folder.router_token)
             register(client, self._settings, list(roster.members), roster.ports, self._give_up)
+            self._configs = CellConfigs(self._settings, self._folder, self.control_url, lambda: roster.members)
+            self._configs.start()
             self._begin(router)
             self._await([*cell_ids, "router"])
             wait_converged(client, self._settings, cell_ids, self._give_up)
@@ -138,6 +142,8 @@ class Supervisor:
             return
         # Whatever still starts, as where another part failed, waits no longer.
         self._stopping.set()
+        if self._configs is not None:
+            self._configs.stop()
         # Twice: a part that was about to start a process while the first round went by is met by the second.
         self._running.stop()
         self._running.close()
