@@ -20,6 +20,8 @@ from cellplane.cell.errors import BrokerUnavailableError
 from cellplane.cell.health import CellHealth, HealthLimits, HealthRoutes
 from cellplane.cell.proof import ProofKeys
 from cellplane.cell.telemetry import CellRegistry, GoldenSignals, SignalledApp
+from cellplane.events import OutboxState
+from cellplane.events.metrics import OutboxCollector
 from notifications import problems, process
 from notifications.edge import BodyLimit, ServedBy
 from notifications.faulty import Faulty
@@ -117,10 +119,17 @@ def _add_notifications(app: FastAPI, store: Store, queue: Queue, config: LiveCon
 
 
 def _add_metrics(app: FastAPI, store: Store, registry: CellRegistry) -> None:
+    outbox: OutboxState | None = None
+    registry.register(OutboxCollector(lambda: outbox))
+
     @app.get(METRICS_PATH)
     async def read_metrics() -> Response:
-        """Tell how its tenants are served, and how full this cell is; the door lets nobody come here by a router."""
-        use = await store.use()
+        """Tell how its tenants are served, how full this cell is, and what waits to be told outside.
+
+        The door lets nobody come here by a router.
+        """
+        nonlocal outbox
+        use, outbox = await store.use(), await store.outbox_state()
         text = generate_latest(registry).decode() + use.to_metrics()
         return Response(text, media_type="text/plain; version=0.0.4")
 

@@ -60,8 +60,10 @@ GRANT SELECT, UPDATE ON notifications TO {WHOLE_CELL_ROLE};
 # Events are not kept apart by tenant: one relay takes out those of all.
 _OUTBOX_RIGHTS: LiteralString = f"""
 GRANT SELECT, INSERT, UPDATE, DELETE ON cellplane_outbox, cellplane_outbox_state, cellplane_outbox_dropped,
-    cellplane_outbox_refused TO {APP_ROLE};
+    cellplane_outbox_refused, cellplane_outbox_relay TO {APP_ROLE};
 GRANT USAGE, SELECT ON SEQUENCE cellplane_outbox_seq TO {APP_ROLE};
+GRANT SELECT ON cellplane_outbox, cellplane_outbox_state, cellplane_outbox_dropped, cellplane_outbox_refused,
+    cellplane_outbox_relay, cellplane_outbox_seq TO {WHOLE_CELL_ROLE};
 """
 
 

@@ -18,7 +18,7 @@ from psycopg.rows import class_row, kwargs_row, scalar_row
 
 from cellplane.cell import CellContext, CellUse
 from cellplane.cell.data import AsyncCellConnection, RowGuard, cell_async_pool, whole_cell
-from cellplane.events import Event, Outbox, OutboxDiskFullError, OutboxFullError
+from cellplane.events import Event, Outbox, OutboxDiskFullError, OutboxFullError, OutboxState
 from notifications.errors import DatabaseUnavailableError, OutboxUnavailableError
 from notifications.model import Channel, Cursor, Notification, Reference
 from notifications.schema import WHOLE_CELL_ROLE, bound_statements, prepare_database
@@ -266,6 +266,13 @@ class Store:
 
         with whole_cell("capacity report"):
             return await self._run(work)
+
+    async def outbox_state(self) -> OutboxState | None:
+        """How full the outbox is, and what its relay did; None where nobody takes events."""
+        if self._outbox is None:
+            return None
+        with whole_cell("outbox state"):
+            return await self._run(self._outbox.state_async)
 
     def pool_use(self) -> float:
         """Connections in use, and callers that wait for one, ÷ all that there may be."""

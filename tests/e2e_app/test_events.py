@@ -39,6 +39,12 @@ class Telling:
     cell: Cell
     outside: Nats
 
+    def metric(self, name: str) -> float:
+        """What the cell's /metrics says, which any process of it would."""
+        series = f'cellplane_{name}{{cell="{CELL_ID}"}} '
+        (line,) = (each for each in self.cell.http.get("/metrics").text.splitlines() if each.startswith(series))
+        return float(line.removeprefix(series))
+
     def told(self) -> list[dict[str, Any]]:
         """All events on the stream, in their order, without those that it knew already."""
         return asyncio.run(_read(self.outside.url))
@@ -175,17 +181,25 @@ def test_a_worker_that_dies_before_it_notes_a_delivery_tells_of_one(telling: Tel
 
 def test_a_full_outbox_refuses_what_it_could_not_tell_and_recovers_by_itself(telling: Telling) -> None:
     cell = telling.cell
+    eventually("a relay works", lambda: telling.metric("relay_leads") == 1)
+    eventually("nothing waits", lambda: telling.metric("outbox_waiting_events") == 0)
+    failures, relayed = telling.metric("relay_failures_total"), telling.metric("relay_relayed_events_total")
     telling.outside.kill()
     tenant = "patient"
     answers = [cell.post(tenant=tenant) for _ in range(OUTBOX_MAX + 1)]
     refused = answers[-1]
     assert (refused.status_code, refused.json()["code"], refused.headers["retry-after"]) == (503, "outbox-full", "1")
     assert cell.health() == 200, "nothing else is wrong with the cell"
+    assert telling.metric("outbox_max_events") == OUTBOX_MAX
+    assert telling.metric("outbox_waiting_events") >= OUTBOX_MAX
+    assert telling.metric("outbox_oldest_seconds") > 0
+    eventually("its relay has failed", lambda: telling.metric("relay_failures_total") > failures)
     stored = cell.get("/notifications", tenant).json()["items"]
     assert len(stored) == sum(answer.status_code == 202 for answer in answers), "what was refused is not there"
 
     telling.outside.start_and_wait()
     eventually("there is room again", lambda: cell.post(tenant=tenant).status_code == 202)
+    assert telling.metric("relay_relayed_events_total") > relayed
     for each in stored:
         telling.await_about(each["id"], ("notification.accepted", {"bytes": len(TEXT)}), ("notification.delivered", {}))
 
@@ -209,4 +223,5 @@ def test_a_worker_that_carries_events_stops_within_5_seconds_also_when_everythin
 
 def test_a_cell_that_nobody_listens_to_has_no_outbox(cell: Cell, postgres: Postgres) -> None:
     assert cell.posted()
+    assert "outbox" not in cell.http.get("/metrics").text
     assert postgres.query("SELECT to_regclass('cellplane_outbox')") == [(None,)]

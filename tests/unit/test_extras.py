@@ -30,7 +30,7 @@ PACKAGES = {
     "events": [*(f"cellplane.events.{name}" for name in ("outbox", "relay", "stream", "waiting"))],
     "analytics": ["cellplane.events"],
     "demo": ["cellplane.cli", "cellplane.control", "cellplane.router", "notifications"],
-    "telemetry": ["cellplane.cell.telemetry"],
+    "telemetry": ["cellplane.cell.telemetry", "cellplane.events.metrics"],
     None: [
         *CORE,
         "cellplane.cell.config",
@@ -48,6 +48,7 @@ ASKED_FOR = {
     "botocore": {"s3"},
     "duckdb": {"analytics"},
     "nats": {"analytics", "events", "nats"},
+    "prometheus_client": {"control", "router", "telemetry"},
     **{name: {"control"} for name in ("alembic", "pydantic_core", "zstandard")},
     **{name: {"control", "data", "events"} for name in ("psycopg", "sqlalchemy")},
 }

@@ -23,6 +23,7 @@ from cellplane.events.errors import (
 from cellplane.events.event import Event
 from cellplane.events.outbox import Outbox, create_outbox, create_outbox_async
 from cellplane.events.settings import OutboxSettings, RelaySettings, StreamSettings, WhenFull
+from cellplane.events.state import OutboxState
 
 __all__ = [
     "Event",
@@ -34,6 +35,7 @@ __all__ = [
     "OutboxFullError",
     "OutboxMissingError",
     "OutboxSettings",
+    "OutboxState",
     "RelaySettings",
     "StreamSettings",
     "WhenFull",

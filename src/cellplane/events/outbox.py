@@ -18,6 +18,7 @@ from cellplane.events.errors import (
 )
 from cellplane.events.event import Event, to_json, to_record
 from cellplane.events.settings import EventLimits, OutboxSettings
+from cellplane.events.state import STATE, OutboxState
 
 # Any constant will do, as long as all processes of a cell use the same and nobody else does.
 SCHEMA_LOCK = 0x63656C6C_6F757462
@@ -95,6 +96,27 @@ class Outbox:
         except Exception as error:
             raise _told(error) from error
         return added
+
+    def state(self, connection: Any) -> OutboxState:
+        """How full the outbox is, and what its relays did; cheap, however much waits.
+
+        Args:
+            connection: as of ``add``, in a transaction or not.
+
+        Raises:
+            OutboxMissingError: there is no outbox.
+        """
+        try:
+            return OutboxState.parse(_ask(connection, STATE))
+        except Exception as error:
+            raise _told(error) from error
+
+    async def state_async(self, connection: Any) -> OutboxState:
+        """As ``state``, on an asynchronous connection."""
+        try:
+            return OutboxState.parse(await _ask_async(connection, STATE))
+        except Exception as error:
+            raise _told(error) from error
 
     def _to_text(self, events: Sequence[Event]) -> str:
         if len(events) > _LIMITS.add_max_events:

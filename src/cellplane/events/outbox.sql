@@ -32,6 +32,15 @@ CREATE TABLE IF NOT EXISTS cellplane_outbox_dropped (
     events bigint NOT NULL
 );
 
+-- What relays did, in one row that outlives each of them.
+CREATE TABLE IF NOT EXISTS cellplane_outbox_relay (
+    one_row  boolean PRIMARY KEY DEFAULT true CHECK (one_row),
+    relayed  bigint NOT NULL DEFAULT 0,
+    failures bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 10);
+
+INSERT INTO cellplane_outbox_relay DEFAULT VALUES ON CONFLICT (one_row) DO NOTHING;
+
 -- What the stream will never take, with its reason.
 CREATE TABLE IF NOT EXISTS cellplane_outbox_refused (
     seq         bigint NOT NULL,

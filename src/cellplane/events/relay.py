@@ -26,7 +26,8 @@ from cellplane.events.event import WaitingEvent
 from cellplane.events.failures import told
 from cellplane.events.publisher import PUBLISHED, Outcome, Publisher, Staged, StreamError
 from cellplane.events.settings import RelaySettings
-from cellplane.events.waiting import OutboxState, Waiting
+from cellplane.events.state import OutboxState
+from cellplane.events.waiting import Waiting
 from cellplane.faults import fault_point
 
 READ = "events-read"
@@ -90,6 +91,7 @@ class Relay:
         self._status = RelayStatus()
         self._measured = float("-inf")
         self._progressed = False
+        self._unnoted = 0
 
     def status(self) -> RelayStatus:
         """How it fares, as of its last look."""
@@ -104,7 +106,9 @@ class Relay:
                 await self._work(stop)
                 continue
             except _MISSING:
-                reason = "this cell's database has no outbox yet: the app creates it (create_outbox)"
+                reason = (
+                    "this cell's database has no outbox yet, or an earlier release's: the app makes it (create_outbox)"
+                )
             except StreamError as error:
                 reason = str(error)
             except _DATABASE_FAILURES as error:
@@ -114,6 +118,7 @@ class Relay:
             if reason != self._status.reason:
                 _log.warning("no events are carried", extra={"reason": reason})
             self._note(reason=reason, failures=self._status.failures + 1)
+            self._unnoted += 1
             if self._progressed:
                 delay = self._settings.retry_min_seconds
             await _sleep(delay * self._rng.uniform(0.5, 1.0), stop)
@@ -125,6 +130,9 @@ class Relay:
                 if not await _sleep(self._settings.lock_seconds, stop):
                     return
             self._note(leads=True)
+            if self._unnoted:
+                await waiting.note_failures(self._unnoted)
+                self._unnoted = 0
             # Also without a link, so that an outbox that is nearly full is counted, and drops what it should.
             await self._look(waiting)
             async with await Publisher.connect(self._settings) as publisher:
@@ -185,7 +193,7 @@ class Relay:
             return
         self._measured = self._clock()
         state = await waiting.state()
-        if state.waiting >= self._settings.measure_above * state.max_events:
+        if state.places >= self._settings.measure_above * state.max_events:
             await waiting.measure()
             state = await waiting.state()
         self._note(outbox=state)

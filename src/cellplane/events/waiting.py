@@ -11,7 +11,6 @@ a later one did; and to wait until all that are older have ended lets one open t
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, LiteralString, Self
 
@@ -19,9 +18,7 @@ import psycopg
 
 from cellplane.events.event import WaitingEvent
 from cellplane.events.settings import RelaySettings
-
-# Any constant will do, as long as all relays of a cell use the same and nobody else does.
-RELAY_LOCK = 0x63656C6C_72656C61
+from cellplane.events.state import RELAY_LOCK, STATE, OutboxState
 
 _COLUMNS = """
 SELECT seq, id::text, tenant_id, type, to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
@@ -34,8 +31,9 @@ _READ_BEHIND = _COLUMNS + "WHERE seq <> ALL(%s) ORDER BY seq LIMIT %s"
 # Rows that an app is dropping are left to it: to wait for its transaction would hold up all events.
 _REMOVE = """
 WITH mine AS (SELECT seq FROM cellplane_outbox WHERE seq = ANY(%s) FOR UPDATE SKIP LOCKED),
-gone AS (DELETE FROM cellplane_outbox AS o USING mine WHERE o.seq = mine.seq RETURNING 1),
-freed AS (SELECT count(*) AS places FROM gone)
+gone AS (DELETE FROM cellplane_outbox AS o USING mine WHERE o.seq = mine.seq RETURNING o.seq),
+freed AS (SELECT count(*) AS places, count(*) FILTER (WHERE seq <> ALL(%s)) AS carried FROM gone),
+counted AS (UPDATE cellplane_outbox_relay SET relayed = relayed + freed.carried FROM freed)
 UPDATE cellplane_outbox_state SET limit_seq = limit_seq + freed.places FROM freed RETURNING freed.places
 """
 
@@ -45,39 +43,9 @@ SELECT seq, id, tenant_id, type, occurred_at, epoch, data, added_at, %s FROM cel
 ON CONFLICT (id) DO NOTHING
 """
 
-# Exact but for what transactions took back since the last count; dropped or refused without a relay counts too.
-_STATE = """
-SELECT greatest(0, max_events - (limit_seq - cellplane_outbox_last())), max_events, when_full,
-    dropped + (SELECT coalesce(sum(events), 0) FROM cellplane_outbox_dropped),
-    (SELECT count(*) FROM cellplane_outbox_refused),
-    (SELECT greatest(0, extract(epoch FROM now() - added_at)) FROM cellplane_outbox ORDER BY seq LIMIT 1)
-FROM cellplane_outbox_state
-"""
+_FAIL = "UPDATE cellplane_outbox_relay SET failures = failures + %s"
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class OutboxState:
-    """How full an outbox is."""
-
-    waiting: int
-    """Events that wait, with the places that transactions took back since the last count: never less than wait."""
-
-    max_events: int
-    """Events that may wait."""
-
-    when_full: str
-    """What happens to one more."""
-
-    dropped: int
-    """Events that were deleted for want of room, ever."""
-
-    refused: int
-    """Events that the stream will never take, and that are kept beside the outbox."""
-
-    oldest_seconds: float
-    """How long the first of them has waited, in seconds; 0 where none waits."""
 
 
 class Waiting:
@@ -161,7 +129,8 @@ class Waiting:
         async with asyncio.timeout(self._settings.database_seconds), self._connection.transaction():
             for seq, reason in refused:
                 await self._connection.execute(_REFUSE, (reason, seq))
-            cursor = await self._connection.execute(_REMOVE, ([*published, *(seq for seq, _ in refused)],))
+            aside = [seq for seq, _ in refused]
+            cursor = await self._connection.execute(_REMOVE, ([*published, *aside], aside))
             row = await cursor.fetchone()
         assert row is not None, "the outbox has its state"
         return int(row[0])
@@ -172,8 +141,12 @@ class Waiting:
 
     async def state(self) -> OutboxState:
         """How full the outbox is."""
-        waiting, most, when_full, dropped, refused, oldest = await self._one(_STATE)
-        return OutboxState(int(waiting), int(most), when_full, int(dropped), int(refused), float(oldest or 0))
+        return OutboxState.parse((await self._one(STATE))[0])
+
+    async def note_failures(self, count: int) -> None:
+        """Add to how often a relay of this cell had to begin anew."""
+        async with asyncio.timeout(self._settings.database_seconds):
+            await self._connection.execute(_FAIL, (count,))
 
     async def _all(self, statement: LiteralString, *parameters: object) -> list[tuple[Any, ...]]:
         async with asyncio.timeout(self._settings.database_seconds):

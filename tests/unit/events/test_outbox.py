@@ -29,6 +29,7 @@ from cellplane.events import (
     OutboxFullError,
     OutboxMissingError,
     OutboxSettings,
+    OutboxState,
     WhenFull,
     create_outbox,
     create_outbox_async,
@@ -91,10 +92,13 @@ SYNC = pytest.mark.parametrize("connected", [by_psycopg, by_psycopg_with_dicts, 
 def test_an_event_is_there_once_its_transaction_is(database_url: str, connected: Callable[[str], Any]) -> None:
     with connected(database_url) as connection:
         create_outbox(connection)
+        assert OUTBOX.state(connection) == OutboxState(max_events=1_000_000, when_full="refuse")
     with connected(database_url) as connection:
         assert OUTBOX.add(connection, event(1), event(2)) == 2
         assert rows(database_url) == []
     assert rows(database_url) == ["1", "2"]
+    with connected(database_url) as connection:
+        assert (OUTBOX.state(connection).waiting, OUTBOX.state(connection).has_relay) == (2, False)
     assert rows(database_url, "tenant_id || epoch") == ["acme9", "acme9"]
 
 
@@ -115,6 +119,7 @@ def test_asynchronous_connections_do_as_well(database_url: str, kind: str) -> No
     async def add(connection: Any) -> None:
         await create_outbox_async(connection)
         assert await OUTBOX.add_async(connection, event(1), event(2)) == 2
+        assert (await OUTBOX.state_async(connection)).waiting == 2
 
     async def run() -> None:
         if kind == "psycopg":
@@ -204,6 +209,8 @@ def test_outside_of_a_transaction_no_event_is_added(outbox_url: str) -> None:
 def test_without_an_outbox_the_error_says_what_to_call(database_url: str, connected: Callable[[str], Any]) -> None:
     with pytest.raises(OutboxMissingError, match=r"create_outbox\(\)"), connected(database_url) as connection:
         OUTBOX.add(connection, event())
+    with pytest.raises(OutboxMissingError, match=r"create_outbox\(\)"), connected(database_url) as connection:
+        OUTBOX.state(connection)
 
 
 def test_an_outbox_is_created_by_many_at_once(database_url: str) -> None:
@@ -278,6 +285,7 @@ def test_places_that_were_taken_back_count_until_they_are_measured(database_url:
         with pytest.raises(OutboxFullError):
             OUTBOX.add(connection, event())
         connection.rollback()
+        assert (OUTBOX.state(connection).places, OUTBOX.state(connection).waiting) == (3, 0), "none waits"
         connection.execute("SELECT cellplane_outbox_measure()")
         assert OUTBOX.add(connection, event()) == 1
 

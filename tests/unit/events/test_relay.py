@@ -17,12 +17,21 @@ from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, StreamConfig
 
 from cellplane.cell import CellContext, InvalidSettingError, MissingSettingsError, entered
-from cellplane.events import Event, Outbox, OutboxSettings, RelaySettings, StreamSettings, WhenFull, create_outbox
+from cellplane.events import (
+    Event,
+    Outbox,
+    OutboxSettings,
+    OutboxState,
+    RelaySettings,
+    StreamSettings,
+    WhenFull,
+    create_outbox,
+)
 from cellplane.events.event import WaitingEvent
 from cellplane.events.publisher import Publisher
 from cellplane.events.relay import Relay
 from cellplane.events.settings import EVENTS_URL_VARIABLE
-from cellplane.events.waiting import OutboxState, Waiting
+from cellplane.events.waiting import Waiting
 from e2e_app.servers import Nats
 from unit.events.conftest import SMALL, make_stream
 
@@ -63,7 +72,13 @@ async def relaying(given: RelaySettings) -> AsyncIterator[Relay]:
 
 def state(relay: Relay) -> OutboxState:
     """The outbox as the relay last saw it; empty before that."""
-    return relay.status().outbox or OutboxState(0, 0, "", 0, 0, 0.0)
+    return relay.status().outbox or OutboxState()
+
+
+def state_of(url: str) -> OutboxState:
+    """The outbox as its app sees it."""
+    with psycopg.connect(url) as connection:
+        return OUTBOX.state(connection)
 
 
 async def until(what: str, holds: Callable[[], bool]) -> None:
@@ -204,6 +219,11 @@ def test_a_broker_that_is_away_at_the_start_and_later_costs_nothing(outbox_url: 
                 silent_nats.start_and_wait()
                 await drained(outbox_url)
             await until("all is well", lambda: relay.status().reason == "")
+            told = state_of(outbox_url)
+            assert (told.waiting, told.oldest_seconds, told.has_relay, told.relayed) == (0, 0, True, 40)
+            assert told.failures == relay.status().failures
+        await until("it leads no more", lambda: not state_of(outbox_url).has_relay)
+        assert state_of(outbox_url) == replace(told, has_relay=False), "what it did outlives it"
         assert await published(silent_nats) == [("acme", number) for number in range(40)]
 
     asyncio.run(run())
@@ -252,7 +272,7 @@ def test_an_event_that_the_stream_never_takes_is_set_aside(outbox_url: str, nats
         add_now(outbox_url, 3)
         async with relaying(settings(outbox_url, nats.url, batch_events=batch)) as relay:
             await drained(outbox_url)
-            await until("it is told", lambda: state(relay).refused == 1)
+            await until("it is told", lambda: (state(relay).refused, state(relay).relayed) == (1, 2))
         assert await published(nats) == [("acme", 1), ("acme", 3)]
         with psycopg.connect(outbox_url) as connection:
             refused = connection.execute("SELECT data ->> 'n', reason FROM cellplane_outbox_refused").fetchall()
@@ -377,7 +397,7 @@ def test_what_is_carried_makes_room(database_url: str, nats: Nats) -> None:
                 add_now(database_url, *range(10 * number, 10 * number + 10))
                 await drained(database_url)
         async with await Waiting.connect(settings(database_url, nats.url)) as outbox:
-            assert (await outbox.state()).waiting == 0
+            assert (await outbox.state()).places == 0
 
     asyncio.run(run())
 
