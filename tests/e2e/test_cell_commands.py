@@ -77,6 +77,7 @@ def test_a_cell_comes_serves_and_goes_and_no_request_fails(demo: Demo) -> None:
         eventually(
             lambda: any(answer.cell == "cell-4" for answer in answers), "the load reaches the new cell", seconds=5
         )
+        eventually((demo.state / "cells" / "cell-4" / "config.json").exists, "it is told its settings and flags")
         demo.run("cell", "drain", "cell-4")
         assert demo.ask(moved[0]).headers["x-cell-id"] == "cell-4", "it serves whom it has"
         demo.run("cell", "drain", "cell-4", "--leave-pools")
