@@ -133,6 +133,8 @@ Try, in another terminal:
 
   {command} assign tenant-001 {last}{control}
 
+  {command} flag on delivery-seconds --cell {last}{control}     (its tenants' answers say more)
+
   {command} cell create cell-{settings.cells + 1} --pool default{state}     (one cell more, while the fleet serves)
 
   {command} chaos kill {last}{state}     (and `… chaos restore {last}{state}`)

@@ -4,12 +4,11 @@ The fleet does so itself, with its admin's token: a cell needs none, and one tha
 While the control plane is dead, or this fleet's supervisor, cells go on with the file that they have.
 """
 
-import http.client
 import logging
 import threading
 from collections.abc import Callable, Collection
 
-from cellplane.cell.config import ConfigError, ConfigFetcher, ConfigLimits
+from cellplane.cell.config import ConfigFetcher, ConfigLimits
 from cellplane.credentials import ADMIN_TOKEN
 from cellplane.provision.local.folder import StateFolder
 from cellplane.provision.local.settings import LocalSettings
@@ -54,7 +53,7 @@ class CellConfigs:
                 fetcher.fetch()
             # The control plane is away, does not know the cell yet, or the cell's folder is gone with it. Whoever
             # watches the fleet is told of a part that dies; this would tell the same again for each cell.
-            except (OSError, ConfigError, http.client.HTTPException) as error:
+            except ConfigFetcher.failures as error:
                 _log.debug("no configuration for %s: %s", cell_id, str(error) or repr(error))
 
     def _make(self, cell_id: str) -> ConfigFetcher:
