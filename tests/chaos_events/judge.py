@@ -15,6 +15,7 @@ import nats.errors
 import psycopg
 from nats.js.api import AckPolicy, ConsumerConfig
 
+from cellplane.events import Outbox
 from cellplane.events.analytics.query import Question, counts
 from cellplane.events.analytics.settings import QueryLimits
 from cellplane.events.analytics.stores import open_for_reading
@@ -46,6 +47,7 @@ class Verdict:
         duplicated_effects: by how much the counts are more than the source.
         lost_effects: by how much they are less.
         wrong_sums: keys whose sums are not those of the source.
+        miscounted: by how much the relays' own count in the outbox is not the source's.
     """
 
     events: int
@@ -56,11 +58,12 @@ class Verdict:
     duplicated_effects: int
     lost_effects: int
     wrong_sums: int
+    miscounted: int
 
     @property
     def is_right(self) -> bool:
         """Whether all is as it should be."""
-        wrong = self.lost + self.phantoms + self.out_of_order
+        wrong = self.lost + self.phantoms + self.out_of_order + self.miscounted
         return self.events > 0 and wrong + self.duplicated_effects + self.lost_effects + self.wrong_sums == 0
 
 
@@ -68,6 +71,7 @@ def judge(database_url: str, nats_url: str, store: Path | str) -> Verdict:
     """Compare everything with the source."""
     with psycopg.connect(database_url) as connection:
         rows = connection.execute("SELECT id::text, tenant_id, n, type, occurred_at, bytes FROM source").fetchall()
+        relayed = Outbox().state(connection).relayed
     source = [Row(id_, tenant, n) for id_, tenant, n, *_ in rows]
     events: Counter[Key] = Counter()
     sums: defaultdict[Key, Decimal] = defaultdict(Decimal)
@@ -84,6 +88,7 @@ def judge(database_url: str, nats_url: str, store: Path | str) -> Verdict:
         more.total(),
         less.total(),
         sum(summed.get(key, Decimal(0)) != sums.get(key, Decimal(0)) for key in {*summed, *sums}),
+        abs(relayed - len(source)),
     )
 
 
