@@ -19,7 +19,7 @@ def told_more(demo: Demo) -> set[str]:
     """The tenants for whom the flag is on: their notifications have one field more."""
     body = {"channel": "push", "to": "somebody", "body": "Hello"}
     found = set()
-    with httpx2.Client(base_url=demo.router, trust_env=False, timeout=10) as client:
+    with plain_http.client(demo.router, timeout=10) as client:
         for tenant in demo.tenants:
             created = client.post("/notifications", json=body, headers={"X-Tenant-Id": tenant})
             assert created.status_code == 202, created.text
