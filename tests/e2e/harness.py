@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -139,7 +140,7 @@ class Demo:
         return response.json()
 
     def put(self, path: str, body: dict[str, Any]) -> Any:
-        response = httpx2.put(f"{self.control}{path}", json=body, headers=self.headers, trust_env=False, timeout=10)
+        response = plain_http.put(f"{self.control}{path}", json=body, headers=self.headers, timeout=10)
         response.raise_for_status()
         return response.json()
 
@@ -169,6 +170,8 @@ class Demo:
             pids = self.all_pids()
             cells = self.get("/v1/cells")["items"]
             routers = self.get("/v1/routers")["items"]
+            # What a router said last may be of before its Envoy died.
+            socket.create_connection(("127.0.0.1", self.router_port), timeout=5).close()
         except (httpx2.HTTPError, OSError, ValueError):
             return False
         return (

@@ -122,9 +122,7 @@ class Replicas:
         """Change something by whichever control plane takes it, and return the epoch."""
         for replica in itertools.cycle(self.all):
             try:
-                answer = httpx2.put(
-                    f"{replica.url}{path}", json=body, headers=self.headers, trust_env=False, timeout=ASK_SECONDS
-                )
+                answer = plain_http.put(f"{replica.url}{path}", json=body, headers=self.headers, timeout=ASK_SECONDS)
             except httpx2.HTTPError:
                 continue
             if answer.status_code < 500:
@@ -185,11 +183,10 @@ class Replicas:
         while not stop.is_set():
             replica = rng.choice(self.all)
             try:
-                answer = httpx2.put(
+                answer = plain_http.put(
                     f"{replica.url}/v1/tenants/{tenant}",
                     json=body,
                     headers={"Idempotency-Key": tenant, **self.headers},
-                    trust_env=False,
                     timeout=ASK_SECONDS,
                 )
             except httpx2.HTTPError:

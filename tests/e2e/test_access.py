@@ -1,7 +1,5 @@
 """Tokens on the real demo: nobody passes without one, and routers go on without theirs."""
 
-import httpx2
-
 from e2e.harness import Demo, eventually
 from support import plain_http
 
@@ -11,7 +9,7 @@ def test_nobody_passes_without_a_token(demo: Demo) -> None:
     for path in ("/v1/cells", "/v1/table", "/metrics", "/v1/tokens", "/openapi.json"):
         answer = plain_http.get(f"{demo.control}{path}")
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
-    put = httpx2.put(f"{demo.control}/v1/tenants/tenant-001", json={"cell": "cell-2"}, trust_env=False)
+    put = plain_http.put(f"{demo.control}/v1/tenants/tenant-001", json={"cell": "cell-2"})
     assert put.status_code == 401
     assert (demo.state / "control" / "admin-token").stat().st_mode & 0o777 == 0o600
     assert (demo.state / "router-token").stat().st_mode & 0o777 == 0o600

@@ -21,6 +21,10 @@ def post(url: str, **options: Any) -> httpx2.Response:
     return request("POST", url, **options)
 
 
+def put(url: str, **options: Any) -> httpx2.Response:
+    return request("PUT", url, **options)
+
+
 def client(base_url: str = "", **options: Any) -> httpx2.Client:
     return httpx2.Client(base_url=base_url, trust_env=False, verify=_NOBODY, **options)
 
