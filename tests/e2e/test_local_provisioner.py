@@ -1,10 +1,13 @@
 """The provisioner of a local fleet keeps the contract: with real cells, of a demo that runs."""
 
+import time
 from collections.abc import Iterator
 
 import httpx2
 import pytest
 
+from cellplane.cell.door import RequestLine, Routing
+from cellplane.cell.proof import parse_keys, sign
 from cellplane.model import CellStatus
 from cellplane.provision import CellInstance, Provisioner
 from cellplane.provision.local.folder import StateFolder
@@ -17,7 +20,9 @@ from support import plain_http
 class LocalTrial:
     def __init__(self, demo: Demo) -> None:
         self.statuses: dict[str, CellStatus] = {}
-        self.provisioner: Provisioner = LocalProvisioner(StateFolder(demo.state), self.statuses.get)
+        folder = StateFolder(demo.state)
+        self._keys = parse_keys(folder.proof_keys.read_text())
+        self.provisioner: Provisioner = LocalProvisioner(folder, self.statuses.get)
 
     def keep(self, instance: CellInstance, text: str) -> None:
         self._ask(instance, "POST", json={"channel": "push", "to": "somebody", "body": text})
@@ -31,7 +36,9 @@ class LocalTrial:
 
     def _ask(self, instance: CellInstance, method: str, **options: object) -> httpx2.Response:
         # As a router would: these cells are in no table.
-        headers = {"x-cell-id": instance.id, "x-cell-epoch": "1", "x-tenant-id": "acme"}
+        line = RequestLine(method.encode(), b"/notifications", b"")
+        proof = sign(self._keys, Routing(instance.id.encode(), b"1", b"acme", b""), line, int(time.time()))
+        headers = {"x-cell-id": instance.id, "x-cell-epoch": "1", "x-tenant-id": "acme", "x-cell-proof": proof.decode()}
         url = f"http://{instance.address}:{instance.port}/notifications"
         answer = plain_http.request(method, url, headers=headers, timeout=10, **options)
         assert answer.status_code in {200, 202}, answer.text
