@@ -111,6 +111,7 @@ class Settings:
 
     moves: Path | None = None
     """File that says which tenants moved, ``NOTIFICATIONS_MOVES``; none: every tenant that a router sends is ours."""
+
     config: Path = Path("config.json")
     """File of the settings and flags that change while it runs, ``NOTIFICATIONS_CONFIG``; ``config.json``. Where it is
     not there, all that is said of them is their defaults."""
