@@ -21,6 +21,8 @@ from support import plain_http
 
 CELLPLANE = Path(sys.executable).with_name("cellplane")
 READY_SECONDS = 120.0
+HEALTH_TIMEOUT = "5"
+"""Seconds: a cell is down that refuses, not one that waits for a core."""
 """What the product promises; about 3 s are measured on a quiet machine, so that noise alone does not break it."""
 STOP_SECONDS = 10.0
 TENANTS = 12
@@ -222,7 +224,7 @@ def start_demo(
     arguments = ["--router-port", str(router_port), "--control-port", str(control_port), "--state", str(state)]
     began = time.monotonic()
     process = subprocess.Popen(
-        [command, "demo", *arguments, "--tenants", str(TENANTS), *extra],
+        [command, "demo", *arguments, "--health-timeout", HEALTH_TIMEOUT, "--tenants", str(TENANTS), *extra],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -35,6 +35,7 @@ class _Chosen(TypedDict):
     router_port: int
     control_port: int
     cells: int
+    health_timeout_seconds: float
 
 
 def _fleet_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -54,6 +55,14 @@ def _fleet_options(command: Callable[..., None]) -> Callable[..., None]:
             type=Amount(),
             multiple=True,
             help="Most that all cells together may declare, such as rps=900; new cells then have to.",
+        ),
+        click.option(
+            "--health-timeout",
+            "health_timeout_seconds",
+            type=click.FloatRange(0.05, 60),
+            default=0.4,
+            show_default=True,
+            help="How long a cell may take to answer the router's health check: more on a machine that is busy.",
         ),
         state_option,
     ):

@@ -102,6 +102,14 @@ _STOPS = (signal.SIGTERM, signal.SIGINT)
     show_default=True,
     help="How long a stop waits for requests under way, and for connections to close.",
 )
+@click.option(
+    "--health-timeout",
+    "health_timeout_seconds",
+    type=click.FloatRange(0.05, 60),
+    default=0.4,
+    show_default=True,
+    help="How long a cell may take to answer a health check; two in a row that take longer, and it is down.",
+)
 @click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Envoy's worker threads.")
 def main(metrics_port: int, state: Path, **options: object) -> None:
     """Run a router."""

@@ -131,6 +131,7 @@ class RouterPart:
         command += ["--trust", folder.trust]
         command += ["--token-file", folder.router_token]
         command += ["--proof-keys", folder.proof_keys]
+        command += ["--health-timeout", str(settings.health_timeout_seconds)]
         command += ["--port", str(settings.router_port), "--metrics-port", str(ports["router.metrics"])]
         log_path = folder.log("router-agent")
         self._agent = Child("the router's agent", command, log_path=log_path, record=oversight.record)

@@ -89,6 +89,9 @@ class LocalSettings:
     limits: ProvisionLimits = ProvisionLimits(max_cells=MAX_CELLS)
     """The most that `cellplane cell create` makes."""
 
+    health_timeout_seconds: float = 0.4
+    """How long a cell may take to answer the router's health check, seconds."""
+
     tenants: int = 0
     """How many tenants to seed, tenant-001 and on."""
 
