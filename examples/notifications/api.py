@@ -9,7 +9,7 @@ from typing import Annotated
 from uuid import UUID
 
 import uvicorn
-from fastapi import FastAPI, Query, Response
+from fastapi import FastAPI, Header, Query, Response
 from prometheus_client import generate_latest
 from starlette.types import ASGIApp
 
@@ -28,7 +28,7 @@ from notifications.faulty import Faulty
 from notifications.load import LoadWatch
 from notifications.model import Cursor, Notification
 from notifications.queue import Queue
-from notifications.schemas import CursorText, NewNotification, NotificationPage, NotificationView
+from notifications.schemas import CursorText, Key, NewNotification, NotificationPage, NotificationView
 from notifications.settings import DELIVERY_SECONDS_FLAG, FLAGS, Limits, LiveSettings, Settings
 from notifications.store import Store
 
@@ -76,9 +76,14 @@ def _add_notifications(app: FastAPI, store: Store, queue: Queue, config: LiveCon
 
     # What is not set is left out: a field behind a flag is new only to those for whom that is on.
     @app.post("/notifications", status_code=202, response_model_exclude_unset=True)
-    async def create(new: NewNotification, response: Response) -> NotificationView:
-        """Store a notification and queue it for delivery."""
-        stored = await store.add(current(), new.channel, new.to, new.body)
+    async def create(
+        new: NewNotification,
+        response: Response,
+        idempotency_key: Annotated[list[Key] | None, Header(max_length=1)] = None,
+    ) -> NotificationView:
+        """Store a notification and queue it for delivery; with the key of an earlier request, answer as that did."""
+        key = idempotency_key[0] if idempotency_key else None
+        stored = await store.add(current(), new.channel, new.to, new.body, key)
         try:
             await queue.add(stored.id)
         except BrokerUnavailableError as error:

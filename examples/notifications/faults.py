@@ -3,6 +3,9 @@
 import os
 import signal
 
+AFTER_INSERT = "after-insert"
+"""The database has a notification and its key, neither the queue nor the caller knows it yet."""
+
 AFTER_PROVIDER = "after-provider"
 """The provider has the notification, the database does not know it yet."""
 

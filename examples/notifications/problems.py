@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from cellplane.cell import Problem
+from cellplane.cell.errors import InProgressError, KeyReuseError
 from notifications.errors import DatabaseUnavailableError, OutboxUnavailableError
 from notifications.settings import Limits
 
@@ -66,6 +67,13 @@ def install(app: FastAPI, retry_after_seconds: int) -> None:
         )
         return respond(problem, {"retry-after": str(retry_after_seconds)})
 
+    async def key_in_use(_request: Request, _error: Exception) -> Response:
+        detail = "The first request with it is still under way. Ask again with the same key."
+        problem = Problem("idempotency-key-in-use", 409, "The Idempotency-Key is in use", detail)
+        return respond(problem, {"retry-after": str(retry_after_seconds)})
+
+    app.add_exception_handler(InProgressError, key_in_use)
+    app.add_exception_handler(KeyReuseError, _key_reused)
     app.add_exception_handler(DatabaseUnavailableError, database_unavailable)
     app.add_exception_handler(OutboxUnavailableError, outbox_unavailable)
     app.add_exception_handler(RequestValidationError, _invalid_request)
@@ -87,6 +95,11 @@ async def _http_error(_request: Request, error: Exception) -> Response:
     title = HTTPStatus(error.status_code).phrase
     code = _CODES.get(error.status_code, f"http-{error.status_code}")
     return respond(Problem(code, error.status_code, title, f"{title}: see /openapi.json."), error.headers)
+
+
+async def _key_reused(_request: Request, _error: Exception) -> Response:
+    detail = "It came before with another notification: a new one needs a new key."
+    return respond(Problem("idempotency-key-reused", 422, "The Idempotency-Key is another request's", detail))
 
 
 async def _internal_error(_request: Request, _error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""What is made at a start, as the database's owner: the table, and the roles of the app, which own nothing.
+"""What is made at a start, as the database's owner: the tables, and the roles of the app, which own nothing.
 
 As ``APP_ROLE`` the app sees the rows of one tenant at a time, also where a statement forgets to name it; what it does
 for all of them, such as the sweep, it does as ``WHOLE_CELL_ROLE``, which nobody can log in as.
@@ -8,13 +8,15 @@ from typing import LiteralString
 
 import psycopg
 
-from cellplane.cell.data import check_row_guard_async, claim_database_async
+from cellplane.cell.data import IDEMPOTENCY_SQL, IDEMPOTENCY_TABLE, check_row_guard_async, claim_database_async
 from cellplane.cell.row_security import rls_sql
 from cellplane.events import OutboxSettings, create_outbox_async
 from notifications.settings import Settings
 
 APP_ROLE: LiteralString = "notifications"
 WHOLE_CELL_ROLE: LiteralString = "notifications_whole_cell"
+
+_GUARDED = ("notifications", IDEMPOTENCY_TABLE)
 
 # Any constant will do, as long as all processes of a cell use the same and nobody else does.
 _LOCK = 0x6E6F7469_66790001
@@ -55,6 +57,8 @@ GRANT {WHOLE_CELL_ROLE} TO {APP_ROLE} WITH INHERIT FALSE, SET TRUE;
 GRANT SELECT ON cellplane_cell_identity TO {APP_ROLE};
 GRANT SELECT, INSERT, UPDATE ON notifications TO {APP_ROLE};
 GRANT SELECT, UPDATE ON notifications TO {WHOLE_CELL_ROLE};
+GRANT SELECT, INSERT, UPDATE ON cellplane_idempotency TO {APP_ROLE};
+GRANT SELECT, UPDATE, DELETE ON cellplane_idempotency TO {WHOLE_CELL_ROLE};
 """
 
 # Events are not kept apart by tenant: one relay takes out those of all.
@@ -82,14 +86,15 @@ async def prepare_database(settings: Settings) -> None:
         # CREATE … IF NOT EXISTS fails when two processes do it at once.
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
         await connection.execute(_TABLE)
+        await connection.execute(IDEMPOTENCY_SQL)
         await connection.execute(_ROLES)
-        await connection.execute(rls_sql(["notifications"], whole_cell_role=WHOLE_CELL_ROLE).up.encode())
+        await connection.execute(rls_sql(_GUARDED, whole_cell_role=WHOLE_CELL_ROLE).up.encode())
         if settings.relay is not None:
             await create_outbox_async(connection, OutboxSettings(max_events=settings.outbox_max_events))
             await connection.execute(_OUTBOX_RIGHTS)
     async with await _connect(settings, settings.cell.database_url) as connection:
         await claim_database_async(connection, cell_id)
-        await check_row_guard_async(connection, ["notifications"])
+        await check_row_guard_async(connection, _GUARDED)
 
 
 async def bound_statements(connection: psycopg.AsyncConnection, settings: Settings) -> None:

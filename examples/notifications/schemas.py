@@ -22,6 +22,7 @@ def _cursor(text: str) -> str:
     return text
 
 
+Key = Annotated[str, Field(pattern=f"^[!-~]{{1,{Limits.key_max_chars}}}$")]
 CursorText = Annotated[str, Field(max_length=Limits.cursor_max_chars), AfterValidator(_cursor)]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from cellplane.cell import CellSettings, InvalidSettingError, MissingSettingsError
+from cellplane.cell.data import IdempotencySettings
 from cellplane.cell.messaging import MessagingSettings
 from cellplane.cell.wiring import CellManifest
 from cellplane.events import RelaySettings
@@ -44,6 +45,9 @@ class Limits:
     page_max_items: int = 200
     """Notifications of one page; 200, at most 5 MB of JSON."""
 
+    key_max_chars: int = 255
+    """Visible ASCII characters of an ``Idempotency-Key``; 255, as many as the SDK takes."""
+
     cursor_max_chars: int = 64
     """Characters of a cursor; 64, room over the 49 of one that this app gives."""
 
@@ -73,6 +77,14 @@ _QUEUE = MessagingSettings(
     fetch_seconds=1.0,
     stop_seconds=3.0,
     close_seconds=0.5,
+)
+
+
+_KEYS = IdempotencySettings(
+    # Less than a statement may take, so that a repetition learns what it waits for.
+    wait_seconds=1.0,
+    # By one sweep: more than a cell takes in a second.
+    max_forgotten=5_000,
 )
 
 
@@ -158,6 +170,9 @@ class Settings:
 
     database_start_retry_seconds: float = 0.2
     """Delay between two tries at the start, in seconds; 0.2, cheap and hardly felt."""
+
+    keys: IdempotencySettings = _KEYS
+    """Bounds of idempotency keys."""
 
     queue: MessagingSettings = _QUEUE
     """Times and limits of the queue; ``NOTIFICATIONS_QUEUE_<NAME>`` sets one."""

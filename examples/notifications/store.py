@@ -17,9 +17,18 @@ import psycopg
 from psycopg.rows import class_row, kwargs_row, scalar_row
 
 from cellplane.cell import CellContext, CellUse
-from cellplane.cell.data import AsyncCellConnection, RowGuard, cell_async_pool, whole_cell
+from cellplane.cell.data import (
+    AsyncCellConnection,
+    RowGuard,
+    cell_async_pool,
+    fingerprint_of,
+    forget_expired_async,
+    idempotent_async,
+    whole_cell,
+)
 from cellplane.events import Event, Outbox, OutboxDiskFullError, OutboxFullError, OutboxState
 from notifications.errors import DatabaseUnavailableError, OutboxUnavailableError
+from notifications.faults import AFTER_INSERT, fault_point
 from notifications.model import Channel, Cursor, Notification, Reference
 from notifications.schema import WHOLE_CELL_ROLE, bound_statements, prepare_database
 from notifications.settings import Settings
@@ -182,8 +191,15 @@ class Store:
         with whole_cell("health check"):
             await self._run(lambda connection: connection.execute("SELECT 1"))
 
-    async def add(self, context: CellContext, channel: Channel, recipient: str, body: str) -> Notification:
-        """Store a new notification of the request's tenant, durably, and give it back."""
+    async def add(
+        self, context: CellContext, channel: Channel, recipient: str, body: str, key: str | None = None
+    ) -> Notification:
+        """Store a new notification of the request's tenant, durably, and give it back; once for the same key.
+
+        Raises:
+            KeyReuseError: the key came before with another notification.
+            InProgressError: the first request with the key is still under way.
+        """
         row = {"tenant_id": context.tenant_id, "id": uuid4(), "channel": channel, "recipient": recipient, "body": body}
 
         async def work(connection: Connection) -> Notification:
@@ -195,7 +211,25 @@ class Store:
                 await self._tell(connection, _event("accepted", reference, context.epoch, found.created_at, about))
             return found
 
-        return await self._run(work)
+        if key is None:
+            return await self._run(work)
+
+        async def once(connection: Connection) -> Notification:
+            request = fingerprint_of(channel, recipient, body)
+            async with idempotent_async(connection, key, request, self._settings.keys) as first:
+                if not first.is_repeat:
+                    found = await work(connection)
+                    first.keep([str(found.id), found.created_at.isoformat()])
+                    return found
+                id_, at = first.answer  # the rest is what was asked for, and asked for again
+                accepted = datetime.fromisoformat(at)
+                return Notification(
+                    context.tenant_id, UUID(id_), channel, recipient, body, "queued", 0, None, accepted, None
+                )
+
+        stored = await self._run(once)
+        fault_point(AFTER_INSERT, self._settings.fault)
+        return stored
 
     async def get(self, tenant_id: str, notification_id: UUID) -> Notification | None:
         """Give a tenant's notification; None when this tenant has none of this id."""
@@ -227,10 +261,11 @@ class Store:
     async def sweep(self) -> list[Reference]:
         """Give queued rows, of all tenants, that no worker touched for ``sweep_after_seconds``.
 
-        Each is given once in that time, also to several workers.
+        Each is given once in that time, also to several workers. Idempotency keys that are kept no longer go as well.
         """
 
         async def work(connection: Connection) -> list[Reference]:
+            await forget_expired_async(connection, self._settings.keys)
             async with connection.cursor(row_factory=kwargs_row(_reference)) as cursor:
                 await cursor.execute(
                     _SWEEP,

@@ -213,9 +213,10 @@ class Cell:
     def get(self, path: str, tenant: str = TENANT) -> httpx2.Response:
         return self.http.get(path, headers=self.headers(tenant))
 
-    def post(self, channel: str = "push", tenant: str = TENANT) -> httpx2.Response:
+    def post(self, channel: str = "push", tenant: str = TENANT, key: str = "") -> httpx2.Response:
         new = {"channel": channel, "to": "somebody", "body": TEXT}
-        return self.http.post("/notifications", json=new, headers=self.headers(tenant))
+        headers = self.headers(tenant) | ({"idempotency-key": key} if key else {})
+        return self.http.post("/notifications", json=new, headers=headers)
 
     def posted(self, channel: str = "push", tenant: str = TENANT) -> str:
         answer = self.post(channel, tenant)

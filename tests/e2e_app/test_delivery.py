@@ -70,6 +70,30 @@ def test_the_apps_role_sees_one_tenants_rows_whatever_a_statement_says(cell: Cel
                 connection.execute(statement.encode(), [uuid4()] if statement is copy else None)
 
 
+def test_a_key_makes_one_notification_of_a_tenant_and_gives_its_answer_again(cell: Cell, postgres: Postgres) -> None:
+    first = cell.post("email", "keys", "k-1")
+    notification_id = first.json()["id"]
+    eventually("it is delivered", lambda: cell.status(notification_id, "keys") == "delivered")
+    again = cell.post("email", "keys", "k-1")
+    assert (again.status_code, again.content, again.headers["location"]) == (
+        202,
+        first.content,
+        f"/notifications/{notification_id}",
+    )
+    assert [each["id"] for each in cell.get("/notifications", "keys").json()["items"]] == [notification_id]
+    assert cell.effects(notification_id) == 1
+    assert cell.post("email", "keys-too", "k-1").json()["id"] != notification_id
+    assert cell.post("email", "keys", "k-2").json()["id"] != notification_id
+    with psycopg.connect(postgres.app_url) as connection:
+        assert connection.execute("SELECT count(*) FROM cellplane_idempotency").fetchall() == [(0,)]
+
+    kept = "SELECT 1 FROM cellplane_idempotency WHERE tenant_id = 'keys' AND key = 'k-1'"
+    assert postgres.query(kept)
+    postgres.query("UPDATE cellplane_idempotency SET expires_at = now() WHERE key = 'k-1' RETURNING 1")
+    eventually("a sweep forgets it", lambda: not postgres.query(kept))
+    assert cell.post("email", "keys", "k-1").json()["id"] != notification_id
+
+
 def test_pages_give_every_notification_once_and_the_newest_first(cell: Cell, postgres: Postgres) -> None:
     tenant = "pages"
     newest_first = [cell.posted(tenant=tenant) for _ in range(7)][::-1]

@@ -147,6 +147,9 @@ def test_a_table_of_an_earlier_release_is_brought_up_to_date_with_its_rows(telli
     telling.await_about(str(EARLIER), ("notification.delivered", {}))
     telling.cell.await_status(str(EARLIER), "HTTP 404")
     assert telling.cell.status(str(EARLIER), "earlier") == "delivered"
+    first, again = (telling.cell.post(key="k").json()["id"] for _ in range(2))
+    assert first == again
+    telling.await_about(first, ("notification.accepted", {"bytes": len(TEXT)}), ("notification.delivered", {}))
 
 
 def test_bytes_are_those_of_the_text_in_utf_8(telling: Telling) -> None:

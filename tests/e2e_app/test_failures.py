@@ -10,7 +10,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx2
 import nats as nats_client
+import psycopg
+import pytest
 
 from e2e_app.servers import CELL_ID, TENANT, Cell, Nats, Postgres, Process, eventually, free_port
 
@@ -35,6 +38,28 @@ def test_worker_that_dies_between_provider_and_row_delivers_once(cell: Cell) -> 
     cell.await_status(notification_id, "delivered")
     assert cell.effects(notification_id) == 1
     assert cell.get(f"/notifications/{notification_id}").json()["attempts"] == 2
+
+
+def test_a_request_that_kills_cut_short_is_done_once_when_it_comes_again(cell: Cell, postgres: Postgres) -> None:
+    blocked = "SELECT 1 FROM pg_locks WHERE relation = 'notifications'::regclass AND NOT granted"
+    with ThreadPoolExecutor(1) as threads, psycopg.connect(postgres.url) as lock:
+        lock.execute("LOCK TABLE notifications IN EXCLUSIVE MODE")
+        threads.submit(cell.post, "email", "cut", "k")
+        eventually("it has its key, and waits for its row", lambda: postgres.query(blocked))
+        cell.api.kill()  # before the end of the transaction
+    cell.api.start(NOTIFICATIONS_FAULT="after-insert")
+    cell.await_health(200)
+    with pytest.raises(httpx2.TransportError):
+        cell.post("email", "cut", "k")
+    assert cell.api.wait() == -signal.SIGKILL
+    ((notification_id,),) = postgres.query("SELECT id::text FROM notifications WHERE tenant_id = 'cut'")
+
+    cell.api.start()
+    cell.await_health(200)
+    assert cell.post("email", "cut", "k").json()["id"] == notification_id
+    eventually("it is delivered", lambda: cell.status(notification_id, "cut") == "delivered")
+    assert cell.effects(notification_id) == 1
+    assert postgres.query("SELECT count(*) FROM notifications WHERE tenant_id = 'cut'") == [(1,)]
 
 
 def test_notifications_are_accepted_without_a_queue_and_delivered_after_it(cell: Cell, nats: Nats) -> None:

@@ -3,13 +3,15 @@
 import json
 import socket
 from collections.abc import Iterator
+from typing import cast
 
 import httpx2
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from e2e_app.servers import CELL_ID, Cell
+from e2e_app.servers import CELL_ID, Cell, Postgres
 from support.depth import examples
 
 JSON = {"content-type": "application/json"}
@@ -111,6 +113,30 @@ def test_json_of_another_content_type_is_refused(cell: Cell, content_type: str) 
     headers = cell.headers() | {"content-type": content_type}
     answer = cell.http.post("/notifications", content=json.dumps(VALID), headers=headers)
     assert_problem(answer, 422, "invalid-request")
+
+
+@pytest.mark.parametrize("keys", [[""], ["a b"], ["x" * 256], ["\u00fc"], ["k", "k"]])
+def test_what_cannot_be_an_idempotency_key_is_refused(cell: Cell, keys: list[str]) -> None:
+    headers = [*cell.headers("no-keys").items(), *(("idempotency-key", key) for key in keys)]
+    answer = cell.http.post(
+        "/notifications", json=VALID, headers=[(name.encode(), value.encode("latin-1")) for name, value in headers]
+    )
+    (error,) = cast(list[dict[str, str]], assert_problem(answer, 422, "invalid-request")["errors"])
+    assert error["field"].startswith("header.idempotency-key")
+    assert cell.get("/notifications", "no-keys").json()["items"] == []
+
+
+def test_the_key_of_another_request_is_refused_and_one_in_use_for_now(cell: Cell, postgres: Postgres) -> None:
+    assert cell.post("push", "reuses", "x" * 255).status_code == 202
+    assert_problem(cell.post("sms", "reuses", "x" * 255), 422, "idempotency-key-reused")
+    with psycopg.connect(postgres.url) as first:
+        first.execute("INSERT INTO cellplane_idempotency VALUES ('reuses', 'k', 'f', NULL, now() + interval '1 day')")
+        answer = cell.post("push", "reuses", "k")
+        assert_problem(answer, 409, "idempotency-key-in-use")
+        assert answer.headers["retry-after"] == "1"
+        first.rollback()
+    assert cell.post("push", "reuses", "k").status_code == 202
+    assert len(cell.get("/notifications", "reuses").json()["items"]) == 2
 
 
 def chunks(count: int) -> Iterator[bytes]:
