@@ -85,8 +85,9 @@ async def prepare_database(settings: Settings) -> None:
         await claim_database_async(connection, cell_id)
         # CREATE … IF NOT EXISTS fails when two processes do it at once.
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-        await connection.execute(_TABLE)
+        # In the order of the requests that other processes serve meanwhile: else each may wait for the other.
         await connection.execute(IDEMPOTENCY_SQL)
+        await connection.execute(_TABLE)
         await connection.execute(_ROLES)
         await connection.execute(rls_sql(_GUARDED, whole_cell_role=WHOLE_CELL_ROLE).up.encode())
         if settings.relay is not None:

@@ -34,9 +34,10 @@ def kill_9(pid: int) -> None:
 
 def test_a_notification_is_delivered_by_its_tenants_cell(demo: Demo) -> None:
     body = {"channel": "email", "to": "ada@example.org", "body": "Hello"}
-    headers = {"X-Tenant-Id": "tenant-001"}
-    created = plain_http.post(f"{demo.router}/notifications", json=body, headers=headers)
+    headers = {"X-Tenant-Id": "tenant-001", "Idempotency-Key": "hello-ada"}
+    created, again = (plain_http.post(f"{demo.router}/notifications", json=body, headers=headers) for _ in range(2))
     assert created.status_code == 202, created.text
+    assert again.content == created.content
     assert created.json()["status"] == "queued"
     path = f"/notifications/{created.json()['id']}"
     eventually(lambda: demo.ask("tenant-001", path).json()["status"] == "delivered", "delivered")

@@ -62,6 +62,17 @@ def test_a_request_that_kills_cut_short_is_done_once_when_it_comes_again(cell: C
     assert postgres.query("SELECT count(*) FROM notifications WHERE tenant_id = 'cut'") == [(1,)]
 
 
+def test_a_start_waits_for_requests_without_what_they_need_next(cell: Cell, postgres: Postgres) -> None:
+    assert cell.worker.stop() == 0
+    waits = "SELECT 1 FROM pg_locks WHERE relation = 'cellplane_idempotency'::regclass AND NOT granted"
+    with psycopg.connect(postgres.url) as request:
+        request.execute("LOCK TABLE cellplane_idempotency IN ROW EXCLUSIVE MODE")  # as to note a key
+        cell.worker.start()
+        eventually("the start waits", lambda: postgres.query(waits))
+        request.execute("LOCK TABLE notifications IN ROW EXCLUSIVE MODE NOWAIT")  # as to insert the row
+    cell.await_status(cell.posted(), "delivered")
+
+
 def test_notifications_are_accepted_without_a_queue_and_delivered_after_it(cell: Cell, nats: Nats) -> None:
     nats.kill()
     cell.await_health(503)
