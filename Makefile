@@ -16,7 +16,7 @@ CRATE := native/envoy-module
 RUST_SOURCES := $(shell find $(CRATE) -path '*/target' -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 ARGS ?=
 # One runs whole fleets, one test after another; more than these would be in its way.
-TEST_PROCESSES := 4
+TEST_PROCESSES := 3
 # What measures a fleet under load runs by itself.
 ALONE := tests/chaos tests/e2e
 # The half of a run that nothing was chosen of has not failed.

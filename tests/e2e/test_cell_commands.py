@@ -92,6 +92,7 @@ def test_a_cell_comes_serves_and_goes_and_no_request_fails(demo: Demo) -> None:
     assert not [name for name in json.loads((demo.state / "endpoints.json").read_text())["ports"] if "cell-4" in name]
 
 
+@pytest.mark.long
 def test_a_pool_that_runs_short_gets_a_cell_of_this_fleet(demo: Demo) -> None:
     with plain_http.client(base_url=demo.control, headers=demo.headers, timeout=10) as api:
         spec = {"cells": ["cell-1", "cell-2"], "strategy": "explicit"}
@@ -116,6 +117,7 @@ def test_a_pool_that_runs_short_gets_a_cell_of_this_fleet(demo: Demo) -> None:
     remove_fourth(demo)
 
 
+@pytest.mark.long
 def test_asking_again_changes_nothing_and_asking_otherwise_is_refused(fourth: Demo) -> None:
     def create(*arguments: str) -> dict[str, object]:
         said = fourth.run("cell", "create", "cell-4", "--pool", "default", "--json", *arguments)
@@ -155,6 +157,7 @@ def test_a_cell_is_not_destroyed_while_somebody_may_need_it(fourth: Demo) -> Non
     assert "cell-4: running" in fourth.run("cell", "start", "cell-4")
 
 
+@pytest.mark.long
 def test_a_cell_that_the_control_plane_knows_already_is_made_as_it_has_it(demo: Demo) -> None:
     place = {"region": "eu-1", "zone": "eu-1a", "jurisdiction": "eu", "release": "r1", "status": "provisioning"}
     demo.put("/v1/cells/cell-4", {"address": "127.0.0.1", "port": 9, **place})
@@ -179,6 +182,7 @@ def test_a_cell_that_is_stopped_keeps_its_data_and_chaos_leaves_it_alone(fourth:
     eventually(lambda: fourth.ask(tenant, f"/notifications/{created['id']}").status_code == 200, "its data is there")
 
 
+@pytest.mark.long
 def test_a_cell_that_was_killed_is_failed_until_it_is_started(fourth: Demo) -> None:
     fourth.run("chaos", "kill", "cell-4")
     eventually(lambda: "cellplane chaos kill" in fourth.run("cell", "describe", "cell-4"), "it is known why")
@@ -187,6 +191,7 @@ def test_a_cell_that_was_killed_is_failed_until_it_is_started(fourth: Demo) -> N
     eventually(fourth.whole, "every part is there")
 
 
+@pytest.mark.long
 def test_a_release_is_told_by_the_app_and_known_to_the_control_plane(fourth: Demo) -> None:
     tenant = fourth.tenants_of("cell-4")[0]
     assert "x-cell-release" not in fourth.ask(tenant).headers
@@ -222,6 +227,7 @@ def test_more_cells_than_allowed_are_refused_and_leave_nothing(fourth: Demo) -> 
     assert len(fourth.get("/v1/cells")["items"]) == 4
 
 
+@pytest.mark.long
 def test_a_cell_that_does_not_come_up_is_failed_with_its_reason_and_can_be_removed(demo: Demo) -> None:
     in_the_way = demo.state / "cells" / "cell-4" / "postgres" / "not a database"
     in_the_way.mkdir(parents=True)

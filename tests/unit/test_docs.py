@@ -97,18 +97,23 @@ def wrong_command(words: list[str]) -> str | None:
     return None
 
 
-def test_the_reference_is_what_the_code_says(script: dict[str, Any]) -> None:
+@pytest.fixture(scope="module")
+def reference(script: dict[str, Any]) -> str:
+    text: str = script["reference"]()
+    return text
+
+
+def test_the_reference_is_what_the_code_says(reference: str) -> None:
     target = ROOT / "docs" / "reference.md"
     assert target.exists(), "docs/reference.md is missing: run make reference"
     # Compared outside of the assertion: pytest would spend minutes on the difference of two pages.
-    same = target.read_text() == script["reference"]()
+    same = target.read_text() == reference
     assert same, "docs/reference.md is not what the code says: run make reference"
 
 
-def test_the_reference_names_no_place_of_this_machine(script: dict[str, Any]) -> None:
-    text = script["reference"]()
-    assert str(ROOT) not in text
-    assert str(Path.home()) + "/" not in text
+def test_the_reference_names_no_place_of_this_machine(reference: str) -> None:
+    assert str(ROOT) not in reference
+    assert str(Path.home()) + "/" not in reference
 
 
 def test_an_option_without_help_stops_the_reference(script: dict[str, Any]) -> None:

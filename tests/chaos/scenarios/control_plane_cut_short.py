@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ MAX_PASSES = 25
 DEATH_SECONDS = 60.0
 START_SECONDS = 60.0
 ASK_SECONDS = 10.0
+RETRY_SECONDS = 0.02
 
 
 @dataclass
@@ -98,7 +100,7 @@ class Control:
             self.process.wait()
 
 
-def run(folder: Path, scale: Scale) -> Report:
+def run(folder: Path, scale: Scale, points: Sequence[str] = POINTS) -> Report:
     """Run it: clients send each change under a key until it is acknowledged, over as many deaths as that takes."""
     report = Report(NAME, scale)
     found, deaths = Found(), Counter[str]()
@@ -107,7 +109,7 @@ def run(folder: Path, scale: Scale) -> Report:
     try:
         _fill(control)
         control.end()
-        plan = [point for point in POINTS for _ in range(int(scale.seconds))]
+        plan = [point for point in points for _ in range(int(scale.seconds))]
         rng.shuffle(plan)
         for number, point in enumerate(plan):
             control.start(f"{point}:{rng.randint(1, MAX_PASSES)}")
@@ -129,7 +131,7 @@ def run(folder: Path, scale: Scale) -> Report:
         "acknowledged": len(found.acknowledged),
         "epochs": found.last_epoch,
     }
-    report.hold("points_where_it_never_died", sum(deaths[point] < int(scale.seconds) for point in POINTS))
+    report.hold("points_where_it_never_died", sum(deaths[point] < int(scale.seconds) for point in points))
     for figure in ("lost", "doubled", "half_changes", "epochs_that_do_not_grow", "publications_that_go_back"):
         report.hold(figure, found.wrong[figure])
     return report
@@ -174,7 +176,7 @@ def _write_until_it_dies(control: Control, found: Found, seed: int) -> int:
                 # Not up yet, or dead: under the same key it is asked again.
                 with lock:
                     again.append((tenant, body))
-                time.sleep(0.02)
+                time.sleep(RETRY_SECONDS)
                 continue
             assert answer.status_code == 200, answer.text
             with lock:
