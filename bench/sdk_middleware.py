@@ -169,7 +169,7 @@ def process_cpu_ms(code: str) -> float:
 def imports(rounds: int) -> dict[str, dict[str, float]]:
     """What a process takes more than one that imports nothing; the standard library's share beside it."""
     codes = {
-        "what it imports of the standard library": "import contextlib,dataclasses,functools,http,json,re,time,typing",
+        "what it imports of the standard library": "import contextlib,dataclasses,functools,re,time,typing",
         "cellplane.cell": "import cellplane.cell",
         "cellplane.cell with moves and proof": "import cellplane.cell.moves, cellplane.cell.proof",
     }

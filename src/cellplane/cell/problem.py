@@ -1,6 +1,5 @@
 """A refusal as a problem document (RFC 9457), in the one shape that routers and cells share."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -35,6 +34,8 @@ class Problem:
 
     def encode(self) -> bytes:
         """Give the document as JSON, in ASCII, so that no text of a client can make it fail."""
+        import json  # noqa: PLC0415  # a refusal may take the milliseconds that an import should not
+
         document = {
             "type": f"urn:cellplane:problem:{self.code}",
             "title": self.title,

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from http import HTTPStatus
 from typing import Any
 
 from cellplane.cell.context import CellContext, enter, leave
@@ -133,6 +132,8 @@ def _telling(start_response: StartResponse, load: LoadReporter) -> StartResponse
 
 
 def _refuse(start_response: StartResponse, problem: Problem) -> list[bytes]:
+    from http import HTTPStatus  # noqa: PLC0415  # a refusal may take the milliseconds that an import should not
+
     headers, body = refusal(problem)
     start_response(
         f"{problem.status} {HTTPStatus(problem.status).phrase}",

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import LiteralString
 from uuid import uuid4
 
 import nats as nats_client
@@ -31,7 +32,7 @@ from cellplane.events.event import WaitingEvent
 from cellplane.events.publisher import Publisher
 from cellplane.events.relay import Relay
 from cellplane.events.settings import EVENTS_URL_VARIABLE
-from cellplane.events.waiting import Waiting
+from cellplane.events.waiting import READ, READ_BEHIND, REMOVE, Waiting
 from e2e_app.servers import Nats
 from unit.events.conftest import SMALL, make_stream
 
@@ -400,6 +401,38 @@ def test_what_is_carried_makes_room(database_url: str, nats: Nats) -> None:
             assert (await outbox.state()).places == 0
 
     asyncio.run(run())
+
+
+def test_statistics_of_an_empty_outbox_make_no_scan_of_a_full_one(database_url: str, nats: Nats) -> None:
+    """Which autovacuum makes whenever it comes by: an outbox is empty most of the time."""
+
+    async def run() -> dict[str, str]:
+        with psycopg.connect(database_url) as connection:
+            create_outbox(connection)
+        add_now(database_url, *range(500))
+        with psycopg.connect(database_url) as connection:
+            connection.execute("DELETE FROM cellplane_outbox")
+            connection.execute("ANALYZE cellplane_outbox")
+        add_now(database_url, *range(500))
+        with psycopg.connect(database_url) as connection:
+            seqs = [row[0] for row in connection.execute("SELECT seq FROM cellplane_outbox")]
+        asked: dict[LiteralString, list[object]] = {
+            READ: [100],
+            READ_BEHIND: [seqs[:100], 100],
+            REMOVE: [seqs[:100], []],
+        }
+        async with await Waiting.connect(settings(database_url, nats.url)) as outbox:
+            found = {}
+            for statement, parameters in asked.items():
+                rows = await outbox._connection.execute("EXPLAIN " + statement, parameters)
+                found[statement] = "\n".join(str(row[0]) for row in await rows.fetchall())
+            return found
+
+    plans = asyncio.run(run())
+    for plan in plans.values():
+        assert "Seq Scan on cellplane_outbox " not in plan, plan
+    assert "Index Cond: (seq = ANY" in plans[REMOVE], plans[REMOVE]
+    assert "TID Cond: (ctid = ANY" in plans[REMOVE], "no join, whose order would be a guess"
 
 
 def test_a_relay_stops_where_there_is_nothing_to_reach(silent_nats: Nats) -> None:
