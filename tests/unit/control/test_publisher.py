@@ -63,12 +63,12 @@ class Running:
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
         assert self.task is not None
-        for _ in range(1000):
+        for _ in range(12_000):
             if condition():
                 return
             assert not self.task.done(), f"the publisher ended before: {what}"
             await asyncio.sleep(0.005)
-        raise AssertionError(f"not within 5 s: {what}")
+        raise AssertionError(f"not within 60 s: {what}")
 
 
 def failing(times: int, error: Exception) -> Callable[..., Publication | None]:
