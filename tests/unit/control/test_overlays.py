@@ -129,6 +129,7 @@ def test_a_restart_goes_on_with_another_epoch(directory: Directory) -> None:
     assert says(again.table) == says(second.table)
 
 
+@pytest.mark.long
 def test_overlays_are_folded_in_the_background(directory: Directory) -> None:
     async def scenario() -> None:
         async with Running(directory, fold_tenants=3) as running:
