@@ -129,10 +129,10 @@ def test_a_restart_goes_on_with_another_epoch(directory: Directory) -> None:
     assert says(again.table) == says(second.table)
 
 
-@pytest.mark.long
 def test_overlays_are_folded_in_the_background(directory: Directory) -> None:
     async def scenario() -> None:
-        async with Running(directory, fold_tenants=3) as running:
+        # Without guard rails: on a busy machine all changes are one publication, which they would hold.
+        async with Running(directory, fold_tenants=3, guard_rails=None) as running:
             await running.until(lambda: running.epoch() > 0, "the first table")
             first = running.publisher.require_current()
             for tenant in TENANTS:
