@@ -79,16 +79,17 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-def log_json(cell_id: str, *, chatty: Iterable[str] = CHATTY, **fields: object) -> None:
+def log_json(cell_id: str | None, *, chatty: Iterable[str] = CHATTY, **fields: object) -> None:
     """Send the logs of this process, from INFO on, to stderr as JSON lines that say the cell and the tenant.
 
     Args:
-        cell_id: this cell's id.
+        cell_id: this cell's id; None in a process that belongs to no cell.
         chatty: loggers of which only warnings are kept.
         fields: of every line, such as ``process="worker"``.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(ContextFilter(cell_id))
+    if cell_id is not None:
+        handler.addFilter(ContextFilter(cell_id))
     handler.setFormatter(JsonFormatter(**fields))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for name in chatty:

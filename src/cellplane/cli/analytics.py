@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cellplane.cell.logs import log_json
 from cellplane.cli.options import json_option, state_option
 from cellplane.cli.output import print_json, print_table
 from cellplane.errors import CellplaneError
-from cellplane.events import jsonlog
 from cellplane.events.analytics.query import By, Count, Question, counts
 from cellplane.events.analytics.settings import AnalyticsSettings, QueryLimits
 from cellplane.events.analytics.stores import open_for_reading
@@ -106,7 +106,7 @@ def consume(
         from cellplane.events.analytics.consumer import AnalyticsConsumer  # noqa: PLC0415  # of an extra of its own
     except ModuleNotFoundError as error:
         raise CellplaneError(f"analytics need {error.name}: pip install 'cellplane[analytics]'") from error
-    jsonlog.configure(process="analytics")
+    log_json(None, process="analytics")
     consuming = AnalyticsConsumer(settings)
     asyncio.run(_consume(consuming, until_end=until_end))
     print_json(dataclasses.asdict(consuming.status()))

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import psycopg
 
 from cellplane.cell.errors import CellError
-from cellplane.events import jsonlog
+from cellplane.cell.logs import log_json
 from cellplane.events.event import WaitingEvent
 from cellplane.events.failures import told
 from cellplane.events.publisher import PUBLISHED, Outcome, Publisher, Staged, StreamError
@@ -245,7 +245,7 @@ def main() -> int:
     except CellError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    jsonlog.configure(cell=settings.cell_id, process="relay")
+    log_json(settings.cell_id, process="relay")
     asyncio.run(_serve(settings))
     return 0
 
