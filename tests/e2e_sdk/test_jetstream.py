@@ -467,6 +467,22 @@ async def test_a_stream_that_was_removed_is_made_again(shared: Nats) -> None:
         await eventually("it answers", lambda: answers(queue))
 
 
+async def test_a_task_that_is_cancelled_ends_also_where_its_answer_comes_at_that_moment(shared: Nats) -> None:
+    async def forget(_session: object) -> str:
+        # As ``asyncio.wait_for`` of Python 3.11 does, by which the client waits.
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        return "an answer"
+
+    async with opened(shared) as queue:
+        await connected(queue)
+        asking = asyncio.create_task(queue.ask(forget))
+        await asyncio.sleep(0.05)
+        asking.cancel()
+        await asyncio.wait({asking}, timeout=30)
+        assert asking.cancelled()
+
+
 async def answers(queue: CellNats) -> bool:
     try:
         await queue.ping()

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -156,10 +157,11 @@ class NatsConnection:
             BrokerUnavailableError: it has no answer, or there is no connection.
         """
         try:
-            async with asyncio.timeout(self.settings.publish_seconds):
-                async with asyncio.timeout(self.settings.connection_wait_seconds):
-                    session = await self.connected()
-                return await question(session)
+            with _cancellation_kept():
+                async with asyncio.timeout(self.settings.publish_seconds):
+                    async with asyncio.timeout(self.settings.connection_wait_seconds):
+                        session = await self.connected()
+                    return await question(session)
         except (NoStreamResponseError, NotFoundError) as error:
             self.renew()
             raise self.unavailable(error) from error
@@ -266,6 +268,22 @@ class NatsConnection:
                 await client.close()
         except (*FAILURES, AttributeError, RuntimeError, AssertionError) as error:
             _log.debug("closing failed: %s", reason_of(error))
+
+
+@contextmanager
+def _cancellation_kept() -> Iterator[None]:
+    """A task that is cancelled in the block is cancelled behind it, also where the block has an answer all the same.
+
+    ``asyncio.wait_for`` of Python 3.11, by which nats-py waits, forgets a cancellation that comes with the answer.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    before = task.cancelling()
+    try:
+        yield
+    finally:
+        if task.cancelling() > before:
+            raise asyncio.CancelledError
 
 
 def _header_bytes(headers: Mapping[str, str]) -> int:
