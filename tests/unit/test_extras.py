@@ -23,6 +23,7 @@ PACKAGES = {
     "control": ["cellplane.control"],
     "router": ["cellplane.router"],
     "cli": ["cellplane.cli"],
+    "moves": ["cellplane.cli.mover", "cellplane.moves"],
     "plan": ["cellplane.cli.plan"],
     "s3": ["cellplane.publishing.targets.s3"],
     "nats": ["cellplane.cell.messaging.jetstream"],
@@ -50,7 +51,9 @@ ASKED_FOR = {
     "nats": {"analytics", "events", "nats"},
     "prometheus_client": {"control", "router", "telemetry"},
     **{name: {"control"} for name in ("alembic", "pydantic_core", "zstandard")},
-    **{name: {"control", "data", "events"} for name in ("psycopg", "sqlalchemy")},
+    "dbos": {"moves"},
+    "psycopg": {"control", "data", "events", "moves"},
+    "sqlalchemy": {"control", "data", "events"},
 }
 """What a command imports when it is asked for, and says how to install: no extra but these needs it."""
 

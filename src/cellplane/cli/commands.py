@@ -29,6 +29,7 @@ _LATE = {
             "export",
             "keys",
             "lint",
+            "move",
             "publish",
             "residency",
             "shadow",

@@ -16,7 +16,7 @@ from cellplane.shadow.report import MAX_COUNTED
 
 Status = Literal["provisioning", "active", "locked", "draining", "maintenance", "retired"]
 Strategy = Literal["modulo", "ring", "rendezvous", "shuffle", "explicit"]
-State = Literal["active", "suspended"]
+State = Literal["active", "moving", "suspended"]
 HealthStatus = Annotated[
     Literal["ok", "degraded"], Field(description="`degraded`: it gives out tables and answers, and can change nothing")
 ]

@@ -1,0 +1,300 @@
+"""`cellplane move`: a tenant, with its rows, to another cell, while it is served."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from cellplane.cli.options import json_option, state_option
+from cellplane.cli.output import print_json
+from cellplane.moves.book import MoveBook
+from cellplane.moves.errors import MoveError, NotMovableError
+from cellplane.moves.move import Move, Phase, Wish
+from cellplane.provision.local.moving import local_cells
+
+if TYPE_CHECKING:
+    from cellplane.cli.mover import Mover
+
+HOLD_SECONDS = 10.0
+"""How long the way back is held open where nobody says: it is a local fleet."""
+
+WATCH_SECONDS = 0.25
+"""How often what is shown of a move is read."""
+
+
+class _Moves(click.Group):
+    """`cellplane move TENANT CELL` is `cellplane move start TENANT CELL`."""
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that these words name."""
+        if args and args[0] not in self.commands:
+            args = ["start", *args]
+        return super().resolve_command(context, args)
+
+
+@contextmanager
+def _mover(state_dir: Path) -> Iterator["Mover"]:
+    try:
+        from cellplane.cli.mover import Mover  # noqa: PLC0415  # loads database drivers, which other commands need not
+    except ModuleNotFoundError as error:
+        raise MoveError(f"moves need {error.name}: pip install 'cellplane[moves]'") from error
+    with ExitStack() as stack:
+        yield Mover(state_dir, stack)
+
+
+@click.group(cls=_Moves)
+def move() -> None:
+    """Move tenants, with their rows, between cells while they are served.
+
+    `cellplane move TENANT CELL` begins one and shows how far it is; the others look at moves, or change what is wanted
+    of one. They are for the cells of a local fleet.
+    """
+
+
+@move.command()
+@click.argument("tenant")
+@click.argument("cell", metavar="CELL")
+@click.option("--dry-run", is_flag=True, help="Only say what would be moved.")
+@click.option(
+    "--hold",
+    "hold_seconds",
+    type=click.FloatRange(0, 30 * 86_400),
+    default=HOLD_SECONDS,
+    show_default=True,
+    help="How long, in seconds, the former cell keeps up, so that `rollback` loses nothing.",
+)
+@state_option
+@json_option
+def start(tenant: str, cell: str, hold_seconds: float, state_dir: Path, *, dry_run: bool, as_json: bool) -> None:
+    """Move TENANT to CELL."""
+    with _mover(state_dir) as mover:
+        planned = mover.plan(tenant, cell, hold_seconds)
+        estimate = mover.mover_of(planned).estimate()
+        if estimate.refusals:
+            raise NotMovableError(estimate.refusals)
+        said = f"{tenant}: {planned.source} → {cell}, some {estimate.rows:,} rows ({estimate.bytes / 1e6:.1f} MB)"
+        said += f" in {', '.join(estimate.tables)}"
+        if dry_run:
+            if as_json:
+                names = list(estimate.tables)
+                where = {"tenant": tenant, "source": planned.source, "target": cell}
+                print_json({**where, "rows": estimate.rows, "bytes": estimate.bytes, "tables": names})
+            else:
+                click.echo(f"{said}. Nothing is moved (--dry-run).")
+            return
+        mover.book.add(planned)
+        click.echo(f"move {planned.id}: {said}", err=True)
+        _go_on(mover, planned.id, as_json=as_json)
+
+
+@move.command()
+@click.argument("move_id", metavar="MOVE")
+@state_option
+@json_option
+def resume(move_id: str, state_dir: Path, *, as_json: bool) -> None:
+    """Go on with MOVE, after a pause, a failure or a crash."""
+    with _mover(state_dir) as mover:
+        mover.book.ask(move_id, Wish.RUN)
+        _go_on(mover, move_id, as_json=as_json)
+
+
+@move.command()
+@click.argument("move_id", metavar="MOVE")
+@state_option
+def pause(move_id: str, state_dir: Path) -> None:
+    """Let MOVE stop behind the step that it is at, while writes go on; a copy begins anew when it is resumed."""
+    _ask(state_dir, move_id, Wish.PAUSE)
+    click.echo(f"{move_id} pauses; `cellplane move resume {move_id}` goes on")
+
+
+@move.command()
+@click.argument("move_id", metavar="MOVE")
+@state_option
+@json_option
+def abort(move_id: str, state_dir: Path, *, as_json: bool) -> None:
+    """End MOVE before its flip: the tenant stays where it is, and nothing of the move is left."""
+    with _mover(state_dir) as mover:
+        found = mover.book.get(move_id)
+        if found.phase is Phase.FLIPPED:
+            raise MoveError(
+                f"{found.tenant_id} is {found.target}'s already: `cellplane move rollback {move_id}` takes it back"
+            )
+        mover.book.ask(move_id, Wish.ABORT)
+        _go_on(mover, move_id, as_json=as_json)
+
+
+@move.command()
+@click.argument("move_id", metavar="MOVE")
+@state_option
+@json_option
+def rollback(move_id: str, state_dir: Path, *, as_json: bool) -> None:
+    """Take the tenant of MOVE back behind its flip, with all that was written since, while the way is held open."""
+    with _mover(state_dir) as mover:
+        found = mover.book.get(move_id)
+        if found.phase is not Phase.FLIPPED:
+            raise MoveError(
+                f"{move_id} is {found.phase.value}, and the way back is open while it is flipped: "
+                + ("abort it" if not found.phase.is_end else "move the tenant anew")
+            )
+        mover.book.ask(move_id, Wish.ROLLBACK)
+        _go_on(mover, move_id, as_json=as_json)
+
+
+@move.command()
+@click.argument("move_id", metavar="MOVE")
+@state_option
+@json_option
+def release(move_id: str, state_dir: Path, *, as_json: bool) -> None:
+    """Give up the way back of MOVE now, and the copy that the former cell keeps for it."""
+    with _mover(state_dir) as mover:
+        mover.book.ask(move_id, Wish.RELEASE)
+        _go_on(mover, move_id, as_json=as_json)
+
+
+@move.command()
+@click.argument("move_id", metavar="MOVE")
+@state_option
+def repair(move_id: str, state_dir: Path) -> None:
+    """Look what is so of MOVE in both cells and in the directory, and make who is to write able to, and nobody else."""
+    with _mover(state_dir) as mover:
+        found = mover.book.get(move_id)
+        facts = mover.mover_of(found).facts()
+        with mover.book.working_on(move_id) as is_free:
+            if not is_free:
+                raise MoveError(f"another process works on {move_id}: it mends by itself what it finds")
+            mended = mover.steps_of(found).mend()
+        placed = mover.routes.placed(found.tenant_id)
+        click.echo(f"{found.tenant_id} is served by {' + '.join(placed.cells)}; the move is {found.phase.value}")
+        for name, closed in ((found.source, facts.source_closed), (found.target, facts.target_closed)):
+            click.echo(f"{name}: {_GUARDS[closed]}")
+        for leftover in facts.leftovers:
+            click.echo(f"there is {leftover}")
+        click.echo("mended: " + (", ".join(each.value for each in mended) or "nothing had to be"))
+
+
+@move.command()
+@click.argument("move_id", metavar="MOVE", required=False)
+@state_option
+@json_option
+def status(move_id: str | None, state_dir: Path, *, as_json: bool) -> None:
+    """Show MOVE, or all moves."""
+    book = MoveBook(local_cells(state_dir).moves)
+    moves = book.all() if move_id is None else [book.get(move_id)]
+    if as_json:
+        print_json({"items": [_view(book, each) for each in moves]})
+        return
+    if not moves:
+        click.echo("No tenant was moved.")
+    for each in moves:
+        click.echo(_line(book, each))
+
+
+_GUARDS = {
+    None: "not watched by the move",
+    True: "refuses the tenant's writes",
+    False: "takes the tenant's writes",
+}
+
+
+def _ask(state_dir: Path, move_id: str, wish: Wish) -> None:
+    MoveBook(local_cells(state_dir).moves).ask(move_id, wish)
+
+
+def _go_on(mover: "Mover", move_id: str, *, as_json: bool) -> None:
+    """Take a move on in this process, or watch the one that does, and say how it ended."""
+    book = mover.book
+    while True:
+        with book.working_on(move_id) as is_ours:
+            if is_ours:
+                _work(mover, move_id)
+                break
+            _watch(book, move_id, lambda: _is_worked_on(book, move_id))
+        if book.get(move_id).phase.is_end:
+            break
+    found = book.get(move_id)
+    if as_json:
+        print_json(_view(book, found))
+    else:
+        click.echo(_line(book, found))
+    if found.reason and not found.phase.is_end:
+        raise MoveError(f"{found.reason}\n  `cellplane move resume {move_id}` goes on, `abort` gives up")
+
+
+def _is_worked_on(book: MoveBook, move_id: str) -> bool:
+    with book.working_on(move_id) as is_free:
+        return not is_free
+
+
+def _work(mover: "Mover", move_id: str) -> None:
+    from cellplane.moves import workflow  # noqa: PLC0415  # loads DBOS, which other commands need not
+
+    with ThreadPoolExecutor(1, thread_name_prefix="move") as pool:
+        work = pool.submit(workflow.run, mover.driver, mover.book, move_id)
+        try:
+            _watch(mover.book, move_id, lambda: not work.done())
+        except KeyboardInterrupt:
+            # As any death at any moment: whoever resumes goes on from what is so.
+            click.echo(f"\nstopped here: `cellplane move resume {move_id}` goes on, `abort` gives up", err=True)
+            os._exit(130)
+        work.result()
+
+
+def _watch(book: MoveBook, move_id: str, works: Callable[[], bool]) -> None:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        last = ""
+        while works():
+            said = book.get(move_id).phase.value
+            if said != last:
+                click.echo(f"{move_id}: {said}", err=True)
+                last = said
+            time.sleep(WATCH_SECONDS)
+        return
+    with Live(console=console, refresh_per_second=1 / WATCH_SECONDS, transient=True) as live:
+        while works():
+            live.update(_table(book, book.get(move_id)))
+            time.sleep(WATCH_SECONDS)
+
+
+def _table(book: MoveBook, found: Move) -> Table:
+    progress = book.progress(found.id)
+    table = Table(box=None, show_header=False)
+    table.add_row("tenant", f"{found.tenant_id}: {found.source} → {found.target}")
+    table.add_row("reached", found.phase.value)
+    doing = progress.doing
+    if progress.rows or progress.bytes:
+        doing += f": {progress.rows:,} rows, {progress.bytes / 1e6:,.1f} MB"
+    table.add_row("doing", doing)
+    return table
+
+
+def _line(book: MoveBook, found: Move) -> str:
+    paused = "" if found.pause_seconds is None else f", writes waited {1000 * found.pause_seconds:.0f} ms"
+    reason = f" ({found.reason})" if found.reason else ""
+    doing = "" if found.phase.is_end else f", {book.progress(found.id).doing or 'not begun'}"
+    return f"{found.id} {found.tenant_id}: {found.source} → {found.target}, {found.phase.value}{doing}{paused}{reason}"
+
+
+def _view(book: MoveBook, found: Move) -> dict[str, Any]:
+    progress = book.progress(found.id)
+    return {
+        "id": found.id,
+        "tenant": found.tenant_id,
+        "source": found.source,
+        "target": found.target,
+        "phase": found.phase.value,
+        "reason": found.reason,
+        "flipped_epoch": found.flipped_epoch or None,
+        "pause_ms": None if found.pause_seconds is None else round(1000 * found.pause_seconds, 1),
+        "progress": {"doing": progress.doing, "rows": progress.rows, "bytes": progress.bytes},
+    }

@@ -1,0 +1,84 @@
+"""Moves tenants between the cells of a local fleet: what `cellplane move` is put together from."""
+
+import secrets
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from cellplane.cli.options import connect
+from cellplane.client import Client
+from cellplane.moves.book import MoveBook
+from cellplane.moves.driver import Driver
+from cellplane.moves.errors import MoveError
+from cellplane.moves.move import Move
+from cellplane.moves.postgres.mover import PostgresMover
+from cellplane.moves.records import FileRecords
+from cellplane.moves.routes import ControlPlaneRoutes
+from cellplane.moves.settings import CutoverSettings, DriverSettings, MoverSettings
+from cellplane.moves.steps import Steps
+from cellplane.provision.local.moving import LocalCells, local_cells
+
+
+class Mover:
+    """What moves tenants between the cells of a local fleet.
+
+    Args:
+        state_dir: the fleet's folder.
+        stack: ends the connections.
+
+    Raises:
+        ProvisionError: no fleet is there.
+    """
+
+    def __init__(self, state_dir: Path, stack: ExitStack) -> None:
+        self.cells: LocalCells = local_cells(state_dir)
+        self.client: Client = stack.enter_context(connect(self.cells.control_url, "cellplane move"))
+        self.routes = ControlPlaneRoutes(self.client)
+        self.book = MoveBook(self.cells.moves)
+
+    @property
+    def driver(self) -> Driver:
+        """Makes the steps of moves."""
+        return Driver(self.book, self.routes, self.steps_of, DriverSettings())
+
+    def steps_of(self, move: Move) -> Steps:
+        """The steps of a move."""
+        records = FileRecords(self.cells.records)
+        return Steps(move, self.mover_of(move), self.routes, records, CutoverSettings())
+
+    def mover_of(self, move: Move) -> PostgresMover:
+        """What carries its rows."""
+        return PostgresMover(
+            move.tenant_id, move.id, self.database(move.source), self.database(move.target), MoverSettings()
+        )
+
+    def database(self, cell: str) -> str:
+        """The URL of a cell's database.
+
+        Raises:
+            MoveError: there is no such cell.
+        """
+        found = self.cells.databases.get(cell)
+        if found is None:
+            raise MoveError(f"no cell is named {cell!r}: this fleet has {', '.join(sorted(self.cells.databases))}")
+        return found
+
+    def plan(self, tenant: str, target: str, hold_seconds: float) -> Move:
+        """A move as it would be.
+
+        Raises:
+            MoveError: it cannot be.
+        """
+        self.database(target)
+        placed = self.routes.placed(tenant)
+        if len(placed.cells) != 1:
+            raise MoveError(
+                f"{tenant} is served by {' + '.join(placed.cells) or 'no cell'}: a move is from one cell to another; "
+                "assign it to one first"
+            )
+        if placed.state != "active":
+            raise MoveError(f"{tenant} is {placed.state}: only an active tenant is moved")
+        if placed.cells == (target,):
+            raise MoveError(f"{tenant} is in {target} already")
+        move_id = secrets.token_hex(4)
+        return Move(move_id, tenant, placed.cells[0], target, placed.is_assigned, hold_seconds, began=time.time())

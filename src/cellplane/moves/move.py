@@ -1,0 +1,149 @@
+"""A move: who goes where, how far it is, and what may follow what (pure)."""
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+from cellplane.moves.errors import MoveError
+from cellplane.moves.mover import Facts
+
+
+class Phase(Enum):
+    """What a move has reached. Aborting, returned and released have no way but to their ends."""
+
+    PLANNED = "planned"
+    PREPARED = "prepared"
+    COPIED = "copied"
+    FOLLOWING = "following"
+    VERIFIED = "verified"
+    FENCED = "fenced"
+    FLIPPED = "flipped"
+    ABORTING = "aborting"
+    RETURNED = "returned"
+    RELEASED = "released"
+    DONE = "done"
+    ABORTED = "aborted"
+    ROLLED_BACK = "rolled-back"
+    REFUSED = "refused"
+
+    @property
+    def is_end(self) -> bool:
+        """Whether nothing follows."""
+        return self in _ENDS
+
+
+_ENDS = frozenset({Phase.DONE, Phase.ABORTED, Phase.ROLLED_BACK, Phase.REFUSED})
+
+FOLLOWERS: dict[Phase, frozenset[Phase]] = {
+    Phase.PLANNED: frozenset({Phase.PREPARED, Phase.ABORTING, Phase.REFUSED}),
+    Phase.PREPARED: frozenset({Phase.COPIED, Phase.ABORTING}),
+    Phase.COPIED: frozenset({Phase.FOLLOWING, Phase.ABORTING}),
+    Phase.FOLLOWING: frozenset({Phase.VERIFIED, Phase.ABORTING}),
+    Phase.VERIFIED: frozenset({Phase.FENCED, Phase.ABORTING}),
+    # Back to verified: the fence was lifted again, since what was to be there did not come in time.
+    Phase.FENCED: frozenset({Phase.FLIPPED, Phase.VERIFIED, Phase.ABORTING}),
+    Phase.FLIPPED: frozenset({Phase.RELEASED, Phase.RETURNED}),
+    Phase.ABORTING: frozenset({Phase.ABORTED}),
+    Phase.RETURNED: frozenset({Phase.ROLLED_BACK}),
+    Phase.RELEASED: frozenset({Phase.DONE}),
+    **{end: frozenset[Phase]() for end in _ENDS},
+}
+"""Phase → those that may follow it. Until it is flipped, a move can be aborted; from then on, rolled back."""
+
+
+class Wish(Enum):
+    """What people want of a move."""
+
+    RUN = "run"
+    PAUSE = "pause"
+    ABORT = "abort"
+    ROLLBACK = "rollback"
+    RELEASE = "release"
+    """Do not wait for the hold to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One tenant's move.
+
+    Attributes:
+        id: at most 20 lower case letters and digits.
+        tenant_id: who moves.
+        source: the cell that has it.
+        target: the cell that is to have it.
+        was_pinned: whether it was assigned to the source, rather than placed there by its slot.
+        hold_seconds: how long the source keeps up with the target after the flip, before it gives its copy up.
+        phase: what is reached.
+        reason: of its end, or of the last time that it could not go on.
+        flipped_epoch: by which the tenant is the target's.
+        pause_seconds: for how long writes were refused.
+        tries: how often writes were held.
+        began: when it was asked for, Unix seconds.
+        flipped: when the target was opened, Unix seconds.
+    """
+
+    id: str
+    tenant_id: str
+    source: str
+    target: str
+    was_pinned: bool
+    hold_seconds: float
+    phase: Phase = Phase.PLANNED
+    reason: str = ""
+    flipped_epoch: int = 0
+    pause_seconds: float | None = None
+    tries: int = 0
+    began: float = 0.0
+    flipped: float = 0.0
+
+    def reached(self, phase: Phase, **changes: Any) -> "Move":
+        """The move with its next phase; that it has already, it may reach again.
+
+        Raises:
+            MoveError: it cannot follow.
+        """
+        if phase is not self.phase and phase not in FOLLOWERS[self.phase]:
+            raise MoveError(f"a move that is {self.phase.value} cannot become {phase.value}")
+        return replace(self, phase=phase, **changes)
+
+
+class Mending(Enum):
+    """What brings the two databases to what the directory says."""
+
+    NOTHING = "nothing"
+    OPEN_SOURCE = "open the source"
+    OPEN_TARGET = "open the target"
+    CLOSE_SOURCE = "close the source"
+    CLOSE_TARGET = "close the target"
+
+
+def mendings(move: Move, facts: Facts, cell: str) -> tuple[Mending, ...]:
+    """What a repair does, in order, from the facts alone: who writes is who the directory names.
+
+    The one that is not to write is closed before the other opens, so that a repair that is cut short, at any point,
+    leaves none or one that writes.
+
+    Args:
+        move: which.
+        facts: what both databases say.
+        cell: whose the tenant is by the directory.
+
+    Raises:
+        MoveError: the tenant is neither's.
+    """
+    if cell not in {move.source, move.target}:
+        raise MoveError(
+            f"{move.tenant_id} is {cell}'s, and this move is from {move.source} to {move.target}: nothing is mended"
+        )
+    found = []
+    if cell == move.source:
+        if facts.target_closed is False:
+            found.append(Mending.CLOSE_TARGET)
+        if facts.source_closed is True:
+            found.append(Mending.OPEN_SOURCE)
+    else:
+        if facts.source_closed is False:
+            found.append(Mending.CLOSE_SOURCE)
+        if facts.target_closed is True:
+            found.append(Mending.OPEN_TARGET)
+    return tuple(found)

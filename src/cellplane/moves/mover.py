@@ -1,0 +1,129 @@
+"""What a cell's store has to be able to do, so that a tenant can be moved out of it and into it.
+
+The order in which a move calls these is its safety (``docs/moves.md``); each call can be repeated after a crash, and
+leaves what it found done as it is.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a move would carry."""
+
+    tables: tuple[str, ...]
+    rows: int
+    bytes: int
+    refusals: tuple[str, ...]
+    """Why it cannot be made as things are, each with advice; none: it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far the follower is behind."""
+
+    seconds: float
+    """How long it took what was written just now to be there."""
+
+    bytes: int | None
+    """Of the source's log that are not known to be applied."""
+
+    untested: int
+    """Changes that were made since all was compared: they are compared while writes wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a comparison of both ends found."""
+
+    rows: int
+    differences: tuple[str, ...]
+    undecided: int
+    seconds: float
+
+    @property
+    def is_same(self) -> bool:
+        """Whether nothing differs that was not being written."""
+        return not self.differences
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is so in both stores, whoever did it: from this alone a move is repaired."""
+
+    source_closed: bool | None
+    """Whether the source refuses the tenant's writes by this move; None: the move has no guard there."""
+
+    target_closed: bool | None
+    follows: bool
+    """Whether what is written at the source comes to the target."""
+
+    follows_back: bool
+    leftovers: tuple[str, ...]
+    """What of this move is still there and must not stay for ever, each as ``slot NAME at source``."""
+
+
+class DataMover(Protocol):
+    """Moves one tenant's data from one store to another, for one move."""
+
+    def estimate(self) -> Estimate:
+        """Look what there is, and whether it can be moved."""
+
+    def prepare(self) -> None:
+        """Close the target to the tenant's writes, and watch the source's. From then on there is a rest to remove."""
+
+    def copy(self, told: Callable[[int, int], None]) -> tuple[int, int]:
+        """Copy what is there, and keep what is written meanwhile; returns rows and bytes, which ``told`` hears of."""
+
+    def follow(self) -> None:
+        """Let the target follow the source, and prove that it does; prepare and prove the way back."""
+
+    def reconnect(self) -> None:
+        """Let each store find the other where it is now, since both may have been started elsewhere."""
+
+    def lag(self) -> Lag:
+        """Measure how far the target is behind."""
+
+    def compare(self, told: Callable[[int], None]) -> Verdict:
+        """Compare all rows while they are written."""
+
+    def recopy(self, differences: Sequence[str]) -> None:
+        """Make rows that differ the same."""
+
+    def fence(self, epoch: int) -> None:
+        """Let the source refuse the tenant's writes. When it returns no write is under way."""
+
+    def finish(self, within_seconds: float) -> Verdict:
+        """While the source is fenced: wait for the last write, compare what is not compared, carry sequences over."""
+
+    def compare_back(self, told: Callable[[int], None]) -> Verdict:
+        """As ``compare``, after the flip: is the source what the target is?"""
+
+    def open_target(self, epoch: int) -> None:
+        """Let the target take the tenant's writes. The source is fenced, and remains so."""
+
+    def reopen_source(self) -> None:
+        """Let the source take the tenant's writes again. The target is closed, and remains so."""
+
+    def fence_target(self, epoch: int) -> None:
+        """As ``fence``, at the target after the flip: the first step of the way back."""
+
+    def finish_back(self, within_seconds: float) -> Verdict:
+        """As ``finish``, for the way back."""
+
+    def part(self) -> None:
+        """End both directions, and remove every slot, publication and subscription of the move."""
+
+    def clean_source(self, told: Callable[[int], None]) -> int:
+        """Delete the tenant's rows at the source, which it has left; returns how many."""
+
+    def clean_target(self, told: Callable[[int], None]) -> int:
+        """Delete the tenant's rows at the target, which did not get it; returns how many."""
+
+    def forget(self) -> None:
+        """Remove what watched the tenant's tables, in both stores."""
+
+    def facts(self) -> Facts:
+        """Look what is so."""

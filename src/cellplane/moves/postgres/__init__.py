@@ -1,0 +1,1 @@
+"""Moves between PostgreSQL databases, by their own logical replication."""

@@ -1,0 +1,95 @@
+"""Reads from a database's catalogs what tables it has, and what of it matters to a move."""
+
+from collections import defaultdict
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from cellplane.moves.tables import Column, Reference, Table
+
+SCHEMA = "cellplane_moves"
+"""Where a move keeps what is its own, in both databases."""
+
+_TABLES = """
+SELECT c.oid, format('%%I.%%I', n.nspname, c.relname) AS name, c.relkind = 'p' AS is_partitioned,
+    c.relpersistence = 'u' AS is_unlogged, greatest(c.reltuples, 0)::bigint AS rows_estimate,
+    pg_table_size(c.oid) AS bytes_estimate, c.relreplident AS identity
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
+    AND n.nspname NOT LIKE 'pg\\_%%' AND n.nspname NOT IN ('information_schema', %(schema)s)
+"""
+
+_COLUMNS = """
+SELECT a.attrelid AS table, a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type,
+    a.attnotnull AS not_null, a.attgenerated <> '' AS is_generated,
+    CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' ELSE '' END AS identity,
+    pg_get_serial_sequence(format('%%I.%%I', n.nspname, c.relname), a.attname) AS sequence
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE a.attrelid = ANY(%(tables)s) AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attrelid, a.attnum
+"""
+
+_INDEXES = """
+SELECT i.indrelid AS table, i.indisprimary AS is_primary, i.indisreplident AS is_identity,
+    array(SELECT a.attname::text FROM unnest(i.indkey) WITH ORDINALITY AS k(attnum, place)
+        JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum ORDER BY k.place) AS columns
+FROM pg_index i
+WHERE i.indrelid = ANY(%(tables)s) AND (i.indisprimary OR i.indisreplident)
+"""
+
+_REFERENCES = """
+SELECT r.conrelid AS table, r.conname AS name, format('%%I.%%I', n.nspname, c.relname) AS target,
+    array(SELECT a.attname::text FROM unnest(r.conkey) WITH ORDINALITY AS k(attnum, place)
+        JOIN pg_attribute a ON a.attrelid = r.conrelid AND a.attnum = k.attnum ORDER BY k.place) AS columns,
+    array(SELECT a.attname::text FROM unnest(r.confkey) WITH ORDINALITY AS k(attnum, place)
+        JOIN pg_attribute a ON a.attrelid = r.confrelid AND a.attnum = k.attnum ORDER BY k.place) AS target_columns
+FROM pg_constraint r JOIN pg_class c ON c.oid = r.confrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE r.contype = 'f' AND r.conrelid = ANY(%(tables)s) AND r.conparentid = 0
+ORDER BY r.conname
+"""
+
+
+def read_tables(connection: psycopg.Connection[Any], left_out: tuple[str, ...] = ()) -> tuple[Table, ...]:
+    """All tables of a database but the system's and those left out, by name."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(_TABLES, {"schema": SCHEMA}).fetchall()
+        rows = [row for row in rows if row["name"] not in left_out]
+        tables = {"tables": [row["oid"] for row in rows]}
+        columns, sequences = defaultdict[int, list[Column]](list), defaultdict[int, list[str]](list)
+        for row in cursor.execute(_COLUMNS, tables):
+            of = row.pop("table")
+            sequence = row.pop("sequence")
+            columns[of].append(Column(**row))
+            if sequence is not None:
+                sequences[of].append(sequence)
+        keys, identities = dict[int, tuple[str, ...]](), dict[int, tuple[str, ...]]()
+        for row in cursor.execute(_INDEXES, tables):
+            if row["is_primary"]:
+                keys[row["table"]] = tuple(row["columns"])
+            if row["is_identity"]:
+                identities[row["table"]] = tuple(row["columns"])
+        references = defaultdict[int, list[Reference]](list)
+        for row in cursor.execute(_REFERENCES, tables):
+            references[row["table"]].append(
+                Reference(row["name"], tuple(row["columns"]), row["target"], tuple(row["target_columns"]))
+            )
+    found = []
+    for row in rows:
+        of, identity = row.pop("oid"), row.pop("identity")
+        replica_identity = {
+            "d": keys.get(of, ()),
+            "i": identities.get(of, ()),
+            "f": tuple(column.name for column in columns[of]),
+        }.get(identity, ())
+        found.append(
+            Table(
+                **row,
+                columns=tuple(columns[of]),
+                key=keys.get(of, ()),
+                replica_identity=replica_identity,
+                references=tuple(references[of]),
+                sequences=tuple(sequences[of]),
+            )
+        )
+    return tuple(sorted(found, key=lambda table: table.name))

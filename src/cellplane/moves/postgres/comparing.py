@@ -1,0 +1,327 @@
+"""Compares a tenant's rows at both ends: all of them while they are written, and at the end those written since.
+
+All rows are compared in ranges of their key, by count and by the sum of their hashes, which both databases compute.
+A range that differs is looked at row by row, and a row that differs again, since it may only be on its way: it counts
+as different where the target has something else after all that the source had committed has come.
+
+Rows that are written after they were compared are **touched** (the guard notes them), and are compared once more when
+no writes are taken. A row is thus either as it was compared, or compared after its last change: the end takes as long
+as what changed, not as long as what is there.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from cellplane.moves.postgres.guard import named
+from cellplane.moves.postgres.stream import Stream
+from cellplane.moves.settings import MoverSettings
+from cellplane.moves.tables import Table
+
+Connection = psycopg.Connection[Any]
+Key = tuple[str, ...]
+
+SAME_WORDS: tuple[LiteralString, ...] = (
+    "SET datestyle = 'ISO, YMD'",
+    "SET intervalstyle = 'iso_8601'",
+    "SET timezone = 'UTC'",
+    "SET bytea_output = 'hex'",
+    "SET extra_float_digits = 3",
+    "SET xmloption = content",
+    "SET lc_monetary = 'C'",
+)
+"""What both sessions have to be set to, so that equal values are equal texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A row that is not the same at both ends."""
+
+    table: str
+    key: Key
+    kind: str
+    """``missing`` at the target, ``extra`` there, or ``other``: its values differ."""
+
+    def __str__(self) -> str:
+        return f"{self.table} ({', '.join(self.key)}): {self.kind}"
+
+
+@dataclass(slots=True)
+class Compared:
+    """What a comparison found."""
+
+    rows: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    undecided: int = 0
+    """Rows that changed each time they were looked at: they are touched, and compared at the end."""
+
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Compares one tenant's rows.
+
+    Args:
+        tenant_id: whose.
+        move_id: whose touched rows.
+        source: a connection of its own to the database that is written, with ``SAME_WORDS``.
+        target: as ``source``, to the one that follows.
+        stream: from source to target.
+        settings: sizes and times.
+        monotonic: seconds.
+        pause: waits so many seconds.
+        told: hears how many rows are compared; may raise, which ends the comparison.
+    """
+
+    tenant_id: str
+    move_id: str
+    source: Connection
+    target: Connection
+    stream: Stream
+    settings: MoverSettings
+    monotonic: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = time.sleep
+    told: Callable[[int], None] = lambda _: None
+
+    def all_rows(self, tables: Sequence[Table]) -> Compared:
+        """Compare everything, while it is written; what was touched before need not be compared at the end."""
+        began = self.monotonic()
+        snapshot = self.source.execute("SELECT pg_current_snapshot()::text").fetchone()
+        assert snapshot is not None
+        # What is touched before this moment is at the target before it is compared.
+        self.stream.catch_up(self.source, self.target, self.settings.wait_seconds)
+        compared = Compared()
+        for table in tables:
+            for after, until, count in self._ranges(table):
+                here = self._sum(self.source, table, after, until)
+                if here != self._sum(self.target, table, after, until):
+                    self._row_by_row(table, after, until, compared)
+                compared.rows += count
+                self.told(compared.rows)
+                if len(compared.differences) >= self.settings.max_differences:
+                    break
+        if not compared.differences and not compared.undecided:
+            self.source.execute(
+                "DELETE FROM cellplane_moves.touched "
+                "WHERE move_id = %s AND pg_visible_in_snapshot(xid, %s::pg_snapshot)",
+                (self.move_id, snapshot[0]),
+            )
+        compared.seconds = self.monotonic() - began
+        return compared
+
+    def touched(self) -> int:
+        """How many changes are noted that are not compared yet."""
+        row = self.source.execute(
+            "SELECT count(*) FROM cellplane_moves.touched WHERE move_id = %s", (self.move_id,)
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def touched_rows(self, tables: Sequence[Table]) -> Compared:
+        """Compare what was touched since, while nothing is written and all has come."""
+        began = self.monotonic()
+        compared = Compared()
+        for table in tables:
+            keys = [
+                tuple(row[0])
+                for row in self.source.execute(
+                    "SELECT DISTINCT array(SELECT jsonb_array_elements_text(key)) FROM cellplane_moves.touched "
+                    "WHERE move_id = %s AND table_name = %s",
+                    (self.move_id, table.name),
+                )
+            ]
+            here, there = self._hashes_of(self.source, table, keys), self._hashes_of(self.target, table, keys)
+            compared.differences += _differences(table, here, there)
+            compared.rows += len(keys)
+        compared.seconds = self.monotonic() - began
+        return compared
+
+    def recopy(self, table: Table, keys: Sequence[Key]) -> None:
+        """Make rows at the target what they are at the source, or gone as they are there."""
+        columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.copied)
+        self.stream.catch_up(self.source, self.target, self.settings.wait_seconds)
+        wanted = self._wanted(table)
+        rows = self.source.execute(
+            sql.SQL("SELECT {} FROM {} AS t {}").format(
+                sql.SQL(", ").join(sql.SQL("t.{}::text").format(sql.Identifier(each.name)) for each in table.copied),
+                named(table),
+                wanted,
+            ),
+            _columns_of(table, keys),
+        ).fetchall()
+        places = sql.SQL(", ").join(
+            sql.SQL("%s::text::" + "{}").format(sql.SQL(_as_literal(column.type))) for column in table.copied
+        )
+        with _as_replicated(self.target, f"cellplane_{self.move_id}_recopy"), self.target.transaction():
+            self.target.execute("SET LOCAL session_replication_role = replica")
+            self.target.execute(
+                sql.SQL("DELETE FROM {} AS t USING {} WHERE {}").format(
+                    named(table), _unnested(table), _matching(table)
+                ),
+                _columns_of(table, keys),
+            )
+            with self.target.cursor() as cursor:
+                cursor.executemany(
+                    sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE VALUES ({})").format(
+                        named(table), columns, places
+                    ),
+                    rows,
+                )
+
+    def _ranges(self, table: Table) -> Iterator[tuple[Key | None, Key | None, int]]:
+        """Ranges of the source's rows by key: behind the first key, up to and with the second, about how many."""
+        keys = sql.SQL(", ").join(sql.Identifier(name) for name in table.key)
+        texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name in table.key)
+        after: Key | None = None
+        while True:
+            statement = sql.SQL("SELECT {} FROM {} WHERE {} ORDER BY {} OFFSET {} LIMIT 1").format(
+                texts, named(table), self._where(table, after, None), keys, sql.Literal(self.settings.range_rows - 1)
+            )
+            row = self.source.execute(statement).fetchone()
+            if row is None:
+                rest = self.source.execute(
+                    sql.SQL("SELECT count(*) FROM {} WHERE {}").format(named(table), self._where(table, after, None))
+                ).fetchone()
+                assert rest is not None
+                yield after, None, int(rest[0])
+                return
+            until = tuple(row)
+            yield after, until, self.settings.range_rows
+            after = until
+
+    def _where(self, table: Table, after: Key | None, until: Key | None) -> sql.Composed:
+        keys = sql.SQL(", ").join(sql.Identifier(name) for name in table.key)
+        parts = [sql.SQL("{} = {}").format(sql.Identifier(self.settings.tenant_column), sql.Literal(self.tenant_id))]
+        for sign, key in ((">", after), ("<=", until)):
+            if key is not None:
+                values = sql.SQL(", ").join(
+                    sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(_type(table, name)))
+                    for name, value in zip(table.key, key, strict=True)
+                )
+                parts.append(sql.SQL("({}) " + sign + " ({})").format(keys, values))
+        return sql.SQL(" AND ").join(parts)
+
+    def _sum(self, connection: Connection, table: Table, after: Key | None, until: Key | None) -> tuple[Any, ...]:
+        row = connection.execute(
+            sql.SQL("SELECT count(*), sum({}::numeric) FROM {} AS t WHERE {}").format(
+                _hash(table), named(table), self._where(table, after, until)
+            )
+        ).fetchone()
+        assert row is not None
+        return tuple(row)
+
+    def _hashes(self, connection: Connection, table: Table, after: Key | None, until: Key | None) -> dict[Key, int]:
+        return {
+            tuple(row[:-1]): row[-1]
+            for row in connection.execute(
+                sql.SQL("SELECT {}, {} FROM {} AS t WHERE {}").format(
+                    _key_texts(table), _hash(table), named(table), self._where(table, after, until)
+                )
+            )
+        }
+
+    def _hashes_of(self, connection: Connection, table: Table, keys: Sequence[Key]) -> dict[Key, int]:
+        if not keys:
+            return {}
+        return {
+            tuple(row[:-1]): row[-1]
+            for row in connection.execute(
+                sql.SQL("SELECT {}, {} FROM {} AS t {}").format(
+                    _key_texts(table), _hash(table), named(table), self._wanted(table)
+                ),
+                _columns_of(table, keys),
+            )
+        }
+
+    def _wanted(self, table: Table) -> sql.Composed:
+        return sql.SQL("JOIN {} ON {}").format(_unnested(table), _matching(table))
+
+    def _row_by_row(self, table: Table, after: Key | None, until: Key | None, compared: Compared) -> None:
+        here = self._hashes(self.source, table, after, until)
+        there = self._hashes(self.target, table, after, until)
+        suspects = [each.key for each in _differences(table, here, there)]
+        for _ in range(self.settings.compare_tries):
+            if not suspects:
+                return
+            before = self._hashes_of(self.source, table, suspects)
+            self.stream.catch_up(self.source, self.target, self.settings.wait_seconds)
+            there = self._hashes_of(self.target, table, suspects)
+            now = self._hashes_of(self.source, table, suspects)
+            steady = [key for key in suspects if before.get(key) == now.get(key)]
+            compared.differences += _differences(table, _only(now, steady), _only(there, steady))
+            suspects = [key for key in suspects if before.get(key) != now.get(key)]
+            self.pause(self.settings.compare_pause_seconds if suspects else 0.0)
+        compared.undecided += len(suspects)
+
+
+@contextmanager
+def _as_replicated(connection: Connection, origin: str) -> Iterator[None]:
+    """What is written in the block has an origin, as what replication applies: it does not go back where it is from."""
+    connection.execute(
+        "SELECT pg_replication_origin_create(%(name)s) WHERE pg_replication_origin_oid(%(name)s) IS NULL",
+        {"name": origin},
+    )
+    connection.execute("SELECT pg_replication_origin_session_setup(%s)", (origin,))
+    try:
+        yield
+    finally:
+        connection.execute("SELECT pg_replication_origin_session_reset()")
+        connection.execute("SELECT pg_replication_origin_drop(%s)", (origin,))
+
+
+def _only(hashes: dict[Key, int], keys: Sequence[Key]) -> dict[Key, int]:
+    return {key: hashes[key] for key in keys if key in hashes}
+
+
+def _differences(table: Table, here: dict[Key, int], there: dict[Key, int]) -> list[Difference]:
+    kinds = {
+        key: "missing" if key not in there else "extra" if key not in here else "other"
+        for key in here.keys() | there.keys()
+        if here.get(key) != there.get(key)
+    }
+    return [Difference(table.name, key, kinds[key]) for key in sorted(kinds)]
+
+
+def _hash(table: Table) -> sql.Composed:
+    """A row's hash, whatever the order of its columns."""
+    columns = sorted(column.name for column in table.columns)
+    return sql.SQL("hashtextextended(ROW({})::text, 0)").format(
+        sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(name)) for name in columns)
+    )
+
+
+def _key_texts(table: Table) -> sql.Composed:
+    return sql.SQL(", ").join(sql.SQL("t.{}::text").format(sql.Identifier(name)) for name in table.key)
+
+
+def _unnested(table: Table) -> sql.Composed:
+    arrays = sql.SQL(", ").join(
+        sql.SQL("%s::text[]::{}[]").format(sql.SQL(_as_literal(_type(table, name)))) for name in table.key
+    )
+    names = sql.SQL(", ").join(sql.Identifier(name) for name in table.key)
+    return sql.SQL("unnest({}) AS wanted({})").format(arrays, names)
+
+
+def _matching(table: Table) -> sql.Composed:
+    return sql.SQL(" AND ").join(sql.SQL("t.{0} = wanted.{0}").format(sql.Identifier(name)) for name in table.key)
+
+
+def _columns_of(table: Table, keys: Sequence[Key]) -> list[list[str]]:
+    return [[key[place] for key in keys] for place in range(len(table.key))]
+
+
+def _type(table: Table, name: str) -> LiteralString:
+    column = table.column(name)
+    assert column is not None
+    return _as_literal(column.type)
+
+
+def _as_literal(name: str) -> LiteralString:
+    # As format_type wrote it: it is the catalog's, not a caller's.
+    return name

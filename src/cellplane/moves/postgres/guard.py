@@ -1,0 +1,291 @@
+"""The guard of a tenant's rows while it moves: it refuses writes where there are to be none, and notes others.
+
+A trigger on each of the tenant's tables, in both databases. In the one that has the tenant it stands open until the
+fence falls; in the other it is closed from the beginning, so that at no time both take writes. What replication
+applies passes it, as ordinary triggers do not fire for that.
+
+**In-flight writes.** Each transaction that writes the tenant's rows holds a shared advisory lock to its end; closing
+the guard takes it exclusively. So when the guard is closed, whatever passed it is committed, or gone. PostgreSQL serves
+these locks in order, so that writers cannot starve whoever closes.
+
+**Old snapshots.** A repeatable-read transaction would look at the guard with the eyes of its beginning: it locks the
+guard's row instead, which fails (40001) where the row has changed since.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from cellplane.moves.errors import MoveError, NotInTimeError
+from cellplane.moves.postgres.catalog import SCHEMA
+from cellplane.moves.settings import MoverSettings
+from cellplane.moves.tables import Table
+
+MOVING = "57CP1"
+"""SQLSTATE of a refused write: this database is not where the tenant is written, now or any more. It is of the class of
+operators' interventions (57), which drivers have as an operational error: apps answer it as a database that is away.
+"""
+
+_MAKE: tuple[LiteralString, ...] = (
+    "CREATE SCHEMA IF NOT EXISTS cellplane_moves",
+    "GRANT USAGE ON SCHEMA cellplane_moves TO PUBLIC",
+    """
+CREATE TABLE IF NOT EXISTS cellplane_moves.guards (
+    tenant_id text COLLATE "C" PRIMARY KEY,
+    move_id text NOT NULL,
+    is_closed boolean NOT NULL,
+    is_claimed boolean NOT NULL DEFAULT false,
+    epoch bigint NOT NULL DEFAULT 0
+)""",
+    """
+CREATE TABLE IF NOT EXISTS cellplane_moves.touched (
+    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    move_id text NOT NULL,
+    table_name text NOT NULL,
+    key jsonb NOT NULL,
+    xid xid8 NOT NULL DEFAULT pg_current_xact_id()
+)""",
+    """
+CREATE TABLE IF NOT EXISTS cellplane_moves.marks (
+    stream text COLLATE "C" NOT NULL,
+    number bigint NOT NULL,
+    PRIMARY KEY (stream, number)
+)""",
+    # An app's role writes through the guard, whatever it may do else.
+    """
+CREATE OR REPLACE FUNCTION cellplane_moves.pass(wanted text) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    guard cellplane_moves.guards;
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(hashtextextended('cellplane.move:' || wanted, 0));
+    IF current_setting('transaction_isolation') = 'read committed' THEN
+        SELECT * INTO guard FROM cellplane_moves.guards WHERE tenant_id = wanted;
+    ELSE
+        SELECT * INTO guard FROM cellplane_moves.guards WHERE tenant_id = wanted FOR SHARE;
+    END IF;
+    IF guard.is_closed THEN
+        RAISE EXCEPTION 'tenant % is not written in this cell', wanted
+            USING ERRCODE = '57CP1', HINT = 'It is moving, or has moved: ask again, by way of a router.';
+    END IF;
+    RETURN guard.move_id;
+END $$""",
+    """
+CREATE OR REPLACE FUNCTION cellplane_moves.touch(move text, changed text, keys jsonb[]) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    INSERT INTO cellplane_moves.touched (move_id, table_name, key)
+    SELECT DISTINCT move, changed, key FROM unnest(keys) AS key WHERE key IS NOT NULL
+$$""",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """The guard of one tenant in one database, for one move."""
+
+    tenant_id: str
+    move_id: str
+    settings: MoverSettings
+
+    def install(self, connection: psycopg.Connection[Any], tables: Sequence[Table], *, closed: bool) -> None:
+        """Put it on the tenant's tables. Each step is short, and can be repeated; one that is there stays as it is.
+
+        Raises:
+            MoveError: another move has the tenant.
+            NotInTimeError: a table was in use for too long.
+        """
+        with connection.transaction():
+            # Two that make it at once would fail each other.
+            connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('cellplane.moves.schema', 0))")
+            for statement in _MAKE:
+                connection.execute(statement)
+            connection.execute(
+                "INSERT INTO cellplane_moves.guards (tenant_id, move_id, is_closed) VALUES (%s, %s, %s) "
+                "ON CONFLICT DO NOTHING",
+                (self.tenant_id, self.move_id, closed),
+            )
+            row = connection.execute(
+                "SELECT move_id FROM cellplane_moves.guards WHERE tenant_id = %s", (self.tenant_id,)
+            ).fetchone()
+        if row != (self.move_id,):
+            found = None if row is None else row[0]
+            raise MoveError(f"{self.tenant_id} is guarded here by the move {found}: end or repair that one first")
+        for table in tables:
+            self._on(connection, table)
+
+    def _on(self, connection: psycopg.Connection[Any], table: Table) -> None:
+        name = self._name(table)
+        column = sql.Identifier(self.settings.tenant_column)
+        tenant = sql.Literal(self.tenant_id)
+
+        def key(row: LiteralString) -> sql.Composed:
+            parts = sql.SQL(", ").join(sql.SQL(row + ".{}").format(sql.Identifier(each)) for each in table.key)
+            return sql.SQL("CASE WHEN " + row + ".{column} = {tenant} THEN jsonb_build_array({parts}) END").format(
+                column=column, tenant=tenant, parts=parts
+            )
+
+        body = sql.SQL(
+            """
+DECLARE
+    move text := cellplane_moves.pass({tenant});
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        PERFORM cellplane_moves.touch(move, {table}, ARRAY[{new}]);
+        RETURN NEW;
+    ELSIF TG_OP = 'DELETE' THEN
+        PERFORM cellplane_moves.touch(move, {table}, ARRAY[{old}]);
+        RETURN OLD;
+    END IF;
+    PERFORM cellplane_moves.touch(move, {table}, ARRAY[{old}, {new}]);
+    RETURN NEW;
+END"""
+        ).format(tenant=tenant, table=sql.Literal(table.name), old=key("OLD"), new=key("NEW"))
+        connection.execute(
+            sql.SQL("CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS {body}").format(
+                name=sql.Identifier(SCHEMA, name), body=sql.Literal(body.as_string(connection))
+            )
+        )
+        if self._has_triggers(connection, table, name):
+            return
+        where = sql.SQL("{row}.{column} = {tenant}")
+        new = where.format(row=sql.SQL("NEW"), column=column, tenant=tenant)
+        old = where.format(row=sql.SQL("OLD"), column=column, tenant=tenant)
+        statements = [
+            sql.SQL("CREATE TRIGGER {} BEFORE INSERT ON {} FOR EACH ROW WHEN ({}) EXECUTE FUNCTION {}()").format(
+                sql.Identifier(f"{name}_i"), named(table), new, sql.Identifier(SCHEMA, name)
+            ),
+            sql.SQL("CREATE TRIGGER {} BEFORE UPDATE ON {} FOR EACH ROW WHEN ({} OR {}) EXECUTE FUNCTION {}()").format(
+                sql.Identifier(f"{name}_u"), named(table), old, new, sql.Identifier(SCHEMA, name)
+            ),
+            sql.SQL("CREATE TRIGGER {} BEFORE DELETE ON {} FOR EACH ROW WHEN ({}) EXECUTE FUNCTION {}()").format(
+                sql.Identifier(f"{name}_d"), named(table), old, sql.Identifier(SCHEMA, name)
+            ),
+        ]
+        self._briefly(connection, statements, table)
+
+    def _has_triggers(self, connection: psycopg.Connection[Any], table: Table, name: str) -> bool:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_trigger WHERE tgrelid = %s::regclass AND tgname = ANY(%s)",
+            (table.name, [f"{name}_i", f"{name}_u", f"{name}_d"]),
+        ).fetchone()
+        return row == (3,)
+
+    def close(self, connection: psycopg.Connection[Any], epoch: int = 0) -> None:
+        """Refuse the tenant's writes from now on; when it returns, none that passed is under way.
+
+        Raises:
+            NotInTimeError: a transaction that writes the tenant did not end in time; writes go on.
+        """
+        try:
+            with connection.transaction():
+                self._wait_for_locks(connection, self.settings.fence_seconds)
+                connection.execute(
+                    "SELECT pg_advisory_xact_lock(hashtextextended('cellplane.move:' || %s, 0))", (self.tenant_id,)
+                )
+                self._set(connection, closed=True, epoch=epoch)
+        except psycopg.errors.LockNotAvailable as error:
+            raise NotInTimeError(
+                f"a transaction that writes {self.tenant_id} went on for more than {self.settings.fence_seconds} s: "
+                "end it (pg_stat_activity names it), or move the tenant when it is quiet"
+            ) from error
+
+    def open(self, connection: psycopg.Connection[Any], epoch: int = 0) -> None:
+        """Take the tenant's writes from now on."""
+        with connection.transaction():
+            self._set(connection, closed=False, epoch=epoch)
+
+    def _set(self, connection: psycopg.Connection[Any], *, closed: bool, epoch: int) -> None:
+        done = connection.execute(
+            "UPDATE cellplane_moves.guards SET is_closed = %s, epoch = greatest(epoch, %s) "
+            "WHERE tenant_id = %s AND move_id = %s",
+            (closed, epoch, self.tenant_id, self.move_id),
+        )
+        if done.rowcount != 1:
+            raise MoveError(f"{self.tenant_id} has no guard of the move {self.move_id} here: prepare it first")
+
+    def is_closed(self, connection: psycopg.Connection[Any]) -> bool | None:
+        """Whether writes are refused; None where it is not there."""
+        there = connection.execute("SELECT to_regclass('cellplane_moves.guards') IS NOT NULL").fetchone()
+        if there != (True,):
+            return None
+        row = connection.execute(
+            "SELECT is_closed FROM cellplane_moves.guards WHERE tenant_id = %s AND move_id = %s",
+            (self.tenant_id, self.move_id),
+        ).fetchone()
+        return None if row is None else bool(row[0])
+
+    def claim(self, connection: psycopg.Connection[Any]) -> None:
+        """Note that all rows of the tenant that are ever here are this move's."""
+        connection.execute("UPDATE cellplane_moves.guards SET is_claimed = true WHERE move_id = %s", (self.move_id,))
+
+    def is_claimed(self, connection: psycopg.Connection[Any]) -> bool:
+        """Whether that is so."""
+        row = connection.execute(
+            "SELECT is_claimed FROM cellplane_moves.guards WHERE move_id = %s", (self.move_id,)
+        ).fetchone()
+        return row == (True,)
+
+    def remove(self, connection: psycopg.Connection[Any], tables: Sequence[Table]) -> None:
+        """Take it off the tables, and forget what it noted. Where it is not there nothing happens.
+
+        Raises:
+            NotInTimeError: a table was in use for too long.
+        """
+        for table in tables:
+            name = self._name(table)
+            statements = [
+                sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(f"{name}_{kind}"), named(table))
+                for kind in ("i", "u", "d")
+            ]
+            self._briefly(connection, statements, table)
+            connection.execute(sql.SQL("DROP FUNCTION IF EXISTS {}()").format(sql.Identifier(SCHEMA, name)))
+        if self.is_closed(connection) is not None:
+            with connection.transaction():
+                connection.execute("DELETE FROM cellplane_moves.touched WHERE move_id = %s", (self.move_id,))
+                connection.execute(
+                    "DELETE FROM cellplane_moves.marks WHERE stream = ANY(%s)", (list(stream_names(self.move_id)),)
+                )
+                connection.execute("DELETE FROM cellplane_moves.guards WHERE move_id = %s", (self.move_id,))
+
+    def _briefly(self, connection: psycopg.Connection[Any], statements: Sequence[sql.Composed], table: Table) -> None:
+        """Change a table's triggers, in one transaction that never makes others wait for long."""
+        for _ in range(self.settings.lock_tries):
+            try:
+                with connection.transaction():
+                    self._wait_for_locks(connection, self.settings.lock_seconds)
+                    for statement in statements:
+                        connection.execute(statement)
+                return
+            except psycopg.errors.LockNotAvailable:
+                continue
+        raise NotInTimeError(
+            f"{table.name} was locked by others {self.settings.lock_tries} times for {self.settings.lock_seconds} s: "
+            "end the transaction that holds it (pg_stat_activity names it), and ask again"
+        )
+
+    @staticmethod
+    def _wait_for_locks(connection: psycopg.Connection[Any], seconds: float) -> None:
+        connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(int(1000 * seconds)))
+
+    def _name(self, table: Table) -> str:
+        # Triggers fire by name: behind all others, which may still change a key. Names of PostgreSQL have 63 bytes.
+        return f"zz_cellplane_{self.move_id}_{_digest(table.name)}"
+
+
+def stream_names(move_id: str) -> tuple[str, str]:
+    """What a move's two directions are called, there and back: publication, slot and subscription alike."""
+    return f"cellplane_{move_id}", f"cellplane_{move_id}_back"
+
+
+def named(table: Table) -> sql.SQL:
+    """A table's name, to be put into a statement."""
+    # It came from format('%I.%I') of the catalogs, so it is quoted already.
+    return sql.SQL(table.name)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,463 @@
+"""Moves one tenant between two PostgreSQL databases."""
+
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from cellplane.moves.errors import (
+    MoveError,
+    NotEmptyError,
+    NotInTimeError,
+    NotMovableError,
+    NotTheSameError,
+    StoreError,
+)
+from cellplane.moves.mover import DataMover, Estimate, Facts, Lag, Verdict
+from cellplane.moves.postgres.catalog import read_tables
+from cellplane.moves.postgres.cleaning import delete_tenant
+from cellplane.moves.postgres.comparing import SAME_WORDS, Compared, Comparison
+from cellplane.moves.postgres.copying import Copied, Copy
+from cellplane.moves.postgres.guard import Guard, named, stream_names
+from cellplane.moves.postgres.stream import Stream
+from cellplane.moves.settings import MoverSettings
+from cellplane.moves.tables import Survey, survey
+
+Connection = psycopg.Connection[Any]
+
+
+@dataclass(frozen=True)
+class PostgresMover(DataMover):
+    """Moves by logical replication, as ``DataMover`` says.
+
+    Args:
+        tenant_id: whose rows.
+        move_id: of the move: at most 20 lower case letters and digits.
+        source_url: of the database that has the tenant: of a role that may create triggers and publications, use
+            replication and set ``session_replication_role``.
+        target_url: of the one that is to have it, as ``source_url``; its role may create subscriptions.
+        settings: limits and times.
+        monotonic: seconds.
+        pause: waits so many seconds.
+        source_seen_from_target: libpq's words for the source, as the target's server reaches it; None: ``source_url``.
+        target_seen_from_source: the other way round.
+    """
+
+    tenant_id: str
+    move_id: str
+    source_url: str
+    target_url: str
+    settings: MoverSettings = field(default_factory=MoverSettings)
+    monotonic: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = time.sleep
+    source_seen_from_target: str | None = None
+    target_seen_from_source: str | None = None
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch("[a-z0-9]{1,20}", self.move_id):
+            raise MoveError(f"{self.move_id!r} is no id of a move: expected at most 20 lower case letters and digits")
+
+    @property
+    def _source_conninfo(self) -> str:
+        return self.source_seen_from_target or make_conninfo(self.source_url)
+
+    @property
+    def _target_conninfo(self) -> str:
+        return self.target_seen_from_source or make_conninfo(self.target_url)
+
+    @cached_property
+    def _guard(self) -> Guard:
+        return Guard(self.tenant_id, self.move_id, self.settings)
+
+    @cached_property
+    def _there(self) -> Stream:
+        return self._stream(stream_names(self.move_id)[0])
+
+    @cached_property
+    def _back(self) -> Stream:
+        return self._stream(stream_names(self.move_id)[1])
+
+    def _stream(self, name: str) -> Stream:
+        return Stream(name, self.tenant_id, self.settings, self.monotonic, self.pause)
+
+    def estimate(self) -> Estimate:
+        """See ``DataMover``."""
+        with self._connected() as (source, target):
+            found = self._survey(source, target)
+            share = self._share_of_rows(source, found)
+        rows = sum(table.rows_estimate for table in found.tables)
+        return Estimate(
+            tuple(table.name for table in found.tables),
+            round(share * rows),
+            round(share * sum(table.bytes_estimate for table in found.tables)),
+            tuple(map(str, found.refusals)),
+        )
+
+    def prepare(self) -> None:
+        """See ``DataMover``."""
+        with self._connected() as (source, target):
+            found = self._movable(source, target)
+            # The target first: nobody else may write there what the copy would take for its own.
+            self._guard.install(target, found.tables, closed=True)
+            self._claim(target, found)
+            self._guard.install(source, found.tables, closed=False)
+
+    def copy(self, told: Callable[[int, int], None] = lambda _rows, _bytes: None) -> tuple[int, int]:
+        """See ``DataMover``."""
+
+        def heard(copied: Copied) -> None:
+            told(copied.rows, copied.bytes)
+
+        with self._connected() as (source, target):
+            found = self._movable(source, target)
+            # What an attempt before may have left: its moment is over, and so is its slot's.
+            self._there.unsubscribe(target)
+            self._there.unpublish(source)
+            if not self._guard.is_claimed(target):
+                raise MoveError(f"the target is not prepared for {self.tenant_id}: prepare it first")
+            delete_tenant(target, found.tables, self.tenant_id, self.settings, pause=self.pause)
+            self._there.publish(source, found.tables)
+            with ExitStack() as stack:
+                slots = stack.enter_context(self._open(self.source_url, replication="database"))
+                row = slots.execute(
+                    sql.SQL("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput (SNAPSHOT 'export')").format(
+                        sql.Identifier(self._there.name)
+                    )
+                ).fetchone()
+                assert row is not None
+                reader = stack.enter_context(self._open(self.source_url))
+                done = Copy(self.tenant_id, self.settings, heard, self.monotonic, self.pause).run(
+                    reader, target, found.tables, row[2]
+                )
+            self._check_shared(target, found)
+            self._there.subscribe(target, self._source_conninfo)
+        return done.rows, done.bytes
+
+    def follow(self) -> None:
+        """See ``DataMover``."""
+        with self._connected() as (source, target):
+            found = self._movable(source, target)
+            self._reconnect(source, target)
+            self._there.catch_up(source, target, self.settings.wait_seconds)
+            self._back.publish(target, found.tables)
+            self._back.begin_here(target)
+            self._back.subscribe(source, self._target_conninfo)
+            self._back.catch_up(target, source, self.settings.wait_seconds)
+
+    def reconnect(self) -> None:
+        """See ``DataMover``."""
+        with self._connected() as (source, target):
+            self._reconnect(source, target)
+
+    def _reconnect(self, source: Connection, target: Connection) -> None:
+        self._there.reconnect(target, self._source_conninfo)
+        self._back.reconnect(source, self._target_conninfo)
+
+    def lag(self) -> Lag:
+        """See ``DataMover``."""
+        with self._connected() as (source, target):
+            self._reconnect(source, target)
+            seconds = self._there.catch_up(source, target, self.settings.wait_seconds)
+            untested = self._comparison(source, target).touched()
+            return Lag(seconds, self._there.lag_bytes(source), untested)
+
+    def compare(self, told: Callable[[int], None] = lambda _: None) -> Verdict:
+        """See ``DataMover``."""
+        with self._connected() as (source, target):
+            found = self._movable(source, target)
+            return _verdict(self._comparison(source, target, told).all_rows(found.tables))
+
+    def compare_back(self, told: Callable[[int], None] = lambda _: None) -> Verdict:
+        """See ``DataMover``."""
+        with self._connected() as (source, target):
+            found = self._movable(source, target)
+            return _verdict(self._comparison(target, source, told, self._back).all_rows(found.tables))
+
+    def recopy(self, differences: Sequence[str]) -> None:
+        """See ``DataMover``."""
+        with self._connected() as (source, target):
+            tables = {table.name: table for table in self._movable(source, target).tables}
+            comparison = self._comparison(source, target)
+            found = comparison.all_rows(tuple(tables.values()))
+            wanted = [each for each in found.differences if str(each) in set(differences)]
+            for name, table in tables.items():
+                keys = [each.key for each in wanted if each.table == name]
+                if keys:
+                    comparison.recopy(table, keys)
+
+    def fence(self, epoch: int) -> None:
+        """See ``DataMover``."""
+        with self._open(self.source_url) as source:
+            self._guard.close(source, epoch)
+
+    def finish(self, within_seconds: float) -> Verdict:
+        """See ``DataMover``."""
+        with self._connected() as (source, target):
+            return self._finish(source, target, self._there, within_seconds)
+
+    def open_target(self, epoch: int) -> None:
+        """See ``DataMover``."""
+        with self._connected() as (source, target):
+            self._only_one(source, "source")
+            self._guard.open(target, epoch)
+
+    def reopen_source(self) -> None:
+        """See ``DataMover``."""
+        with self._connected() as (source, target):
+            self._only_one(target, "target")
+            self._guard.open(source)
+
+    def fence_target(self, epoch: int) -> None:
+        """See ``DataMover``."""
+        with self._open(self.target_url) as target:
+            self._guard.close(target, epoch)
+
+    def finish_back(self, within_seconds: float) -> Verdict:
+        """See ``DataMover``."""
+        with self._connected() as (source, target):
+            return self._finish(target, source, self._back, within_seconds)
+
+    def part(self) -> None:
+        """See ``DataMover``."""
+        # Each end for itself, so that one which cannot be reached keeps nothing at the other.
+        troubles = []
+        for url, read, written in (
+            (self.target_url, self._there, self._back),
+            (self.source_url, self._back, self._there),
+        ):
+            try:
+                with self._open(url) as connection:
+                    read.unsubscribe(connection)
+                    written.unpublish(connection)
+            except StoreError as error:
+                troubles.append(str(error))
+        if troubles:
+            raise MoveError(f"not all of the move {self.move_id} is removed, ask again: {'; '.join(troubles)}")
+
+    def clean_source(self, told: Callable[[int], None] = lambda _: None) -> int:
+        """See ``DataMover``."""
+        return self._clean(self.source_url, "source", told)
+
+    def clean_target(self, told: Callable[[int], None] = lambda _: None) -> int:
+        """See ``DataMover``."""
+        return self._clean(self.target_url, "target", told)
+
+    def forget(self) -> None:
+        """See ``DataMover``."""
+        with self._connected() as connections:
+            for connection in connections:
+                self._guard.remove(connection, self._tables(connection))
+
+    def facts(self) -> Facts:
+        """See ``DataMover``."""
+        with self._connected() as (source, target):
+            leftovers = [
+                f"{kind} {name} at {where}"
+                for where, connection in (("source", source), ("target", target))
+                for kind, query in _LEFTOVERS
+                for (name,) in connection.execute(query.encode(), (list(stream_names(self.move_id)),))
+            ]
+            return Facts(
+                self._guard.is_closed(source),
+                self._guard.is_closed(target),
+                f"subscription {self._there.name} at target" in leftovers,
+                f"subscription {self._back.name} at source" in leftovers,
+                tuple(leftovers),
+            )
+
+    def _finish(self, written: Connection, read: Connection, stream: Stream, within_seconds: float) -> Verdict:
+        """The last write is at the other end, what is not compared is the same, and the other numbers on from here."""
+        if not self._guard.is_closed(written):
+            raise MoveError(f"{self.tenant_id} is still written: fence it first")
+        began = self.monotonic()
+        stream.catch_up(written, read, within_seconds)
+        self._wait_for_outbox(written, within_seconds - (self.monotonic() - began))
+        found = self._movable(written, read)
+        comparison = self._comparison(written, read, stream=stream)
+        verdict = _verdict(comparison.touched_rows(found.tables))
+        for table in found.tables:
+            for sequence in table.sequences:
+                self._carry(written, read, sequence)
+        return verdict
+
+    def _wait_for_outbox(self, written: Connection, within_seconds: float) -> None:
+        """What is to be told outside is told by this cell before the other tells more: in the order of the tenant."""
+        there = written.execute("SELECT to_regclass(%s) IS NOT NULL", (self.settings.outbox,)).fetchone()
+        if there != (True,):
+            return
+        began = self.monotonic()
+        waits = sql.SQL("SELECT 1 FROM {} WHERE tenant_id = %s LIMIT 1").format(sql.SQL(self.settings.outbox))
+        while written.execute(waits, (self.tenant_id,)).fetchone():
+            if self.monotonic() - began > within_seconds:
+                raise NotInTimeError(
+                    f"the outbox still has events of {self.tenant_id}: does its relay run, and the stream take them?"
+                )
+            self.pause(self.settings.poll_seconds)
+
+    def _carry(self, written: Connection, read: Connection, sequence: str) -> None:
+        row = written.execute(
+            sql.SQL(
+                "SELECT last_value, is_called, seqincrement FROM {}, pg_sequence WHERE seqrelid = %s::regclass"
+            ).format(sql.SQL(sequence)),
+            (sequence,),
+        ).fetchone()
+        assert row is not None
+        last, is_called, step = row
+        if is_called:
+            beyond = last + step * self.settings.sequence_margin
+            read.execute(
+                sql.SQL("SELECT setval(%s::regclass, {}(last_value, %s)) FROM {}").format(
+                    sql.SQL("greatest" if step > 0 else "least"),
+                    sql.SQL(sequence),
+                ),
+                (sequence, beyond),
+            )
+
+    def _only_one(self, other: Connection, name: str) -> None:
+        if not self._guard.is_closed(other):
+            raise MoveError(f"the {name} takes writes of {self.tenant_id}: close it before the other opens")
+
+    def _clean(self, url: str, name: str, told: Callable[[int], None]) -> int:
+        with self._open(url) as connection:
+            if not self._guard.is_closed(connection):
+                raise MoveError(f"the {name} takes writes of {self.tenant_id}: nothing of it is deleted there")
+            facts = self.facts()
+            if facts.follows or facts.follows_back:
+                raise MoveError("the cells still follow each other, and deletions would follow too: part them first")
+            tables = self._tables(connection)
+            return delete_tenant(connection, tables, self.tenant_id, self.settings, pause=self.pause, told=told)
+
+    def _claim(self, target: Connection, found: Survey) -> None:
+        """Before anything is copied, and once: what of the tenant is at the target is nobody else's."""
+        if self._guard.is_claimed(target):
+            return
+        whose = sql.SQL("{} = {}").format(sql.Identifier(self.settings.tenant_column), sql.Literal(self.tenant_id))
+        for table in found.tables:
+            if target.execute(sql.SQL("SELECT 1 FROM {} WHERE {} LIMIT 1").format(named(table), whose)).fetchone():
+                self._guard.remove(target, found.tables)
+                raise NotEmptyError(
+                    f"the target has rows of {self.tenant_id} in {table.name} already, and no move brought them: find "
+                    "out whose they are, then delete them or name another cell"
+                )
+        self._guard.claim(target)
+
+    def _check_shared(self, target: Connection, found: Survey) -> None:
+        """What the tenant's rows reference of tables that are everybody's has to be at the target too."""
+        for table in found.tables:
+            for reference in table.references:
+                if reference.table not in found.shared:
+                    continue
+                columns = sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(each)) for each in reference.columns)
+                same = sql.SQL(" AND ").join(
+                    sql.SQL("r.{} = t.{}").format(sql.Identifier(there), sql.Identifier(here))
+                    for here, there in zip(reference.columns, reference.target_columns, strict=True)
+                )
+                present = sql.SQL(" AND ").join(
+                    sql.SQL("t.{} IS NOT NULL").format(sql.Identifier(each)) for each in reference.columns
+                )
+                row = target.execute(
+                    sql.SQL(
+                        "SELECT {} FROM {} AS t WHERE t.{} = {} AND {} "
+                        "AND NOT EXISTS (SELECT 1 FROM {} AS r WHERE {}) LIMIT 1"
+                    ).format(
+                        columns,
+                        named(table),
+                        sql.Identifier(self.settings.tenant_column),
+                        sql.Literal(self.tenant_id),
+                        present,
+                        sql.SQL(reference.table),
+                        same,
+                    )
+                ).fetchone()
+                if row is not None:
+                    raise NotTheSameError(
+                        f"{table.name} references {reference.table} {row}, which the target does not have: bring its "
+                        "shared tables up to the source's, then ask again"
+                    )
+
+    def _share_of_rows(self, source: Connection, found: Survey) -> float:
+        """The tenant's share of the largest table, as the planner of the database thinks."""
+        largest = max(found.tables, key=lambda table: table.rows_estimate, default=None)
+        if largest is None or largest.rows_estimate == 0:
+            return 0.0
+        row = source.execute(
+            sql.SQL("EXPLAIN (FORMAT JSON) SELECT 1 FROM {} WHERE {} = {}").format(
+                named(largest), sql.Identifier(self.settings.tenant_column), sql.Literal(self.tenant_id)
+            )
+        ).fetchone()
+        assert row is not None
+        return min(1.0, float(row[0][0]["Plan"]["Plan Rows"]) / largest.rows_estimate)
+
+    def _movable(self, source: Connection, target: Connection) -> Survey:
+        found = self._survey(source, target)
+        if found.refusals:
+            raise NotMovableError(tuple(map(str, found.refusals)))
+        return found
+
+    def _survey(self, source: Connection, target: Connection) -> Survey:
+        left_out = self.settings.left_out
+        return survey(read_tables(source, left_out), read_tables(target, left_out), self.settings.tenant_column)
+
+    def _tables(self, connection: Connection) -> tuple[Any, ...]:
+        tables = read_tables(connection, self.settings.left_out)
+        return survey(tables, tables, self.settings.tenant_column).tables
+
+    def _comparison(
+        self,
+        source: Connection,
+        target: Connection,
+        told: Callable[[int], None] = lambda _: None,
+        stream: Stream | None = None,
+    ) -> Comparison:
+        for connection in (source, target):
+            for words in SAME_WORDS:
+                connection.execute(words)
+        return Comparison(
+            self.tenant_id,
+            self.move_id,
+            source,
+            target,
+            stream or self._there,
+            self.settings,
+            self.monotonic,
+            self.pause,
+            told,
+        )
+
+    @contextmanager
+    def _connected(self) -> Iterator[tuple[Connection, Connection]]:
+        with self._open(self.source_url) as source, self._open(self.target_url) as target:
+            yield source, target
+
+    @contextmanager
+    def _open(self, url: str, **options: Any) -> Iterator[Connection]:
+        try:
+            with psycopg.connect(
+                url,
+                autocommit=True,
+                connect_timeout=self.settings.connect_seconds,
+                application_name=f"cellplane move {self.move_id}",
+                **options,
+            ) as connection:
+                yield connection
+        except psycopg.Error as error:
+            where = "source" if url == self.source_url else "target"
+            raise StoreError(f"the {where}'s database: {str(error).strip() or type(error).__name__}") from error
+
+
+_LEFTOVERS = (
+    ("publication", "SELECT pubname FROM pg_publication WHERE pubname = ANY(%s)"),
+    ("subscription", "SELECT subname FROM pg_subscription WHERE subname = ANY(%s)"),
+    ("slot", "SELECT slot_name FROM pg_replication_slots WHERE slot_name = ANY(%s)"),
+)
+
+
+def _verdict(compared: Compared) -> Verdict:
+    return Verdict(compared.rows, tuple(map(str, compared.differences)), compared.undecided, compared.seconds)

@@ -1,0 +1,103 @@
+"""Every limit and time of a move."""
+
+from dataclasses import dataclass
+from typing import LiteralString
+
+
+@dataclass(frozen=True, slots=True)
+class MoverSettings:
+    """How the data of one tenant is moved between two databases."""
+
+    tenant_column: str = "tenant_id"
+    """Name of the column that holds the tenant's id, in each table that has one."""
+
+    left_out: tuple[str, ...] = ("public.cellplane_outbox", "public.cellplane_outbox_refused")
+    """Tables with that column that stay where they are: what waits to leave a cell leaves it from there."""
+
+    outbox: LiteralString = "public.cellplane_outbox"
+    """The table of events that wait to leave the cell; those of the tenant have left before the flip."""
+
+    connect_seconds: int = 5
+    """Longest connect to a database, in whole seconds; 5, a start after a crash is waited for by who asks again."""
+
+    lock_seconds: float = 2.0
+    """Longest wait for a table's lock, in seconds; 2: writers queue up behind whoever waits for one."""
+
+    fence_seconds: float = 2.0
+    """Longest wait for transactions under way when writes are to be refused, in seconds; 2: new ones wait behind."""
+
+    lock_tries: int = 30
+    """Tries for that lock; 30, so that a long transaction delays a move by a minute or two, and does not fail it."""
+
+    copy_bytes_per_second: int | None = None
+    """Bytes that are copied in a second; None: as fast as both databases can."""
+
+    wait_seconds: float = 30.0
+    """Longest wait for what was written at one side to be at the other, in seconds, where no other bound is named."""
+
+    poll_seconds: float = 0.002
+    """How often that is looked for, in seconds; 0.002, since writes may be waiting for it."""
+
+    range_rows: int = 20_000
+    """Rows that are compared at once; 20,000, some ten milliseconds of one core at each side."""
+
+    compare_tries: int = 20
+    """Looks at rows that differ while they are written, before they count as different; 20."""
+
+    compare_pause_seconds: float = 0.1
+    """Between two of these looks, in seconds; 0.1, a change is at the other side in a hundredth of it."""
+
+    max_differences: int = 1_000
+    """Differing rows that are named; 1,000: beyond, the copy is made anew."""
+
+    touched_max: int = 20_000
+    """Rows changed since they were compared that are compared again while writes wait; 20,000, some 0.2 s."""
+
+    clean_rows: int = 5_000
+    """Rows that are deleted in one transaction; 5,000, tens of milliseconds."""
+
+    clean_pause_seconds: float = 0.02
+    """Between two of them, in seconds; 0.02, so that the cell's own work comes in between."""
+
+    sequence_margin: int = 1_000
+    """By how much the other side's sequences are set beyond what was given out; 1,000, what sessions have cached."""
+
+
+@dataclass(frozen=True, slots=True)
+class CutoverSettings:
+    """When a tenant's writes are held, and for how long."""
+
+    pause_seconds: float = 5.0
+    """Longest time in which writes are held before the flip, in seconds; 5, then they go on at the source."""
+
+    router_seconds: float = 2.0
+    """Longest wait for routers to hold writes, in seconds; 2. A silent one is not waited for: the source refuses."""
+
+    lag_seconds: float = 0.2
+    """How far behind the target may be when writes are held, in seconds; 0.2."""
+
+    untested: int = 5_000
+    """How many changes may be left to compare while writes are held; 5,000, some 50 ms."""
+
+    catch_up_seconds: float = 600.0
+    """Longest wait for the target to be that close, in seconds; 600."""
+
+    lag_poll_seconds: float = 0.5
+    """Between two looks at how close it is, in seconds; 0.5."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriverSettings:
+    """How a move is taken on."""
+
+    cutover_tries: int = 5
+    """How often writes are held before a move gives up, as the target or routers do not keep up; 5."""
+
+    cutover_pause_seconds: float = 2.0
+    """Between two of these, in seconds; 2, in which the tenant writes."""
+
+    hold_poll_seconds: float = 0.5
+    """How often, while the way back is held open, wishes are looked at, in seconds; 0.5."""
+
+    progress_seconds: float = 0.2
+    """How often a step notes how far it is, in seconds; 0.2."""

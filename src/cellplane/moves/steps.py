@@ -1,0 +1,225 @@
+"""The steps of one move, each of which can be repeated, in the only order in which they are safe.
+
+Whoever runs them may die at any moment. Whose the tenant is, is said by the directory alone: one change of it is the
+flip. Before it everything leads back to the source, after it to the target. ``docs/moves.md`` has the argument.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cellplane.errors import CellplaneError
+from cellplane.faults import fault_point
+from cellplane.moves.errors import MoveError, NotInTimeError, NotTheSameError
+from cellplane.moves.move import Mending, Move, mendings
+from cellplane.moves.mover import DataMover, Verdict
+from cellplane.moves.records import Records
+from cellplane.moves.routes import Routes
+from cellplane.moves.settings import CutoverSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What a move does to the world.
+
+    Args:
+        move: which.
+        mover: of the tenant's data.
+        routes: of its requests.
+        records: of the cells' apps.
+        settings: how long writes may wait.
+        monotonic: seconds.
+        pause: waits so many seconds.
+    """
+
+    move: Move
+    mover: DataMover
+    routes: Routes
+    records: Records
+    settings: CutoverSettings
+    monotonic: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = time.sleep
+
+    def prepare(self) -> None:
+        """Close the target, watch the source."""
+        self._require_at(self.move.source)
+        self.mover.prepare()
+        fault_point("move.prepared")
+
+    def copy(self, told: Callable[[int, int], None]) -> tuple[int, int]:
+        """Copy what is there; returns rows and bytes."""
+        copied = self.mover.copy(told)
+        fault_point("move.copied")
+        return copied
+
+    def follow(self) -> None:
+        """Let the target follow the source, and prove both ways."""
+        self.mover.follow()
+        fault_point("move.following")
+
+    def verify(self, told: Callable[[int], None]) -> Verdict:
+        """Compare everything, and mend what differs, once.
+
+        Raises:
+            NotTheSameError: something differs all the same.
+        """
+        verdict = self.mover.compare(told)
+        if not verdict.is_same:
+            self.mover.recopy(verdict.differences)
+            again = self.mover.compare(told)
+            if not again.is_same:
+                raise NotTheSameError(_said(again))
+        fault_point("move.verified")
+        return verdict
+
+    def hold_and_finish(self) -> float:
+        """Hold writes, and wait until the last of them is at the target; returns since when, by ``monotonic``.
+
+        Where it raises, writes may be held: ``stay`` is next.
+
+        Raises:
+            NotInTimeError: writes would wait for too long.
+            NotTheSameError: something differs.
+        """
+        self._wait_until_close()
+        began = self.monotonic()
+        held = self.routes.hold_writes(self.move.tenant_id)
+        fault_point("move.writes.held")
+        self.routes.wait_until_applied(held, self.settings.router_seconds)
+        self.mover.fence(held)
+        fault_point("move.fenced")
+        left = self.settings.pause_seconds - (self.monotonic() - began)
+        if left <= 0:
+            raise NotInTimeError(f"routers took all of the {self.settings.pause_seconds} s in which writes may wait")
+        verdict = self.mover.finish(left)
+        if not verdict.is_same:
+            raise NotTheSameError(_said(verdict))
+        fault_point("move.finished")
+        return began
+
+    def flip(self) -> int:
+        """Make the target the tenant's cell: from here on everything leads there. Returns the epoch."""
+        epoch = self.routes.assign(self.move.tenant_id, self.move.target)
+        fault_point("move.flipped")
+        return epoch
+
+    def arrive(self, epoch: int, began: float | None = None) -> Move:
+        """Behind the flip: the source's apps refuse, then the target writes. For as long as it takes.
+
+        Args:
+            epoch: by which the tenant is the target's.
+            began: when its writes began to wait, by ``monotonic``; None where nobody knows any more.
+        """
+        self.mover.fence(epoch)
+        self.records.note(self.move.source, self.move.tenant_id, self.move.target, epoch)
+        self.records.note(self.move.target, self.move.tenant_id, self.move.target, epoch)
+        fault_point("move.source.refuses")
+        self.mover.open_target(epoch)
+        fault_point("move.target.open")
+        paused = None if began is None else self.monotonic() - began
+        return self.move.reached(self.move.phase, flipped_epoch=epoch, pause_seconds=paused)
+
+    def stay(self) -> None:
+        """Before the flip: the source writes, and routers let it."""
+        self._require_at(self.move.source)
+        self.mend()
+        self.routes.let_writes(self.move.tenant_id)
+        fault_point("move.stayed")
+
+    def go_on_there(self) -> None:
+        """Behind the flip: the target writes, and routers let it."""
+        self.mend()
+        if self.routes.placed(self.move.tenant_id).state != "active":
+            self.routes.let_writes(self.move.tenant_id)
+
+    def roll_back(self) -> None:
+        """Behind the flip: hold writes, wait for the last of them at the source, and make it the tenant's cell again.
+
+        Raises:
+            NotInTimeError: writes would wait for too long; the target goes on.
+            NotTheSameError: something differs; the target goes on.
+        """
+        began = self.monotonic()
+        try:
+            held = self.routes.hold_writes(self.move.tenant_id)
+            self.routes.wait_until_applied(held, self.settings.router_seconds)
+            self.mover.fence_target(held)
+            fault_point("move.back.fenced")
+            verdict = self.mover.finish_back(self.settings.pause_seconds - (self.monotonic() - began))
+            if not verdict.is_same:
+                raise NotTheSameError(_said(verdict))
+        except (CellplaneError, OSError):
+            self.go_on_there()
+            raise
+        epoch = self.routes.assign(self.move.tenant_id, self.move.source if self.move.was_pinned else None)
+        fault_point("move.back.flipped")
+        self.return_home(epoch)
+
+    def return_home(self, epoch: int) -> None:
+        """Behind the flip back: the target's apps refuse, then the source writes."""
+        self.mover.fence_target(epoch)
+        self.records.note(self.move.target, self.move.tenant_id, self.move.source, epoch)
+        self.records.note(self.move.source, self.move.tenant_id, self.move.source, epoch)
+        self.mover.reopen_source()
+        fault_point("move.back.open")
+
+    def mend(self) -> tuple[Mending, ...]:
+        """Bring both databases to what the directory says; returns what that took."""
+        self.mover.reconnect()
+        placed = self.routes.placed(self.move.tenant_id)
+        found = mendings(self.move, self.mover.facts(), placed.cells[0])
+        for mending in found:
+            match mending:
+                case Mending.OPEN_SOURCE:
+                    self.mover.reopen_source()
+                case Mending.OPEN_TARGET:
+                    self.mover.open_target(0)
+                case Mending.CLOSE_SOURCE:
+                    self.mover.fence(0)
+                case Mending.CLOSE_TARGET:
+                    self.mover.fence_target(0)
+        return found
+
+    def clean_up(self, cleaned: Callable[[int], None]) -> None:
+        """Part the cells, delete the copy that nobody needs, and take away all that the move brought."""
+        cell = self.routes.placed(self.move.tenant_id).cells[0]
+        self.mover.part()
+        fault_point("move.parted")
+        facts = self.mover.facts()
+        # Without a guard there is nothing any more: it goes behind all else.
+        if cell == self.move.target and facts.source_closed is not None:
+            self.mover.clean_source(cleaned)
+        elif cell == self.move.source and facts.target_closed is not None:
+            self.mover.clean_target(cleaned)
+        fault_point("move.cleaned")
+        self.mover.forget()
+        fault_point("move.forgotten")
+
+    def _require_at(self, cell: str) -> None:
+        placed = self.routes.placed(self.move.tenant_id)
+        if placed.cells != (cell,):
+            raise MoveError(
+                f"{self.move.tenant_id} is served by {' + '.join(placed.cells) or 'nobody'}, and this move expects "
+                f"{cell}: somebody assigned it meanwhile; abort the move, or assign it back"
+            )
+
+    def _wait_until_close(self) -> None:
+        """Writes are held once the target is so little behind that they wait for no longer than they may."""
+        began = self.monotonic()
+        while True:
+            lag = self.mover.lag()
+            if lag.seconds <= self.settings.lag_seconds and lag.untested <= self.settings.untested:
+                return
+            if self.monotonic() - began > self.settings.catch_up_seconds:
+                raise NotInTimeError(
+                    f"the target is {lag.seconds:.1f} s behind, with {lag.untested} changes to compare, after "
+                    f"{self.settings.catch_up_seconds:.0f} s: move the tenant when it writes less"
+                )
+            if lag.untested > self.settings.untested:
+                self.mover.compare(lambda _: None)
+            self.pause(self.settings.lag_poll_seconds)
+
+
+def _said(verdict: Verdict) -> str:
+    shown = "; ".join(verdict.differences[:5])
+    return f"{len(verdict.differences)} rows differ: {shown}{'; …' if len(verdict.differences) > 5 else ''}"

@@ -1,0 +1,109 @@
+"""A tenant of the demo moves with its rows while it is read and written, and comes back."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from e2e.harness import Demo, eventually
+from support import plain_http
+
+BODY = {"channel": "email", "to": "ada@example.org", "body": "hello"}
+WAITED = frozenset({503})
+"""What a write may get for the moment of the flip."""
+
+
+class Client:
+    """Writes and reads one tenant's notifications through the router, and notes what it was told."""
+
+    def __init__(self, demo: Demo, tenant: str) -> None:
+        self._demo = demo
+        self._headers = {"X-Tenant-Id": tenant}
+        self.acknowledged: set[str] = set()
+        self.writes: list[int] = []
+        self.reads: list[int] = []
+        self.missing: list[str] = []
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Write and read until the block ends."""
+        stop = threading.Event()
+        threads = [threading.Thread(target=work, args=(stop,)) for work in (self._write, self._read)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+    def _write(self, stop: threading.Event) -> None:
+        with plain_http.client(self._demo.router, headers=self._headers, timeout=10) as http:
+            while not stop.wait(0.01):
+                answer = http.post("/notifications", json=BODY)
+                self.writes.append(answer.status_code)
+                if answer.status_code == 202:
+                    self.acknowledged.add(answer.json()["id"])
+
+    def _read(self, stop: threading.Event) -> None:
+        with plain_http.client(self._demo.router, headers=self._headers, timeout=10) as http:
+            while not stop.wait(0.01):
+                wanted = next(iter(self.acknowledged.copy()), None)
+                answer = http.get("/notifications?limit=1" if wanted is None else f"/notifications/{wanted}")
+                self.reads.append(answer.status_code)
+                if answer.status_code == 404:
+                    self.missing.append(str(wanted))
+
+
+def rows(demo: Demo, cell: str, tenant: str) -> set[str]:
+    """The ids of a tenant's notifications in a cell's database."""
+    port = json.loads((demo.state / "endpoints.json").read_text())["ports"][f"{cell}.postgres"]
+    with psycopg.connect(f"postgresql://postgres@127.0.0.1:{port}/postgres") as connection:
+        found = connection.execute("SELECT id::text FROM notifications WHERE tenant_id = %s", (tenant,)).fetchall()
+        slots = connection.execute("SELECT slot_name FROM pg_replication_slots").fetchall()
+    assert slots == [], "a slot that is forgotten fills a disk"
+    return {row[0] for row in found}
+
+
+def test_a_tenant_moves_with_its_rows_under_load_and_comes_back(demo: Demo) -> None:
+    tenant = demo.tenants[0]
+    home = demo.placed()[tenant]
+    there = next(cell for cell in ("cell-1", "cell-2", "cell-3") if cell != home)
+    client = Client(demo, tenant)
+    with client.busy():
+        eventually(lambda: len(client.acknowledged) > 20, "it is written")
+        demo.run("move", tenant, there, "--hold", "0")
+    (said,) = [each for each in statuses(demo) if each["target"] == there]
+    assert said["phase"] == "done"
+    assert demo.placed()[tenant] == there
+    assert set(client.reads) == {200}
+    assert set(client.writes) <= {202} | WAITED
+    assert client.acknowledged <= rows(demo, there, tenant)
+    assert rows(demo, home, tenant) == set()
+
+    back = Client(demo, tenant)
+    holding = threading.Thread(target=demo.run, args=("move", tenant, home, "--hold", "120"))
+    with back.busy():
+        holding.start()
+        eventually(lambda: demo.placed()[tenant] == home, "it is flipped", seconds=60)
+        seen = len(back.acknowledged)
+        eventually(lambda: len(back.acknowledged) > seen + 20, "it is written where it is now")
+        (move,) = [each for each in statuses(demo) if each["phase"] == "flipped"]
+        demo.run("move", "rollback", move["id"])
+        holding.join(90)
+        assert not holding.is_alive()
+    assert next(each for each in statuses(demo) if each["id"] == move["id"])["phase"] == "rolled-back"
+    assert demo.placed()[tenant] == there
+    assert set(back.reads) == {200}
+    assert client.acknowledged | back.acknowledged <= rows(demo, there, tenant)
+    assert rows(demo, home, tenant) == set()
+    demo.run("move", tenant, home, "--hold", "0")
+    demo.run("unassign", tenant)
+
+
+def statuses(demo: Demo) -> list[dict[str, str]]:
+    items: list[dict[str, str]] = json.loads(demo.run("move", "status", "--json"))["items"]
+    return items

@@ -1,0 +1,115 @@
+"""A move loses no acknowledged write and never lets two cells write, whatever crashes, lags or is wanted meanwhile."""
+
+import random
+from unittest.mock import patch
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cellplane.moves import steps as steps_module
+from cellplane.moves.driver import Driver
+from cellplane.moves.errors import MoveError
+from cellplane.moves.move import Mending, Move, Phase, Wish, mendings
+from cellplane.moves.settings import CutoverSettings, DriverSettings
+from cellplane.moves.steps import Steps
+from support.depth import examples
+from support.moving import SOURCE, TARGET, TENANT, CrashError, World, WorldBook, WorldMover, WorldRecords, WorldRoutes
+
+MAX_ADVANCES = 200
+WISHES = [*[Wish.RUN] * 6, Wish.ABORT, Wish.ROLLBACK, Wish.RELEASE]
+ENDS = {Phase.DONE: TARGET, Phase.ABORTED: SOURCE, Phase.ROLLED_BACK: SOURCE}
+
+
+def settled(world: World, book: WorldBook, rng: random.Random) -> None:
+    """Take the move on, over crashes and changes of mind, until it ends."""
+
+    def steps_of(move: Move) -> Steps:
+        return Steps(move, WorldMover(world), WorldRoutes(world), WorldRecords(world), CutoverSettings(), lambda: 0.0)
+
+    ticks = iter(range(1, 1_000_000))
+    # Time goes on by itself, so that a hold ends.
+    driver = Driver(
+        book,  # type: ignore[arg-type]  # as a book, in memory
+        WorldRoutes(world),
+        steps_of,
+        DriverSettings(cutover_tries=50),
+        lambda: float(next(ticks)),
+        lambda _: world.happen(),
+    )
+    crashes = rng.randrange(5)
+    for turn in range(MAX_ADVANCES):
+        if book.move.phase.is_end:
+            return
+        if turn % 3 == 1 and book.wanted is Wish.RUN:
+            book.wanted = rng.choice(WISHES)
+        left = rng.randint(1, 12) if crashes else 0
+
+        def fault_point(_name: str, *, budget: list[int] = [left]) -> None:  # noqa: B006  # one a turn
+            world.happen()
+            if budget[0]:
+                budget[0] -= 1
+                if budget[0] == 0:
+                    raise CrashError
+
+        try:
+            with patch.object(steps_module, "fault_point", fault_point):
+                driver.advance(book.move.id)
+        except CrashError:
+            crashes -= 1
+        except MoveError:
+            world.happen()
+    raise AssertionError(f"it did not end: {book.move}, {book.wanted}")
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=examples(400))
+def test_no_acknowledged_write_is_lost_and_never_do_two_cells_write(seed: int) -> None:
+    # Thousands of choices a run: one seed for all is a hundred times quicker to draw, and replays as well.
+    rng = random.Random(seed)
+    world = World(rng.randrange)
+    book = WorldBook(Move("m1", TENANT, SOURCE, TARGET, True, 5.0))
+    world.happen()
+    settled(world, book, rng)
+    home = ENDS[book.move.phase]
+    assert world.directory.cell == home
+    assert not world.directory.holds, "nobody's writes wait for ever"
+    # Also a router that was cut off all the while comes back, after it tried what it knew.
+    world.happen()
+    world.is_cut_off = False
+    for router in range(world.routers):
+        world.deliver(router)
+    assert world.stores[home].rows == world.expected()
+    other = world.stores[TARGET if home == SOURCE else SOURCE]
+    assert other.rows == {}
+    assert [store.closed for store in world.stores.values()] == [None, None]
+    assert all(store.sends is None and not store.applies for store in world.stores.values())
+    # The one, then the other, then at most the one again: never in turns.
+    assert world.wrote_at in (
+        [],
+        [SOURCE],
+        [TARGET],
+        [SOURCE, TARGET],
+        [SOURCE, TARGET, SOURCE],
+        [TARGET, SOURCE],
+    )
+    before = world.number
+    world.write(0, 3, deletes=False)
+    assert world.number == before + 1, "it is written where it is"
+
+
+@given(st.sampled_from([None, True, False]), st.sampled_from([None, True, False]), st.sampled_from([SOURCE, TARGET]))
+def test_a_repair_closes_before_it_opens_and_ends_with_one_that_writes(
+    source_closed: bool | None, target_closed: bool | None, cell: str
+) -> None:
+    world = World(lambda _: 0)
+    mover = WorldMover(world)
+    mover.source.closed, mover.target.closed = source_closed, target_closed
+    world.directory.cell = cell
+    move = Move("m1", TENANT, SOURCE, TARGET, True, 5.0)
+    found = mendings(move, mover.facts(), cell)
+    opens = [each for each in found if each in {Mending.OPEN_SOURCE, Mending.OPEN_TARGET}]
+    assert found[-len(opens) :] == tuple(opens) if opens else True
+    if source_closed is None or target_closed is None:
+        return
+    Steps(move, mover, WorldRoutes(world), WorldRecords(world), CutoverSettings()).mend()
+    assert (mover.source.closed, mover.target.closed) == (cell != SOURCE, cell != TARGET)

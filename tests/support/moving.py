@@ -1,0 +1,320 @@
+"""A world in which a tenant moves: two stores, routers that lag behind, writers, and crashes. No I/O, no time."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from cellplane.moves.book import Progress
+from cellplane.moves.errors import MoveError, NotInTimeError
+from cellplane.moves.move import Move, Wish
+from cellplane.moves.mover import DataMover, Estimate, Facts, Lag, Verdict
+from cellplane.moves.routes import Placed
+
+TENANT, SOURCE, TARGET = "acme", "cell-1", "cell-2"
+
+
+class CrashError(BaseException):
+    """The process that makes a move dies here."""
+
+
+@dataclass
+class Store:
+    """A cell's database, and what its app knows."""
+
+    rows: dict[int, int] = field(default_factory=dict)
+    closed: bool | None = None
+    """The guard; None: it is not there."""
+
+    gone_at: int = 0
+    """The record of moves: requests of an older epoch are refused."""
+
+    sends: list[tuple[int, int | None]] | None = None
+    """What its slot keeps for the other; None: it has none."""
+
+    applies: bool = False
+    """Whether it takes what the other's slot keeps."""
+
+
+@dataclass
+class Table:
+    """What a router goes by."""
+
+    cell: str = SOURCE
+    holds: bool = False
+    epoch: int = 1
+
+
+@dataclass
+class World:
+    """All that there is beside the mover.
+
+    Args:
+        choose: gives a number below another one: whoever decides what happens next.
+        routers: how many there are; the last is cut off from the control plane whenever the world wants.
+    """
+
+    choose: Callable[[int], int]
+    routers: int = 3
+    stores: dict[str, Store] = field(default_factory=lambda: {SOURCE: Store({1: 0, 2: 0}), TARGET: Store()})
+    directory: Table = field(default_factory=Table)
+    acknowledged: dict[int, int | None] = field(default_factory=lambda: {1: 0, 2: 0})
+    wrote_at: list[str] = field(default_factory=list)
+    """Where writes were acknowledged, in order, without repetition."""
+
+    refused: int = 0
+    number: int = 0
+
+    def __post_init__(self) -> None:
+        self.tables = [replace(self.directory) for _ in range(self.routers)]
+        self.is_cut_off = False
+
+    def happen(self) -> None:
+        """A few things happen, in any order: tables arrive, writes come, replication applies."""
+        for _ in range(self.choose(6)):
+            match self.choose(4):
+                case 0:
+                    self.deliver(self.choose(self.routers))
+                case 1 | 2:
+                    self.write(self.choose(self.routers), key=self.choose(4), deletes=self.choose(5) == 0)
+                case _:
+                    self.replicate()
+
+    def deliver(self, router: int) -> None:
+        """A router takes the newest table, unless it is cut off."""
+        if not (self.is_cut_off and router == self.routers - 1):
+            self.tables[router] = replace(self.directory)
+
+    def write(self, router: int, key: int, *, deletes: bool) -> None:
+        """A client writes by way of a router; it is acknowledged, or refused by whom it comes to."""
+        table = self.tables[router]
+        store = self.stores[table.cell]
+        if table.holds or store.closed or table.epoch < store.gone_at:
+            self.refused += 1
+            return
+        self.number += 1
+        value = None if deletes else self.number
+        _apply(store.rows, key, value)
+        if store.sends is not None:
+            store.sends.append((key, value))
+        self.acknowledged[key] = value
+        if self.wrote_at[-1:] != [table.cell]:
+            self.wrote_at.append(table.cell)
+
+    def replicate(self) -> None:
+        """Each subscription applies one change."""
+        for name, other in ((SOURCE, TARGET), (TARGET, SOURCE)):
+            sends = self.stores[name].sends
+            if sends and self.stores[other].applies:
+                _apply(self.stores[other].rows, *sends.pop(0))
+
+    def drain(self, name: str) -> None:
+        """All that a store's slot keeps is applied."""
+        other = TARGET if name == SOURCE else SOURCE
+        if not self.stores[other].applies:
+            raise NotInTimeError("nobody applies it")
+        sends = self.stores[name].sends
+        while sends:
+            _apply(self.stores[other].rows, *sends.pop(0))
+
+    def expected(self) -> dict[int, int]:
+        """What a database has to hold by what was acknowledged."""
+        return {key: value for key, value in self.acknowledged.items() if value is not None}
+
+
+def _apply(rows: dict[int, int], key: int, value: int | None) -> None:
+    if value is None:
+        rows.pop(key, None)
+    else:
+        rows[key] = value
+
+
+@dataclass
+class WorldMover(DataMover):
+    """Moves data in a world, with the same promises as a real mover."""
+
+    world: World
+
+    def __post_init__(self) -> None:
+        self.source, self.target = self.world.stores[SOURCE], self.world.stores[TARGET]
+
+    def estimate(self) -> Estimate:
+        return Estimate(("rows",), len(self.source.rows), 0, ())
+
+    def prepare(self) -> None:
+        self.world.happen()
+        if self.target.closed is None:
+            self.target.closed = True
+        self.world.happen()
+        if self.source.closed is None:
+            self.source.closed = False
+
+    def copy(self, told: Callable[[int, int], None]) -> tuple[int, int]:
+        self.target.applies, self.source.sends = False, []
+        snapshot = dict(self.source.rows)
+        self.world.happen()
+        self.target.rows = snapshot
+        self.target.applies = True
+        return len(snapshot), 0
+
+    def follow(self) -> None:
+        self.world.drain(SOURCE)
+        if self.target.sends is None:
+            self.target.sends = []
+        self.source.applies = True
+        self.world.happen()
+
+    def reconnect(self) -> None:
+        """Both are where they were."""
+
+    def lag(self) -> Lag:
+        return Lag(0.0, 0, 0)
+
+    def compare(self, told: Callable[[int], None]) -> Verdict:
+        self.world.happen()
+        return Verdict(len(self.source.rows), (), 0, 0.0)
+
+    def compare_back(self, told: Callable[[int], None]) -> Verdict:
+        return self.compare(told)
+
+    def recopy(self, differences: Sequence[str]) -> None:
+        raise AssertionError("nothing differs in this world")
+
+    def fence(self, epoch: int) -> None:
+        self.world.happen()
+        self._require(self.source)
+        self.source.closed = True
+        self.world.happen()
+
+    def finish(self, within_seconds: float) -> Verdict:
+        return self._finish(SOURCE)
+
+    def open_target(self, epoch: int) -> None:
+        if not self.source.closed:
+            raise MoveError("the source takes writes")
+        self.target.closed = False
+        self.world.happen()
+
+    def reopen_source(self) -> None:
+        if not self.target.closed:
+            raise MoveError("the target takes writes")
+        self.source.closed = False
+        self.world.happen()
+
+    def fence_target(self, epoch: int) -> None:
+        self.world.happen()
+        self._require(self.target)
+        self.target.closed = True
+        self.world.happen()
+
+    def finish_back(self, within_seconds: float) -> Verdict:
+        return self._finish(TARGET)
+
+    def part(self) -> None:
+        for store in (self.source, self.target):
+            self.world.happen()
+            store.applies, store.sends = False, None
+
+    def clean_source(self, told: Callable[[int], None]) -> int:
+        return self._clean(self.source)
+
+    def clean_target(self, told: Callable[[int], None]) -> int:
+        return self._clean(self.target)
+
+    def forget(self) -> None:
+        for store in (self.source, self.target):
+            store.closed = None
+            self.world.happen()
+
+    def facts(self) -> Facts:
+        return Facts(self.source.closed, self.target.closed, self.target.applies, self.source.applies, ())
+
+    def _finish(self, name: str) -> Verdict:
+        store, other = self.world.stores[name], self.world.stores[TARGET if name == SOURCE else SOURCE]
+        if not store.closed:
+            raise MoveError("it is still written")
+        self.world.happen()
+        if self.world.choose(8) == 0:
+            raise NotInTimeError("this time the last write did not come")
+        self.world.drain(name)
+        return Verdict(0, () if store.rows == other.rows else ("rows differ",), 0, 0.0)
+
+    def _clean(self, store: Store) -> int:
+        if not store.closed:
+            raise MoveError("it takes writes")
+        count = len(store.rows)
+        store.rows = {}
+        self.world.happen()
+        return count
+
+    def _require(self, store: Store) -> None:
+        if store.closed is None:
+            raise MoveError("there is no guard")
+
+
+@dataclass
+class WorldRoutes:
+    """The control plane of a world."""
+
+    world: World
+
+    def placed(self, tenant_id: str) -> Placed:
+        table = self.world.directory
+        return Placed((table.cell,), True, "moving" if table.holds else "active", table.epoch)
+
+    def hold_writes(self, tenant_id: str) -> int:
+        return self._publish(holds=True)
+
+    def let_writes(self, tenant_id: str) -> int:
+        return self._publish(holds=False)
+
+    def assign(self, tenant_id: str, cell: str | None) -> int:
+        return self._publish(cell=cell or SOURCE, holds=False)
+
+    def wait_until_applied(self, epoch: int, within_seconds: float) -> None:
+        # A router that is cut off is lost, and not waited for; of others, one may be late.
+        self.world.happen()
+        if self.world.choose(8) == 0:
+            raise NotInTimeError("a router is late")
+        for router in range(self.world.routers):
+            self.world.deliver(router)
+
+    def _publish(self, **changes: object) -> int:
+        self.world.happen()
+        table = self.world.directory
+        self.world.directory = replace(table, epoch=table.epoch + 1, **changes)  # type: ignore[arg-type]
+        self.world.is_cut_off = self.world.choose(3) == 0
+        self.world.happen()
+        return self.world.directory.epoch
+
+
+@dataclass
+class WorldRecords:
+    """The records of moves of a world's cells."""
+
+    world: World
+
+    def note(self, at_cell: str, tenant_id: str, cell: str, epoch: int) -> None:
+        self.world.stores[at_cell].gone_at = 0 if cell == at_cell else epoch
+        self.world.happen()
+
+
+@dataclass
+class WorldBook:
+    """What is kept of one move: it survives a crash."""
+
+    move: Move
+    wanted: Wish = Wish.RUN
+
+    def put(self, move: Move) -> None:
+        self.move = move
+
+    def get(self, move_id: str) -> Move:
+        return self.move
+
+    def wish(self, move_id: str) -> Wish:
+        return self.wanted
+
+    def ask(self, move_id: str, wish: Wish) -> None:
+        self.wanted = wish
+
+    def tell(self, move_id: str, progress: Progress) -> None:
+        """Nobody looks."""
