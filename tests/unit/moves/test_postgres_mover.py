@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from cellplane.moves.errors import MoveError, NotEmptyError, NotMovableError, NotTheSameError
+from cellplane.moves.errors import MoveError, NotEmptyError, NotInTimeError, NotMovableError, NotTheSameError
 from cellplane.moves.postgres.mover import PostgresMover
 from cellplane.moves.settings import MoverSettings
 from unit.moves.cells import Writer, fill, rows_of, writing
@@ -157,16 +157,16 @@ def test_a_transaction_that_began_before_the_fence_cannot_slip_through(cells: tu
             old.execute("UPDATE orders SET note = 'late' WHERE tenant_id = 'acme'")
 
 
-def test_the_fence_waits_for_what_is_under_way(cells: tuple[str, str]) -> None:
+def test_the_fence_waits_for_what_is_under_way_and_gives_up_in_time(cells: tuple[str, str]) -> None:
     source, target = cells
     fill(source, 10)
-    move = followed(cells)
-    with psycopg.connect(source) as open_one:
-        open_one.execute("UPDATE orders SET note = 'in time' WHERE tenant_id = 'acme'")
-        with writing() as _, psycopg.connect(source, autocommit=True) as other:
-            other.execute("SET lock_timeout = '200ms'")
-            with pytest.raises(psycopg.errors.LockNotAvailable):
-                move._guard.close(other, 5)
+    followed(cells)
+    move = mover(cells, fence_seconds=0.2)
+    with psycopg.connect(source) as under_way:
+        under_way.execute("UPDATE orders SET note = 'in time' WHERE tenant_id = 'acme'")
+        with pytest.raises(NotInTimeError, match="a transaction that writes acme went on for more than"):
+            move.fence(5)
+        assert move.facts().source_closed is False
     move.fence(5)
     assert move.finish(10).is_same
     assert rows_of(target, "acme") == rows_of(source, "acme")
