@@ -199,6 +199,9 @@ class WorldMover(DataMover):
         self.source.closed = False
         self.world.happen()
 
+    def lag_back(self) -> Lag:
+        return Lag(0.0, 0, 0)
+
     def fence_target(self, epoch: int) -> None:
         self.world.happen()
         self._require(self.target)
@@ -223,6 +226,9 @@ class WorldMover(DataMover):
         for store in (self.source, self.target):
             store.closed = None
             self.world.happen()
+
+    def close(self) -> None:
+        """It has no connections."""
 
     def facts(self) -> Facts:
         return Facts(self.source.closed, self.target.closed, self.target.applies, self.source.applies, ())

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from cellplane.cli.move_batch import batch
 from cellplane.cli.options import json_option, state_option
 from cellplane.cli.output import print_json
 from cellplane.moves.book import MoveBook
 from cellplane.moves.errors import MoveError, NotMovableError
+from cellplane.moves.hours import Hours
 from cellplane.moves.move import Move, Phase, Wish
 from cellplane.provision.local.moving import local_cells
 
@@ -73,13 +75,37 @@ def move() -> None:
     show_default=True,
     help="How long, in seconds, the former cell keeps up, so that `rollback` loses nothing.",
 )
+@click.option("--rate", type=click.FloatRange(0.001), help="Copy at most so many MB in a second.")
+@click.option(
+    "--hours",
+    default="",
+    help="Begin to copy, to compare and to hold writes only then, such as 22:00-06:00, in UTC.",
+)
+@click.option("--id", "move_id", hidden=True, help="The move's id, for whoever has to know it before.")
 @state_option
 @json_option
-def start(tenant: str, cell: str, hold_seconds: float, state_dir: Path, *, dry_run: bool, as_json: bool) -> None:
+def start(
+    *,
+    tenant: str,
+    cell: str,
+    hold_seconds: float,
+    rate: float | None,
+    hours: str,
+    move_id: str | None,
+    state_dir: Path,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """Move TENANT to CELL."""
+    if hours:
+        Hours.parse(hours)
+    options: dict[str, Any] = {"hours": hours, "copy_bytes_per_second": None if rate is None else round(rate * 1e6)}
+    if move_id is not None:
+        options["id"] = move_id
     with _mover(state_dir) as mover:
-        planned = mover.plan(tenant, cell, hold_seconds)
-        estimate = mover.mover_of(planned).estimate()
+        planned = mover.plan(tenant, cell, hold_seconds, **options)
+        with closing(mover.mover_of(planned)) as rows:
+            estimate = rows.estimate()
         if estimate.refusals:
             raise NotMovableError(estimate.refusals)
         said = f"{tenant}: {planned.source} → {cell}, some {estimate.rows:,} rows ({estimate.bytes / 1e6:.1f} MB)"
@@ -168,11 +194,12 @@ def repair(move_id: str, state_dir: Path) -> None:
     """Look what is so of MOVE in both cells and in the directory, and make who is to write able to, and nobody else."""
     with _mover(state_dir) as mover:
         found = mover.book.get(move_id)
-        facts = mover.mover_of(found).facts()
-        with mover.book.working_on(move_id) as is_free:
+        steps = mover.steps_of(found)
+        with closing(steps.mover), mover.book.working_on(move_id) as is_free:
             if not is_free:
                 raise MoveError(f"another process works on {move_id}: it mends by itself what it finds")
-            mended = mover.steps_of(found).mend()
+            facts = steps.mover.facts()
+            mended = steps.mend()
         placed = mover.routes.placed(found.tenant_id)
         click.echo(f"{found.tenant_id} is served by {' + '.join(placed.cells)}; the move is {found.phase.value}")
         for name, closed in ((found.source, facts.source_closed), (found.target, facts.target_closed)):
@@ -197,6 +224,9 @@ def status(move_id: str | None, state_dir: Path, *, as_json: bool) -> None:
         click.echo("No tenant was moved.")
     for each in moves:
         click.echo(_line(book, each))
+
+
+move.add_command(batch)
 
 
 _GUARDS = {

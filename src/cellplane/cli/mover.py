@@ -4,6 +4,7 @@ import secrets
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from cellplane.cli.options import connect
 from cellplane.client import Client
@@ -48,9 +49,8 @@ class Mover:
 
     def mover_of(self, move: Move) -> PostgresMover:
         """What carries its rows."""
-        return PostgresMover(
-            move.tenant_id, move.id, self.database(move.source), self.database(move.target), MoverSettings()
-        )
+        settings = MoverSettings(copy_bytes_per_second=move.copy_bytes_per_second)
+        return PostgresMover(move.tenant_id, move.id, self.database(move.source), self.database(move.target), settings)
 
     def database(self, cell: str) -> str:
         """The URL of a cell's database.
@@ -63,8 +63,14 @@ class Mover:
             raise MoveError(f"no cell is named {cell!r}: this fleet has {', '.join(sorted(self.cells.databases))}")
         return found
 
-    def plan(self, tenant: str, target: str, hold_seconds: float) -> Move:
+    def plan(self, tenant: str, target: str, hold_seconds: float, **options: Any) -> Move:
         """A move as it would be.
+
+        Args:
+            tenant: who moves.
+            target: where to.
+            hold_seconds: see ``Move``.
+            **options: other attributes of ``Move``, such as ``hours``.
 
         Raises:
             MoveError: it cannot be.
@@ -80,5 +86,13 @@ class Mover:
             raise MoveError(f"{tenant} is {placed.state}: only an active tenant is moved")
         if placed.cells == (target,):
             raise MoveError(f"{tenant} is in {target} already")
-        move_id = secrets.token_hex(4)
-        return Move(move_id, tenant, placed.cells[0], target, placed.is_assigned, hold_seconds, began=time.time())
+        options.setdefault("id", secrets.token_hex(4))
+        return Move(
+            tenant_id=tenant,
+            source=placed.cells[0],
+            target=target,
+            was_pinned=placed.is_assigned,
+            hold_seconds=hold_seconds,
+            began=time.time(),
+            **options,
+        )

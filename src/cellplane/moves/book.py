@@ -5,13 +5,14 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cellplane.durable import locked, write_durably
 from cellplane.moves.errors import MoveError
 from cellplane.moves.move import Move, Phase, Wish
+from cellplane.moves.settings import BookSettings
 
 _MOVE, _WISH, _PROGRESS, _ATTEMPTS, _LOCK = (
     "move.json",
@@ -41,11 +42,15 @@ class MoveBook:
 
     Args:
         root: its folder.
+        settings: how often it is tried to be the only one.
         clock: Unix seconds.
+        pause: waits so many seconds.
     """
 
     root: Path
+    settings: BookSettings = field(default_factory=BookSettings)
     clock: Callable[[], float] = time.time
+    pause: Callable[[float], None] = time.sleep
 
     def add(self, move: Move) -> None:
         """Begin to keep a move.
@@ -53,15 +58,35 @@ class MoveBook:
         Raises:
             MoveError: another move of the tenant has not ended.
         """
+        with self._adding():
+            self._add(move)
+
+    @contextmanager
+    def _adding(self) -> Iterator[None]:
+        """Two that begin a move of the same tenant see one another."""
+        for _ in range(self.settings.add_tries):
+            with locked(self.root / _LOCK) as is_free:
+                if is_free:
+                    yield
+                    return
+            self.pause(self.settings.add_pause_seconds)
+        raise MoveError(f"others begin moves in {self.root} all the while: ask again")
+
+    def _add(self, move: Move) -> None:
+        if self.has(move.id):
+            raise MoveError(f"there is a move {move.id} already: `cellplane move resume {move.id}` goes on with it")
         for other in self.all():
             if other.tenant_id == move.tenant_id and not other.phase.is_end:
                 raise MoveError(
                     f"{move.tenant_id} is moving already, from {other.source} to {other.target} ({other.id}, "
                     f"{other.phase.value}): wait for it, or `cellplane move abort {other.id}`"
                 )
-        folder = self.root / move.id
-        folder.mkdir(parents=True)
+        (self.root / move.id).mkdir(parents=True, exist_ok=True)
         self.put(move)
+
+    def has(self, move_id: str) -> bool:
+        """Whether it keeps this move."""
+        return (self.root / move_id / _MOVE).is_file()
 
     def put(self, move: Move) -> None:
         """Keep what a move has reached."""

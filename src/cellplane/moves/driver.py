@@ -1,12 +1,14 @@
 """Takes a move on, a step at a time. Whoever calls may die in any step: the next call goes on from what is so."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from cellplane.errors import CellplaneError
 from cellplane.moves.book import MoveBook, Progress
 from cellplane.moves.errors import MoveError, NotInTimeError, StoreError
+from cellplane.moves.hours import Hours
 from cellplane.moves.move import Move, Phase, Wish
 from cellplane.moves.routes import Routes
 from cellplane.moves.settings import DriverSettings
@@ -17,6 +19,9 @@ _MAY_END = frozenset({Phase.PLANNED, Phase.PREPARED, Phase.COPIED, Phase.FOLLOWI
 
 _MAY_PAUSE = _MAY_END | {Phase.VERIFIED}
 _BEFORE_THE_FLIP = _MAY_PAUSE | {Phase.FENCED}
+_BY_THE_HOUR = frozenset({Phase.PREPARED, Phase.FOLLOWING, Phase.VERIFIED})
+"""Phases whose next step is a load on the cells, or holds writes: it begins in the move's hours."""
+
 _ENDINGS = {Phase.ABORTING: Phase.ABORTED, Phase.RETURNED: Phase.ROLLED_BACK, Phase.RELEASED: Phase.DONE}
 
 
@@ -70,8 +75,25 @@ class Driver:
         return reached
 
     def _step(self, move: Move, wish: Wish) -> Move:
+        with self._steps(move) as steps:
+            return self._made(move, steps, wish)
+
+    @contextmanager
+    def _steps(self, move: Move) -> Iterator[Steps]:
         steps = self.steps_of(move)
+        try:
+            yield steps
+        finally:
+            steps.mover.close()
+
+    def _made(self, move: Move, steps: Steps, wish: Wish) -> Move:
         tell = self._teller(move, may_end=move.phase in _MAY_END)
+        if move.phase in _BY_THE_HOUR and move.hours:
+            left = Hours.parse(move.hours).wait_seconds(self.clock())
+            if left > 0:
+                tell(f"waiting {left / 60:.0f} minutes for its hours, {move.hours} UTC")
+                self.pause(min(left, self.settings.hold_poll_seconds))
+                return move
         match move.phase:
             case Phase.PLANNED:
                 tell("preparing")
@@ -92,7 +114,7 @@ class Driver:
                 # Whoever finds this after a crash looks in the directory how far it came.
                 fenced = move.reached(Phase.FENCED, tries=move.tries + 1)
                 self.book.put(fenced)
-                return self._cut_over(fenced, self.steps_of(fenced))
+                return self._cut_over(fenced, replace(steps, move=fenced))
             case Phase.FENCED:
                 placed = self.routes.placed(move.tenant_id)
                 if placed.cells == (move.target,):
@@ -130,30 +152,29 @@ class Driver:
         placed = self.routes.placed(move.tenant_id)
         if placed.cells == (move.source,):
             # A way back that was cut short behind its flip.
-            steps.return_home(placed.epoch)
-            return move.reached(Phase.RETURNED)
+            return steps.return_home(placed.epoch)
         if wish is Wish.ROLLBACK:
             tell("rolling back")
-            steps.roll_back()
-            return move.reached(Phase.RETURNED)
+            return steps.roll_back()
         # A way back that was cut short before its flip, and is not wanted any more.
         steps.go_on_there()
         left = move.flipped + move.hold_seconds - self.clock()
         if left > 0 and wish is not Wish.RELEASE:
             tell(f"holding the way back for {left:.0f} s")
+            steps.keep_way_back()
             self.pause(min(left, self.settings.hold_poll_seconds))
             return move
         return move.reached(Phase.RELEASED)
 
     def _abort(self, move: Move) -> Move:
-        steps = self.steps_of(move)
-        if move.phase is Phase.FENCED:
-            placed = self.routes.placed(move.tenant_id)
-            if placed.cells == (move.target,):
-                # Too late: it is the target's. What is wanted now is the way back.
-                self.book.ask(move.id, Wish.ROLLBACK)
-                return self._flipped(steps.arrive(placed.epoch))
-        steps.stay()
+        with self._steps(move) as steps:
+            if move.phase is Phase.FENCED:
+                placed = self.routes.placed(move.tenant_id)
+                if placed.cells == (move.target,):
+                    # Too late: it is the target's. What is wanted now is the way back.
+                    self.book.ask(move.id, Wish.ROLLBACK)
+                    return self._flipped(steps.arrive(placed.epoch))
+            steps.stay()
         return move.reached(Phase.ABORTING)
 
     def _teller(self, move: Move, *, may_end: bool = False) -> Callable[..., None]:

@@ -73,10 +73,13 @@ class Move:
         target: the cell that is to have it.
         was_pinned: whether it was assigned to the source, rather than placed there by its slot.
         hold_seconds: how long the source keeps up with the target after the flip, before it gives its copy up.
+        copy_bytes_per_second: most that is copied; None: as fast as both databases can.
+        hours: in which it may copy and hold writes, as ``Hours`` reads them; empty: at any.
         phase: what is reached.
         reason: of its end, or of the last time that it could not go on.
         flipped_epoch: by which the tenant is the target's.
         pause_seconds: for how long writes were refused.
+        back_pause_seconds: the same, when it was taken back.
         tries: how often writes were held.
         began: when it was asked for, Unix seconds.
         flipped: when the target was opened, Unix seconds.
@@ -88,10 +91,13 @@ class Move:
     target: str
     was_pinned: bool
     hold_seconds: float
+    copy_bytes_per_second: int | None = None
+    hours: str = ""
     phase: Phase = Phase.PLANNED
     reason: str = ""
     flipped_epoch: int = 0
     pause_seconds: float | None = None
+    back_pause_seconds: float | None = None
     tries: int = 0
     began: float = 0.0
     flipped: float = 0.0

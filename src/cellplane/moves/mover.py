@@ -107,6 +107,9 @@ class DataMover(Protocol):
     def reopen_source(self) -> None:
         """Let the source take the tenant's writes again. The target is closed, and remains so."""
 
+    def lag_back(self) -> Lag:
+        """As ``lag``, after the flip: how far the source is behind the target."""
+
     def fence_target(self, epoch: int) -> None:
         """As ``fence``, at the target after the flip: the first step of the way back."""
 
@@ -127,3 +130,6 @@ class DataMover(Protocol):
 
     def facts(self) -> Facts:
         """Look what is so."""
+
+    def close(self) -> None:
+        """End the connections; the next call makes new ones."""

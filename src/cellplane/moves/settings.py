@@ -87,6 +87,37 @@ class CutoverSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchSettings:
+    """How many moves of a batch go on at once, and when no more begin."""
+
+    at_once: int = 2
+    """Moves at once; 2: each is a copy, and two slots at its databases."""
+
+    per_cell: int = 2
+    """Moves at once that one cell gives or takes; 2."""
+
+    max_failures: int = 5
+    """Failures after which no more begin; 5."""
+
+    max_failed_share: float = 0.1
+    """Share of the ended moves that may have failed; 0.1."""
+
+    share_after: int = 10
+    """Ended moves from which on that share counts; 10, as one of two is no rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class BookSettings:
+    """How moves are kept."""
+
+    add_tries: int = 200
+    """Tries to be the only one that begins a move; 200."""
+
+    add_pause_seconds: float = 0.02
+    """Between two of them, in seconds; 0.02: it takes a look at the files of all moves."""
+
+
+@dataclass(frozen=True, slots=True)
 class DriverSettings:
     """How a move is taken on."""
 

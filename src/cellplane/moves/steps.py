@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from cellplane.errors import CellplaneError
 from cellplane.faults import fault_point
 from cellplane.moves.errors import MoveError, NotInTimeError, NotTheSameError
-from cellplane.moves.move import Mending, Move, mendings
-from cellplane.moves.mover import DataMover, Verdict
+from cellplane.moves.move import Mending, Move, Phase, mendings
+from cellplane.moves.mover import DataMover, Lag, Verdict
 from cellplane.moves.records import Records
 from cellplane.moves.routes import Routes
 from cellplane.moves.settings import CutoverSettings
@@ -81,7 +81,7 @@ class Steps:
             NotInTimeError: writes would wait for too long.
             NotTheSameError: something differs.
         """
-        self._wait_until_close()
+        self._wait_until_close(self.mover.lag, self.mover.compare)
         began = self.monotonic()
         held = self.routes.hold_writes(self.move.tenant_id)
         fault_point("move.writes.held")
@@ -117,7 +117,7 @@ class Steps:
         self.mover.open_target(epoch)
         fault_point("move.target.open")
         paused = None if began is None else self.monotonic() - began
-        return self.move.reached(self.move.phase, flipped_epoch=epoch, pause_seconds=paused)
+        return self.move.reached(Phase.FLIPPED, flipped_epoch=epoch, pause_seconds=paused)
 
     def stay(self) -> None:
         """Before the flip: the source writes, and routers let it."""
@@ -132,13 +132,19 @@ class Steps:
         if self.routes.placed(self.move.tenant_id).state != "active":
             self.routes.let_writes(self.move.tenant_id)
 
-    def roll_back(self) -> None:
+    def keep_way_back(self) -> None:
+        """Behind the flip: see to it that little is left to compare if the tenant goes back."""
+        if self.mover.lag_back().untested > self.settings.untested:
+            self.mover.compare_back(lambda _: None)
+
+    def roll_back(self) -> Move:
         """Behind the flip: hold writes, wait for the last of them at the source, and make it the tenant's cell again.
 
         Raises:
             NotInTimeError: writes would wait for too long; the target goes on.
             NotTheSameError: something differs; the target goes on.
         """
+        self._wait_until_close(self.mover.lag_back, self.mover.compare_back)
         began = self.monotonic()
         try:
             held = self.routes.hold_writes(self.move.tenant_id)
@@ -153,15 +159,17 @@ class Steps:
             raise
         epoch = self.routes.assign(self.move.tenant_id, self.move.source if self.move.was_pinned else None)
         fault_point("move.back.flipped")
-        self.return_home(epoch)
+        return self.return_home(epoch, began)
 
-    def return_home(self, epoch: int) -> None:
-        """Behind the flip back: the target's apps refuse, then the source writes."""
+    def return_home(self, epoch: int, began: float | None = None) -> Move:
+        """Behind the flip back: the target's apps refuse, then the source writes. Arguments as of ``arrive``."""
         self.mover.fence_target(epoch)
         self.records.note(self.move.target, self.move.tenant_id, self.move.source, epoch)
         self.records.note(self.move.source, self.move.tenant_id, self.move.source, epoch)
         self.mover.reopen_source()
         fault_point("move.back.open")
+        paused = None if began is None else self.monotonic() - began
+        return self.move.reached(Phase.RETURNED, back_pause_seconds=paused)
 
     def mend(self) -> tuple[Mending, ...]:
         """Bring both databases to what the directory says; returns what that took."""
@@ -203,20 +211,20 @@ class Steps:
                 f"{cell}: somebody assigned it meanwhile; abort the move, or assign it back"
             )
 
-    def _wait_until_close(self) -> None:
-        """Writes are held once the target is so little behind that they wait for no longer than they may."""
+    def _wait_until_close(self, look: Callable[[], Lag], compare: Callable[[Callable[[int], None]], Verdict]) -> None:
+        """Writes are held once the follower is so little behind that they wait for no longer than they may."""
         began = self.monotonic()
         while True:
-            lag = self.mover.lag()
+            lag = look()
             if lag.seconds <= self.settings.lag_seconds and lag.untested <= self.settings.untested:
                 return
             if self.monotonic() - began > self.settings.catch_up_seconds:
                 raise NotInTimeError(
-                    f"the target is {lag.seconds:.1f} s behind, with {lag.untested} changes to compare, after "
+                    f"the other cell is {lag.seconds:.1f} s behind, with {lag.untested} changes to compare, after "
                     f"{self.settings.catch_up_seconds:.0f} s: move the tenant when it writes less"
                 )
             if lag.untested > self.settings.untested:
-                self.mover.compare(lambda _: None)
+                compare(lambda _: None)
             self.pause(self.settings.lag_poll_seconds)
 
 

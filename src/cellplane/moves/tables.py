@@ -171,6 +171,11 @@ def _difference(table: Table, other: Table) -> str:
         return f"the primary key is ({', '.join(table.key)}) at the source and ({', '.join(other.key)}) at the target"
     if set(table.replica_identity) != set(other.replica_identity):
         return "the replica identities are of other columns"
+    if table.sequences != other.sequences:
+        return (
+            f"its rows are numbered by {', '.join(table.sequences) or 'nothing'} at the source and by "
+            f"{', '.join(other.sequences) or 'nothing'} at the target"
+        )
     return ""
 
 

@@ -15,8 +15,20 @@ from unit.moves.cells import Writer, fill, rows_of, writing
 ROWS = 3_000
 
 
-def mover(cells: tuple[str, str], tenant: str = "acme", **settings: object) -> PostgresMover:
-    return PostgresMover(tenant, "m1", *cells, MoverSettings(range_rows=500, **settings))  # type: ignore[arg-type]
+_made: list[PostgresMover] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while _made:
+        _made.pop().close()
+
+
+def mover(cells: tuple[str, str], tenant: str = "acme", move_id: str = "m1", **settings: object) -> PostgresMover:
+    made = PostgresMover(tenant, move_id, *cells, MoverSettings(range_rows=500, **settings))  # type: ignore[arg-type]
+    _made.append(made)
+    return made
 
 
 def followed(cells: tuple[str, str]) -> PostgresMover:
@@ -287,5 +299,5 @@ def test_two_moves_of_a_tenant_do_not_meet(cells: tuple[str, str]) -> None:
     fill(cells[0], 10)
     mover(cells).prepare()
     with pytest.raises(MoveError, match="guarded here by the move m1"):
-        PostgresMover("acme", "m2", *cells).prepare()
-    PostgresMover("globex", "m2", *cells).prepare()
+        mover(cells, move_id="m2").prepare()
+    mover(cells, "globex", "m2").prepare()

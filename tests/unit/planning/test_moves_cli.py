@@ -32,7 +32,7 @@ def test_a_plan_says_that_nothing_is_moved(plan: Plan) -> None:
     for words in (("rebalance",), ("evacuate", "eu-1")):
         said = plan(*words, "-f", FULL)
         assert said.exit_code == 0, said.output
-        assert "live moves are not there yet" in said.output
+        assert "`cellplane move batch` makes it" in said.output
         assert answer(plan(*words, "-f", FULL, "--json"))["is_executed"] is False
 
 

@@ -29,9 +29,7 @@ PAINTED = 60
 GIB = 2**30
 """Bytes."""
 
-NOT_YET = (
-    "Nothing is moved: this is a plan, and live moves are not there yet. `cellplane assign` changes a route alone."
-)
+NOT_MOVED = "Nothing is moved: this is a plan. `cellplane move batch` makes it, with the tenants' rows."
 
 
 class _Limits(TypedDict):
@@ -169,7 +167,7 @@ def _show(fleet: "LoadedFleet", plan: "MovePlan", settings: "MoveSettings", want
         f"Beyond {settings.lock_at:.0%}, summed over cells: {plan.excess_before:.2f} before, {plan.excess_after:.2f} "
         "after."
     )
-    click.echo(NOT_YET)
+    click.echo(NOT_MOVED)
 
 
 def _as_json(fleet: "LoadedFleet", plan: "MovePlan") -> dict[str, Any]:

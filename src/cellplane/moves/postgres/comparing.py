@@ -11,6 +11,7 @@ as what changed, not as long as what is there.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, LiteralString
@@ -97,15 +98,9 @@ class Comparison:
         # What is touched before this moment is at the target before it is compared.
         self.stream.catch_up(self.source, self.target, self.settings.wait_seconds)
         compared = Compared()
-        for table in tables:
-            for after, until, count in self._ranges(table):
-                here = self._sum(self.source, table, after, until)
-                if here != self._sum(self.target, table, after, until):
-                    self._row_by_row(table, after, until, compared)
-                compared.rows += count
-                self.told(compared.rows)
-                if len(compared.differences) >= self.settings.max_differences:
-                    break
+        with ThreadPoolExecutor(1, thread_name_prefix="compare") as aside:
+            for table in tables:
+                self._all_of(table, compared, aside)
         if not compared.differences and not compared.undecided:
             self.source.execute(
                 "DELETE FROM cellplane_moves.touched "
@@ -114,6 +109,18 @@ class Comparison:
             )
         compared.seconds = self.monotonic() - began
         return compared
+
+    def _all_of(self, table: Table, compared: Compared, aside: Executor) -> None:
+        for after, until, count in self._ranges(table):
+            # Both databases count at once.
+            there = aside.submit(self._sum, self.target, table, after, until)
+            here = self._sum(self.source, table, after, until)
+            if here != there.result():
+                self._row_by_row(table, after, until, compared)
+            compared.rows += count
+            self.told(compared.rows)
+            if len(compared.differences) >= self.settings.max_differences:
+                return
 
     def touched(self) -> int:
         """How many changes are noted that are not compared yet."""

@@ -49,6 +49,7 @@ CREATE TABLE IF NOT EXISTS cellplane_moves.touched (
     key jsonb NOT NULL,
     xid xid8 NOT NULL DEFAULT pg_current_xact_id()
 )""",
+    "CREATE INDEX IF NOT EXISTS touched_of_move ON cellplane_moves.touched (move_id, table_name)",
     """
 CREATE TABLE IF NOT EXISTS cellplane_moves.marks (
     stream text COLLATE "C" NOT NULL,

@@ -35,7 +35,8 @@ Connection = psycopg.Connection[Any]
 
 @dataclass(frozen=True)
 class PostgresMover(DataMover):
-    """Moves by logical replication, as ``DataMover`` says.
+    """Moves by logical replication, as ``DataMover`` says. It keeps its connections, and what it read of the tables,
+    until something fails or it is closed: while writes wait there is time for neither.
 
     Args:
         tenant_id: whose rows.
@@ -59,6 +60,12 @@ class PostgresMover(DataMover):
     pause: Callable[[float], None] = time.sleep
     source_seen_from_target: str | None = None
     target_seen_from_source: str | None = None
+
+    _kept: dict[str, Connection] = field(default_factory=dict, init=False, repr=False)
+    """URL → connection."""
+
+    _surveys: list[Survey] = field(default_factory=list, init=False, repr=False)
+    """What was read of the tables since a step began: one, or none yet."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch("[a-z0-9]{1,20}", self.move_id):
@@ -86,6 +93,12 @@ class PostgresMover(DataMover):
 
     def _stream(self, name: str) -> Stream:
         return Stream(name, self.tenant_id, self.settings, self.monotonic, self.pause)
+
+    def close(self) -> None:
+        """See ``DataMover``."""
+        self._surveys.clear()
+        while self._kept:
+            self._kept.popitem()[1].close()
 
     def estimate(self) -> Estimate:
         """See ``DataMover``."""
@@ -125,14 +138,14 @@ class PostgresMover(DataMover):
             delete_tenant(target, found.tables, self.tenant_id, self.settings, pause=self.pause)
             self._there.publish(source, found.tables)
             with ExitStack() as stack:
-                slots = stack.enter_context(self._open(self.source_url, replication="database"))
+                slots = stack.enter_context(self._opened(self.source_url, replication="database"))
                 row = slots.execute(
                     sql.SQL("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput (SNAPSHOT 'export')").format(
                         sql.Identifier(self._there.name)
                     )
                 ).fetchone()
                 assert row is not None
-                reader = stack.enter_context(self._open(self.source_url))
+                reader = stack.enter_context(self._opened(self.source_url))
                 done = Copy(self.tenant_id, self.settings, heard, self.monotonic, self.pause).run(
                     reader, target, found.tables, row[2]
                 )
@@ -164,9 +177,9 @@ class PostgresMover(DataMover):
         """See ``DataMover``."""
         with self._connected() as (source, target):
             self._reconnect(source, target)
-            seconds = self._there.catch_up(source, target, self.settings.wait_seconds)
-            untested = self._comparison(source, target).touched()
-            return Lag(seconds, self._there.lag_bytes(source), untested)
+            # Read now rather than while writes wait.
+            self._movable(source, target)
+            return self._lag(source, target, self._there)
 
     def compare(self, told: Callable[[int], None] = lambda _: None) -> Verdict:
         """See ``DataMover``."""
@@ -213,6 +226,13 @@ class PostgresMover(DataMover):
         with self._connected() as (source, target):
             self._only_one(target, "target")
             self._guard.open(source)
+
+    def lag_back(self) -> Lag:
+        """See ``DataMover``."""
+        with self._connected() as (source, target):
+            self._reconnect(source, target)
+            self._movable(source, target)
+            return self._lag(target, source, self._back)
 
     def fence_target(self, epoch: int) -> None:
         """See ``DataMover``."""
@@ -272,6 +292,11 @@ class PostgresMover(DataMover):
                 tuple(leftovers),
             )
 
+    def _lag(self, written: Connection, read: Connection, stream: Stream) -> Lag:
+        seconds = stream.catch_up(written, read, self.settings.wait_seconds)
+        untested = self._comparison(written, read, stream=stream).touched()
+        return Lag(seconds, stream.lag_bytes(written), untested)
+
     def _finish(self, written: Connection, read: Connection, stream: Stream, within_seconds: float) -> Verdict:
         """The last write is at the other end, what is not compared is the same, and the other numbers on from here."""
         if not self._guard.is_closed(written):
@@ -279,7 +304,7 @@ class PostgresMover(DataMover):
         began = self.monotonic()
         stream.catch_up(written, read, within_seconds)
         self._wait_for_outbox(written, within_seconds - (self.monotonic() - began))
-        found = self._movable(written, read)
+        found = self._movable(source=written, target=read)
         comparison = self._comparison(written, read, stream=stream)
         verdict = _verdict(comparison.touched_rows(found.tables))
         for table in found.tables:
@@ -402,8 +427,11 @@ class PostgresMover(DataMover):
         return found
 
     def _survey(self, source: Connection, target: Connection) -> Survey:
-        left_out = self.settings.left_out
-        return survey(read_tables(source, left_out), read_tables(target, left_out), self.settings.tenant_column)
+        if not self._surveys:
+            left_out = self.settings.left_out
+            tables = read_tables(source, left_out), read_tables(target, left_out)
+            self._surveys.append(survey(*tables, self.settings.tenant_column))
+        return self._surveys[0]
 
     def _tables(self, connection: Connection) -> tuple[Any, ...]:
         tables = read_tables(connection, self.settings.left_out)
@@ -416,9 +444,6 @@ class PostgresMover(DataMover):
         told: Callable[[int], None] = lambda _: None,
         stream: Stream | None = None,
     ) -> Comparison:
-        for connection in (source, target):
-            for words in SAME_WORDS:
-                connection.execute(words)
         return Comparison(
             self.tenant_id,
             self.move_id,
@@ -437,19 +462,43 @@ class PostgresMover(DataMover):
             yield source, target
 
     @contextmanager
-    def _open(self, url: str, **options: Any) -> Iterator[Connection]:
+    def _open(self, url: str) -> Iterator[Connection]:
+        """The connection that is kept; none is kept where something failed."""
         try:
-            with psycopg.connect(
-                url,
-                autocommit=True,
-                connect_timeout=self.settings.connect_seconds,
-                application_name=f"cellplane move {self.move_id}",
-                **options,
-            ) as connection:
+            if url not in self._kept:
+                self._kept[url] = self._connect(url)
+            yield self._kept[url]
+        except BaseException as error:
+            self.close()
+            if isinstance(error, psycopg.Error):
+                raise self._said(url, error) from error
+            raise
+
+    @contextmanager
+    def _opened(self, url: str, **options: Any) -> Iterator[Connection]:
+        """A connection of its own."""
+        try:
+            with self._connect(url, **options) as connection:
                 yield connection
         except psycopg.Error as error:
-            where = "source" if url == self.source_url else "target"
-            raise StoreError(f"the {where}'s database: {str(error).strip() or type(error).__name__}") from error
+            raise self._said(url, error) from error
+
+    def _connect(self, url: str, **options: Any) -> Connection:
+        connection = psycopg.connect(
+            url,
+            autocommit=True,
+            connect_timeout=self.settings.connect_seconds,
+            application_name=f"cellplane move {self.move_id}",
+            prepare_threshold=None,
+            **options,
+        )
+        if not options:
+            connection.execute(b"; ".join(words.encode() for words in SAME_WORDS))
+        return connection
+
+    def _said(self, url: str, error: psycopg.Error) -> StoreError:
+        where = "source" if url == self.source_url else "target"
+        return StoreError(f"the {where}'s database: {str(error).strip() or type(error).__name__}")
 
 
 _LEFTOVERS = (

@@ -1,0 +1,298 @@
+"""`cellplane move batch`: many tenants to other cells: a few at once, stopped where too many fail, with one summary."""
+
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from cellplane.cli.options import control_option, json_option, state_option
+from cellplane.cli.output import print_json
+from cellplane.cli.topologies import read_fleet
+from cellplane.moves.batch import Batch, BatchBook, Item, State, items_of, run, summary
+from cellplane.moves.book import MoveBook
+from cellplane.moves.errors import MoveError
+from cellplane.moves.move import Phase
+from cellplane.moves.settings import BatchSettings
+from cellplane.provision.local.moving import local_cells
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+INTERRUPTED = 130
+"""Exit status of a command that ended by Ctrl-C."""
+
+BATCHES = "batches"
+"""Folder of batches, beside those of the moves."""
+
+_AFTER_THE_FLIP = {Phase.FLIPPED, Phase.RELEASED, Phase.RETURNED}
+
+
+def batch_options(command: Command) -> Command:
+    """Add the options that all batches have."""
+    limits = BatchSettings()
+    for option in reversed(
+        (
+            click.option("--dry-run", is_flag=True, help="Only say who would move."),
+            click.option(
+                "--at-once",
+                type=click.IntRange(1, 64),
+                default=limits.at_once,
+                show_default=True,
+                help="Moves at once.",
+            ),
+            click.option(
+                "--per-cell",
+                type=click.IntRange(1, 64),
+                default=limits.per_cell,
+                show_default=True,
+                help="Moves at once that one cell gives or takes.",
+            ),
+            click.option(
+                "--max-failures",
+                type=click.IntRange(1, 1_000_000),
+                default=limits.max_failures,
+                show_default=True,
+                help="Begin no more after so many failures.",
+            ),
+            click.option("--hold", type=float, help="As of `cellplane move start`: a move that is held counts as one."),
+            click.option("--rate", type=float, help="As of `cellplane move start`, for each move."),
+            click.option("--hours", help="As of `cellplane move start`."),
+            state_option,
+            control_option,
+            json_option,
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.group()
+def batch() -> None:
+    """Move many tenants: out of a cell, from full cells, a part of a cell, or all of a cell into another.
+
+    Each move is one of `cellplane move status`. One that fails before its flip is aborted, so that its tenant stays
+    where it was; the batch goes on until too many fail.
+    """
+
+
+@batch.command()
+@click.argument("cell")
+@click.option("--override-pins", is_flag=True, help="Move pinned tenants too.")
+@batch_options
+def evacuate(*, cell: str, override_pins: bool, **options: Any) -> None:
+    """Move all tenants out of CELL, to the cells that `cellplane plan evacuate` names."""
+    from cellplane.planning.move_plan import MoveSettings  # noqa: PLC0415  # loads NumPy
+    from cellplane.planning.rebalance import evacuate as planned  # noqa: PLC0415
+
+    plan = planned(_fleet(options), cell, MoveSettings(), override_pins=override_pins)
+    for stays in plan.stays:
+        click.echo(f"stays in {stays.cell}: {stays.tenants:,} ({stays.example} …): {stays.reason}", err=True)
+    _begin(f"evacuate {cell}", [(move.tenant, move.source, move.target) for move in plan.moves], options)
+
+
+@batch.command()
+@click.option("--over-at", type=float, default=0.8, show_default=True, help="Move tenants from cells above this share.")
+@batch_options
+def rebalance(*, over_at: float, **options: Any) -> None:
+    """Move tenants away from full cells, as `cellplane plan rebalance` says."""
+    from cellplane.planning.move_plan import MoveSettings  # noqa: PLC0415  # loads NumPy
+    from cellplane.planning.rebalance import rebalance as planned  # noqa: PLC0415
+
+    plan = planned(_fleet(options), MoveSettings(over_at=over_at))
+    _begin("rebalance", [(move.tenant, move.source, move.target) for move in plan.moves], options)
+
+
+@batch.command()
+@click.argument("cell")
+@click.argument("into")
+@click.option("--share", type=click.FloatRange(0.01, 0.99), default=0.5, show_default=True, help="Of CELL's weight.")
+@batch_options
+def split(*, cell: str, into: str, share: float, **options: Any) -> None:
+    """Move a part of CELL's tenants INTO another cell, such as a new one: half of what they weigh, if not said."""
+    _leave(f"split {cell}", cell, into, share, options)
+
+
+@batch.command()
+@click.argument("cell")
+@click.argument("into")
+@batch_options
+def merge(*, cell: str, into: str, **options: Any) -> None:
+    """Move all tenants that CELL serves alone INTO another cell."""
+    _leave(f"merge {cell} into {into}", cell, into, 1.0, options)
+
+
+@batch.command()
+@click.argument("batch_id", metavar="BATCH")
+@state_option
+@json_option
+def resume(batch_id: str, state_dir: Path, *, as_json: bool) -> None:
+    """Go on with BATCH, after a crash or Ctrl-C; what failed is tried again."""
+    book = _book(state_dir)
+    found = book.get(batch_id)
+    for item in found.items:
+        if item.state is State.FAILED:
+            found = found.with_item(replace(item, move_id=_new_id(), state=State.WAITING, reason=""))
+    _work(found, book, state_dir, as_json=as_json)
+
+
+@batch.command()
+@click.argument("batch_id", metavar="BATCH", required=False)
+@state_option
+@json_option
+def status(batch_id: str | None, state_dir: Path, *, as_json: bool) -> None:
+    """Show BATCH, or all batches."""
+    book = _book(state_dir)
+    found = book.all() if batch_id is None else [book.get(batch_id)]
+    if as_json:
+        print_json({"items": [_view(each) for each in found]})
+        return
+    if not found:
+        click.echo("No batch was begun.")
+    for each in found:
+        click.echo(_line(each))
+
+
+def _fleet(options: dict[str, Any]) -> Any:
+    from cellplane.planning.loaded import load_fleet  # noqa: PLC0415  # loads NumPy
+    from cellplane.planning.residency import residents  # noqa: PLC0415
+
+    url = local_cells(options["state_dir"]).control_url
+    topology, quarantined = read_fleet((), url)
+    return load_fleet(topology, residents(topology, quarantined))
+
+
+def _leave(what: str, cell: str, into: str, share: float, options: dict[str, Any]) -> None:
+    from cellplane.planning.halves import leaving  # noqa: PLC0415  # loads NumPy
+
+    if cell == into:
+        raise MoveError(f"{cell} is named twice: name the cell that its tenants go to")
+    _begin(what, [(tenant, cell, into) for tenant in leaving(_fleet(options), cell, share)], options)
+
+
+def _begin(what: str, moves: Sequence[tuple[str, str, str]], options: dict[str, Any]) -> None:
+    state_dir: Path = options["state_dir"]
+    as_json: bool = options["as_json"]
+    if options["dry_run"]:
+        if as_json:
+            names = ("tenant", "source", "target")
+            print_json({"what": what, "moves": [dict(zip(names, move, strict=True)) for move in moves]})
+            return
+        for tenant, source, target in moves:
+            click.echo(f"{tenant}: {source} → {target}")
+        click.echo(f"{what}: {len(moves):,} tenants would move. Nothing is moved (--dry-run).")
+        return
+    words = []
+    for name in ("hold", "rate", "hours"):
+        if options[name] is not None:
+            words += [f"--{name}", str(options[name])]
+    limits = {name: options[name] for name in ("at_once", "per_cell", "max_failures")}
+    items = items_of(moves, _new_id)
+    found = Batch(_new_id(), what, time.time(), items, BatchSettings(**limits), tuple(words))
+    book = _book(state_dir)
+    book.put(found)
+    click.echo(f"batch {found.id}: {what}, {len(moves):,} tenants", err=True)
+    _work(found, book, state_dir, as_json=as_json)
+
+
+def _work(found: Batch, book: BatchBook, state_dir: Path, *, as_json: bool) -> None:
+    moves = MoveBook(local_cells(state_dir).moves)
+
+    def make(item: Item) -> Item:
+        return _made(item, moves, state_dir, found.options)
+
+    console = Console(stderr=True)
+    with Live(console=console, transient=True, auto_refresh=False) as live:
+        said = ""
+
+        def told(now: Batch) -> None:
+            nonlocal said
+            if console.is_terminal:
+                live.update(_table(now, moves), refresh=True)
+            elif _line(now) != said:
+                said = _line(now)
+                click.echo(said, err=True)
+
+        try:
+            found = run(found, book, make, told)
+        except KeyboardInterrupt:
+            raise MoveError(f"stopped here: `cellplane move batch resume {found.id}` goes on") from None
+    if as_json:
+        print_json(_view(found))
+    else:
+        click.echo(_line(found))
+        for reason in summary(found).reasons:
+            click.echo(f"  {reason}")
+    if any(item.state is not State.DONE for item in found.items):
+        raise MoveError(f"not all moved: `cellplane move batch resume {found.id}` tries those again that did not")
+
+
+def _made(item: Item, moves: MoveBook, state_dir: Path, options: Sequence[str]) -> Item:
+    """Make one move in a process of its own: each is one durable workflow, and one that dies harms no other."""
+    if moves.has(item.move_id):
+        words = ["resume", item.move_id]
+    else:
+        words = ["start", item.tenant_id, item.target, "--id", item.move_id, *options]
+    ended = _run(words, state_dir)
+    if not moves.has(item.move_id):
+        return replace(item, state=State.FAILED, reason=_last_line(ended.stderr))
+    move = moves.get(item.move_id)
+    if move.phase is Phase.DONE:
+        return replace(item, state=State.DONE, pause_seconds=move.pause_seconds)
+    reason = move.reason or f"it is {move.phase.value}"
+    if not move.phase.is_end and move.phase not in _AFTER_THE_FLIP:
+        aborted = _run(["abort", item.move_id], state_dir)
+        if aborted.returncode:
+            reason += f"; and it could not be aborted: {_last_line(aborted.stderr)}"
+    return replace(item, state=State.FAILED, reason=reason)
+
+
+def _run(words: Sequence[str], state_dir: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "cellplane.cli", "move", *words, "--json", "--state", str(state_dir)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if ended.returncode == INTERRUPTED:
+        raise MoveError("stopped by Ctrl-C")
+    return ended
+
+
+def _last_line(text: str) -> str:
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it said nothing")
+
+
+def _table(found: Batch, moves: MoveBook) -> Table:
+    table = Table(box=None, title=_line(found), title_justify="left")
+    for item in found.items:
+        if item.state is State.MOVING and moves.has(item.move_id):
+            phase = moves.get(item.move_id).phase.value
+            table.add_row(item.move_id, item.tenant_id, f"{item.source} → {item.target}", phase)
+    return table
+
+
+def _line(found: Batch) -> str:
+    came = summary(found)
+    counts = ", ".join(f"{count:,} {state}" for state, count in came.counts.items() if count)
+    paused = (
+        "" if came.pause_p50_ms is None else f"; writes waited {came.pause_p50_ms:g} ms, at most {came.pause_max_ms:g}"
+    )
+    stopped = "; stopped: too many failed" if came.is_stopped else ""
+    return f"{found.id} {found.what}: {counts or 'nobody'}{paused}{stopped}"
+
+
+def _view(found: Batch) -> dict[str, Any]:
+    items = [{**asdict(item), "state": item.state.value} for item in found.items]
+    return {"id": found.id, "what": found.what, **asdict(summary(found)), "items": items}
+
+
+def _book(state_dir: Path) -> BatchBook:
+    return BatchBook(local_cells(state_dir).moves.parent / BATCHES)
+
+
+def _new_id() -> str:
+    return secrets.token_hex(4)
