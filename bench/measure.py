@@ -85,6 +85,13 @@ def summary(values: Sequence[float]) -> dict[str, float | int]:
     }
 
 
+def add_results(name: str, results: dict[str, Any]) -> Path:
+    """Write one part of a benchmark into its result file, beside what other parts wrote there."""
+    path = RESULTS / f"{name}.json"
+    before = json.loads(path.read_text()) if path.exists() else {}
+    return write_results(name, {**before, **results})
+
+
 def write_results(name: str, results: dict[str, Any]) -> Path:
     """Write a benchmark's result file."""
     RESULTS.mkdir(parents=True, exist_ok=True)
