@@ -90,6 +90,10 @@ def wrong_command(words: list[str]) -> str | None:
                 return f"{' '.join(path)} has no option {word}"
         elif isinstance(command, click.Group):
             below = command.get_command(click.Context(command), word)
+            if below is None and hasattr(command, "usual"):
+                # A group that knows what is meant: the word is the first of that command's arguments.
+                command = command.commands[command.usual]
+                continue
             if below is None:
                 return f"{' '.join(path)} has no command {word}"
             command = below

@@ -35,12 +35,15 @@ WATCH_SECONDS = 0.25
 class _Moves(click.Group):
     """`cellplane move TENANT CELL` is `cellplane move start TENANT CELL`."""
 
+    usual = "start"
+    """The command that is meant where none is named."""
+
     def resolve_command(
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that these words name."""
         if args and args[0] not in self.commands:
-            args = ["start", *args]
+            args = [self.usual, *args]
         return super().resolve_command(context, args)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import structlog
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 
 from cellplane.errors import CellplaneError
@@ -14,8 +13,6 @@ from cellplane.moves.move import Move, Phase, Wish
 
 DATABASE = "workflow.sqlite"
 """Name of the workflow's database, in the folder of its move."""
-
-_log = structlog.get_logger("cellplane.moves")
 
 MAX_STEPS = 100
 """Most steps of one move: each cut-over that did not come in time is two."""
@@ -71,8 +68,8 @@ def _next(driver: Driver, book: MoveBook, move_id: str, phase: Phase) -> Phase |
     while move.phase is phase and not move.phase.is_end:
         try:
             move = driver.advance(move_id)
-        except (CellplaneError, OSError) as error:
-            _log.error("move_step_failed", move=move_id, phase=phase.value, error=str(error))
+        except (CellplaneError, OSError):
+            # The book has the reason, for whoever asked.
             return None
         if move.phase is phase and book.wish(move_id) is Wish.PAUSE:
             return None
