@@ -22,7 +22,7 @@ ALONE := tests/chaos tests/e2e
 # The half of a run that nothing was chosen of has not failed.
 NONE_CHOSEN := || [ $$? -eq 5 ]
 
-.PHONY: help setup demo test test-long check format wheel bench-router bench-instructions bench-fleet bench-core bench-control bench-sdk bench-events coverage chaos chaos-events fuzz fuzz-api mutate vectors reference lock clean
+.PHONY: help setup demo test test-long check format wheel bench-router bench-instructions bench-fleet bench-core bench-control bench-sdk bench-events coverage chaos chaos-events chaos-move fuzz fuzz-api mutate vectors reference lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -84,6 +84,9 @@ chaos: setup ## Break fleets under load, held to figures (ARGS="--scenario cell-
 
 chaos-events: setup ## Kill a writer, a relay and a consumer of events; none may be lost (ARGS="--seed 1 --kills 200")
 	PYTHONPATH=tests $(BIN)/python -m chaos_events $(ARGS)
+
+chaos-move: setup ## Kill whatever takes part in a move, at each of its points (ARGS="--seed 1 --seeds 20 --point move.fenced --victim router")
+	PYTHONPATH=tests $(BIN)/python -m chaos_moves $(ARGS)
 
 fuzz: setup ## A million made-up requests against real routers (ARGS="--seed 2", or "--replay N" for one of them)
 	PYTHONPATH=tests $(BIN)/python -m fuzz $(ARGS)
