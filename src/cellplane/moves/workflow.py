@@ -17,6 +17,9 @@ DATABASE = "workflow.sqlite"
 MAX_STEPS = 100
 """Most steps of one move: each cut-over that did not come in time is two."""
 
+_ENDED = frozenset({"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
+"""States of a workflow with which DBOS does not go on."""
+
 
 def run(driver: Driver, book: MoveBook, move_id: str) -> Move:
     """Take a move to its end, or to where somebody wants it to pause; again after a crash, from where it was.
@@ -53,7 +56,8 @@ def run(driver: Driver, book: MoveBook, move_id: str) -> Move:
         DBOS.launch()
         last = f"{move_id}-{book.attempts(move_id)}"
         status = DBOS.get_workflow_status(last)
-        if status is not None and status.status == "PENDING":
+        # What it goes on with by itself is pending, and for a moment enqueued: a second would work beside it.
+        if status is not None and status.status not in _ENDED:
             DBOS.retrieve_workflow(last).get_result()
         else:
             with SetWorkflowID(f"{move_id}-{book.begin_attempt(move_id)}"):
