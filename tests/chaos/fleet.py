@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 import httpx2
 
@@ -37,6 +37,18 @@ Resource = tuple[str, str, Mapping[str, Any]]
 """Kind, name and spec."""
 
 
+class Child(Protocol):
+    """A process that was started, as ``Popen`` has it."""
+
+    def poll(self) -> int | None: ...
+
+    def send_signal(self, number: int) -> None: ...
+
+    def kill(self) -> None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+
 class Proc:
     """A command that can be killed and started again."""
 
@@ -44,12 +56,15 @@ class Proc:
         self.name = name
         self._command = [str(word) for word in command]
         self._log = log
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
 
     def start(self) -> None:
         assert not self.running, f"{self.name} runs already"
+        self._child = self._spawn()
+
+    def _spawn(self) -> Child:
         with self._log.open("ab") as log:
-            self._child = subprocess.Popen(
+            return subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -11,8 +11,9 @@ from typing import Any
 import httpx2
 import psycopg
 
-from chaos.fleet import HOST, START_SECONDS, Proc, Resource, RouterProc
+from chaos.fleet import HOST, START_SECONDS, Proc, Resource
 from chaos_moves.app import SCHEMA
+from chaos_moves.forked import ForkedProc, ForkedRouter
 from chaos_moves.judge import Logged, Outcome, Rows, Write
 from e2e.harness import admin_headers, eventually, free_ports
 from e2e_app.servers import Postgres
@@ -68,8 +69,8 @@ class MovesFleet:
         self.control_url = f"http://{HOST}:{control_port}"
         self._http = plain_http.client(base_url=self.control_url, timeout=30)
         command = [sys.executable, "-m", "cellplane.control", "--no-guard-rails", "--state", str(folder / CONTROL)]
-        self.control = Proc(CONTROL, [*command, "--port", str(control_port)], folder / "control.log")
-        self.router = RouterProc(ROUTER, folder, self.control_url, self.router_port)
+        self.control = ForkedProc(CONTROL, [*command, "--port", str(control_port)], folder / "control.log")
+        self.router = ForkedRouter(ROUTER, folder, self.control_url, self.router_port)
         options = [word for name, value in (postgres or POSTGRES).items() for word in ("-c", f"{name}={value}")]
         self._app_ports = dict(zip(CELLS, app_ports, strict=True))
         self.cells: dict[str, CellParts] = {}

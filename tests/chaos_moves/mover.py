@@ -4,8 +4,6 @@ Each is forked from one that has loaded everything, since there are thousands of
 """
 
 import multiprocessing
-import os
-import sys
 from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -24,6 +22,7 @@ from cellplane.moves.records import FileRecords
 from cellplane.moves.routes import ControlPlaneRoutes
 from cellplane.moves.settings import CutoverSettings, DriverSettings, MoverSettings
 from cellplane.moves.steps import Steps
+from chaos_moves.forked import forked, say_to
 
 STOP_SECONDS = 10.0
 
@@ -71,9 +70,7 @@ class World:
 
 def _work(world: World, move_id: str, stops: Collection[str], pipe: "Connection[str, str]") -> None:
     """Take a move on; at each of these points say so, and wait to be told to go on."""
-    log = os.open(world.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(log, sys.stdout.fileno())
-    os.dup2(log, sys.stderr.fileno())
+    say_to(world.log)
     left = set(stops)
 
     def stop_at(name: str) -> None:
@@ -99,11 +96,8 @@ class Mover:
     """
 
     def __init__(self, world: World, move_id: str, stops: Collection[str] = ()) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__, "chaos_moves.run"])
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(world, move_id, tuple(stops), theirs), daemon=True)
-        self._process.start()
+        self._pipe, theirs = multiprocessing.Pipe()
+        self._process = forked(_work, world, move_id, tuple(stops), theirs)
         theirs.close()
 
     @property
