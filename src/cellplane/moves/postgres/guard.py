@@ -208,6 +208,15 @@ END"""
         if done.rowcount != 1:
             raise MoveError(f"{self.tenant_id} has no guard of the move {self.move_id} here: prepare it first")
 
+    def sync(self, connection: psycopg.Connection[Any]) -> None:
+        """Have all on disk that is committed here, also what did not wait for that, as what replication applies."""
+        done = connection.execute(
+            "WITH waits AS (SELECT set_config('synchronous_commit', 'on', true)) "
+            "UPDATE cellplane_moves.guards SET epoch = epoch FROM waits WHERE tenant_id = %s AND move_id = %s",
+            (self.tenant_id, self.move_id),
+        )
+        assert done.rowcount == 1, "what replication applies is applied behind the guard"
+
     def is_closed(self, connection: psycopg.Connection[Any]) -> bool | None:
         """Whether writes are refused; None where it is not there."""
         there = connection.execute("SELECT to_regclass('cellplane_moves.guards') IS NOT NULL").fetchone()

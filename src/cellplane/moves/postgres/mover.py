@@ -303,6 +303,8 @@ class PostgresMover(DataMover):
             raise MoveError(f"{self.tenant_id} is still written: fence it first")
         began = self.monotonic()
         stream.catch_up(written, read, within_seconds)
+        # Replication applies without waiting for the disk: who is asked from now on may die, and must still know it.
+        self._guard.sync(read)
         self._wait_for_outbox(written, within_seconds - (self.monotonic() - began))
         found = self._movable(source=written, target=read)
         comparison = self._comparison(written, read, stream=stream)
