@@ -38,6 +38,7 @@ HARSH = POSTGRES | {
     "fsync": "off",
     # What replication applies is not waited for: so long it is lost where the server dies.
     "wal_writer_delay": "10s",
+    "wal_writer_flush_after": "1GB",
     # A subscription whose other end was killed asks again so soon, and a run need not wait for it.
     "wal_retrieve_retry_interval": "200ms",
 }
