@@ -1,6 +1,7 @@
 """What was at the other end when the last write was waited for is there also when that end dies."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -54,17 +55,17 @@ def alone(server: Postgres, other: Postgres) -> int:
 
 def test_what_came_is_kept_by_an_end_that_is_killed(servers: tuple[Postgres, Postgres]) -> None:
     source, target = servers
-    move = PostgresMover("acme", "m1", source.url, target.url)
-    move.prepare()
-    move.copy()
-    move.follow()
-    write(source, range(ROWS))
-    move.fence(5)
-    assert move.finish(30).is_same
-    assert alone(target, source) == ROWS
-    source.start_and_wait()
-    move.open_target(6)
-    write(target, range(ROWS, 2 * ROWS))
-    move.fence_target(7)
-    assert move.finish_back(30).is_same
-    assert alone(source, target) == 2 * ROWS
+    with closing(PostgresMover("acme", "m1", source.url, target.url)) as move:
+        move.prepare()
+        move.copy()
+        move.follow()
+        write(source, range(ROWS))
+        move.fence(5)
+        assert move.finish(30).is_same
+        assert alone(target, source) == ROWS
+        source.start_and_wait()
+        move.open_target(6)
+        write(target, range(ROWS, 2 * ROWS))
+        move.fence_target(7)
+        assert move.finish_back(30).is_same
+        assert alone(source, target) == 2 * ROWS

@@ -465,9 +465,9 @@ class PostgresMover(DataMover):
 
     @contextmanager
     def _open(self, url: str) -> Iterator[Connection]:
-        """The connection that is kept; none is kept where something failed."""
+        """The connection that is kept; none is kept where something failed, or its server was started anew."""
         try:
-            if url not in self._kept:
+            if url not in self._kept or not _lives(self._kept[url]):
                 self._kept[url] = self._connect(url)
             yield self._kept[url]
         except BaseException as error:
@@ -508,6 +508,15 @@ _LEFTOVERS = (
     ("subscription", "SELECT subname FROM pg_subscription WHERE subname = ANY(%s)"),
     ("slot", "SELECT slot_name FROM pg_replication_slots WHERE slot_name = ANY(%s)"),
 )
+
+
+def _lives(connection: Connection) -> bool:
+    try:
+        connection.execute(b"SELECT 1")
+    except psycopg.OperationalError:
+        connection.close()
+        return False
+    return True
 
 
 def _verdict(compared: Compared) -> Verdict:
