@@ -22,7 +22,7 @@ ALONE := tests/chaos tests/e2e
 # The half of a run that nothing was chosen of has not failed.
 NONE_CHOSEN := || [ $$? -eq 5 ]
 
-.PHONY: help setup demo test test-long check format wheel bench-router bench-instructions bench-fleet bench-core bench-control bench-sdk bench-events coverage chaos chaos-events chaos-move fuzz fuzz-api mutate vectors reference lock clean
+.PHONY: help setup demo test test-long check format wheel bench-router bench-instructions bench-fleet bench-core bench-control bench-sdk bench-events bench-move coverage chaos chaos-events chaos-move fuzz fuzz-api mutate vectors reference lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -75,6 +75,9 @@ bench-control: setup ## What the control plane takes: reads, writes, an import, 
 
 bench-events: setup ## Events a second from a cell's outbox to the stream, and what counting them takes
 	PYTHONPATH=tests $(BIN)/python bench/events.py $(ARGS)
+
+bench-move: setup ## For how long a moving tenant's writes wait, and a copy of 10,000,000 rows beside a plain COPY
+	@failed=0; for part in move move_copy; do PYTHONPATH=tests $(BIN)/python bench/$$part.py $(ARGS) || failed=1; done; exit $$failed
 
 bench-sdk: setup ## What the SDK costs an app: its door by the request, its guards by the transaction, its record of moves
 	@failed=0; for part in sdk_middleware sdk_data sdk_moves; do PYTHONPATH=tests $(BIN)/python bench/$$part.py $(ARGS) || failed=1; done; exit $$failed
