@@ -127,11 +127,15 @@ class Demo:
         flat += [pid for part in (pids["analytics"], *pids["cells"].values()) for pid in part.values()]
         return {pid for pid in flat if pid is not None}
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """In which `cellplane …` is about this fleet."""
+        return {**os.environ, "CELLPLANE_CONTROL_URL": self.control, "CELLPLANE_STATE": str(self.state)}
+
     def run(self, *arguments: str, ok: bool = True) -> str:
         """Run `cellplane …` against this fleet, and return what it printed."""
-        environment = {**os.environ, "CELLPLANE_CONTROL_URL": self.control, "CELLPLANE_STATE": str(self.state)}
         done = subprocess.run(
-            [CELLPLANE, *arguments], capture_output=True, text=True, env=environment, timeout=90, check=False
+            [CELLPLANE, *arguments], capture_output=True, text=True, env=self.environment, timeout=90, check=False
         )
         assert (done.returncode == 0) is ok, f"cellplane {' '.join(arguments)}: {done.stdout}{done.stderr}"
         return done.stdout + done.stderr

@@ -1,13 +1,15 @@
 """A tenant of the demo moves with its rows while it is read and written, and comes back."""
 
 import json
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
+import pytest
 
-from e2e.harness import Demo, eventually
+from e2e.harness import CELLPLANE, Demo, eventually
 from support import plain_http
 
 BODY = {"channel": "email", "to": "ada@example.org", "body": "hello"}
@@ -107,3 +109,29 @@ def test_a_tenant_moves_with_its_rows_under_load_and_comes_back(demo: Demo) -> N
 def statuses(demo: Demo) -> list[dict[str, str]]:
     items: list[dict[str, str]] = json.loads(demo.run("move", "status", "--json"))["items"]
     return items
+
+
+@pytest.mark.long
+def test_a_part_of_a_cell_moves_as_a_batch_that_can_be_cut_short(demo: Demo) -> None:
+    before = demo.placed()
+    source, target = "cell-1", "cell-2"
+    planned = json.loads(demo.run("move", "batch", "split", source, target, "--dry-run", "--json"))["moves"]
+    leaving = [each["tenant"] for each in planned]
+    assert 0 < len(leaving) < list(before.values()).count(source)
+    assert demo.placed() == before
+    words = ["move", "batch", "split", source, target, "--hold", "0", "--at-once", "1"]
+    begun = subprocess.Popen([CELLPLANE, *words], env=demo.environment)
+    try:
+        eventually(lambda: demo.placed()[leaving[0]] == target, "one is moved", seconds=60)
+    finally:
+        begun.kill()
+        begun.wait()
+    (batch,) = json.loads(demo.run("move", "batch", "status", "--json"))["items"]
+    demo.run("move", "batch", "resume", batch["id"])
+    (batch,) = json.loads(demo.run("move", "batch", "status", batch["id"], "--json"))["items"]
+    assert batch["counts"] == {"waiting": 0, "moving": 0, "done": len(leaving), "failed": 0}
+    assert {tenant: cell for tenant, cell in demo.placed().items() if before[tenant] != cell} == dict.fromkeys(
+        leaving, target
+    )
+    for tenant in leaving:
+        assert rows(demo, source, tenant) == set()
