@@ -44,7 +44,8 @@ CREATE TABLE visits_new PARTITION OF visits FOR VALUES FROM ('2026-01-01') TO (M
 
 FILL = """
 INSERT INTO orders (tenant_id, currency, amount, tags, note)
-SELECT tenant, 'EUR', number, ARRAY['a', 'b "c"'], CASE WHEN number % 97 = 0 THEN repeat(md5(number::text), 3000) END
+SELECT tenant, 'EUR', number, ARRAY['a', 'b "c"'],
+    CASE WHEN number % 997 = 0 THEN repeat(md5(number::text), 32768) WHEN number % 97 = 0 THEN 'a note' END
 FROM unnest(ARRAY['acme', 'globex']) AS tenant, generate_series(1, %(rows)s) AS number;
 INSERT INTO lines SELECT tenant_id, id, 1, '{"n": 1.50, "s": "\\u00e9"}' FROM orders WHERE id %% 2 = 0;
 INSERT INTO visits (tenant_id, at)
