@@ -20,6 +20,7 @@ from cellplane.control.__main__ import main as control_process
 from cellplane.control.app import create_app
 from cellplane.control.capacity.metrics import CapacityMetrics
 from cellplane.control.metrics import Metrics
+from cellplane.control.move_watch import MoveMetrics
 from cellplane.control.report_book import Reported
 from cellplane.control.schemas import RouterReport
 from cellplane.control.settings import ControlSettings
@@ -257,9 +258,9 @@ def metrics() -> Iterator[str]:
 
 
 def held_by(holder: object) -> list[MetricWrapperBase]:
-    """The metrics of an object, and of what it has of publishing and capacity."""
+    """The metrics of an object, and of what it has of publishing, capacity and moves."""
     values = [*vars(holder).values()]
-    parts = (PublishingMetrics, CapacityMetrics)
+    parts = (PublishingMetrics, CapacityMetrics, MoveMetrics)
     values += [value for part in values if isinstance(part, parts) for value in vars(part).values()]
     return [value for value in values if isinstance(value, MetricWrapperBase)]
 

@@ -135,9 +135,17 @@ class Client:
         """Remove a resource; raises as ``get`` does."""
         return self._ask("DELETE", path, params=params)
 
-    def post(self, path: str, body: Mapping[str, Any], **params: str | int) -> dict[str, Any]:
-        """Ask for something to be done; raises as ``get`` does."""
+    def post(
+        self, path: str, body: Mapping[str, Any], *, timeout_seconds: float | None = None, **params: str | int
+    ) -> dict[str, Any]:
+        """Ask for something to be done; raises as ``get`` does.
+
+        Args:
+            timeout_seconds: longest that each step of it may take; None for as long as work may take.
+        """
         timeout = httpx2.Timeout(TIMEOUT_SECONDS, read=WORK_TIMEOUT_SECONDS)
+        if timeout_seconds is not None:
+            timeout = httpx2.Timeout(timeout_seconds)
         return self._ask("POST", path, json=dict(body), params=params, timeout=timeout)
 
     def post_lines(self, path: str, body: bytes, *, key: str, more: bool) -> dict[str, Any]:
@@ -205,14 +213,14 @@ class Client:
         except ValueError as error:
             raise ControlPlaneError(f"{self.url}{path} is not a control plane: it answered with no JSON") from error
         if response.status_code == HTTPStatus.UNAUTHORIZED:
-            raise ControlPlaneError(f"{_problem(answer)} (401): {HOW_TO_BE_KNOWN}")
+            raise ControlPlaneError(f"{_problem(answer)} (401): {HOW_TO_BE_KNOWN}", response.status_code)
         if isinstance(answer, dict) and answer.get("code") == BUSY:
             retry_after = response.headers.get("Retry-After", "")
             raise BusyControlPlaneError(
                 f"{_problem(answer)} (503)", float(retry_after) if retry_after.isdigit() else 1.0
             )
         if response.is_error or not isinstance(answer, dict):
-            raise ControlPlaneError(f"{_problem(answer)} ({response.status_code})")
+            raise ControlPlaneError(f"{_problem(answer)} ({response.status_code})", response.status_code)
         return answer
 
 

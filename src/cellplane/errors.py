@@ -172,7 +172,16 @@ class RateLimitedError(AccessError):
 
 
 class ControlPlaneError(CellplaneError):
-    """The control plane answered with an error."""
+    """The control plane answered with an error.
+
+    Args:
+        message: in one sentence, with what to do.
+        status: of HTTP; 0 where there is none.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class BusyControlPlaneError(ControlPlaneError):

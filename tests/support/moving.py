@@ -322,5 +322,11 @@ class WorldBook:
     def ask(self, move_id: str, wish: Wish) -> None:
         self.wanted = wish
 
+    def heard(self, move_id: str) -> int:
+        return 0
+
+    def hear(self, move_id: str, wish: Wish, number: int) -> None:
+        """Nobody wants anything elsewhere."""
+
     def tell(self, move_id: str, progress: Progress) -> None:
         """Nobody looks."""

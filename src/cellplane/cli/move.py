@@ -5,17 +5,21 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from cellplane.cli import moves_elsewhere
 from cellplane.cli.move_batch import batch
-from cellplane.cli.options import json_option, state_option
+from cellplane.cli.options import control_option, json_option, state_option
 from cellplane.cli.output import print_json
+from cellplane.errors import ProvisionError
 from cellplane.moves.book import MoveBook
 from cellplane.moves.errors import MoveError, NotMovableError
 from cellplane.moves.hours import Hours
@@ -62,7 +66,8 @@ def move() -> None:
     """Move tenants, with their rows, between cells while they are served.
 
     `cellplane move TENANT CELL` begins one and shows how far it is; the others look at moves, or change what is wanted
-    of one. They are for the cells of a local fleet.
+    of one. Tenants are moved between the cells of a local fleet; moves that are made elsewhere are looked at and asked
+    by way of the control plane that --control names.
     """
 
 
@@ -121,17 +126,21 @@ def start(
             else:
                 click.echo(f"{said}. Nothing is moved (--dry-run).")
             return
-        mover.book.add(planned)
+        mover.book.add(replace(planned, rows_expected=estimate.rows, bytes_expected=estimate.bytes))
         click.echo(f"move {planned.id}: {said}", err=True)
         _go_on(mover, planned.id, as_json=as_json)
 
 
 @move.command()
 @click.argument("move_id", metavar="MOVE")
+@control_option
 @state_option
 @json_option
-def resume(move_id: str, state_dir: Path, *, as_json: bool) -> None:
-    """Go on with MOVE, after a pause, a failure or a crash."""
+def resume(move_id: str, control_url: str, state_dir: Path, *, as_json: bool) -> None:
+    """Go on with MOVE, after a pause, a failure or a crash. A mover elsewhere goes on if it runs."""
+    if not _is_here(state_dir, move_id):
+        moves_elsewhere.ask(control_url, move_id, Wish.RUN, as_json=as_json)
+        return
     with _mover(state_dir) as mover:
         mover.book.ask(move_id, Wish.RUN)
         _go_on(mover, move_id, as_json=as_json)
@@ -139,19 +148,27 @@ def resume(move_id: str, state_dir: Path, *, as_json: bool) -> None:
 
 @move.command()
 @click.argument("move_id", metavar="MOVE")
+@control_option
 @state_option
-def pause(move_id: str, state_dir: Path) -> None:
+def pause(move_id: str, control_url: str, state_dir: Path) -> None:
     """Let MOVE stop behind the step that it is at, while writes go on; a copy begins anew when it is resumed."""
+    if not _is_here(state_dir, move_id):
+        moves_elsewhere.ask(control_url, move_id, Wish.PAUSE)
+        return
     _ask(state_dir, move_id, Wish.PAUSE)
     click.echo(f"{move_id} pauses; `cellplane move resume {move_id}` goes on")
 
 
 @move.command()
 @click.argument("move_id", metavar="MOVE")
+@control_option
 @state_option
 @json_option
-def abort(move_id: str, state_dir: Path, *, as_json: bool) -> None:
+def abort(move_id: str, control_url: str, state_dir: Path, *, as_json: bool) -> None:
     """End MOVE before its flip: the tenant stays where it is, and nothing of the move is left."""
+    if not _is_here(state_dir, move_id):
+        moves_elsewhere.ask(control_url, move_id, Wish.ABORT, as_json=as_json)
+        return
     with _mover(state_dir) as mover:
         found = mover.book.get(move_id)
         if found.phase is Phase.FLIPPED:
@@ -164,10 +181,14 @@ def abort(move_id: str, state_dir: Path, *, as_json: bool) -> None:
 
 @move.command()
 @click.argument("move_id", metavar="MOVE")
+@control_option
 @state_option
 @json_option
-def rollback(move_id: str, state_dir: Path, *, as_json: bool) -> None:
+def rollback(move_id: str, control_url: str, state_dir: Path, *, as_json: bool) -> None:
     """Take the tenant of MOVE back behind its flip, with all that was written since, while the way is held open."""
+    if not _is_here(state_dir, move_id):
+        moves_elsewhere.ask(control_url, move_id, Wish.ROLLBACK, as_json=as_json)
+        return
     with _mover(state_dir) as mover:
         found = mover.book.get(move_id)
         if found.phase is not Phase.FLIPPED:
@@ -181,10 +202,14 @@ def rollback(move_id: str, state_dir: Path, *, as_json: bool) -> None:
 
 @move.command()
 @click.argument("move_id", metavar="MOVE")
+@control_option
 @state_option
 @json_option
-def release(move_id: str, state_dir: Path, *, as_json: bool) -> None:
+def release(move_id: str, control_url: str, state_dir: Path, *, as_json: bool) -> None:
     """Give up the way back of MOVE now, and the copy that the former cell keeps for it."""
+    if not _is_here(state_dir, move_id):
+        moves_elsewhere.ask(control_url, move_id, Wish.RELEASE, as_json=as_json)
+        return
     with _mover(state_dir) as mover:
         mover.book.ask(move_id, Wish.RELEASE)
         _go_on(mover, move_id, as_json=as_json)
@@ -214,10 +239,18 @@ def repair(move_id: str, state_dir: Path) -> None:
 
 @move.command()
 @click.argument("move_id", metavar="MOVE", required=False)
+@control_option
 @state_option
 @json_option
-def status(move_id: str | None, state_dir: Path, *, as_json: bool) -> None:
-    """Show MOVE, or all moves."""
+def status(move_id: str | None, control_url: str, state_dir: Path, *, as_json: bool) -> None:
+    """Show MOVE, or all moves: those of the local fleet, or those that a control plane knows."""
+    if not _is_here(state_dir, move_id):
+        found = moves_elsewhere.moves(control_url, move_id)
+        if as_json:
+            print_json({"items": found})
+            return
+        click.echo("\n".join(map(moves_elsewhere.line, found)) or "No tenant was moved.")
+        return
     book = MoveBook(local_cells(state_dir).moves)
     moves = book.all() if move_id is None else [book.get(move_id)]
     if as_json:
@@ -237,6 +270,20 @@ _GUARDS = {
     True: "refuses the tenant's writes",
     False: "takes the tenant's writes",
 }
+
+
+def _is_here(state_dir: Path, move_id: str | None) -> bool:
+    """Whether a move, or all of them, are in the book of the local fleet, rather than made elsewhere."""
+    source = click.get_current_context().get_parameter_source("control_url")
+    if source is ParameterSource.DEFAULT:
+        return True
+    if source is ParameterSource.COMMANDLINE:
+        return False
+    try:
+        book = MoveBook(local_cells(state_dir).moves)
+    except ProvisionError:
+        return False
+    return move_id is None or any(each.id == move_id for each in book.all())
 
 
 def _ask(state_dir: Path, move_id: str, wish: Wish) -> None:
@@ -304,10 +351,7 @@ def _table(book: MoveBook, found: Move) -> Table:
     table = Table(box=None, show_header=False)
     table.add_row("tenant", f"{found.tenant_id}: {found.source} → {found.target}")
     table.add_row("reached", found.phase.value)
-    doing = progress.doing
-    if progress.rows or progress.bytes:
-        doing += f": {progress.rows:,} rows, {progress.bytes / 1e6:,.1f} MB"
-    table.add_row("doing", doing)
+    table.add_row("doing", moves_elsewhere.doing(asdict(progress)))
     return table
 
 
@@ -329,5 +373,5 @@ def _view(book: MoveBook, found: Move) -> dict[str, Any]:
         "reason": found.reason,
         "flipped_epoch": found.flipped_epoch or None,
         "pause_ms": None if found.pause_seconds is None else round(1000 * found.pause_seconds, 1),
-        "progress": {"doing": progress.doing, "rows": progress.rows, "bytes": progress.bytes},
+        "progress": {name: value for name, value in asdict(progress).items() if name != "at"},
     }

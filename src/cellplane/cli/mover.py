@@ -14,6 +14,7 @@ from cellplane.moves.errors import MoveError
 from cellplane.moves.move import Move
 from cellplane.moves.postgres.mover import PostgresMover
 from cellplane.moves.records import FileRecords
+from cellplane.moves.reports import ControlPlaneReports
 from cellplane.moves.routes import ControlPlaneRoutes
 from cellplane.moves.settings import CutoverSettings, DriverSettings, MoverSettings
 from cellplane.moves.steps import Steps
@@ -36,11 +37,12 @@ class Mover:
         self.client: Client = stack.enter_context(connect(self.cells.control_url, "cellplane move"))
         self.routes = ControlPlaneRoutes(self.client)
         self.book = MoveBook(self.cells.moves)
+        self.reports = ControlPlaneReports(self.client, self.book)
 
     @property
     def driver(self) -> Driver:
         """Makes the steps of moves."""
-        return Driver(self.book, self.routes, self.steps_of, DriverSettings())
+        return Driver(self.book, self.routes, self.steps_of, DriverSettings(), reports=self.reports)
 
     def steps_of(self, move: Move) -> Steps:
         """The steps of a move."""
@@ -86,6 +88,8 @@ class Mover:
             raise MoveError(f"{tenant} is {placed.state}: only an active tenant is moved")
         if placed.cells == (target,):
             raise MoveError(f"{tenant} is in {target} already")
+        # What the directory knows beside that: jurisdictions, the target's room, other moves.
+        self.client.post("/v1/moves/plan", {"tenant": tenant, "target": target})
         options.setdefault("id", secrets.token_hex(4))
         return Move(
             tenant_id=tenant,

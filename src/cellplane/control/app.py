@@ -29,6 +29,8 @@ from cellplane.control.exchange import exchange
 from cellplane.control.feed import ChangeFeed
 from cellplane.control.guard import RequestGuard
 from cellplane.control.metrics import Metrics
+from cellplane.control.move_schemas import MoveReport
+from cellplane.control.move_watch import MoveWatch
 from cellplane.control.outbox import Outbox
 from cellplane.control.peers import PeerProtocol
 from cellplane.control.publisher import Publisher
@@ -39,6 +41,7 @@ from cellplane.control.settings import DATABASE, ControlSettings
 from cellplane.control.tls import ServerTls, server_tls
 from cellplane.control.warden import Warden
 from cellplane.directory import Directory
+from cellplane.directory.moving import MAX_LIVING
 from cellplane.durable import locked
 from cellplane.errors import DirectoryError, DiskError
 from cellplane.model.topology import MAX_CELLS
@@ -89,13 +92,7 @@ def create_app(settings: ControlSettings, tls: ServerTls | None = None) -> FastA
                 changed=changed,
                 clock=time.monotonic,
             )
-            cells = ReportBook(
-                CellReport,
-                "cells",
-                most=MAX_CELLS,
-                forget_seconds=settings.cell_forget_seconds,
-                clock=time.monotonic,
-            )
+            cells, moves = _report_books(settings)
             lookout = Lookout(directory, cells, settings.capacity)
             loop = asyncio.get_running_loop()
 
@@ -130,6 +127,7 @@ def create_app(settings: ControlSettings, tls: ServerTls | None = None) -> FastA
                 routers=routers,
                 warden=warden,
                 cells=cells,
+                moves=moves,
                 lookout=lookout,
                 metrics=metrics,
                 gate=gate,
@@ -143,11 +141,14 @@ def create_app(settings: ControlSettings, tls: ServerTls | None = None) -> FastA
                 asyncio.create_task(publisher.run()),
                 asyncio.create_task(warden.run()),
                 asyncio.create_task(keeper.run()),
+                asyncio.create_task(MoveWatch(directory, moves, metrics.moves, settings, time.monotonic).run()),
                 asyncio.create_task(gate.run()),
                 asyncio.create_task(watch_disk(directory, metrics, settings)),
             ]
             if directory.is_shared:
-                running.append(asyncio.create_task(exchange(directory, routers, cells, warden, settings)))
+                running.append(
+                    asyncio.create_task(exchange(directory, routers, cells, moves, warden, settings=settings))
+                )
             if tls is not None:
                 running.append(asyncio.create_task(tls.follow()))
             try:
@@ -179,6 +180,15 @@ def create_app(settings: ControlSettings, tls: ServerTls | None = None) -> FastA
     problems.install(app, settings, api.methods_of)
     app.add_middleware(RequestGuard, settings=settings, metrics=metrics)
     return app
+
+
+def _report_books(settings: ControlSettings) -> tuple[ReportBook[CellReport], ReportBook[MoveReport]]:
+    """What cells and movers said last."""
+    clock = time.monotonic
+    return (
+        ReportBook(CellReport, "cells", most=MAX_CELLS, forget_seconds=settings.cell_forget_seconds, clock=clock),
+        ReportBook(MoveReport, "movers", most=MAX_LIVING, forget_seconds=settings.move_forget_seconds, clock=clock),
+    )
 
 
 def _ensure_admin(settings: ControlSettings, directory: Directory) -> None:

@@ -1,10 +1,11 @@
-"""Control planes that share a directory tell each other what routers and cells report to each."""
+"""Control planes that share a directory tell each other what routers, cells and movers report to each."""
 
 import asyncio
 
 import structlog
 
 from cellplane.control.capacity_schemas import CellReport
+from cellplane.control.move_schemas import MoveReport
 from cellplane.control.registry import RouterRegistry
 from cellplane.control.report_book import ReportBook
 from cellplane.control.schemas import RouterReport
@@ -21,14 +22,16 @@ async def exchange(
     directory: Directory,
     routers: RouterRegistry,
     cells: ReportBook[CellReport],
+    moves: ReportBook[MoveReport],
     warden: Warden,
+    *,
     settings: ControlSettings,
 ) -> None:
     """Give and get, until cancelled. A failure is said, and what was to be given is given by the next report."""
     while True:
         await asyncio.sleep(settings.exchange_seconds)
         try:
-            reports = await asyncio.to_thread(_exchange, directory, routers, cells, settings)
+            reports = await asyncio.to_thread(_exchange, directory, routers, cells, moves, settings)
         except CellplaneError as error:
             log.warning("exchange_failed", error=str(error))
             await asyncio.sleep(settings.retry_seconds)
@@ -38,11 +41,16 @@ async def exchange(
 
 
 def _exchange(
-    directory: Directory, routers: RouterRegistry, cells: ReportBook[CellReport], settings: ControlSettings
+    directory: Directory,
+    routers: RouterRegistry,
+    cells: ReportBook[CellReport],
+    moves: ReportBook[MoveReport],
+    settings: ControlSettings,
 ) -> list[RouterReport]:
     """One round; the routers' reports that are news here. Blocking."""
     holder = settings.holder
     cells.absorb(directory.exchange_reports(Reporter.CELL, holder, cells.own(), settings.cell_forget_seconds))
+    moves.absorb(directory.exchange_reports(Reporter.MOVE, holder, moves.own(), settings.move_forget_seconds))
     return routers.reports.absorb(
         directory.exchange_reports(Reporter.ROUTER, holder, routers.reports.own(), settings.router_forget_seconds)
     )

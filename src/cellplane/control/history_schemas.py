@@ -1,11 +1,14 @@
 """What the API says of what was, as JSON."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
 from cellplane.control.apply_schemas import ResourceChange
 from cellplane.control.schemas import Strict
+from cellplane.directory import Change
+from cellplane.directory.moving import KIND as MOVE
 
 
 class ChangeView(BaseModel):
@@ -16,11 +19,21 @@ class ChangeView(BaseModel):
     actor: str = Field(description="Who did it: the name that the control plane knows them by")
     on_behalf_of: str = Field(description="For whom, as the actor said; nobody checked it")
     reason: str = Field(description="Why, as the actor said; empty where they did not")
-    kind: str = Field(description="`fleet`, `cell`, `pool`, `tenant`, `quarantine`, `config` or `table`")
-    id: str
-    action: str = Field(description="`put`, `delete`, `republish` or `allow`")
+    event: str = Field(
+        description="What happened, by which others react: `tenant.move.flipped`, say, of a move, else kind and action"
+    )
+    kind: str = Field(description="`fleet`, `cell`, `pool`, `tenant`, `quarantine`, `move`, `config` or `table`")
+    id: str = Field(description="Of a quarantine and of a move it is the tenant's")
+    action: str = Field(
+        description="`put`, `delete`, `republish` or `allow`; of a move the phase that it reached, or `wish`"
+    )
     before: dict[str, Any] | None = Field(description="Null where it was created")
     after: dict[str, Any] | None = Field(description="Null where it was removed")
+
+    @classmethod
+    def of(cls, change: Change) -> "ChangeView":
+        """That of an entry of the log."""
+        return cls(event=event_of(change), **asdict(change))
 
 
 class ChangeList(BaseModel):
@@ -44,6 +57,15 @@ class RollbackSpec(Strict):
 
     epoch: Annotated[int, Field(ge=1, lt=2**63)]
     base_epoch: Annotated[int | None, Field(description="Refused where the directory is at another epoch")] = None
+
+
+class TenantAtEpoch(BaseModel):
+    """Who served a tenant when a table was published."""
+
+    tenant: str
+    epoch: int
+    cells: list[str] = Field(description="The preferred first; none where nobody did")
+    state: str | None = Field(description="Null where the directory did not list it")
 
 
 class EpochView(BaseModel):
@@ -86,3 +108,8 @@ class EpochList(BaseModel):
 
     items: list[EpochView]
     next: int | None = Field(description="`before` of the next page; null on the last")
+
+
+def event_of(change: Change) -> str:
+    """What an entry of the log is called towards other systems."""
+    return f"tenant.move.{change.action}" if change.kind == MOVE else f"{change.kind}.{change.action}"

@@ -7,6 +7,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from cellplane.control.capacity.metrics import CapacityMetrics
+from cellplane.control.move_watch import MoveMetrics
 from cellplane.control.publication import Publication
 from cellplane.control.registry import KnownRouter
 from cellplane.publishing.metrics import PublishingMetrics
@@ -52,6 +53,7 @@ class Metrics:
         )
         self.publishing = PublishingMetrics(self.registry)
         self.capacity = CapacityMetrics(self.registry)
+        self.moves = MoveMetrics(self.registry)
         self.quarantined = Gauge("cellplane_quarantined_tenants", "Tenants in quarantine now", registry=self.registry)
         self.quarantines = Counter(
             "cellplane_quarantines_total", "Quarantines that began, by who asked", ["by"], registry=self.registry

@@ -9,6 +9,7 @@ from cellplane.control.capacity_schemas import CellReport
 from cellplane.control.distribution import Distribution
 from cellplane.control.feed import ChangeFeed
 from cellplane.control.metrics import Metrics
+from cellplane.control.move_schemas import MoveReport
 from cellplane.control.outbox import Outbox
 from cellplane.control.publisher import Publisher
 from cellplane.control.registry import RouterRegistry
@@ -29,6 +30,7 @@ class Service:
     routers: RouterRegistry
     warden: Warden
     cells: ReportBook[CellReport]
+    moves: ReportBook[MoveReport]
     lookout: Lookout
     metrics: Metrics
     distribution: Distribution

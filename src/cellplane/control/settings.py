@@ -193,6 +193,12 @@ class ControlSettings:
     cell_forget_seconds: float = 3600.0
     """Silence after which what a cell reported is forgotten, seconds."""
 
+    move_forget_seconds: float = 3600.0
+    """Silence after which what a mover said of a move is forgotten, seconds; what the move reached is kept."""
+
+    move_look_seconds: float = 2.0
+    """Time between looks at moves for the metrics, seconds."""
+
     provisioner: str = ""
     """What makes cells where a pool runs short: ``local:FOLDER`` of a local fleet, or ``package.module:factory``, which
     is called without arguments and returns a ``Provisioner``. Empty: people do."""

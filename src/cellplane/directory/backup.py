@@ -35,7 +35,7 @@ EPOCH_GAP = 1_000_000
 have seen what was changed since must not take the new epochs for old ones.
 """
 
-_LEFT_OUT = frozenset({"leadership", "bases", "router_reports", "cell_reports"})
+_LEFT_OUT = frozenset({"leadership", "bases", "router_reports", "cell_reports", "move_reports"})
 _WITHOUT_BYTES = {"publications": ("base", "overlay")}
 
 Progress = Callable[[int], None]

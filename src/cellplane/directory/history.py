@@ -13,14 +13,16 @@ class ChangeFilter:
     """Which entries of the log; None takes any.
 
     Attributes:
-        kind: of the resource: fleet, cell, pool, tenant, quarantine or table.
+        kind: of the resource: fleet, cell, pool, tenant, quarantine, move, config or table.
         id: its id or name.
         actor: who asked.
+        action: what became of it.
     """
 
     kind: str | None = None
     id: str | None = None
     actor: str | None = None
+    action: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ def read_changes(
     """Entries of the log: with ``after`` the oldest first, without it the newest."""
     table = schema.changes
     query = select(table).limit(limit)
-    for column, value in ((table.c.kind, wanted.kind), (table.c.id, wanted.id), (table.c.actor, wanted.actor)):
+    for column in (table.c.kind, table.c.id, table.c.actor, table.c.action):
+        value = getattr(wanted, column.name)
         if value is not None:
             query = query.where(column == value)
     if after is not None:

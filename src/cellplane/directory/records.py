@@ -114,9 +114,9 @@ class Change:
         at: when, UTC, ISO 8601.
         actor: who asked for it.
         reason: why, as they said.
-        kind: fleet, cell, pool, tenant, quarantine (its id is the tenant's) or table.
+        kind: fleet, cell, pool, tenant, quarantine or move (their id is the tenant's), config or table.
         id: of what was changed.
-        action: put, delete, or, of a table, republish or allow.
+        action: put, delete, or, of a table, republish or allow; of a move the phase that it reached, or wish.
         before: the resource before, None where it was created.
         after: the resource after, None where it was deleted.
         on_behalf_of: for whom, as the actor said: nobody has checked it.

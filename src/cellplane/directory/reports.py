@@ -1,4 +1,4 @@
-"""What routers and cells report, exchanged by control planes that share a directory: each hears those that ask it."""
+"""What routers, cells and movers report, exchanged by control planes that share a directory."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,11 +16,12 @@ class Reporter(Enum):
 
     ROUTER = "router"
     CELL = "cell"
+    MOVE = "move"
 
     @property
     def table(self) -> Table:
         """Where its reports are exchanged."""
-        return schema.router_reports if self is Reporter.ROUTER else schema.cell_reports
+        return _TABLES[self]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class SharedReport:
     """A report, as another control plane took it.
 
     Attributes:
-        id: of the router or cell.
+        id: of the router, cell or move.
         age_seconds: since it was taken, by the database's clock.
         report: what it said.
     """
@@ -68,3 +69,10 @@ def exchange_reports(
             connection.execute(insert(table), values)
         query = select(id_column, table.c.at, table.c.report).where(table.c.replica != replica)
         return [SharedReport(name, now - at, report) for name, at, report in connection.execute(query)]
+
+
+_TABLES = {
+    Reporter.ROUTER: schema.router_reports,
+    Reporter.CELL: schema.cell_reports,
+    Reporter.MOVE: schema.move_reports,
+}

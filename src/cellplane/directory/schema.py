@@ -185,6 +185,33 @@ configuration = Table(
 )
 """What the apps in cells are told: a setting (``model.configuration.Setting``), or ``flag/NAME``, a row."""
 
+moves = Table(
+    "moves",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("number", Number, nullable=False),
+    Column("tenant", Id, nullable=False),
+    Column("source", String, nullable=False),
+    Column("target", String, nullable=False),
+    Column("hold_seconds", Float, nullable=False),
+    Column("phase", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("flipped_epoch", Number, nullable=True),
+    Column("pause_seconds", Float, nullable=True),
+    Column("began", String, nullable=False),
+    Column("reached", String, nullable=False),
+    Column("ended", String, nullable=True),
+    Column("wish", String, nullable=False),
+    Column("wish_epoch", Number, nullable=False),
+    Column("version", Number, nullable=False),
+    Index("moves_by_number", "number"),
+    _part_of_index("moves_that_live", "tenant", where="ended IS NULL"),
+    sqlite_with_rowid=False,
+    info={"kind": "move"},
+)
+"""The moves of tenants, as their movers report them, until they are forgotten; ``number`` is the epoch of the entry by
+which one began to be known. Times are UTC, ISO 8601. In the log their id is the tenant's."""
+
 loads = Table(
     "loads",
     metadata,
@@ -319,6 +346,9 @@ router_reports = _reports("router_reports", "router")
 
 cell_reports = _reports("cell_reports", "cell")
 """The last report of each cell, likewise."""
+
+move_reports = _reports("move_reports", "move")
+"""The last word of each mover on how far its move is, likewise."""
 
 cell_locks = Table(
     "cell_locks",

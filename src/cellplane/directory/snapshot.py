@@ -9,6 +9,7 @@ from sqlalchemy.sql import ColumnElement
 
 from cellplane.directory import publications, rows, schema
 from cellplane.directory.history import ChangeFilter, PublishedEpoch, read_changes, read_epochs
+from cellplane.directory.moving import ANY_MOVE, MoveFilter, MoveRecord, read_move, read_moves
 from cellplane.directory.outline import Outline
 from cellplane.directory.publications import StoredPublication
 from cellplane.directory.quarantines import read_quarantines
@@ -253,6 +254,25 @@ class Snapshot:
         """The tenants that are in quarantine now, and the cell of each."""
         return {each.tenant: each.cell for each in read_quarantines(self._connection, only_lasting=True).values()}
 
+    def move(self, move_id: str) -> MoveRecord:
+        """One move.
+
+        Raises:
+            NotFoundError: it is not known, or forgotten.
+        """
+        found = self.find_move(move_id)
+        if found is None:
+            raise NotFoundError(f"no move is named {move_id!r}")
+        return found
+
+    def find_move(self, move_id: str) -> MoveRecord | None:
+        """One move; None where it is not known, or forgotten."""
+        return read_move(self._connection, move_id)
+
+    def moves(self, wanted: MoveFilter = ANY_MOVE, *, limit: int, after: int = 0) -> tuple[MoveRecord, ...]:
+        """Moves in the order in which they began, behind a number."""
+        return read_moves(self._connection, wanted, limit=limit, after=after)
+
     def _unlisted(self, away: Mapping[str, str]) -> Iterator[Entry]:
         """Entries of those in quarantine whom the directory does not list, by id."""
         fleet = self.outline.fleet
@@ -391,7 +411,7 @@ _STATES = {state.value: state for state in TenantState}
 
 TABLES: Mapping[str, Table] = {
     table.info["kind"]: table
-    for table in (schema.fleet, schema.cells, schema.pools, schema.tenants, schema.configuration)
+    for table in (schema.fleet, schema.cells, schema.pools, schema.tenants, schema.configuration, schema.moves)
 }
 """Where resources of a kind are that have versions."""
 

@@ -14,6 +14,7 @@ from cellplane.directory.change_log import ChangeLog
 from cellplane.directory.guards import require_joinable, require_lives, require_room, require_unnamed, require_unused
 from cellplane.directory.history import tenants_changed_since
 from cellplane.directory.locking import Locking
+from cellplane.directory.moving import MoveRecord, Moving, SaidMove
 from cellplane.directory.outline import Outline
 from cellplane.directory.past import Past
 from cellplane.directory.placing import Placing
@@ -25,6 +26,7 @@ from cellplane.directory.tenant_book import TenantBook
 from cellplane.errors import ConflictError, NotFoundError
 from cellplane.model import Cell, CellStatus, Fleet, Pool, Quarantine
 from cellplane.model.topology import MAX_CELLS, MAX_POOLS
+from cellplane.moves.move import Wish
 from cellplane.placement.quarantine import Asked, LeftAlone
 
 
@@ -61,6 +63,7 @@ class Transaction:
         self._deleted: list[tuple[str, str]] = []
         self._changed: list[tuple[str, str]] = []
         self._locking = Locking(connection, self._log)
+        self._moving = Moving(connection, self._log.add, now)
         self._statuses: dict[str, tuple[CellStatus, bool]] = {}
         self._joined: dict[str, set[str]] = {}
         self._allows = False
@@ -327,6 +330,14 @@ class Transaction:
     def release_due(self) -> tuple[Quarantine, ...]:
         """End the quarantines whose time is over."""
         return self._quarantining.end_due()
+
+    def reach_move(self, said: SaidMove) -> MoveRecord:
+        """Note what a move has reached (``Moving.reach``)."""
+        return self._moving.reach(said)
+
+    def want_of_move(self, move_id: str, wish: Wish) -> MoveRecord:
+        """Note what people want of a move (``Moving.want``)."""
+        return self._moving.want(move_id, wish)
 
     def republish(self) -> None:
         """Note an epoch of its own for an unchanged fleet."""

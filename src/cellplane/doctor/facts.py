@@ -184,6 +184,29 @@ class CapacityFact:
 
 
 @dataclass(frozen=True, slots=True)
+class MoveFact:
+    """A move that has not ended, as ``MoveView`` of the API; ``age_seconds`` is that of its mover's last word, None
+    where the control plane has not heard of it since its own start.
+    """
+
+    id: str
+    tenant: str
+    source: str
+    target: str
+    phase: str
+    paused: bool
+    age_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class MovesFact:
+    """The moves that have not ended, and ids of the tenants whose writes are held."""
+
+    living: tuple[MoveFact, ...]
+    waiting: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeFact:
     """What a cell answered from here.
 
@@ -340,6 +363,7 @@ class Facts:
     routers: tuple[RouterFact, ...] | Missing = NOT_ASKED
     cells: tuple[CellFact, ...] | Missing = NOT_ASKED
     capacity: CapacityFact | Missing = NOT_ASKED
+    moves: MovesFact | Missing = NOT_ASKED
     probes: tuple[ProbeFact, ...] | Missing = NOT_ASKED
     fleet: FleetFact | Missing = NOT_ASKED
     tokens: tuple[TokenFact, ...] | Missing = NOT_ASKED

@@ -51,6 +51,9 @@ class DoctorSettings:
     cell_report_seconds: float = 120.0
     """Age at which what a cell said of how full it is counts for nothing, seconds: as the control plane has it."""
 
+    mover_silent_seconds: float = 60.0
+    """Silence of a mover from which on it is told, seconds: it speaks each second."""
+
     flapping_seconds: float = 3600.0
     """Time within which changes of who leads are counted, seconds."""
 

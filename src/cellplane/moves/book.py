@@ -31,7 +31,15 @@ class Progress:
     rows: int = 0
     bytes: int = 0
     rows_expected: int = 0
+    """About how many there are; 0 where nobody knows."""
+
+    bytes_expected: int = 0
     lag_seconds: float | None = None
+    """How far the target was behind, when that was measured last."""
+
+    eta_seconds: float | None = None
+    """How long this step goes on, about; None where nobody knows."""
+
     at: float = 0.0
     """Unix seconds."""
 
@@ -121,7 +129,17 @@ class MoveBook:
     def ask(self, move_id: str, wish: Wish) -> None:
         """Want something of a move."""
         self.get(move_id)
-        self._write(move_id, _WISH, {"wish": wish.value})
+        self._write(move_id, _WISH, {"wish": wish.value, "heard": self.heard(move_id)})
+
+    def heard(self, move_id: str) -> int:
+        """The number of the last wish that was heard from elsewhere; 0 for none."""
+        value = self._read(move_id, _WISH)
+        return 0 if value is None else int(value.get("heard", 0))
+
+    def hear(self, move_id: str, wish: Wish, number: int) -> None:
+        """Want what somebody wants elsewhere, if that is news: numbers grow."""
+        if number > self.heard(move_id):
+            self._write(move_id, _WISH, {"wish": wish.value, "heard": number})
 
     def attempts(self, move_id: str) -> int:
         """How often it was asked to go on."""

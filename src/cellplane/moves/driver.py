@@ -3,13 +3,15 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from cellplane.errors import CellplaneError
 from cellplane.moves.book import MoveBook, Progress
 from cellplane.moves.errors import MoveError, NotInTimeError, StoreError
 from cellplane.moves.hours import Hours
-from cellplane.moves.move import Move, Phase, Wish
+from cellplane.moves.move import WISHES, Move, Phase, Wish
+from cellplane.moves.mover import Lag
+from cellplane.moves.reports import RefusedMoveError, Reports, Untold
 from cellplane.moves.routes import Routes
 from cellplane.moves.settings import DriverSettings
 from cellplane.moves.steps import Steps
@@ -17,8 +19,7 @@ from cellplane.moves.steps import Steps
 _MAY_END = frozenset({Phase.PLANNED, Phase.PREPARED, Phase.COPIED, Phase.FOLLOWING})
 """Phases whose next step may be ended in its middle: it is made anew, or taken back."""
 
-_MAY_PAUSE = _MAY_END | {Phase.VERIFIED}
-_BEFORE_THE_FLIP = _MAY_PAUSE | {Phase.FENCED}
+_MAY_PAUSE, _BEFORE_THE_FLIP = WISHES[Wish.PAUSE], WISHES[Wish.ABORT]
 _BY_THE_HOUR = frozenset({Phase.PREPARED, Phase.FOLLOWING, Phase.VERIFIED})
 """Phases whose next step is a load on the cells, or holds writes: it begins in the move's hours."""
 
@@ -40,6 +41,7 @@ class Driver:
         settings: how often things are looked at and tried.
         clock: Unix seconds.
         pause: waits so many seconds.
+        reports: whom each phase is told, before the next step begins.
     """
 
     book: MoveBook
@@ -48,6 +50,7 @@ class Driver:
     settings: DriverSettings
     clock: Callable[[], float] = time.time
     pause: Callable[[float], None] = time.sleep
+    reports: Reports = field(default_factory=Untold)
 
     def advance(self, move_id: str) -> Move:
         """Make the next step of a move; returns what is reached then.
@@ -58,14 +61,23 @@ class Driver:
         move = self.book.get(move_id)
         if move.phase.is_end:
             return move
-        wish = self.book.wish(move_id)
         try:
+            # First: what people want elsewhere comes back. That it is fenced was told before; now writes may wait.
+            if move.phase is not Phase.FENCED:
+                self.reports.reached(move)
+            wish = self.book.wish(move_id)
             if wish is Wish.ABORT and move.phase in _BEFORE_THE_FLIP:
                 reached = self._abort(move)
             elif wish is Wish.PAUSE and move.phase in _MAY_PAUSE:
                 return move
             else:
                 reached = self._step(move, wish)
+            if reached.phase.is_end:
+                # Before it is kept: nobody goes on with a move that has ended.
+                self.reports.reached(reached)
+        except RefusedMoveError as error:
+            self.book.put(self._refused(self.book.get(move_id), str(error)))
+            raise
         except WantedOtherwiseError:
             return self.book.get(move_id)
         except (CellplaneError, OSError) as error:
@@ -113,6 +125,8 @@ class Driver:
                 tell("cutting over")
                 # Whoever finds this after a crash looks in the directory how far it came.
                 fenced = move.reached(Phase.FENCED, tries=move.tries + 1)
+                # From here to the flip nobody is told anything: writes wait.
+                self.reports.reached(fenced)
                 self.book.put(fenced)
                 return self._cut_over(fenced, replace(steps, move=fenced))
             case Phase.FENCED:
@@ -132,7 +146,7 @@ class Driver:
 
     def _cut_over(self, move: Move, steps: Steps) -> Move:
         try:
-            began = steps.hold_and_finish()
+            began = steps.hold_and_finish(self._lag_teller(move))
         except (CellplaneError, OSError) as error:
             # Where even this fails it stays fenced, and is mended by the next step.
             steps.stay()
@@ -143,6 +157,12 @@ class Driver:
             self.pause(self.settings.cutover_pause_seconds)
             return back
         return self._flipped(steps.arrive(steps.flip(), began))
+
+    def _refused(self, move: Move, reason: str) -> Move:
+        """A move that may not begin has ended; any other is where it was."""
+        if move.phase is Phase.PLANNED:
+            return move.reached(Phase.REFUSED, reason=reason)
+        return replace(move, reason=reason)
 
     def _flipped(self, move: Move) -> Move:
         return move.reached(Phase.FLIPPED, flipped=self.clock(), reason="")
@@ -177,18 +197,44 @@ class Driver:
             steps.stay()
         return move.reached(Phase.ABORTING)
 
+    def _lag_teller(self, move: Move) -> Callable[[Lag], None]:
+        """Notes how far the target is behind, as long as nobody waits for it."""
+        tell = self._teller(move)
+
+        def told(lag: Lag) -> None:
+            tell("waiting until the target is close", lag_seconds=lag.seconds)
+
+        return told
+
     def _teller(self, move: Move, *, may_end: bool = False) -> Callable[..., None]:
         """Notes how far a step is, now and then, and ends it where it may end and somebody wants that."""
-        last = 0.0
+        began, last = self.clock(), 0.0
 
-        def tell(doing: str, rows: int = 0, bytes: int = 0) -> None:  # noqa: A002  # as in Progress
+        def tell(doing: str, rows: int = 0, bytes: int = 0, lag_seconds: float | None = None) -> None:  # noqa: A002  # as in Progress
             nonlocal last
             now = self.clock()
             if abs(now - last) < self.settings.progress_seconds:
                 return
             last = now
-            self.book.tell(move.id, Progress(doing, rows, bytes))
+            progress = Progress(
+                doing,
+                rows,
+                bytes,
+                move.rows_expected,
+                move.bytes_expected,
+                lag_seconds,
+                eta_seconds(rows, move.rows_expected, now - began),
+            )
+            self.book.tell(move.id, progress)
+            self.reports.going(move, progress)
             if may_end and self.book.wish(move.id) in {Wish.ABORT, Wish.PAUSE}:
                 raise WantedOtherwiseError("somebody wants another thing now")
 
         return tell
+
+
+def eta_seconds(rows: int, rows_expected: int, seconds: float) -> float | None:
+    """How long a step goes on that has done some of its rows in so many seconds; None where nobody can say."""
+    if not 0 < rows < rows_expected or seconds <= 0:
+        return None
+    return (rows_expected - rows) * seconds / rows

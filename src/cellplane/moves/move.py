@@ -51,6 +51,23 @@ FOLLOWERS: dict[Phase, frozenset[Phase]] = {
 """Phase → those that may follow it. Until it is flipped, a move can be aborted; from then on, rolled back."""
 
 
+def may_become(before: Phase, after: Phase) -> bool:
+    """Whether a move that was in one phase can be in another one by now, over any that lie between."""
+    return after in _LATER[before]
+
+
+def _later(phase: Phase) -> frozenset[Phase]:
+    found: set[Phase] = set()
+    next_: set[Phase] = {*FOLLOWERS[phase]}
+    while next_:
+        found |= next_
+        next_ = {after for each in next_ for after in FOLLOWERS[each]} - found
+    return frozenset(found)
+
+
+_LATER = {phase: _later(phase) for phase in Phase}
+
+
 class Wish(Enum):
     """What people want of a move."""
 
@@ -60,6 +77,19 @@ class Wish(Enum):
     ROLLBACK = "rollback"
     RELEASE = "release"
     """Do not wait for the hold to end."""
+
+
+_MAY_PAUSE = frozenset({Phase.PLANNED, Phase.PREPARED, Phase.COPIED, Phase.FOLLOWING, Phase.VERIFIED})
+_BEFORE_THE_FLIP = _MAY_PAUSE | {Phase.FENCED}
+
+WISHES: dict[Wish, frozenset[Phase]] = {
+    Wish.RUN: _BEFORE_THE_FLIP | {Phase.FLIPPED},
+    Wish.PAUSE: _MAY_PAUSE,
+    Wish.ABORT: _BEFORE_THE_FLIP,
+    Wish.ROLLBACK: frozenset({Phase.FLIPPED}),
+    Wish.RELEASE: _BEFORE_THE_FLIP | {Phase.FLIPPED},
+}
+"""Wish → the phases in which it can still be met."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +113,8 @@ class Move:
         tries: how often writes were held.
         began: when it was asked for, Unix seconds.
         flipped: when the target was opened, Unix seconds.
+        rows_expected: about how many rows it carries, as was estimated before it began; 0 where nobody did.
+        bytes_expected: likewise.
     """
 
     id: str
@@ -101,6 +133,8 @@ class Move:
     tries: int = 0
     began: float = 0.0
     flipped: float = 0.0
+    rows_expected: int = 0
+    bytes_expected: int = 0
 
     def reached(self, phase: Phase, **changes: Any) -> "Move":
         """The move with its next phase; that it has already, it may reach again.

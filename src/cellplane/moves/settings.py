@@ -118,6 +118,29 @@ class BookSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportSettings:
+    """How a mover tells the control plane of its moves."""
+
+    progress_seconds: float = 1.0
+    """Between two words on how far a step is, in seconds; 1, as a mover is called silent after a few."""
+
+    progress_timeout_seconds: float = 1.0
+    """Longest wait for such a word to be taken, in seconds; 1, in which the step waits too."""
+
+    failed_seconds: float = 5.0
+    """Until the next such word after one that was not taken, in seconds; 5, so that a step loses a sixth at most."""
+
+    phase_seconds: float = 30.0
+    """How long it is tried to tell what a move has reached, in seconds; 30, a restart of the control plane."""
+
+    retry_min_seconds: float = 0.1
+    """First pause between two of these tries, in seconds; 0.1. It doubles."""
+
+    retry_max_seconds: float = 2.0
+    """Longest pause between two of them, in seconds; 2."""
+
+
+@dataclass(frozen=True, slots=True)
 class DriverSettings:
     """How a move is taken on."""
 

@@ -72,8 +72,9 @@ class Steps:
         fault_point("move.verified")
         return verdict
 
-    def hold_and_finish(self) -> float:
+    def hold_and_finish(self, told: Callable[[Lag], None] = lambda _: None) -> float:
         """Hold writes, and wait until the last of them is at the target; returns since when, by ``monotonic``.
+        Until writes are held, ``told`` hears how far the target is behind.
 
         Where it raises, writes may be held: ``stay`` is next.
 
@@ -81,7 +82,13 @@ class Steps:
             NotInTimeError: writes would wait for too long.
             NotTheSameError: something differs.
         """
-        self._wait_until_close(self.mover.lag, self.mover.compare)
+
+        def look() -> Lag:
+            lag = self.mover.lag()
+            told(lag)
+            return lag
+
+        self._wait_until_close(look, self.mover.compare)
         began = self.monotonic()
         held = self.routes.hold_writes(self.move.tenant_id)
         fault_point("move.writes.held")

@@ -48,6 +48,12 @@ MATRIX: dict[tuple[str, str], set[Role]] = {
     ("GET", "/v1/quarantine"): {V, O, A},
     ("PUT", "/v1/quarantine/{tenant_id}"): {O, A},
     ("DELETE", "/v1/quarantine/{tenant_id}"): {O, A},
+    ("GET", "/v1/moves"): {V, O, A},
+    ("POST", "/v1/moves/plan"): {V, O, A},
+    ("GET", "/v1/moves/{move_id}"): {V, O, A},
+    ("PUT", "/v1/moves/{move_id}"): {O, A},
+    ("POST", "/v1/moves/{move_id}/report"): {O, A},
+    ("PUT", "/v1/moves/{move_id}/wish"): {O, A},
     ("GET", "/v1/route"): {V, O, A},
     ("GET", "/v1/table"): {V, O, A, R},
     ("GET", "/v1/routers"): {V, O, A},
@@ -57,6 +63,7 @@ MATRIX: dict[tuple[str, str], set[Role]] = {
     ("GET", "/v1/events/watch"): {V, O, A},
     ("GET", "/v1/epochs"): {V, O, A},
     ("GET", "/v1/epochs/{epoch}/table"): {V, O, A},
+    ("GET", "/v1/epochs/{epoch}/tenants/{tenant_id}"): {V, O, A},
     ("POST", "/v1/epochs/allow"): {O, A},
     ("GET", "/v1/diff"): {V, O, A},
     ("POST", "/v1/rollback"): {O, A},
@@ -126,6 +133,7 @@ def test_every_role_passes_where_it_may_and_nowhere_else(steady_shop: Api, holde
             "tenant_id": "-",
             "setting_id": "fleet/nothing",
             "router_id": "router-1",
+            "move_id": "nothing",
             "epoch": "99",
         }
         url = path.format(**names, token_id="0" * 16)

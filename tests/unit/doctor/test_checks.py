@@ -20,6 +20,7 @@ from cellplane.doctor.facts import (
     FileFact,
     FleetFact,
     Missing,
+    MovesFact,
     NameFact,
     OwnTableFact,
     PoolNeedFact,
@@ -33,7 +34,7 @@ from cellplane.doctor.finding import Severity
 from cellplane.doctor.judging import judge, worst
 from cellplane.doctor.settings import DoctorSettings
 from cellplane.model import CellStatus, Pool, Rule
-from unit.doctor.well import CELLS, DAY, GIB, NOW, ROUTER, TOKEN, TOPOLOGY, WELL, WRONG, found, only, with_status
+from unit.doctor.well import CELLS, DAY, GIB, MOVE, NOW, ROUTER, TOKEN, TOPOLOGY, WELL, WRONG, found, only, with_status
 
 ERROR, WARNING, OK, SKIPPED = Severity.ERROR, Severity.WARNING, Severity.OK, Severity.SKIPPED
 
@@ -61,6 +62,7 @@ def test_where_nothing_is_known_every_check_is_skipped_and_only_the_silence_is_a
                 "tokens",
                 "names",
                 "capacity",
+                "moves",
             ),
             *("certificates", "key_files", "files", "disks", "own_tables", "agents", "backups"),
         )
@@ -104,6 +106,10 @@ def with_pool(**changed: str) -> dict[str, Any]:
 
 def with_use(**changed: Any) -> dict[str, Any]:
     return {"capacity": CapacityFact((), (CellUseFact("cell-1", **{"utilisation": 0.95, **changed}),))}
+
+
+def with_move(*waiting: str, **changed: Any) -> MovesFact:
+    return MovesFact((replace(MOVE, **changed),), waiting)
 
 
 CASES: list[tuple[str, dict[str, Any], Severity, str]] = [
@@ -201,6 +207,11 @@ CASES: list[tuple[str, dict[str, Any], Severity, str]] = [
     ("CPD80", {"status": with_status(table_format="2.0")}, WARNING, "publishes 2.0"),
     ("CPD81", {"status": with_status(schema_revision="0005")}, ERROR, "0005, this control plane is made for 0004"),
     ("CPD90", {"fleet": FleetFact(NEVER_MATCHES, has_all_tenants=True)}, ERROR, "never matches"),
+    ("CPD95", {"moves": MovesFact((), ("acme",))}, WARNING, "no move of it is under way"),
+    ("CPD95", {"moves": with_move(age_seconds=90.0)}, WARNING, "copied) is silent for 90 s"),
+    ("CPD95", {"moves": with_move(age_seconds=None)}, WARNING, "has said nothing"),
+    ("CPD95", {"moves": with_move("acme", age_seconds=90.0)}, ERROR, "and the tenant's writes wait"),
+    ("CPD95", {"moves": with_move("acme", age_seconds=90.0, paused=True)}, ERROR, "and the tenant's writes wait"),
 ]
 
 
@@ -218,6 +229,11 @@ def test_every_check_is_tried_both_ways() -> None:
     # Clocks have tests of their own.
     assert {case[0] for case in CASES} | {"CPD10"} == {check.code for check in CHECKS}
     assert len({check.code for check in CHECKS}) == len(CHECKS)
+
+
+def test_a_mover_that_is_to_pause_may_be_silent() -> None:
+    assert only("CPD95", moves=with_move(age_seconds=None, paused=True)).severity is OK
+    assert only("CPD95", moves=with_move("acme")).severity is OK
 
 
 SKIPS: list[tuple[str, dict[str, Any], str]] = [

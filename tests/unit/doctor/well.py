@@ -16,6 +16,8 @@ from cellplane.doctor.facts import (
     Facts,
     FileFact,
     FleetFact,
+    MoveFact,
+    MovesFact,
     NameFact,
     OwnTableFact,
     PoolNeedFact,
@@ -63,6 +65,8 @@ CELLS = (
 ROUTER = RouterFact("router-1", 20, 0.5, ready=True, behind=0, version="1.0", clock_offset_seconds=0.2)
 TOKEN = TokenFact("t1", "router-1", "router", "router-1", "live", NOW - 10 * DAY, NOW + 80 * DAY)
 
+MOVE = MoveFact("m1", "acme", "cell-1", "cell-2", "copied", paused=False, age_seconds=0.7)
+
 TOPOLOGY = Topology(
     Fleet("shop", (KeySource.trusted_header("x-tenant-id"),)),
     (Cell("cell-1", "10.0.0.1", 8001), Cell("cell-2", "two.example.com", 8001)),
@@ -81,6 +85,7 @@ WELL = Facts(
     capacity=CapacityFact(
         (PoolNeedFact("default"),), (CellUseFact("cell-1", 0.4, 3.0), CellUseFact("cell-2", 0.71, 3.0))
     ),
+    moves=MovesFact((MOVE,), ()),
     probes=(ProbeFact("cell-1", "", Clock("cell cell-1", 0.4, 1.0)), ProbeFact("cell-2", "")),
     fleet=FleetFact(TOPOLOGY, has_all_tenants=True),
     tokens=(TOKEN,),

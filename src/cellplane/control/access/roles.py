@@ -29,6 +29,9 @@ class Permission(Enum):
     REPORT_CELL = "cell:report"
     """Report for a cell: its own, where the caller is one."""
 
+    REPORT_MOVE = "move:report"
+    """Say how far a move is, which decides nothing."""
+
     READ_CONFIG = "config:read"
     """Fetch what the apps of a cell are told: its own, where the caller is one."""
 
@@ -55,7 +58,12 @@ class Role(Enum):
 
 
 _VIEWER = frozenset({Permission.READ, Permission.READ_TABLE, Permission.READ_CONFIG})
-_OPERATOR = _VIEWER | {Permission.WRITE_TENANTS, Permission.WRITE_QUARANTINE, Permission.WRITE_FLEET}
+_OPERATOR = _VIEWER | {
+    Permission.WRITE_TENANTS,
+    Permission.WRITE_QUARANTINE,
+    Permission.WRITE_FLEET,
+    Permission.REPORT_MOVE,
+}
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.VIEWER: _VIEWER,
@@ -64,7 +72,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.CELL: frozenset({Permission.REPORT_CELL, Permission.READ_CONFIG}),
     Role.ROUTER: frozenset({Permission.READ_TABLE, Permission.REPORT_ROUTER}),
 }
-"""All that each role may do. What is reported decides where tenants go: an operator reports for nobody."""
+"""All that each role may do. What is reported decides where tenants go: an operator reports for none of these."""
 
 CHANGING = frozenset(
     {

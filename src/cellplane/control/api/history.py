@@ -25,13 +25,16 @@ from cellplane.control.history_schemas import (
     HeldView,
     RailView,
     RollbackSpec,
+    TenantAtEpoch,
 )
 from cellplane.control.publication import base_of
 from cellplane.control.schemas import Changed
 from cellplane.directory import Change
 from cellplane.directory.history import ChangeFilter
+from cellplane.directory.serving import serving_cells
 from cellplane.directory.transaction import Transaction
 from cellplane.errors import NotFoundError
+from cellplane.model.key import check_key
 
 router = APIRouter(tags=["history"])
 
@@ -46,15 +49,16 @@ def list_changes(
     after: Annotated[int | None, Query(ge=0, lt=2**63, description="Oldest first, behind this epoch")] = None,
     before: Annotated[int | None, Query(ge=0, lt=2**63, description="Newest first, before this epoch")] = None,
     kind: str | None = None,
-    id: Annotated[str | None, Query(description="Of the resource; a tenant's also finds its quarantines")] = None,  # noqa: A002
+    id: Annotated[str | None, Query(description="Of the resource; a tenant's finds its moves, too")] = None,  # noqa: A002
+    action: Annotated[str | None, Query(description="What became of it; of a move the phase that it reached")] = None,
     actor: str | None = None,
 ) -> ChangeList:
     """The change log, one page; the newest first, unless `after` is given."""
     size = service.page_size(limit)
-    wanted = ChangeFilter(kind=kind, id=id, actor=actor)
+    wanted = ChangeFilter(kind=kind, id=id, actor=actor, action=action)
     with service.directory.snapshot() as snapshot:
         found = snapshot.history(wanted, limit=size + 1, after=after, before=before)
-    items = [ChangeView(**asdict(change)) for change in found[:size]]
+    items = [ChangeView.of(change) for change in found[:size]]
     return ChangeList(items=items, next=items[-1].epoch if len(found) > size else None)
 
 
@@ -132,6 +136,19 @@ def get_table_of_epoch(epoch: Annotated[int, Path(ge=1, lt=2**63)], service: Cur
     return Response(base.data, media_type="application/octet-stream", headers=headers)
 
 
+@router.get("/v1/epochs/{epoch}/tenants/{tenant_id:rest}", dependencies=[needs(Permission.READ)], responses=MISSING)
+def get_tenant_of_epoch(
+    epoch: Annotated[int, Path(ge=1, lt=2**63)], tenant_id: str, service: CurrentService
+) -> TenantAtEpoch:
+    """Who served a tenant at an epoch: where work finds the cell that it began in, also after a move."""
+    check_key("tenant_id", tenant_id)
+    with service.directory.past(epoch) as past:
+        record = past.named_tenants([tenant_id]).get(tenant_id)
+        cells = serving_cells(past.outline, tenant_id, record)
+    state = None if record is None else record.tenant.state.value
+    return TenantAtEpoch(tenant=tenant_id, epoch=epoch, cells=list(cells), state=state)
+
+
 @router.get(
     "/v1/events/watch",
     dependencies=[needs(Permission.READ)],
@@ -155,6 +172,7 @@ async def watch_changes(
     ] = None,
     kind: str | None = None,
     id: Annotated[str | None, Query(description="Of the resource")] = None,  # noqa: A002
+    action: Annotated[str | None, Query(description="What became of it")] = None,
     actor: str | None = None,
 ) -> StreamingResponse:
     """Every change as it happens, in order, none twice (server-sent events); a comment where there is none for 15 s."""
@@ -162,7 +180,7 @@ async def watch_changes(
     begin = last_event_id if last_event_id is not None else after
     if begin is None:
         begin = await asyncio.to_thread(service.directory.epoch)
-    found = service.feed.watch(begin, ChangeFilter(kind=kind, id=id, actor=actor))
+    found = service.feed.watch(begin, ChangeFilter(kind=kind, id=id, actor=actor, action=action))
     return StreamingResponse(_events(found), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
@@ -173,7 +191,7 @@ async def _events(changes: AsyncIterator[Change | None]) -> AsyncIterator[str]:
         if change is None:
             yield ": nothing new\n\n"
         else:
-            yield f"id: {change.epoch}\nevent: change\ndata: {ChangeView(**asdict(change)).model_dump_json()}\n\n"
+            yield f"id: {change.epoch}\nevent: change\ndata: {ChangeView.of(change).model_dump_json()}\n\n"
 
 
 @router.get("/v1/epochs", dependencies=[needs(Permission.READ)])

@@ -1,6 +1,18 @@
 """Checks, a module a subject. They judge facts, and do no I/O. One more is a module with ``CHECKS``, named here."""
 
-from cellplane.doctor.checks import cells, clocks, control, expiry, files, fleet, names, publishing, routers, versions
+from cellplane.doctor.checks import (
+    cells,
+    clocks,
+    control,
+    expiry,
+    files,
+    fleet,
+    moves,
+    names,
+    publishing,
+    routers,
+    versions,
+)
 from cellplane.doctor.finding import Check
 
 CHECKS: tuple[Check, ...] = (
@@ -14,5 +26,6 @@ CHECKS: tuple[Check, ...] = (
     *names.CHECKS,
     *versions.CHECKS,
     *fleet.CHECKS,
+    *moves.CHECKS,
 )
 """Every check, by code."""

@@ -13,6 +13,8 @@ from cellplane.doctor.facts import (
     CellUseFact,
     ControlAnswer,
     FleetFact,
+    MoveFact,
+    MovesFact,
     PoolNeedFact,
     Publication,
     PublicationsFact,
@@ -132,6 +134,32 @@ def _capacity(client: Client) -> CapacityFact:
     )
 
 
+def _moves(client: Client) -> MovesFact:
+    # Before and behind the moves: who waits both times, and has none, does not wait for one that ended meanwhile.
+    before = _waiting(client)
+    living = client.list("/v1/moves", living="true")["items"]
+    waiting = sorted(before & _waiting(client)) if before else []
+    return MovesFact(
+        tuple(
+            MoveFact(
+                id=each["id"],
+                tenant=each["tenant"],
+                source=each["source"],
+                target=each["target"],
+                phase=each["phase"],
+                paused=each["wish"] == "pause",
+                age_seconds=each["report_age_seconds"],
+            )
+            for each in living
+        ),
+        tuple(waiting),
+    )
+
+
+def _waiting(client: Client) -> set[str]:
+    return {each["id"] for each in client.list("/v1/tenants", state="moving")["items"]}
+
+
 def _token(item: Mapping[str, Any]) -> TokenFact:
     return TokenFact(
         id=item["id"],
@@ -186,6 +214,7 @@ ASKED: Mapping[str, Callable[[Client, DoctorSettings], Any]] = {
     "routers": lambda client, _: tuple(map(_router, client.list("/v1/routers")["items"])),
     "cells": lambda client, _: tuple(map(_cell, client.list("/v1/cells")["items"])),
     "capacity": lambda client, _: _capacity(client),
+    "moves": lambda client, _: _moves(client),
     "tokens": lambda client, _: tuple(map(_token, client.list("/v1/tokens")["items"])),
     "fleet": _fleet,
 }
