@@ -47,6 +47,10 @@ OTHER_VARIABLES = {
         "`python -m cellplane.control`",
         "Default of `--database`: the PostgreSQL that several control planes share.",
     ),
+    "CELLPLANE_CONTROL_EVENTS_URL": (
+        "`python -m cellplane.control`",
+        "Default of `--events-to`: the NATS where each phase of a move is told, which no list of processes shows.",
+    ),
     "CELLPLANE_TOKEN": ("`cellplane`", "The token that says who asks, where there is no `--token-file`."),
     "CELLPLANE_TOKEN_FILE": (
         "`cellplane`, `python -m cellplane.router`",

@@ -85,6 +85,15 @@ def test_a_tenant_moves_with_its_rows_under_load_and_comes_back(demo: Demo) -> N
     assert set(client.writes) <= {202} | WAITED
     assert client.acknowledged <= rows(demo, there, tenant)
     assert rows(demo, home, tenant) == set()
+    (known,) = demo.get("/v1/moves", tenant=tenant)["items"]
+    assert (known["id"], known["phase"], known["living"]) == (said["id"], "done", False)
+    assert known["pause_seconds"] > 0
+    told = [each["event"] for each in demo.get("/v1/events", kind="move", id=tenant, after=0)["items"]]
+    ends = ["tenant.move.flipped", "tenant.move.released", "tenant.move.done"]
+    assert (told[0], told[-3:]) == ("tenant.move.planned", ends)
+    flipped = known["flipped_epoch"]
+    assert demo.get(f"/v1/epochs/{flipped - 1}/tenants/{tenant}")["cells"] == [home]
+    assert demo.get(f"/v1/epochs/{flipped}/tenants/{tenant}")["cells"] == [there]
 
     back = Client(demo, tenant)
     holding = threading.Thread(target=demo.run, args=("move", tenant, home, "--hold", "120"))
@@ -94,7 +103,10 @@ def test_a_tenant_moves_with_its_rows_under_load_and_comes_back(demo: Demo) -> N
         seen = len(back.acknowledged)
         eventually(lambda: len(back.acknowledged) > seen + 20, "it is written where it is now")
         (move,) = [each for each in statuses(demo) if each["phase"] == "flipped"]
-        demo.run("move", "rollback", move["id"])
+        eventually(lambda: demo.get(f"/v1/moves/{move['id']}")["phase"] == "flipped", "that is told")
+        # As from another machine: its mover hears of it.
+        asked = demo.run("move", "rollback", move["id"], "--control", demo.control)
+        assert "is asked to rollback" in asked
         holding.join(90)
         assert not holding.is_alive()
     assert next(each for each in statuses(demo) if each["id"] == move["id"])["phase"] == "rolled-back"

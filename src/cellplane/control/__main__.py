@@ -9,7 +9,7 @@ import click
 from cellplane.capacity.settings import CapacitySettings
 from cellplane.control.access.settings import AccessSettings, OidcSettings
 from cellplane.control.app import serve
-from cellplane.control.settings import ControlSettings
+from cellplane.control.settings import BridgeSettings, ControlSettings
 from cellplane.errors import CellplaneError
 from cellplane.logs import configure_logs
 from cellplane.model.topology import MAX_CELLS
@@ -37,6 +37,11 @@ from cellplane.publishing.guard_rails import GuardRails
     "--publish-to",
     multiple=True,
     help="Folder, or s3://bucket/prefix?endpoint=…&region=…, where tables are put beside the API; several.",
+)
+@click.option(
+    "--events-to",
+    envvar="CELLPLANE_CONTROL_EVENTS_URL",
+    help="URL of a NATS with JetStream, where each phase of a move is told (tenant.move.…), for other systems.",
 )
 @click.option(
     "--guard-rails/--no-guard-rails",
@@ -134,7 +139,13 @@ from cellplane.publishing.guard_rails import GuardRails
 )
 @click.option("--oidc-name-claim", default="sub", show_default=True, help="Claim with the name for the change log.")
 def main(
-    state: Path, *, allowed_hosts: tuple[str, ...], has_guard_rails: bool, max_moved_share: float, **options: Any
+    state: Path,
+    *,
+    allowed_hosts: tuple[str, ...],
+    has_guard_rails: bool,
+    max_moved_share: float,
+    events_to: str | None,
+    **options: Any,
 ) -> None:
     """Run the control plane."""
     configure_logs("control")
@@ -143,7 +154,10 @@ def main(
     capacity = CapacitySettings(
         **{name: options.pop(name) for name in ("lock_at", "unlock_at", "unlock_seconds", "max_cells")}
     )
-    settings = ControlSettings(state_dir=state, guard_rails=rails, access=access, capacity=capacity, **options)
+    bridge = BridgeSettings(url=events_to) if events_to else None
+    settings = ControlSettings(
+        state_dir=state, guard_rails=rails, access=access, capacity=capacity, bridge=bridge, **options
+    )
     hosts = (*settings.allowed_hosts, *(host.lower() for host in allowed_hosts))
     try:
         capacity.validate("capacity")

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from importlib.util import find_spec
 
 import structlog
 import uvicorn
@@ -40,10 +41,10 @@ from cellplane.control.service import Service
 from cellplane.control.settings import DATABASE, ControlSettings
 from cellplane.control.tls import ServerTls, server_tls
 from cellplane.control.warden import Warden
-from cellplane.directory import Directory
+from cellplane.directory import Directory, Leadership
 from cellplane.directory.moving import MAX_LIVING
 from cellplane.durable import locked
-from cellplane.errors import DirectoryError, DiskError
+from cellplane.errors import DirectoryError, DiskError, ValidationError
 from cellplane.model.topology import MAX_CELLS
 
 log = structlog.get_logger()
@@ -144,6 +145,7 @@ def create_app(settings: ControlSettings, tls: ServerTls | None = None) -> FastA
                 asyncio.create_task(MoveWatch(directory, moves, metrics.moves, settings, time.monotonic).run()),
                 asyncio.create_task(gate.run()),
                 asyncio.create_task(watch_disk(directory, metrics, settings)),
+                *_bridging(settings, directory, feed, leadership, metrics),
             ]
             if directory.is_shared:
                 running.append(
@@ -180,6 +182,25 @@ def create_app(settings: ControlSettings, tls: ServerTls | None = None) -> FastA
     problems.install(app, settings, api.methods_of)
     app.add_middleware(RequestGuard, settings=settings, metrics=metrics)
     return app
+
+
+def _bridging(
+    settings: ControlSettings, directory: Directory, feed: ChangeFeed, leadership: Leadership, metrics: Metrics
+) -> Iterator[asyncio.Task[None]]:
+    """The bridge to other systems, where there is one."""
+    if settings.bridge is None:
+        return
+    require_bridge(settings)
+    from cellplane.control.bridge import Bridge  # noqa: PLC0415  # needs nats, which others need not
+
+    bridge = Bridge(settings.bridge, directory, feed, leadership, metrics)
+    yield asyncio.create_task(bridge.run())
+
+
+def require_bridge(settings: ControlSettings) -> None:
+    """Raise ValidationError where the bridge cannot be, since what it needs is not installed."""
+    if settings.bridge is not None and find_spec("nats") is None:
+        raise ValidationError("events_to", "it needs nats: pip install 'cellplane[control,nats]'")
 
 
 def _report_books(settings: ControlSettings) -> tuple[ReportBook[CellReport], ReportBook[MoveReport]]:
@@ -256,6 +277,7 @@ def serve(settings: ControlSettings) -> None:
         ValidationError: the settings of TLS, of an identity provider or of the provisioner cannot be, or files of
             theirs not be used.
     """
+    require_bridge(settings)
     tls = server_tls(settings)
     if settings.access.oidc is not None:
         check_oidc(settings.access.oidc)

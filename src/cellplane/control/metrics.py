@@ -54,6 +54,15 @@ class Metrics:
         self.publishing = PublishingMetrics(self.registry)
         self.capacity = CapacityMetrics(self.registry)
         self.moves = MoveMetrics(self.registry)
+        self.bridged = Counter(
+            "cellplane_bridge_events_total", "Events of moves that the stream outside has taken", registry=self.registry
+        )
+        self.bridge_failures = Counter(
+            "cellplane_bridge_failures_total", "How often the bridge had to begin anew", registry=self.registry
+        )
+        self.bridges = Gauge(
+            "cellplane_bridge_connected", "Whether the bridge works here: of several, at one", registry=self.registry
+        )
         self.quarantined = Gauge("cellplane_quarantined_tenants", "Tenants in quarantine now", registry=self.registry)
         self.quarantines = Counter(
             "cellplane_quarantines_total", "Quarantines that began, by who asked", ["by"], registry=self.registry

@@ -39,6 +39,44 @@ MAX_REASON_CHARS = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeSettings:
+    """Where what becomes of moves is told, for other systems."""
+
+    url: str = field(repr=False)
+    """URL of a NATS with JetStream, outside of all cells. Not in repr: it may hold a password."""
+
+    stream: str = "CONTROL"
+    """Name of the stream, which is made where it is not there, with the subjects `control.>`."""
+
+    max_bytes: int = 1024**3
+    """Bytes that it holds where it is made here; then what is oldest goes."""
+
+    max_age_seconds: float = 7 * 86_400.0
+    """How long it keeps an event, seconds: a stream that is empty gets those of as long ago."""
+
+    duplicate_window_seconds: float = 120.0
+    """How long it knows an event by its id, seconds."""
+
+    replicas: int = 1
+    """Servers that keep a copy of it where it is made here."""
+
+    connect_seconds: float = 5.0
+    """Longest connect, with the look at the stream, seconds."""
+
+    ack_seconds: float = 5.0
+    """Longest wait until an event is stored, seconds; then the bridge begins anew, behind the last that is."""
+
+    ping_seconds: int = 5
+    """Between two pings, whole seconds: two unanswered mean that the server is gone."""
+
+    close_seconds: float = 1.0
+    """How long a connection may take to close, seconds."""
+
+    retry_seconds: float = 1.0
+    """Pause after a failure, and between looks whether this process leads, seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ControlSettings:
     """Settings of one control plane process."""
 
@@ -192,6 +230,9 @@ class ControlSettings:
 
     cell_forget_seconds: float = 3600.0
     """Silence after which what a cell reported is forgotten, seconds."""
+
+    bridge: BridgeSettings | None = None
+    """Where what becomes of moves is told beside the API; None: nowhere."""
 
     move_forget_seconds: float = 3600.0
     """Silence after which what a mover said of a move is forgotten, seconds; what the move reached is kept."""

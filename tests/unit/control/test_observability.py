@@ -30,6 +30,9 @@ def test_every_metric_has_its_name(shop: Api) -> None:
     text = metrics_of(shop)
     names = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")}
     assert {name for name in names if not name.endswith("_created")} == {
+        "cellplane_bridge_connected",
+        "cellplane_bridge_events_total",
+        "cellplane_bridge_failures_total",
         "cellplane_capacity_failures_total",
         "cellplane_cell_asks_total",
         "cellplane_cell_locks_total",
