@@ -6,6 +6,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cellplane.console import PAGES
 from cellplane.control.access.gate import Gate
 from cellplane.control.metrics import Metrics
 from cellplane.control.problems import known_problem, problem
@@ -102,7 +103,7 @@ class RequestGuard:
                 return bytes(body)
 
 
-ANYBODYS = frozenset({"/healthz"})
+ANYBODYS = frozenset({"/healthz", *(f"/console/{name}" for name in PAGES)})
 """What needs no caller that is known."""
 
 _METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"})

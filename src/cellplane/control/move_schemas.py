@@ -197,7 +197,7 @@ class MoveList(BaseModel):
     """One page of the moves, in the order in which they began."""
 
     items: list[MoveView]
-    next: int | None = Field(description="`after` of the next page; null on the last")
+    next: int | None = Field(description="`after`, or `before`, of the next page; null on the last")
 
 
 def wish_of(name: WishName) -> Wish:

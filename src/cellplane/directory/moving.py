@@ -222,9 +222,15 @@ def read_move(connection: Connection, move_id: str) -> MoveRecord | None:
     return None if row is None else _record_of(dict(row))
 
 
-def read_moves(connection: Connection, wanted: MoveFilter, *, limit: int, after: int = 0) -> tuple[MoveRecord, ...]:
-    """Moves in the order in which they began, behind a number."""
-    query = select(_TABLE).where(_TABLE.c.number > after).order_by(_TABLE.c.number).limit(limit)
+def read_moves(
+    connection: Connection, wanted: MoveFilter, *, limit: int, after: int = 0, before: int | None = None
+) -> tuple[MoveRecord, ...]:
+    """Moves in the order in which they began, behind a number; with ``before`` those before it, the last first."""
+    query = select(_TABLE).where(_TABLE.c.number > after).limit(limit)
+    if before is None:
+        query = query.order_by(_TABLE.c.number)
+    else:
+        query = query.where(_TABLE.c.number < before).order_by(_TABLE.c.number.desc())
     if wanted.tenant is not None:
         query = query.where(_TABLE.c.tenant == wanted.tenant)
     if wanted.cell is not None:

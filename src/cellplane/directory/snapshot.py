@@ -269,9 +269,11 @@ class Snapshot:
         """One move; None where it is not known, or forgotten."""
         return read_move(self._connection, move_id)
 
-    def moves(self, wanted: MoveFilter = ANY_MOVE, *, limit: int, after: int = 0) -> tuple[MoveRecord, ...]:
-        """Moves in the order in which they began, behind a number."""
-        return read_moves(self._connection, wanted, limit=limit, after=after)
+    def moves(
+        self, wanted: MoveFilter = ANY_MOVE, *, limit: int, after: int = 0, before: int | None = None
+    ) -> tuple[MoveRecord, ...]:
+        """Moves in the order in which they began, behind a number; with ``before`` those before it, the last first."""
+        return read_moves(self._connection, wanted, limit=limit, after=after, before=before)
 
     def _unlisted(self, away: Mapping[str, str]) -> Iterator[Entry]:
         """Entries of those in quarantine whom the directory does not list, by id."""

@@ -88,7 +88,8 @@ def test_each_phase_is_told_once_over_losses_of_the_stream_and_restarts(tmp_path
     assert (event["type"], event["tenantid"], event["source"]) == ("tenant.move.flipped", "acme.eu", "/fleets/shop")
     assert event["id"] == f"shop/{event['cellepoch']}"
     assert {name: event["data"][name] for name in ("id", "tenant", "source", "target", "phase")} == {
-        "id": "m1", "phase": "flipped",
+        "id": "m1",
+        "phase": "flipped",
         **MOVE,
     }
 

@@ -244,6 +244,9 @@ def test_moves_are_listed_by_what_they_are_about(api: Api) -> None:
     assert [each["id"] for each in page["items"]] == ["z9", "z8"]
     assert listed(after=page["next"], limit=2) == ["z7"]
     assert api.get("/v1/moves", after=page["next"], limit=2).json()["next"] is None
+    last = api.get("/v1/moves", before=2**62, limit=2).json()
+    assert [each["id"] for each in last["items"]] == ["z7", "z8"]
+    assert listed(before=last["next"]) == ["z9"]
 
 
 def test_a_restart_keeps_moves_and_wishes(tmp_path: Path, location: Path | str) -> None:

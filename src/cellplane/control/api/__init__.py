@@ -11,6 +11,7 @@ from cellplane.control.api import (
     capacity,
     cells,
     configuration,
+    console,
     fleets,
     history,
     moves,
@@ -41,6 +42,7 @@ ROUTERS = (
     residency.router,
     history.router,
     access.router,
+    console.router,
 )
 """Looked through in this order for each request: those first that are asked most."""
 

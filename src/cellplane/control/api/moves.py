@@ -37,16 +37,17 @@ def list_moves(
     *,
     limit: Limit = None,
     after: Annotated[int, Query(ge=0, lt=2**63, description="`next` of the page before")] = 0,
+    before: Annotated[int | None, Query(ge=0, lt=2**63, description="The last first, before this number")] = None,
     tenant: str | None = None,
     cell: Annotated[str | None, Query(description="Those from it, or to it")] = None,
     phase: PhaseName | None = None,
     living: Annotated[bool | None, Query(description="Those that have not ended, or the others")] = None,
 ) -> MoveList:
-    """Moves in the order in which they began, one page."""
+    """Moves in the order in which they began, one page; the last first where `before` is given."""
     size = service.page_size(limit)
     wanted = MoveFilter(tenant=tenant, cell=cell, phase=None if phase is None else Phase(phase), living=living)
     with service.directory.snapshot() as snapshot:
-        found = snapshot.moves(wanted, limit=size + 1, after=after)
+        found = snapshot.moves(wanted, limit=size + 1, after=after, before=before)
     reports = reports_by_move(service)
     items = [view_of(record, reports) for record in found[:size]]
     return MoveList(items=items, next=found[size - 1].number if len(found) > size else None)
