@@ -17,7 +17,11 @@ MAX_CHANGE_CHARS = 60
 @click.argument("name", required=False)
 @control_option
 @json_option
-@click.option("--kind", default=None, help="Only changes of this kind: fleet, cell, pool, tenant, quarantine or table.")
+@click.option(
+    "--kind",
+    default=None,
+    help="Only changes of this kind: fleet, cell, pool, tenant, quarantine, move, config or table.",
+)
 @click.option("--actor", default=None, help="Only changes that this one asked for.")
 @click.option("--before", type=click.IntRange(min=1), default=None, help="Only changes before this epoch.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many.")

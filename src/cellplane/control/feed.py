@@ -1,7 +1,7 @@
 """The feed of changes: who watches is told of each entry of the log, in order, none left out and none twice."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 
 from cellplane.control.settings import ControlSettings
@@ -40,7 +40,7 @@ class ChangeFeed:
         if len(self._watchers) >= self._settings.max_watchers:
             raise TooManyWatchersError(len(self._watchers))
 
-    async def watch(self, after: int, wanted: ChangeFilter) -> AsyncIterator[Change | None]:
+    async def watch(self, after: int, wanted: ChangeFilter) -> AsyncGenerator[Change | None, None]:
         """Changes behind an epoch, for as long as somebody listens; None now and then where there are none.
 
         Raises:

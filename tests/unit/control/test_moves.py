@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cellplane.directory import moving
 from unit.control.serving import SHOP, Api, assert_problem, eventually, serving
 from unit.control.test_watch import watching
 
@@ -247,6 +248,19 @@ def test_moves_are_listed_by_what_they_are_about(api: Api) -> None:
     last = api.get("/v1/moves", before=2**62, limit=2).json()
     assert [each["id"] for each in last["items"]] == ["z7", "z8"]
     assert listed(before=last["next"]) == ["z9"]
+
+
+def test_moves_are_bounded(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moving, "MAX_LIVING", 1)
+    monkeypatch.setattr(moving, "MAX_ENDED", 2)
+    api.put_epoch("/v1/tenants/beta", {"cell": "cell-1"})
+    reach(api, "planned")
+    refused = api.put("/v1/moves/m2", {**MOVE, "tenant": "beta", "phase": "planned"})
+    assert "1 moves are under way already" in assert_problem(refused, 409, "conflict")["detail"]
+    for number in range(4):
+        reach(api, "aborted", f"old{number}")
+    assert [each["id"] for each in api.get("/v1/moves").json()["items"]] == ["m1", "old2", "old3"]
+    assert len(api.get("/v1/events", kind="move").json()["items"]) == 5, "the log keeps them all"
 
 
 def test_a_restart_keeps_moves_and_wishes(tmp_path: Path, location: Path | str) -> None:
