@@ -122,6 +122,21 @@ def test_every_phase_is_told_and_nobody_while_writes_wait(api: Api, client: Clie
     assert (found["phase"], found["living"], found["flipped_epoch"]) == ("done", False, book.get("m1").flipped_epoch)
 
 
+def test_who_finds_writes_waiting_lets_them_go_before_anybody_is_told(api: Api, client: Client, tmp_path: Path) -> None:
+    book = MoveBook(tmp_path / "moves")
+    book.add(PLANNED)
+    mover = Mover(book, client)
+    mover.until(Phase.VERIFIED)
+    mover.driver.reports.reached(replace(PLANNED, phase=Phase.FENCED))
+    # Its mover died behind the fence.
+    book.put(replace(book.get("m1"), phase=Phase.FENCED))
+    mover.world.directory.holds, mover.world.stores[SOURCE].closed = True, True
+    mover.noted.clear()
+    mover.until(Phase.DONE)
+    assert [each for each in mover.noted if each.startswith("held")] == []
+    assert mover.noted[0] == "verified"
+
+
 def test_a_mover_that_dies_anywhere_tells_each_phase_once_all_the_same(
     api: Api, client: Client, tmp_path: Path
 ) -> None:
