@@ -11,11 +11,12 @@ from cellplane.moves.book import MoveBook
 from cellplane.moves.driver import Driver
 from cellplane.moves.errors import MoveError
 from cellplane.moves.move import Move
-from cellplane.moves.postgres.mover import PostgresMover
+from cellplane.moves.mover import DataMover
 from cellplane.moves.records import FileRecords
 from cellplane.moves.routes import ControlPlaneRoutes
 from cellplane.moves.settings import CutoverSettings, DriverSettings, MoverSettings
 from cellplane.moves.steps import Steps
+from cellplane.moves.stores import mover_between
 from cellplane.provision.local.moving import LocalCells, local_cells
 
 
@@ -46,9 +47,9 @@ class Mover:
         records = FileRecords(self.cells.records)
         return Steps(move, self.mover_of(move), self.routes, records, CutoverSettings())
 
-    def mover_of(self, move: Move) -> PostgresMover:
+    def mover_of(self, move: Move) -> DataMover:
         """What carries its rows."""
-        return PostgresMover(
+        return mover_between(
             move.tenant_id, move.id, self.database(move.source), self.database(move.target), MoverSettings()
         )
 
