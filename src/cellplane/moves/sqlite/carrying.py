@@ -154,7 +154,7 @@ class Way:
                 self._write(read, by_name, _Batch(span[0], last, rows, late), within_seconds)
             except sqlite3.IntegrityError as error:
                 # Another of the tenant's rows may still have there what is unique of this one, and only change later:
-                # those go first, and are brought in their turn. If that does not help it is another tenant's.
+                # those go first, and are brought in their turn. If that does not help it is in the way for good.
                 if with_late:
                     raise NotMovableError(
                         (cannot_write(error, read.file.where, self.settings.tenant_column),)
@@ -220,7 +220,7 @@ def insert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
 def cannot_write(error: sqlite3.IntegrityError, where: str, tenant_column: str) -> str:
     """Why a row cannot be at the other end, with advice."""
     return (
-        f"a row cannot be written at the {where}: {error}; another tenant has its number or name there, or the cells "
+        f"a row cannot be written at the {where}: {error}; another row has its number or name there, or the cells "
         f"check rows differently: make {tenant_column} part of keys and of what is unique, or number rows apart"
     )
 
