@@ -1,9 +1,19 @@
-"""Chooses what moves data, by the databases of the two cells."""
+"""Chooses what moves data, and what looks after moves, by the kind of the cells' databases."""
 
-from cellplane.moves.errors import MoveError
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from cellplane.moves.errors import MoveError, StoreError
 from cellplane.moves.mover import DataMover
+from cellplane.moves.postgres import remains as postgres_remains
 from cellplane.moves.postgres.mover import PostgresMover
+from cellplane.moves.remains import Remnant, Slot
 from cellplane.moves.settings import MoverSettings
+from cellplane.moves.sqlite import remains as sqlite_remains
+from cellplane.moves.sqlite.carrying import End
+from cellplane.moves.sqlite.files import CellFile, path_of
 from cellplane.moves.sqlite.mover import SqliteMover
 
 
@@ -46,3 +56,58 @@ def mover_between(tenant_id: str, move_id: str, source_url: str, target_url: str
     if source == "SQLite":
         return SqliteMover(tenant_id, move_id, source_url, target_url, settings)
     return PostgresMover(tenant_id, move_id, source_url, target_url, settings)
+
+
+def remnants_in(cell: str, url: str, settings: MoverSettings) -> list[Remnant]:
+    """All that any move has in a cell's database, under way or not.
+
+    Raises:
+        MoveError: the database cannot be asked.
+    """
+    if kind_of(url) == "SQLite":
+        with _file(cell, url, settings) as end:
+            return sqlite_remains.remnants(end, cell)
+    with _server(cell, url, settings) as connection:
+        return postgres_remains.remnants(connection, cell)
+
+
+def slots_in(cell: str, url: str, settings: MoverSettings) -> tuple[Slot, ...]:
+    """All replication slots of a cell's server, whoever's; SQLite has none.
+
+    Raises:
+        MoveError: the database cannot be asked.
+    """
+    if kind_of(url) == "SQLite":
+        return ()
+    with _server(cell, url, settings) as connection:
+        return postgres_remains.slots(connection)
+
+
+def remove_in(url: str, remnant: Remnant, settings: MoverSettings) -> None:
+    """Take something of a move away from a cell's database. Rows stay.
+
+    Raises:
+        MoveError: it cannot be removed.
+    """
+    if kind_of(url) == "SQLite":
+        with _file(remnant.cell, url, settings) as end:
+            sqlite_remains.remove(end, remnant, settings)
+    else:
+        with _server(remnant.cell, url, settings) as connection:
+            postgres_remains.remove(connection, remnant, settings)
+
+
+@contextmanager
+def _file(cell: str, url: str, settings: MoverSettings) -> Iterator[End]:
+    file = CellFile(path_of(url), cell, settings)
+    with file.opened() as connection:
+        yield End(file, connection)
+
+
+@contextmanager
+def _server(cell: str, url: str, settings: MoverSettings) -> Iterator[postgres_remains.Connection]:
+    try:
+        with postgres_remains.connected(url, settings) as connection:
+            yield connection
+    except psycopg.Error as error:
+        raise StoreError(f"the database of {cell}: {str(error).strip() or type(error).__name__}") from error

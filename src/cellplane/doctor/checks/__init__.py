@@ -1,12 +1,25 @@
 """Checks, a module a subject. They judge facts, and do no I/O. One more is a module with ``CHECKS``, named here."""
 
-from cellplane.doctor.checks import cells, clocks, control, expiry, files, fleet, names, publishing, routers, versions
+from cellplane.doctor.checks import (
+    cells,
+    clocks,
+    control,
+    expiry,
+    files,
+    fleet,
+    moves,
+    names,
+    publishing,
+    routers,
+    versions,
+)
 from cellplane.doctor.finding import Check
 
 CHECKS: tuple[Check, ...] = (
     *control.CHECKS,
     *clocks.CHECKS,
     *cells.CHECKS,
+    *moves.CHECKS,
     *routers.CHECKS,
     *publishing.CHECKS,
     *expiry.CHECKS,

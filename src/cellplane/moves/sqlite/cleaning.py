@@ -1,4 +1,4 @@
-"""Deletes a tenant's rows from the file that does not have the tenant, a bounded number at a time."""
+"""Deletes a tenant's rows from the file that does not have the tenant, and notes, a bounded number at a time."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from cellplane.moves.settings import MoverSettings
 from cellplane.moves.sqlite.carrying import End
 from cellplane.moves.sqlite.catalog import keys_of, whose
-from cellplane.moves.sqlite.guard import Guard
+from cellplane.moves.sqlite.guard import Guard, is_made
 from cellplane.moves.sqlite.words import statement
 from cellplane.moves.tables import Table
 
@@ -41,3 +41,15 @@ def delete_tenant(
                 break
             pause(settings.clean_pause_seconds)
     return deleted
+
+
+def forget_notes(end: End, move_id: str, settings: MoverSettings) -> None:
+    """Delete what a move's guard noted."""
+    count = settings.clean_rows
+    while count == settings.clean_rows and is_made(end.connection):
+        with end.file.writing(end.connection):
+            count = end.connection.execute(
+                "DELETE FROM cellplane_moves_touched WHERE number IN "
+                "(SELECT number FROM cellplane_moves_touched WHERE move_id = ? LIMIT ?)",
+                (move_id, settings.clean_rows),
+            ).rowcount

@@ -19,11 +19,11 @@ from cellplane.moves.mover import DataMover, Estimate, Facts, Lag, Verdict
 from cellplane.moves.settings import MoverSettings
 from cellplane.moves.sqlite.carrying import End, Way
 from cellplane.moves.sqlite.catalog import columns_of, read_tables, unquoted, whose
-from cellplane.moves.sqlite.cleaning import delete_tenant
+from cellplane.moves.sqlite.cleaning import delete_tenant, forget_notes
 from cellplane.moves.sqlite.comparing import Comparison
 from cellplane.moves.sqlite.copying import Copy
 from cellplane.moves.sqlite.files import CellFile, Connection, path_of
-from cellplane.moves.sqlite.guard import Guard, is_made
+from cellplane.moves.sqlite.guard import Guard
 from cellplane.moves.sqlite.words import listed, quoted, statement
 from cellplane.moves.tables import Survey, Table, survey
 
@@ -212,7 +212,7 @@ class SqliteMover(DataMover):
         """See ``DataMover``."""
         with self._opened() as ends:
             for end in ends:
-                self._forget_notes(end)
+                forget_notes(end, self.move_id, self.settings)
                 with self._writing(end):
                     self._guard.remove(end.connection)
 
@@ -349,17 +349,6 @@ class SqliteMover(DataMover):
                         f"{table.name} references {reference.table} {row}, which the target does not have: bring its "
                         "shared tables up to the source's, then ask again"
                     )
-
-    def _forget_notes(self, end: End) -> None:
-        """What the guard noted, a bounded number at a time."""
-        count = self.settings.clean_rows
-        while count == self.settings.clean_rows and is_made(end.connection):
-            with self._writing(end):
-                count = end.connection.execute(
-                    "DELETE FROM cellplane_moves_touched WHERE number IN "
-                    "(SELECT number FROM cellplane_moves_touched WHERE move_id = ? LIMIT ?)",
-                    (self.move_id, self.settings.clean_rows),
-                ).rowcount
 
     def _rows_of(self, connection: Connection, table: Table) -> int:
         words = statement("SELECT count(*) FROM", table.name, "WHERE", self._whose)
