@@ -60,7 +60,7 @@ class Ends(Protocol):
     kind: str
     urls: tuple[str, str]
 
-    def mover(self, tenant: str = "acme", move_id: str = "m1", **settings: object) -> DataMover: ...
+    def mover(self, tenant: str = "acme", move_id: str = "m1", **settings: Any) -> DataMover: ...
 
     def fill(self, rows: int) -> None:
         """Give two tenants so many orders at the source, every second with a line, each with a visit."""
@@ -98,7 +98,7 @@ class PostgresEnds:
     kind: str = "postgres"
     errors: tuple[type[Exception], ...] = (psycopg.Error,)
 
-    def mover(self, tenant: str = "acme", move_id: str = "m1", **settings: object) -> DataMover:
+    def mover(self, tenant: str = "acme", move_id: str = "m1", **settings: Any) -> DataMover:
         return mover_between(tenant, move_id, *self.urls, _settings(settings))
 
     def fill(self, rows: int) -> None:
@@ -164,7 +164,7 @@ class SqliteEnds:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.executescript(SHOP)
 
-    def mover(self, tenant: str = "acme", move_id: str = "m1", **settings: object) -> DataMover:
+    def mover(self, tenant: str = "acme", move_id: str = "m1", **settings: Any) -> DataMover:
         return mover_between(tenant, move_id, *self.urls, _settings({"carry_rows": 100, **settings}))
 
     def fill(self, rows: int) -> None:

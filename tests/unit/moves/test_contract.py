@@ -30,7 +30,7 @@ def ends(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Ends]:
         yield SqliteEnds(tmp_path)
 
 
-def followed(ends: Ends, **settings: object) -> DataMover:
+def followed(ends: Ends, **settings: Any) -> DataMover:
     """A move up to the point where the target follows."""
     move = ends.mover(**settings)
     move.prepare()

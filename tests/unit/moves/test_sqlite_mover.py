@@ -36,8 +36,8 @@ def pair(folder: Path, schema: str) -> Pair:
 
 
 def mover(paths: Pair, move_id: str = "m1", **settings: Any) -> SqliteMover:
-    urls = (f"sqlite:///{path}" for path in paths)
-    return SqliteMover("acme", move_id, *urls, MoverSettings(**settings))
+    source, target = (f"sqlite:///{path}" for path in paths)
+    return SqliteMover("acme", move_id, source, target, MoverSettings(**settings))
 
 
 def followed(paths: Pair, **settings: Any) -> SqliteMover:
