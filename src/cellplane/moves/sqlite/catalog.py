@@ -162,3 +162,8 @@ def columns_of(table: Table) -> str:
 def whose(tenant_column: str) -> str:
     """The condition that picks a tenant's rows: a parameter."""
     return statement(quoted(tenant_column), "= ?")
+
+
+def bytes_in(table: Table) -> str:
+    """How much a row of it takes, as it is copied."""
+    return " + ".join(f"coalesce(length(CAST({quoted(column.name)} AS BLOB)), 0)" for column in table.copied)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from cellplane.moves.errors import NotMovableError
 from cellplane.moves.settings import MoverSettings
-from cellplane.moves.sqlite.carrying import End, Row, Way, bytes_of, cannot_write, insert
-from cellplane.moves.sqlite.catalog import columns_of, whose
+from cellplane.moves.sqlite.carrying import End, Row, Way, cannot_write, insert
+from cellplane.moves.sqlite.catalog import bytes_in, columns_of, whose
 from cellplane.moves.sqlite.words import statement
 from cellplane.moves.tables import Table
 
@@ -54,12 +54,13 @@ class Copy:
     def _batches(self, connection: sqlite3.Connection, table: Table) -> Iterator[tuple[list[Row], int]]:
         batch: list[Row] = []
         size = 0
-        for row in connection.execute(
-            statement("SELECT", columns_of(table), "FROM", table.name, "WHERE", whose(self.settings.tenant_column)),
-            (self.way.guard.tenant_id,),
-        ):
-            batch.append(row)
-            size += bytes_of(row)
+        words = statement(
+            "SELECT", columns_of(table) + ",", bytes_in(table),
+            "FROM", table.name, "WHERE", whose(self.settings.tenant_column),
+        )  # fmt: skip
+        for row in connection.execute(words, (self.way.guard.tenant_id,)):
+            batch.append(row[:-1])
+            size += row[-1]
             if len(batch) >= self.settings.carry_rows or size >= self.settings.carry_bytes:
                 yield batch, size
                 batch, size = [], 0

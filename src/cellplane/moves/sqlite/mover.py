@@ -18,7 +18,7 @@ from cellplane.moves.errors import (
 from cellplane.moves.mover import DataMover, Estimate, Facts, Lag, Verdict
 from cellplane.moves.settings import MoverSettings
 from cellplane.moves.sqlite.carrying import End, Way
-from cellplane.moves.sqlite.catalog import columns_of, read_tables, unquoted, whose
+from cellplane.moves.sqlite.catalog import bytes_in, columns_of, read_tables, unquoted, whose
 from cellplane.moves.sqlite.cleaning import delete_tenant, forget_notes
 from cellplane.moves.sqlite.comparing import Comparison
 from cellplane.moves.sqlite.copying import Copy
@@ -356,9 +356,8 @@ class SqliteMover(DataMover):
 
     def _bytes_a_row(self, connection: Connection, table: Table) -> float:
         """Of a row as it is copied: the mean of those that are found first."""
-        lengths = " + ".join(f"coalesce(length(CAST({quoted(column.name)} AS BLOB)), 0)" for column in table.copied)
         words = statement(
-            "SELECT avg(", lengths, ") FROM (SELECT", columns_of(table), "FROM", table.name,
+            "SELECT avg(", bytes_in(table), ") FROM (SELECT", columns_of(table), "FROM", table.name,
             "WHERE", self._whose, "LIMIT ?)",
         )  # fmt: skip
         return float(connection.execute(words, (self.tenant_id, self.settings.carry_rows)).fetchone()[0] or 0)
