@@ -5,6 +5,7 @@ What every mover promises is in ``test_contract.py``.
 
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +13,21 @@ from typing import Any
 
 import pytest
 
+from cellplane.moves.book import MoveBook
+from cellplane.moves.driver import Driver
 from cellplane.moves.errors import MoveError, NotInTimeError, NotMovableError, NotTheSameError, StoreError
+from cellplane.moves.move import Move, Phase, Wish
 from cellplane.moves.mover import Verdict
-from cellplane.moves.settings import MoverSettings
+from cellplane.moves.settings import CutoverSettings, DriverSettings, MoverSettings
 from cellplane.moves.sqlite import files
 from cellplane.moves.sqlite.comparing import row_hash
 from cellplane.moves.sqlite.files import path_of
 from cellplane.moves.sqlite.mover import SqliteMover
+from cellplane.moves.steps import Steps
 from cellplane.moves.stores import mover_between
+from support.moving import SOURCE as SOURCE_CELL
+from support.moving import TARGET as TARGET_CELL
+from support.moving import World, WorldRecords, WorldRoutes
 from unit.moves.ends import app_connection
 
 Pair = tuple[Path, Path]
@@ -539,3 +547,57 @@ def test_a_mover_that_dies_before_any_statement_is_gone_on_with(
         Mortal.left = first
         # And once more, soon behind that.
         moved(anew(), [first % 7 + 2])
+
+
+@pytest.mark.parametrize("end", [Phase.DONE, Phase.ROLLED_BACK, Phase.ABORTED])
+def test_the_steps_of_a_move_take_a_tenant_there_and_back_while_it_is_written(tmp_path: Path, end: Phase) -> None:
+    paths = pair(tmp_path, ITEMS)
+    do(paths[0], "INSERT INTO items VALUES ('acme', 0, 'n0', 0), ('globex', 0, 'theirs', 0)")
+    world = World(lambda below: below - 1)
+    by_cell = dict(zip((SOURCE_CELL, TARGET_CELL), paths, strict=True))
+    book = MoveBook(tmp_path / "moves")
+    book.add(Move("m1", "acme", SOURCE_CELL, TARGET_CELL, True, 3600.0))
+
+    def steps_of(move: Move) -> Steps:
+        return Steps(move, mover(paths), WorldRoutes(world), WorldRecords(world), CutoverSettings())
+
+    driver = Driver(book, WorldRoutes(world), steps_of, DriverSettings(hold_poll_seconds=0.01))
+    acknowledged: set[int] = set()
+    wrong: list[str] = []
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            number = len(acknowledged) + 1
+            try:
+                do(by_cell[world.directory.cell], f"INSERT INTO items VALUES ('acme', {number}, 'n{number}', 0)")
+            except sqlite3.IntegrityError as error:
+                wrong.extend([str(error)] if "not written in this cell" not in str(error) else [])
+            else:
+                acknowledged.add(number)
+            stop.wait(0.002)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        seen = 0
+        for _ in range(1_000):
+            reached = driver.advance("m1")
+            if reached.phase.is_end:
+                break
+            if reached.phase is Phase.VERIFIED and end is Phase.ABORTED:
+                book.ask("m1", Wish.ABORT)
+            elif reached.phase is Phase.FLIPPED:
+                seen = seen or len(acknowledged)
+                if len(acknowledged) > seen + 20:
+                    book.ask("m1", Wish.RELEASE if end is Phase.DONE else Wish.ROLLBACK)
+    finally:
+        stop.set()
+        writer.join()
+    assert book.get("m1").phase is end
+    assert wrong == []
+    home = by_cell[TARGET_CELL if end is Phase.DONE else SOURCE_CELL]
+    (other,) = set(paths) - {home}
+    assert {row[0] for row in rows(home, "SELECT id FROM items WHERE tenant_id = 'acme'")} == acknowledged | {0}
+    assert rows(other, "SELECT id FROM items WHERE tenant_id = 'acme'") == []
+    assert [rows(path, "SELECT name FROM sqlite_master WHERE name LIKE '%cellplane%'") for path in paths] == [[], []]
