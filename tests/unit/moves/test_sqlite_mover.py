@@ -359,6 +359,21 @@ def test_while_the_way_back_is_held_notes_do_not_pile_up(tmp_path: Path) -> None
     assert rows(paths[0], "SELECT count(*) FROM items") == [(25,)]
 
 
+def test_a_way_back_that_is_barred_can_be_given_up(tmp_path: Path) -> None:
+    paths = pair(tmp_path, ITEMS)
+    move = followed(paths)
+    assert finished(move).is_same
+    move.open_target(6)
+    do(paths[1], "INSERT INTO items VALUES ('acme', 1, 'one', 1)", "ALTER TABLE items ADD COLUMN more TEXT")
+    move.reconnect()
+    with pytest.raises(NotMovableError, match="the source lacks the column more"):
+        move.compare_back()
+    move.part()
+    move.clean_source()
+    move.forget()
+    assert rows(paths[1], "SELECT id FROM items") == [(1,)]
+
+
 def test_files_that_cannot_be_moved_between_are_named(tmp_path: Path) -> None:
     paths = pair(tmp_path, ITEMS)
     with pytest.raises(StoreError, match="gone cannot be opened: expected a file that is there"):

@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -12,19 +12,19 @@ from cellplane.moves.errors import (
     NotEmptyError,
     NotInTimeError,
     NotMovableError,
-    NotTheSameError,
     StoreError,
 )
 from cellplane.moves.mover import DataMover, Estimate, Facts, Lag, Verdict
 from cellplane.moves.settings import MoverSettings
 from cellplane.moves.sqlite.carrying import End, Way
-from cellplane.moves.sqlite.catalog import bytes_in, columns_of, read_tables, unquoted, whose
+from cellplane.moves.sqlite.catalog import bytes_in, columns_of, read_tables, whose
 from cellplane.moves.sqlite.cleaning import delete_tenant, forget_notes
 from cellplane.moves.sqlite.comparing import Comparison
 from cellplane.moves.sqlite.copying import Copy
 from cellplane.moves.sqlite.files import CellFile, Connection, path_of
 from cellplane.moves.sqlite.guard import Guard
-from cellplane.moves.sqlite.words import listed, quoted, statement
+from cellplane.moves.sqlite.surroundings import carry_sequences, require_shared, wait_for_outbox
+from cellplane.moves.sqlite.words import statement
 from cellplane.moves.tables import Survey, Table, survey
 
 
@@ -106,7 +106,7 @@ class SqliteMover(DataMover):
             delete_tenant(target, found.tables, self._guard, self.settings, pause=self.pause)
             copy = Copy(self._there, self.settings, told, self.monotonic, self.pause)
             rows, size = copy.run(source, target, found.tables)
-            self._check_shared(target.connection, found)
+            require_shared(target, found, self.tenant_id, self.settings)
         return rows, size
 
     def follow(self) -> None:
@@ -124,10 +124,9 @@ class SqliteMover(DataMover):
         with self._opened() as (source, target):
             closed = self._guard.is_closed(source.connection), self._guard.is_closed(target.connection)
             if closed == (True, False) and self._back.position(source.connection) is not None:
-                found = self._movable(target, source)
-                batches = self.settings.hold_batches
-                self._back.catch_up(target, source, found.tables, self.settings.wait_seconds, batches)
-                self._comparison(target, source, self._back).touched_rows(found.tables, batches)
+                # What cannot be brought now stays noted. Who wants the way back hears why; who gives it up need not.
+                with suppress(NotMovableError, NotInTimeError):
+                    self._bring_some_back(source, target)
 
     def lag(self) -> Lag:
         """See ``DataMover``."""
@@ -145,7 +144,7 @@ class SqliteMover(DataMover):
     def compare_back(self, told: Callable[[int], None] = lambda _: None) -> Verdict:
         """See ``DataMover``."""
         with self._opened() as (source, target):
-            found = self._movable(target, source)
+            found = self._movable(source, target)
             return self._comparison(target, source, self._back, told).all_rows(found.tables).verdict
 
     def recopy(self, differences: Sequence[str]) -> None:
@@ -164,7 +163,7 @@ class SqliteMover(DataMover):
     def finish(self, within_seconds: float) -> Verdict:
         """See ``DataMover``."""
         with self._opened() as (source, target):
-            return self._finish(source, target, self._there, within_seconds)
+            return self._finish(source, target, self._movable(source, target), within_seconds)
 
     def open_target(self, epoch: int) -> None:
         """See ``DataMover``."""
@@ -183,7 +182,7 @@ class SqliteMover(DataMover):
     def finish_back(self, within_seconds: float) -> Verdict:
         """See ``DataMover``."""
         with self._opened() as (source, target):
-            return self._finish(target, source, self._back, within_seconds)
+            return self._finish(target, source, self._movable(source, target), within_seconds)
 
     def part(self) -> None:
         """See ``DataMover``."""
@@ -233,6 +232,12 @@ class SqliteMover(DataMover):
                 tuple(leftovers),
             )
 
+    def _bring_some_back(self, source: End, target: End) -> None:
+        tables = self._movable(source, target).tables
+        batches = self.settings.hold_batches
+        self._back.catch_up(target, source, tables, self.settings.wait_seconds, batches)
+        self._comparison(target, source, self._back).touched_rows(tables, batches)
+
     def _catch_up(self, way: Way, written: End, read: End, tables: Sequence[Table], within_seconds: float) -> float:
         """Bring what is there now, and a mark behind it, which proves that it can be."""
         way.mark(written)
@@ -251,15 +256,15 @@ class SqliteMover(DataMover):
                     f"{self.settings.fence_seconds} s: {error}"
                 ) from error
 
-    def _finish(self, written: End, read: End, way: Way, within_seconds: float) -> Verdict:
+    def _finish(self, written: End, read: End, found: Survey, within_seconds: float) -> Verdict:
         """The last write is at the other end, what is not compared is the same, and the other numbers on from here."""
         if not self._guard.is_closed(written.connection):
             raise MoveError(f"{self.tenant_id} is still written: fence it first")
         began = self.monotonic()
-        found = self._movable(written, read)
+        way = self._there if written.file is self._source else self._back
         self._guard.require(written.connection, found.tables)
         self._catch_up(way, written, read, found.tables, within_seconds)
-        self._wait_for_outbox(written.connection, within_seconds - (self.monotonic() - began))
+        wait_for_outbox(written, self.tenant_id, self.settings, within_seconds - (self.monotonic() - began))
         comparison = self._comparison(written, read, way)
         verdict = comparison.touched_rows(found.tables).verdict
         counted = comparison.counted(found.tables)
@@ -267,35 +272,8 @@ class SqliteMover(DataMover):
             # Rows went without a note; they are named.
             every = comparison.all_rows(found.tables).verdict
             verdict = replace(every, differences=every.differences or counted)
-        self._carry_sequences(written, read, found.tables)
+        carry_sequences(written, read, found.tables, self.settings)
         return verdict
-
-    def _wait_for_outbox(self, written: Connection, within_seconds: float) -> None:
-        """What is to be told outside is told by this cell before the other tells more: in the order of the tenant."""
-        name = self.settings.outbox.rpartition(".")[2]
-        if written.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)).fetchone() is None:
-            return
-        began = self.monotonic()
-        waits = statement("SELECT 1 FROM", quoted(name), "WHERE tenant_id = ? LIMIT 1")
-        while written.execute(waits, (self.tenant_id,)).fetchone():
-            if self.monotonic() - began > within_seconds:
-                raise NotInTimeError(
-                    f"the outbox still has events of {self.tenant_id}: does its relay run, and the stream take them?"
-                )
-            self.pause(self.settings.poll_seconds)
-
-    def _carry_sequences(self, written: End, read: End, tables: Sequence[Table]) -> None:
-        """Numbers that were given are not given again, nor those that the former cell now gives to others."""
-        names = {table.name: unquoted(table) for table in tables if table.sequences}
-        if not names:
-            return
-        given = {name: _sequence(written.connection, each) for name, each in names.items()}
-        with self._writing(read):
-            for name, each in names.items():
-                wanted = max(_sequence(read.connection, each), given[name] + self.settings.sequence_gap)
-                done = read.connection.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = ?", (wanted, each))
-                if done.rowcount == 0:
-                    read.connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (each, wanted))
 
     def _open(self, opened: End, other: End, epoch: int = 0) -> None:
         if not self._guard.is_closed(other.connection):
@@ -324,31 +302,6 @@ class SqliteMover(DataMover):
                     "out whose they are, then delete them or name another cell"
                 )
         self._guard.claim(target)
-
-    def _check_shared(self, target: Connection, found: Survey) -> None:
-        """What the tenant's rows reference of tables that are everybody's has to be at the target too."""
-        for table in found.tables:
-            for reference in table.references:
-                if reference.table not in found.shared:
-                    continue
-                same = " AND ".join(
-                    f"r.{quoted(there)} = t.{quoted(here)}"
-                    for here, there in zip(reference.columns, reference.target_columns, strict=True)
-                )
-                present = " AND ".join(f"t.{quoted(each)} IS NOT NULL" for each in reference.columns)
-                row = target.execute(
-                    statement(
-                        "SELECT", listed(reference.columns, "t."), "FROM", table.name, "AS t",
-                        "WHERE", f"t.{self._whose}", "AND", present,
-                        "AND NOT EXISTS (SELECT 1 FROM", reference.table, "AS r WHERE", same, ") LIMIT 1",
-                    ),
-                    (self.tenant_id,),
-                ).fetchone()  # fmt: skip
-                if row is not None:
-                    raise NotTheSameError(
-                        f"{table.name} references {reference.table} {row}, which the target does not have: bring its "
-                        "shared tables up to the source's, then ask again"
-                    )
 
     def _rows_of(self, connection: Connection, table: Table) -> int:
         words = statement("SELECT count(*) FROM", table.name, "WHERE", self._whose)
@@ -404,8 +357,3 @@ class SqliteMover(DataMover):
     def _writing(self, end: End) -> Iterator[None]:
         with end.file.writing(end.connection):
             yield
-
-
-def _sequence(connection: Connection, name: str) -> int:
-    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (name,)).fetchone()
-    return 0 if row is None else int(row[0])
