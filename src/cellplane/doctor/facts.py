@@ -322,11 +322,13 @@ class SlotFact:
         name: its name.
         kept_bytes: of the log, which the server keeps for it; None where that is not known.
         is_read: whether anybody reads it.
+        is_lost: whether the server gave it up, since it kept too much.
     """
 
     name: str
     kept_bytes: int | None
     is_read: bool
+    is_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

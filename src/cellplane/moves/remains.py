@@ -38,6 +38,8 @@ class Slot:
     name: str
     kept_bytes: int | None
     is_read: bool
+    is_lost: bool = False
+    """Whether the server gave it up, since it kept too much."""
 
 
 def move_of(name: str) -> str | None:

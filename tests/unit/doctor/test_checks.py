@@ -181,6 +181,12 @@ CASES: list[tuple[str, dict[str, Any], Severity, str]] = [
         ERROR,
         "who reads it does not keep up",
     ),
+    (
+        "CPD25",
+        {"stores": (StoreFact("cell-1", (SlotFact("cellplane_m1", None, is_read=False, is_lost=True),)),)},
+        ERROR,
+        "the slot cellplane_m1 kept more than max_slot_wal_keep_size, and its server gave it up",
+    ),
     ("CPD30", {"routers": ()}, WARNING, "no router has reported"),
     ("CPD30", {"routers": (replace(ROUTER, age_seconds=20),)}, WARNING, "silent for 20 s"),
     ("CPD30", {"routers": (replace(ROUTER, age_seconds=200),)}, ERROR, "silent for 200 s"),

@@ -25,16 +25,23 @@ def _remains(facts: Facts, _settings: DoctorSettings) -> Iterator[Hit]:
 def _slots(facts: Facts, settings: DoctorSettings) -> Iterator[Hit]:
     stores = known(facts.stores)
     asked = yield from _asked(stores)
-    large = False
+    wrong = False
     for store in asked:
         for slot in store.slots:
             kept = slot.kept_bytes or 0
-            if kept >= settings.slot_warning_bytes:
-                large = True
+            if slot.is_lost:
+                wrong = True
+                yield error(
+                    store.cell,
+                    f"the slot {slot.name} kept more than max_slot_wal_keep_size, and its server gave it up",
+                    "What reads it misses changes: abort the move and begin it anew, or make what else reads it anew.",
+                )
+            elif kept >= settings.slot_warning_bytes:
+                wrong = True
                 say = error if kept >= settings.slot_error_bytes else warning
                 reader = "who reads it does not keep up" if slot.is_read else "nobody reads it"
                 yield say(store.cell, f"the slot {slot.name} keeps {kept / GIB:,.1f} GiB of the log: {reader}")
-    if asked and not large:
+    if asked and not wrong:
         yield ok(f"replication slots that keep little of the log: {sum(len(store.slots) for store in asked)}")
 
 
@@ -61,7 +68,7 @@ CHECKS = (
         "CPD25",
         "replication slots",
         "Replication slots, whoever's, for which the database of a local fleet's cell keeps more of its log than "
-        "`slot_warning_bytes`.",
+        "`slot_warning_bytes`, or which it has given up.",
         "Let its reader catch up, or drop the slot: docs/operations.md, “A slot fills a disk”. A move that takes so "
         "long is aborted, or goes on by `cellplane move resume`.",
         _slots,

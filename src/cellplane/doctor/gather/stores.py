@@ -25,10 +25,12 @@ def store_of(cell: str, url: str, moves: Path, settings: DoctorSettings) -> Stor
         from cellplane.moves.stores import remnants_in, slots_in  # noqa: PLC0415
     except ModuleNotFoundError as error:
         return StoreFact(cell, failure=f"asking it needs {error.name}: pip install 'cellplane[moves]'")
-    # libpq counts in whole seconds, and takes less than 2 for 2.
+    # libpq counts in whole seconds.
     timed = MoverSettings(connect_seconds=max(1, round(settings.probe_seconds)))
     try:
-        slots = tuple(SlotFact(each.name, each.kept_bytes, each.is_read) for each in slots_in(cell, url, timed))
+        slots = tuple(
+            SlotFact(each.name, each.kept_bytes, each.is_read, each.is_lost) for each in slots_in(cell, url, timed)
+        )
         # First what is there, then which moves are under way: one is on record before it brings anything.
         remnants = remnants_in(cell, url, timed)
         found = unowned(remnants, living(MoveBook(moves)))

@@ -16,7 +16,7 @@ Connection = psycopg.Connection[Any]
 
 _SLOTS = """
 SELECT slot_name::text, pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint, active,
-    coalesce(database = current_database(), false)
+    coalesce(wal_status = 'lost', false), coalesce(database = current_database(), false)
 FROM pg_replication_slots ORDER BY slot_name
 """
 
@@ -31,13 +31,13 @@ _NAMED = {
 
 def slots(connection: Connection) -> tuple[Slot, ...]:
     """All slots of the server."""
-    return tuple(Slot(name, kept, active) for name, kept, active, _ in connection.execute(_SLOTS))
+    return tuple(Slot(name, kept, active, lost) for name, kept, active, lost, _ in connection.execute(_SLOTS))
 
 
 def remnants(connection: Connection, cell: str) -> list[Remnant]:
     """All that any move has here, under way or not."""
     found = []
-    for name, kept, _, is_here in connection.execute(_SLOTS):
+    for name, kept, _, _, is_here in connection.execute(_SLOTS):
         move_id = move_of(name)
         if move_id is not None and is_here:
             found.append(Remnant(cell, "slot", name, move_id, kept))

@@ -90,7 +90,7 @@ class SqliteMover(DataMover):
             # The target first: nobody else may write there what the copy would take for its own.
             with self._writing(target):
                 self._guard.install(target.connection, found.tables, closed=True)
-                self._claim(target.connection, found)
+            self._claim(target, found)
             with self._writing(source):
                 self._guard.install(source.connection, found.tables, closed=False)
 
@@ -290,18 +290,22 @@ class SqliteMover(DataMover):
         tables = self._tables(end.connection)
         return delete_tenant(end, tables, self._guard, self.settings, pause=self.pause, told=told)
 
-    def _claim(self, target: Connection, found: Survey) -> None:
+    def _claim(self, target: End, found: Survey) -> None:
         """Before anything is copied, and once: what of the tenant is at the target is nobody else's."""
-        if self._guard.is_claimed(target):
+        if self._guard.is_claimed(target.connection):
             return
+        # Looked for without a lock: the guard is closed.
         for table in found.tables:
             words = statement("SELECT 1 FROM", table.name, "WHERE", self._whose, "LIMIT 1")
-            if target.execute(words, (self.tenant_id,)).fetchone():
+            if target.connection.execute(words, (self.tenant_id,)).fetchone():
+                with self._writing(target):
+                    self._guard.remove(target.connection)
                 raise NotEmptyError(
                     f"the target has rows of {self.tenant_id} in {table.name} already, and no move brought them: find "
                     "out whose they are, then delete them or name another cell"
                 )
-        self._guard.claim(target)
+        with self._writing(target):
+            self._guard.claim(target.connection)
 
     def _rows_of(self, connection: Connection, table: Table) -> int:
         words = statement("SELECT count(*) FROM", table.name, "WHERE", self._whose)
