@@ -151,6 +151,15 @@ def fleet(servers: tuple[Postgres, Postgres], tmp_path: Path) -> Iterator[Path]:
         connection.execute("SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin")
 
 
+def test_what_is_of_another_database_of_the_server_is_not_looked_at(fleet: Path, cells: tuple[str, str]) -> None:
+    with psycopg.connect(cells[SOURCE], autocommit=True) as connection:
+        connection.execute("SELECT pg_create_logical_replication_slot('cellplane_others', 'pgoutput')")
+        assert "cellplane_others" in [each.name for each in remnants_in("x", cells[SOURCE], MoverSettings())]
+        here = State.find(fleet).databases()["cell-1"]
+        assert {each.move_id for each in remnants_in("cell-1", here, MoverSettings())} == {"dead"}
+        connection.execute("SELECT pg_drop_replication_slot('cellplane_others')")
+
+
 def reaping(root: Path, *words: str) -> Result:
     return CliRunner().invoke(cli, ["move", "reap", "--state", str(root), *words])
 
