@@ -157,6 +157,15 @@ def test_another_tenants_row_that_replaces_one_takes_it_along(tmp_path: Path) ->
     assert rows(paths[1], "SELECT * FROM codes") == [("y", "acme")]
 
 
+def test_a_row_that_another_tenant_replaces_at_the_target_is_missed_before_the_flip(tmp_path: Path) -> None:
+    paths = pair(tmp_path, "CREATE TABLE codes (code TEXT NOT NULL PRIMARY KEY, tenant_id TEXT NOT NULL);")
+    do(paths[0], "INSERT INTO codes VALUES ('x', 'acme'), ('y', 'acme')")
+    move = followed(paths)
+    assert move.compare().is_same
+    do(paths[1], "REPLACE INTO codes VALUES ('x', 'globex')")
+    assert finished(move).differences == ("codes (x): missing",)
+
+
 def test_a_row_that_goes_without_a_note_is_found_behind_the_fence(tmp_path: Path) -> None:
     paths = pair(tmp_path, ITEMS + "CREATE UNIQUE INDEX by_name ON items (tenant_id, lower(name));")
     do(paths[0], "INSERT INTO items VALUES ('acme', 1, 'one', 1), ('acme', 2, 'two', 2)")

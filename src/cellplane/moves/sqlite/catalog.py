@@ -135,13 +135,11 @@ def _obstacles(table: Table, sql: str, *, is_numbered: bool, triggers: list[str]
         )
 
 
-def unique_columns(connection: sqlite3.Connection, table: Table) -> Iterator[tuple[str, ...]]:
-    """Columns of its unique indexes but the key's; of one over an expression, none."""
-    name = unquoted(table)
-    for index, origin in connection.execute(_INDEXES, (name,)).fetchall():
-        columns = tuple(row[0] for row in connection.execute(_INDEXED, (index,)))
-        if origin != "pk" and None not in columns:
-            yield columns
+def unique_columns(connection: sqlite3.Connection, table: Table) -> Iterator[tuple[str | None, ...]]:
+    """Columns of its unique indexes but the key's; None for an expression."""
+    for index, origin in connection.execute(_INDEXES, (unquoted(table),)).fetchall():
+        if origin != "pk":
+            yield tuple(row[0] for row in connection.execute(_INDEXED, (index,)))
 
 
 def unquoted(table: Table) -> str:

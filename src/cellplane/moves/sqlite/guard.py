@@ -14,8 +14,9 @@ and forgotten jobs from writing, not an app that means to.
 whatever began to read before and wants to write behind it is told that the file has changed (``SQLITE_BUSY_SNAPSHOT``).
 
 **Replaced rows.** ``REPLACE`` deletes rows without a trigger for it. One with the same key is noted as what took its
-place; one with another key, which was in the way by a unique index, is noted before it goes. Where the index is over an
-expression it is not: the numbers of rows, which are compared behind the fence, tell.
+place; one with another key, which was in the way by a unique index, is noted before it goes. So is one that another
+tenant's row replaces behind a closed guard, by what is not unique by tenant: such notes are compared behind the fence.
+Where the index is over an expression there is no note, and the numbers of rows, which are compared as well, tell.
 """
 
 import hashlib
@@ -184,7 +185,7 @@ class Guard:
             f"{name}_{kind}": self._trigger(f"{name}_{kind}", event, table, rows)
             for kind, (event, rows) in parts.items()
         }
-        uniques = list(unique_columns(connection, table))
+        uniques = [columns for columns in unique_columns(connection, table) if None not in columns]
         if self.settings.tenant_column not in table.key:
             uniques.append(table.key)
         if uniques:
@@ -216,13 +217,14 @@ class Guard:
             "BEGIN", refuse, *notes, "END",
         )  # fmt: skip
 
-    def _before_replacing(self, name: str, event: str, table: Table, uniques: Sequence[tuple[str, ...]]) -> str:
+    def _before_replacing(self, name: str, event: str, table: Table, uniques: Sequence[tuple[str | None, ...]]) -> str:
         """Notes the tenant's rows that are in a new row's way, whosever that is."""
         notes = [
             statement(
                 "INSERT INTO cellplane_moves_touched", self._noted(table), "SELECT",
                 literal(self.move_id) + ",", literal(table.name) + ",", listed(table.key),
-                "FROM", table.name, "WHERE", " AND ".join(f"{quoted(each)} = NEW.{quoted(each)}" for each in columns),
+                "FROM", table.name,
+                "WHERE", " AND ".join(f"{quoted(each)} = NEW.{quoted(each)}" for each in columns if each),
                 "AND", quoted(self.settings.tenant_column), "=", literal(self.tenant_id), ";",
             )
             for columns in uniques
@@ -245,6 +247,11 @@ class Guard:
     @staticmethod
     def _noted(table: Table) -> str:
         return f"(move_id, table_name, {', '.join(NOTED_KEY[: len(table.key)])})"
+
+
+def may_lose_rows(connection: Connection, table: Table) -> bool:
+    """Whether a row may be replaced without a note."""
+    return any(None in columns for columns in unique_columns(connection, table))
 
 
 _NOBODY_BRINGS = "AND NOT EXISTS (SELECT 1 FROM cellplane_moves_bringing)"

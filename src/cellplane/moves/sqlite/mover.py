@@ -261,14 +261,18 @@ class SqliteMover(DataMover):
         if not self._guard.is_closed(written.connection):
             raise MoveError(f"{self.tenant_id} is still written: fence it first")
         began = self.monotonic()
-        way = self._there if written.file is self._source else self._back
+        way, other = self._there, self._back
+        if written.file is self._target:
+            way, other = other, way
         self._guard.require(written.connection, found.tables)
         self._catch_up(way, written, read, found.tables, within_seconds)
         wait_for_outbox(written, self.tenant_id, self.settings, within_seconds - (self.monotonic() - began))
         comparison = self._comparison(written, read, way)
-        verdict = comparison.touched_rows(found.tables).verdict
-        counted = comparison.counted(found.tables)
-        if counted and verdict.is_same:
+        compared = comparison.touched_rows(found.tables)
+        compared.differences += comparison.replaced_rows(found.tables, other.name).differences
+        counted = () if compared.differences else comparison.counted(found.tables)
+        verdict = compared.verdict
+        if counted:
             # Rows went without a note; they are named.
             every = comparison.all_rows(found.tables).verdict
             verdict = replace(every, differences=every.differences or counted)
