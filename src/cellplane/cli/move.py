@@ -241,7 +241,7 @@ def reap(state_dir: Path, *, dry_run: bool, as_json: bool) -> None:
     elif dry_run:
         for remnant in found.remnants:
             click.echo(str(remnant))
-    if not found.remnants and not as_json:
+    if not found.remnants and not found.unreached and not as_json:
         click.echo("Nothing is left of moves that are not under way.")
     if failed or found.unreached:
         troubles = [*(f"{each}: {reason}" for each, reason in failed.items()), *found.unreached.values()]

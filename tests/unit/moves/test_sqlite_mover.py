@@ -133,6 +133,26 @@ def test_values_of_other_types_are_not_the_same(tmp_path: Path) -> None:
     assert move.compare().is_same
 
 
+def test_names_of_tenants_and_columns_may_have_any_letters(tmp_path: Path) -> None:
+    paths = pair(
+        tmp_path, 'CREATE TABLE t ("org ""x""" TEXT NOT NULL, id INTEGER NOT NULL, PRIMARY KEY ("org ""x""", id));'
+    )
+    tenant = "o'neil \"; --é"
+    move = replace(mover(paths, tenant_column='org "x"'), tenant_id=tenant)
+    with app_connection(paths[0]) as connection:
+        connection.executemany("INSERT INTO t VALUES (?, ?)", [(tenant, 1), (tenant, 2), ("oneil", 3)])
+        move.prepare()
+        move.copy()
+        connection.execute("DELETE FROM t WHERE id = 1")
+        move.follow()
+        move.fence(5)
+        with pytest.raises(sqlite3.IntegrityError, match=r"tenant o'neil \"; --é is not written in this cell"):
+            connection.execute("DELETE FROM t WHERE id = 2")
+        connection.execute("DELETE FROM t WHERE id = 3")
+    assert move.finish(10).is_same
+    assert rows(paths[1], "SELECT * FROM t") == [(tenant, 2)]
+
+
 def test_a_row_that_replaces_another_takes_it_along(tmp_path: Path) -> None:
     paths = pair(tmp_path, ITEMS)
     do(paths[0], "INSERT INTO items VALUES ('acme', 1, 'one', 1), ('acme', 2, 'two', 2), ('acme', 3, 'three', 3)")
