@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import psycopg
 import pytest
 
 from cellplane.publishing.keys import KeyUse, create_key
@@ -76,6 +77,21 @@ def test_a_killed_cell_is_found(fleet: Demo) -> None:
         assert "no router reaches it; from here it does not answer" in finding["found"]
     finally:
         fleet.run("chaos", "restore", "cell-2")
+
+
+def test_a_slot_that_a_move_left_is_found_and_removed(fleet: Demo) -> None:
+    port = json.loads((fleet.state / "endpoints.json").read_text())["ports"]["cell-1.postgres"]
+    with psycopg.connect(f"postgresql://postgres@127.0.0.1:{port}/postgres", autocommit=True) as connection:
+        connection.execute("SELECT pg_create_logical_replication_slot('cellplane_0badcafe_back', 'pgoutput')")
+        found = of(fleet)
+        assert wrong(found) == {"error CPD24"}
+        (finding,) = found["error CPD24"]
+        assert finding["about"] == "cell-1"
+        assert "slot cellplane_0badcafe_back" in finding["found"]
+        assert "cellplane move reap" in finding["remedy"]
+        assert "of move 0badcafe" in fleet.run("move", "reap")
+        assert connection.execute("SELECT slot_name FROM pg_replication_slots").fetchall() == []
+    assert wrong(of(fleet)) == set()
 
 
 @pytest.mark.long

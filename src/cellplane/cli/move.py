@@ -1,5 +1,6 @@
 """`cellplane move`: a tenant, with its rows, to another cell, while it is served."""
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from cellplane.moves.book import MoveBook
 from cellplane.moves.errors import MoveError, NotMovableError
 from cellplane.moves.hours import Hours
 from cellplane.moves.move import Move, Phase, Wish
+from cellplane.moves.remains import Remnant
 from cellplane.provision.local.moving import local_cells
 
 if TYPE_CHECKING:
@@ -53,12 +55,18 @@ class _Moves(click.Group):
 
 @contextmanager
 def _mover(state_dir: Path) -> Iterator["Mover"]:
-    try:
+    with _needs_drivers():
         from cellplane.cli.mover import Mover  # noqa: PLC0415  # loads database drivers, which other commands need not
-    except ModuleNotFoundError as error:
-        raise MoveError(f"moves need {error.name}: pip install 'cellplane[moves]'") from error
     with ExitStack() as stack:
         yield Mover(state_dir, stack)
+
+
+@contextmanager
+def _needs_drivers() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MoveError(f"moves need {error.name}: pip install 'cellplane[moves]'") from error
 
 
 @click.group(cls=_Moves)
@@ -260,6 +268,47 @@ def status(move_id: str | None, control_url: str, state_dir: Path, *, as_json: b
         click.echo("No tenant was moved.")
     for each in moves:
         click.echo(_line(book, each))
+
+
+@move.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@state_option
+@json_option
+def reap(state_dir: Path, *, dry_run: bool, as_json: bool) -> None:
+    """Remove what moves left in the cells' databases and no move under way needs.
+
+    Replication slots, publications, subscriptions, origins and guards are removed; rows are not. What a move that is
+    under way has is left alone, also where that move is paused or nobody works on it: resume or abort it.
+    """
+    with _needs_drivers():
+        from cellplane.moves.reaper import Reaper  # noqa: PLC0415  # loads database drivers, which others need not
+    cells = local_cells(state_dir)
+    reaper = Reaper(cells.databases, MoveBook(cells.moves))
+    found = reaper.look()
+    removed: list[Remnant] = []
+
+    def told(remnant: Remnant) -> None:
+        removed.append(remnant)
+        if not as_json:
+            click.echo(f"removed {remnant}")
+
+    failed = {} if dry_run else reaper.reap(found, told)
+    if as_json:
+        print_json(
+            {
+                "found": [dataclasses.asdict(each) for each in found.remnants],
+                "removed": [dataclasses.asdict(each) for each in removed],
+                "unreached": dict(found.unreached),
+            }
+        )
+    elif dry_run:
+        for remnant in found.remnants:
+            click.echo(str(remnant))
+    if not found.remnants and not found.unreached and not as_json:
+        click.echo("Nothing is left of moves that are not under way.")
+    if failed or found.unreached:
+        troubles = [*(f"{each}: {reason}" for each, reason in failed.items()), *found.unreached.values()]
+        raise MoveError("not all could be looked at or removed, ask again:\n  " + "\n  ".join(troubles))
 
 
 move.add_command(batch)

@@ -12,12 +12,13 @@ from cellplane.moves.book import MoveBook
 from cellplane.moves.driver import Driver
 from cellplane.moves.errors import MoveError
 from cellplane.moves.move import Move
-from cellplane.moves.postgres.mover import PostgresMover
+from cellplane.moves.mover import DataMover
 from cellplane.moves.records import FileRecords
 from cellplane.moves.reports import ControlPlaneReports
 from cellplane.moves.routes import ControlPlaneRoutes
 from cellplane.moves.settings import CutoverSettings, DriverSettings, MoverSettings
 from cellplane.moves.steps import Steps
+from cellplane.moves.stores import mover_between
 from cellplane.provision.local.moving import LocalCells, local_cells
 
 
@@ -49,10 +50,10 @@ class Mover:
         records = FileRecords(self.cells.records)
         return Steps(move, self.mover_of(move), self.routes, records, CutoverSettings())
 
-    def mover_of(self, move: Move) -> PostgresMover:
+    def mover_of(self, move: Move) -> DataMover:
         """What carries its rows."""
         settings = MoverSettings(copy_bytes_per_second=move.copy_bytes_per_second)
-        return PostgresMover(move.tenant_id, move.id, self.database(move.source), self.database(move.target), settings)
+        return mover_between(move.tenant_id, move.id, self.database(move.source), self.database(move.target), settings)
 
     def database(self, cell: str) -> str:
         """The URL of a cell's database.

@@ -22,8 +22,9 @@ from cellplane.doctor.facts import (
     OwnTableFact,
     ProbeFact,
     SigningKeyFact,
+    StoreFact,
 )
-from cellplane.doctor.gather import agents, cells, certificates, control, folders, keys, names
+from cellplane.doctor.gather import agents, cells, certificates, control, folders, keys, names, stores
 from cellplane.doctor.gather.together import Question, together
 from cellplane.doctor.settings import DoctorSettings
 from cellplane.errors import CellplaneError, KeyFileError
@@ -83,7 +84,7 @@ def examine(places: Places, settings: DoctorSettings) -> Facts:
     found.setdefault("files", places.state)
     for name in ("agents", "certificates", "backups"):
         found[name] = several.get(name, ())
-    for name in ("disks", "own_tables"):
+    for name in ("disks", "own_tables", "stores"):
         found[name] = several.get(name, ()) if state is not None else places.state
     found["key_files"], found["unreadable_keys"] = _key_files(places, settings)
     found["cells"] = _cells(found["cells"], found["own_tables"])
@@ -130,6 +131,10 @@ def _of_places(places: Places, state: folders.State | None, settings: DoctorSett
             # One that hangs answers nobody.
             _Asked(partial(folders.disk_of, path), partial(DiskFact, str(path), None, failed=True))
             for path in (*state.control, *state.routers)
+        ]
+        asked["stores"] = [
+            _Asked(partial(stores.store_of, cell, url, state.moves, settings), partial(StoreFact, cell))
+            for cell, url in state.databases().items()
         ]
     return asked
 

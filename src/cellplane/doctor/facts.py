@@ -338,6 +338,41 @@ class BackupFact:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotFact:
+    """A replication slot of a cell's server.
+
+    Attributes:
+        name: its name.
+        kept_bytes: of the log, which the server keeps for it; None where that is not known.
+        is_read: whether anybody reads it.
+        is_lost: whether the server gave it up, since it kept too much.
+    """
+
+    name: str
+    kept_bytes: int | None
+    is_read: bool
+    is_lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RemnantFact:
+    """What belongs to no move that is under way, by its kind: ``slot``, ``guard`` and others."""
+
+    kind: str
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFact:
+    """A cell's database, as moves see it; with a reason where it could not be asked."""
+
+    cell: str
+    slots: tuple[SlotFact, ...] = ()
+    remnants: tuple[RemnantFact, ...] = ()
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class FleetFact:
     """The fleet.
 
@@ -376,3 +411,4 @@ class Facts:
     own_tables: tuple[OwnTableFact, ...] | Missing = NOT_ASKED
     agents: tuple[AgentFact, ...] | Missing = NOT_ASKED
     backups: tuple[BackupFact, ...] | Missing = NOT_ASKED
+    stores: tuple[StoreFact, ...] | Missing = NOT_ASKED

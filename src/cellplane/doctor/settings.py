@@ -84,5 +84,11 @@ class DoctorSettings:
     sync_warning_seconds: float = 1.0
     """How long a small file may take to be on the disk, seconds: each change waits for as much."""
 
+    slot_warning_bytes: int = 1024 * 1024 * 1024
+    """Log that a cell's database keeps for one replication slot from which on it is a warning, bytes."""
+
+    slot_error_bytes: int = 8 * 1024 * 1024 * 1024
+    """From which on it is an error, bytes: it grows until the disk is full."""
+
     dns_warning_seconds: int = 60
     """Time to live of a cell's name above which it is a warning, seconds: as long routers go to a former address."""

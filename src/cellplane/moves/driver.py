@@ -181,7 +181,13 @@ class Driver:
         left = move.flipped + move.hold_seconds - self.clock()
         if left > 0 and wish is not Wish.RELEASE:
             tell(f"holding the way back for {left:.0f} s")
-            steps.keep_way_back(lambda rows: tell("comparing, so that the way back stays short", rows=rows))
+            try:
+                steps.keep_way_back(lambda rows: tell("comparing, so that the way back stays short", rows=rows))
+            except MoveError as error:
+                # Who wants the way back hears why it is barred; who gives it up need not.
+                move = replace(move, reason=str(error))
+            else:
+                move = replace(move, reason="")
             self.pause(min(left, self.settings.hold_poll_seconds))
             return move
         return move.reached(Phase.RELEASED)

@@ -53,6 +53,22 @@ class MoverSettings:
     touched_max: int = 20_000
     """Rows changed since they were compared that are compared again while writes wait; 20,000, some 0.2 s."""
 
+    carry_rows: int = 500
+    """Rows that are brought to a SQLite file in one transaction; 500, some milliseconds: others wait to write it."""
+
+    carry_bytes: int = 4 * 1024 * 1024
+    """Bytes from which on such a transaction takes no more rows; 4 MiB."""
+
+    write_share: float = 0.5
+    """Share of the time for which a copy may keep others from writing a SQLite file, at most; 0.5."""
+
+    hold_batches: int = 20
+    """Transactions in which changes are brought back at once while the way back is held, of SQLite; 20."""
+
+    sequence_gap: int = 1_000_000
+    """By how much AUTOINCREMENT at the other SQLite file is set beyond what was given out; 1,000,000: numbers that the
+    former cell gives to others meanwhile are not given to the tenant, whose way back they would be in."""
+
     clean_rows: int = 5_000
     """Rows that are deleted in one transaction; 5,000, tens of milliseconds."""
 

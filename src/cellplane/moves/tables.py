@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column, as PostgreSQL writes its type."""
+    """A column, as its database writes its type."""
 
     name: str
     type: str
@@ -15,7 +15,7 @@ class Column:
     """Computed from others: it is not copied, the other cell computes it too."""
 
     identity: str = ""
-    """``always``, ``by default``, or nothing."""
+    """``always``, ``by default``, or nothing; of SQLite, ``autoincrement``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +29,19 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
+class Obstacle:
+    """What of a table only its own kind of database knows, and keeps it from being moved."""
+
+    reason: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A table as a cell's catalogs have it; a partitioned one stands for its partitions."""
 
     name: str
-    """With its schema, each quoted where it must be: ``public.orders``."""
+    """With its schema where it has one, each quoted where it must be: ``public.orders``."""
 
     columns: tuple[Column, ...]
     key: tuple[str, ...] = ()
@@ -52,6 +60,7 @@ class Table:
     """Of all tenants, as the planner thinks."""
 
     bytes_estimate: int = 0
+    obstacles: tuple[Obstacle, ...] = ()
 
     def column(self, name: str) -> Column | None:
         """A column by its name; None where there is none."""
@@ -113,7 +122,7 @@ def survey(source: Iterable[Table], target: Iterable[Table], tenant_column: str)
                 Refusal(
                     name,
                     f"its rows belong to rows of {to_moved[0]}, and nothing in them says whose they are",
-                    f"give it a column {tenant_column}: a publication filters rows by what is in them",
+                    f"give it a column {tenant_column}: rows are told apart by what is in them",
                 )
             )
         if name in moved:
@@ -144,6 +153,7 @@ def _refusals(table: Table, other: Table | None, tenant_column: str) -> Iterable
         )
     if table.is_unlogged:
         yield Refusal(table.name, "it is unlogged, and so not replicated", f"ALTER TABLE {table.name} SET LOGGED")
+    yield from (Refusal(table.name, each.reason, each.advice) for each in table.obstacles)
     for column in table.columns:
         if column.type in LARGE_OBJECTS:
             yield Refusal(

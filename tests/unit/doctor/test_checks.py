@@ -27,7 +27,10 @@ from cellplane.doctor.facts import (
     ProbeFact,
     Publication,
     PublicationsFact,
+    RemnantFact,
     SigningKeyFact,
+    SlotFact,
+    StoreFact,
     TargetFact,
 )
 from cellplane.doctor.finding import Severity
@@ -64,7 +67,7 @@ def test_where_nothing_is_known_every_check_is_skipped_and_only_the_silence_is_a
                 "capacity",
                 "moves",
             ),
-            *("certificates", "key_files", "files", "disks", "own_tables", "agents", "backups"),
+            *("certificates", "key_files", "files", "disks", "own_tables", "agents", "backups", "stores"),
         )
     }
     findings = judge(replace(WELL, **nothing), DoctorSettings())
@@ -160,6 +163,36 @@ CASES: list[tuple[str, dict[str, Any], Severity, str]] = [
     ("CPD23", with_pool(wants="5% is left", failure="no quota"), WARNING, "was not made: no quota"),
     ("CPD23", with_use(kept_open="uses 95%, and is the last"), WARNING, "uses 95%, and is the last"),
     ("CPD23", with_use(utilisation=None, report_age_seconds=900.0), WARNING, "not said for 900 s"),
+    (
+        "CPD24",
+        {"stores": (StoreFact("cell-1", (), (RemnantFact("slot", "cell-1: slot cellplane_m9 of move m9"),)),)},
+        ERROR,
+        "cellplane_m9 of move m9, and none such is under way: it fills the disk",
+    ),
+    (
+        "CPD24",
+        {"stores": (StoreFact("cell-1", (), (RemnantFact("guard", "cell-1: guard of acme of move m9"),)),)},
+        WARNING,
+        "guard of acme of move m9",
+    ),
+    (
+        "CPD25",
+        {"stores": (StoreFact("cell-1", (SlotFact("audit", 3 * GIB, is_read=False),)),)},
+        WARNING,
+        "the slot audit keeps 3.0 GiB of the log: nobody reads it",
+    ),
+    (
+        "CPD25",
+        {"stores": (StoreFact("cell-1", (SlotFact("cellplane_m1", 9 * GIB, is_read=True),)),)},
+        ERROR,
+        "who reads it does not keep up",
+    ),
+    (
+        "CPD25",
+        {"stores": (StoreFact("cell-1", (SlotFact("cellplane_m1", None, is_read=False, is_lost=True),)),)},
+        ERROR,
+        "the slot cellplane_m1 kept more than max_slot_wal_keep_size, and its server gave it up",
+    ),
     ("CPD30", {"routers": ()}, WARNING, "no router has reported"),
     ("CPD30", {"routers": (replace(ROUTER, age_seconds=20),)}, WARNING, "silent for 20 s"),
     ("CPD30", {"routers": (replace(ROUTER, age_seconds=200),)}, ERROR, "silent for 200 s"),
@@ -239,6 +272,8 @@ def test_a_mover_that_is_to_pause_may_be_silent() -> None:
 SKIPS: list[tuple[str, dict[str, Any], str]] = [
     ("CPD04", {"backups": ()}, "--backup FILE"),
     ("CPD20", {"cells": (replace(CELLS[0], status="maintenance"),)}, "no cell serves"),
+    ("CPD24", {"stores": ()}, "no cell's database is known here: --state of a local fleet"),
+    ("CPD25", {"stores": (StoreFact("cell-1", failure="it is down"),)}, "cell-1: it is down"),
     ("CPD21", {"cells": (replace(CELLS[0], score=None),)}, "no router has judged"),
     ("CPD31", {"routers": ()}, "no router has reported"),
     ("CPD32", {"routers": ()}, "no router has reported"),

@@ -26,7 +26,9 @@ from cellplane.doctor.facts import (
     PublicationsFact,
     RouterFact,
     SigningKeyFact,
+    SlotFact,
     StatusFact,
+    StoreFact,
     TargetFact,
     TokenFact,
 )
@@ -102,6 +104,7 @@ WELL = Facts(
     own_tables=(OwnTableFact("router/tables", 20, ""),),
     agents=(AgentFact("http://127.0.0.1:9901", epoch=20, clock=Clock("the agent", 0.3, 1.0)),),
     backups=(BackupFact("newest", NOW - DAY / 2),),
+    stores=(StoreFact("cell-1", (SlotFact("cellplane_m1", 10_000, is_read=True),)), StoreFact("cell-2")),
 )
 
 

@@ -1,9 +1,10 @@
 """Two real databases with the same schema, and writers that note what was acknowledged."""
 
 import random
+import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,7 +87,6 @@ class Writer:
 
     refused: int = 0
     errors: list[str] = field(default_factory=list)
-    isolation: psycopg.IsolationLevel = psycopg.IsolationLevel.READ_COMMITTED
 
     def run(self, stop: threading.Event) -> None:
         rng = random.Random(self.seed)
@@ -94,50 +94,85 @@ class Writer:
         while not stop.is_set():
             number += 1
             try:
-                with psycopg.connect(self.url) as connection:
-                    connection.isolation_level = self.isolation
+                with self.connected() as connection:
                     while not stop.is_set():
                         number += 1
                         self._write(connection, rng, f"{self.seed}-{number}")
                         stop.wait(0.003)
-            except psycopg.Error as error:
-                if error.sqlstate in {MOVING, "40001"}:
+            except (psycopg.Error, sqlite3.Error) as error:
+                if self.is_refusal(error):
                     self.refused += 1
                 else:
-                    self.errors.append(f"{error.sqlstate} {error}")
+                    self.errors.append(f"{type(error).__name__} {error}")
                 stop.wait(0.01)
 
-    def _write(self, connection: psycopg.Connection[Any], rng: random.Random, note: str) -> None:
+    def connected(self) -> AbstractContextManager[Any]:
+        raise NotImplementedError
+
+    def is_refusal(self, error: Exception) -> bool:
+        raise NotImplementedError
+
+    def transaction(self, connection: Any) -> AbstractContextManager[Callable[..., list[tuple[Any, ...]]]]:
+        """What runs statements, with ``?`` for parameters, which are committed at the block's end."""
+        raise NotImplementedError
+
+    def new_order(self, execute: Callable[..., list[tuple[Any, ...]]], note: str) -> int:
+        raise NotImplementedError
+
+    def _write(self, connection: Any, rng: random.Random, note: str) -> None:
         kind = rng.choice("aaauud") if self.acknowledged else "a"
-        order: int | None = None
-        with connection.transaction():
+        with self.transaction(connection) as execute:
             if kind == "a":
-                row = connection.execute(
-                    "INSERT INTO orders (tenant_id, currency, amount, note) VALUES (%s, 'USD', 1, %s) RETURNING id",
-                    (self.tenant, note),
-                ).fetchone()
-                assert row is not None
-                order = row[0]
-                connection.execute("INSERT INTO lines VALUES (%s, %s, 7, '{}')", (self.tenant, order))
+                order = self.new_order(execute, note)
+                execute("INSERT INTO lines VALUES (?, ?, 7, '{}')", (self.tenant, order))
             else:
                 order = rng.choice(sorted(self.acknowledged))
-                statement = "UPDATE orders SET note = %s WHERE" if kind == "u" else "DELETE FROM orders WHERE"
+                statement = "UPDATE orders SET note = ? WHERE" if kind == "u" else "DELETE FROM orders WHERE"
                 parameters = (note, self.tenant, order) if kind == "u" else (self.tenant, order)
-                connection.execute(f"{statement} tenant_id = %s AND id = %s".encode(), parameters)
+                execute(f"{statement} tenant_id = ? AND id = ?", parameters)
         if kind != "u" or self.acknowledged[order] is not None:
             self.acknowledged[order] = None if kind == "d" else note
 
-    def wrong(self, url: str) -> list[str]:
-        """What was acknowledged and is not so in a database."""
-        with psycopg.connect(url) as connection:
-            there: dict[int, str] = dict(
-                connection.execute("SELECT id, note FROM orders WHERE tenant_id = %s", (self.tenant,)).fetchall()
-            )
+    def wrong(self, there: Iterable[tuple[int, str]]) -> list[str]:
+        """What was acknowledged and is not so among these orders and their notes."""
+        found = dict(there)
         return [
-            f"{order}: {there.get(order)} and not {note}"
+            f"{order}: {found.get(order)} and not {note}"
             for order, note in self.acknowledged.items()
-            if there.get(order) != note
+            if found.get(order) != note
         ]
+
+
+@dataclass
+class PostgresWriter(Writer):
+    """Of a PostgreSQL database."""
+
+    isolation: psycopg.IsolationLevel = psycopg.IsolationLevel.READ_COMMITTED
+
+    @contextmanager
+    def connected(self) -> Iterator[psycopg.Connection[Any]]:
+        with psycopg.connect(self.url) as connection:
+            connection.isolation_level = self.isolation
+            yield connection
+
+    def is_refusal(self, error: Exception) -> bool:
+        return isinstance(error, psycopg.Error) and error.sqlstate in {MOVING, "40001"}
+
+    @contextmanager
+    def transaction(self, connection: Any) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
+        def execute(words: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+            cursor = connection.execute(words.replace("?", "%s").encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+        with connection.transaction():
+            yield execute
+
+    def new_order(self, execute: Callable[..., list[tuple[Any, ...]]], note: str) -> int:
+        ((number,),) = execute(
+            "INSERT INTO orders (tenant_id, currency, amount, note) VALUES (?, 'USD', 1, ?) RETURNING id",
+            (self.tenant, note),
+        )
+        return int(number)
 
 
 @contextmanager

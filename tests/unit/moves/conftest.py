@@ -5,9 +5,26 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from cellplane.moves.postgres.mover import PostgresMover
 from e2e_app.servers import Postgres
 from unit.databases import drop_database, new_database, start
 from unit.moves.cells import SHOP
+
+
+@pytest.fixture(autouse=True)
+def _movers_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Movers keep connections, and a test makes many."""
+    made: list[PostgresMover] = []
+    check = PostgresMover.__post_init__
+
+    def note(mover: PostgresMover) -> None:
+        check(mover)
+        made.append(mover)
+
+    monkeypatch.setattr(PostgresMover, "__post_init__", note)
+    yield
+    for mover in made:
+        mover.close()
 
 
 @pytest.fixture(scope="session")

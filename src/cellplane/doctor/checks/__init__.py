@@ -11,6 +11,7 @@ from cellplane.doctor.checks import (
     names,
     publishing,
     routers,
+    stores,
     versions,
 )
 from cellplane.doctor.finding import Check
@@ -19,6 +20,7 @@ CHECKS: tuple[Check, ...] = (
     *control.CHECKS,
     *clocks.CHECKS,
     *cells.CHECKS,
+    *stores.CHECKS,
     *routers.CHECKS,
     *publishing.CHECKS,
     *expiry.CHECKS,

@@ -18,6 +18,7 @@ from cellplane.publishing.trust import Trust
 from cellplane.routing import RoutingTable
 
 _DIRECTORY = "directory.sqlite3"
+_DATABASE = ".postgres"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,22 @@ class State:
         ports = known.get("ports")
         port = ports.get("router.metrics") if isinstance(ports, dict) else None
         return [f"http://{known.get('host', '127.0.0.1')}:{port}"] if port else []
+
+    @property
+    def moves(self) -> Path:
+        """Folder of a local fleet's moves."""
+        return self.root / "moves"
+
+    def databases(self) -> dict[str, str]:
+        """Cell → URL of its database, for its owner, of a local fleet; none where it is no fleet's folder."""
+        known = self._endpoints()
+        ports = known.get("ports")
+        named = ports if isinstance(ports, dict) else {}
+        return {
+            name.removesuffix(_DATABASE): f"postgresql://postgres@{known.get('host', '127.0.0.1')}:{port}/postgres"
+            for name, port in sorted(named.items())
+            if name.endswith(_DATABASE)
+        }
 
     def control_url(self) -> str | None:
         """URL of a local fleet's control plane, where it is one."""

@@ -13,19 +13,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
 
+from cellplane.moves.differences import Compared, Key, differences
 from cellplane.moves.postgres.guard import named
 from cellplane.moves.postgres.stream import Stream
 from cellplane.moves.settings import MoverSettings
 from cellplane.moves.tables import Table
 
 Connection = psycopg.Connection[Any]
-Key = tuple[str, ...]
 
 SAME_WORDS: tuple[LiteralString, ...] = (
     "SET datestyle = 'ISO, YMD'",
@@ -37,31 +37,6 @@ SAME_WORDS: tuple[LiteralString, ...] = (
     "SET lc_monetary = 'C'",
 )
 """What both sessions have to be set to, so that equal values are equal texts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A row that is not the same at both ends."""
-
-    table: str
-    key: Key
-    kind: str
-    """``missing`` at the target, ``extra`` there, or ``other``: its values differ."""
-
-    def __str__(self) -> str:
-        return f"{self.table} ({', '.join(self.key)}): {self.kind}"
-
-
-@dataclass(slots=True)
-class Compared:
-    """What a comparison found."""
-
-    rows: int = 0
-    differences: list[Difference] = field(default_factory=list)
-    undecided: int = 0
-    """Rows that changed each time they were looked at: they are touched, and compared at the end."""
-
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +119,7 @@ class Comparison:
                 )
             ]
             here, there = self._hashes_of(self.source, table, keys), self._hashes_of(self.target, table, keys)
-            compared.differences += _differences(table, here, there)
+            compared.differences += differences(table.name, here, there)
             compared.rows += len(keys)
         compared.seconds = self.monotonic() - began
         return compared
@@ -252,7 +227,7 @@ class Comparison:
     def _row_by_row(self, table: Table, after: Key | None, until: Key | None, compared: Compared) -> None:
         here = self._hashes(self.source, table, after, until)
         there = self._hashes(self.target, table, after, until)
-        suspects = [each.key for each in _differences(table, here, there)]
+        suspects = [each.key for each in differences(table.name, here, there)]
         for _ in range(self.settings.compare_tries):
             if not suspects:
                 return
@@ -261,7 +236,7 @@ class Comparison:
             there = self._hashes_of(self.target, table, suspects)
             now = self._hashes_of(self.source, table, suspects)
             steady = [key for key in suspects if before.get(key) == now.get(key)]
-            compared.differences += _differences(table, _only(now, steady), _only(there, steady))
+            compared.differences += differences(table.name, _only(now, steady), _only(there, steady))
             suspects = [key for key in suspects if before.get(key) != now.get(key)]
             self.pause(self.settings.compare_pause_seconds if suspects else 0.0)
         compared.undecided += len(suspects)
@@ -284,15 +259,6 @@ def _as_replicated(connection: Connection, origin: str) -> Iterator[None]:
 
 def _only(hashes: dict[Key, int], keys: Sequence[Key]) -> dict[Key, int]:
     return {key: hashes[key] for key in keys if key in hashes}
-
-
-def _differences(table: Table, here: dict[Key, int], there: dict[Key, int]) -> list[Difference]:
-    kinds = {
-        key: "missing" if key not in there else "extra" if key not in here else "other"
-        for key in here.keys() | there.keys()
-        if here.get(key) != there.get(key)
-    }
-    return [Difference(table.name, key, kinds[key]) for key in sorted(kinds)]
 
 
 def _hash(table: Table) -> sql.Composed:

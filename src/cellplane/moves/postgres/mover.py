@@ -12,6 +12,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from cellplane.moves.differences import Compared
 from cellplane.moves.errors import (
     MoveError,
     NotEmptyError,
@@ -23,7 +24,7 @@ from cellplane.moves.errors import (
 from cellplane.moves.mover import DataMover, Estimate, Facts, Lag, Verdict
 from cellplane.moves.postgres.catalog import read_tables
 from cellplane.moves.postgres.cleaning import delete_tenant
-from cellplane.moves.postgres.comparing import SAME_WORDS, Compared, Comparison
+from cellplane.moves.postgres.comparing import SAME_WORDS, Comparison
 from cellplane.moves.postgres.copying import Copied, Copy
 from cellplane.moves.postgres.guard import Guard, named, stream_names
 from cellplane.moves.postgres.stream import Stream
