@@ -36,7 +36,7 @@ class Load:
 
     writers: int = 4
     readers: int = 2
-    pause_seconds: float = 0.03
+    pause_seconds: float = 0.05
 
 
 @dataclass

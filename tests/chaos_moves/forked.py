@@ -13,7 +13,7 @@ from typing import Any
 
 from chaos.fleet import Proc, RouterProc
 
-LOADED = ("chaos_moves.run", "chaos_moves.mover", "cellplane.control.__main__", "cellplane.router.__main__")
+LOADED = ("__main__", "chaos_moves.run", "chaos_moves.mover", "cellplane.control.__main__", "cellplane.router.__main__")
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(list(LOADED))
 
