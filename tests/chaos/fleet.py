@@ -76,6 +76,11 @@ class Proc:
     def running(self) -> bool:
         return self._child is not None and self._child.poll() is None
 
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        assert self._child is not None
+        self._child.send_signal(number)
+
     def kill(self) -> None:
         """Kill it with SIGKILL."""
         if self._child is not None:

@@ -2,6 +2,7 @@
 
 import random
 import re
+import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -18,7 +19,11 @@ from chaos_moves.mover import Mover, World
 from e2e.harness import eventually
 
 MOVER, SOURCE, TARGET = "mover", "source", "target"
-VICTIMS = (MOVER, CONTROL, ROUTER, SOURCE, TARGET)
+STALLED = "stalled"
+"""The mover dies while the control plane hangs, which then does what the dead one asked for: beside, or behind, what is
+asked by whoever goes on with the move."""
+
+VICTIMS = (MOVER, CONTROL, ROUTER, SOURCE, TARGET, STALLED)
 POINTS = tuple(dict.fromkeys(re.findall(r'fault_point\("([^"]+)"\)', getsource(steps))))
 """Where a move can be cut short, as the steps of a move name it."""
 
@@ -28,6 +33,9 @@ SETTLE_SECONDS = 60.0
 
 POINT_SECONDS = 90.0
 POLL_SECONDS = 0.01
+ASK_SECONDS, STALL_SECONDS = 0.3, 3.0
+"""How long a mover is given to ask a control plane that hangs for what comes next, and who goes on with its move."""
+
 MIN_WRITES = 10
 """Writes that have to be acknowledged before a move, behind the flip of one that goes back, and when it ended."""
 
@@ -269,6 +277,9 @@ class Moving:
     def _kill(self) -> None:
         plan = self.plan
         assert self._mover is not None
+        if plan.victim == STALLED:
+            self._stall()
+            return
         if plan.late_seconds is not None:
             self._mover.go_on()
             time.sleep(plan.late_seconds)
@@ -284,6 +295,18 @@ class Moving:
             self._mover.go_on()
         time.sleep(plan.away_seconds)
         self._fleet.restore(part)
+
+    def _stall(self) -> None:
+        assert self._mover is not None
+        self._fleet.control.signal(signal.SIGSTOP)
+        self._mover.go_on()
+        time.sleep(ASK_SECONDS)
+        self._mover.kill()
+        self._mover = None
+        self._take_on(())
+        time.sleep(STALL_SECONDS)
+        self._fleet.control.signal(signal.SIGCONT)
+        self._fleet.await_whole()
 
     def settle(self) -> float:
         """Take it to its end, by as many processes as that takes; returns how long that took, in seconds."""
