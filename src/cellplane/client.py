@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 
 from cellplane.control_tls import ControlTls
-from cellplane.errors import BusyControlPlaneError, ControlPlaneError, UnreachableError
+from cellplane.errors import BusyControlPlaneError, ControlPlaneError, PreconditionError, UnreachableError
 
 TIMEOUT_SECONDS = 10.0
 """How long the control plane may take to answer, seconds."""
@@ -127,9 +127,17 @@ class Client:
             answer[items] += page[items]
         return {**answer, "next": None}
 
-    def put(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Create or replace a resource; raises as ``get`` does."""
-        return self._ask("PUT", path, json=dict(body))
+    def put(self, path: str, body: Mapping[str, Any], *, version: int | None = None) -> dict[str, Any]:
+        """Create or replace a resource; raises as ``get`` does.
+
+        Args:
+            version: only as it is in this version; None: whatever it is.
+
+        Raises:
+            PreconditionError: it is of another version.
+        """
+        headers = {} if version is None else {"If-Match": f'"{version}"'}
+        return self._ask("PUT", path, json=dict(body), headers=headers)
 
     def delete(self, path: str, **params: str | float) -> dict[str, Any]:
         """Remove a resource; raises as ``get`` does."""
@@ -219,6 +227,8 @@ class Client:
             raise BusyControlPlaneError(
                 f"{_problem(answer)} (503)", float(retry_after) if retry_after.isdigit() else 1.0
             )
+        if response.status_code == HTTPStatus.PRECONDITION_FAILED:
+            raise PreconditionError(f"{_problem(answer)} (412)")
         if response.is_error or not isinstance(answer, dict):
             raise ControlPlaneError(f"{_problem(answer)} ({response.status_code})", response.status_code)
         return answer

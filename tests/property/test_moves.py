@@ -71,10 +71,12 @@ def settled(world: World, book: WorldBook, rng: random.Random) -> None:
 def test_no_acknowledged_write_is_lost_and_never_do_two_cells_write(seed: int) -> None:
     # Thousands of choices a run: one seed for all is a hundred times quicker to draw, and replays as well.
     rng = random.Random(seed)
-    world = World(rng.randrange)
+    world = World(rng.randrange, deaths=rng.randrange(4))
     book = WorldBook(Move("m1", TENANT, SOURCE, TARGET, True, 5.0))
     world.happen()
     settled(world, book, rng)
+    while world.late:
+        world.answer_late()
     home = ENDS[book.move.phase]
     assert world.directory.cell == home
     assert not world.directory.holds, "nobody's writes wait for ever"

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from cellplane.moves.book import Progress
-from cellplane.moves.errors import MoveError, NotInTimeError
+from cellplane.moves.errors import ChangedError, MoveError, NotInTimeError
 from cellplane.moves.move import Move, Wish
 from cellplane.moves.mover import DataMover, Estimate, Facts, Lag, Verdict
 from cellplane.moves.routes import Placed
@@ -43,6 +44,14 @@ class Table:
     epoch: int = 1
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A change of the directory that is asked for, of the version that was seen."""
+
+    seen: int
+    changes: dict[str, Any]
+
+
 @dataclass
 class World:
     """All that there is beside the mover.
@@ -62,6 +71,11 @@ class World:
 
     refused: int = 0
     number: int = 0
+    deaths: int = 0
+    """How often whoever moves the tenant may still die while it waits for the control plane."""
+
+    late: list["Asked"] = field(default_factory=list)
+    """What the dead have asked the control plane for, and it may still do."""
 
     def __post_init__(self) -> None:
         self.tables = [replace(self.directory) for _ in range(self.routers)]
@@ -70,11 +84,13 @@ class World:
     def happen(self) -> None:
         """A few things happen, in any order: tables arrive, writes come, replication applies."""
         for _ in range(self.choose(6)):
-            match self.choose(4):
+            match self.choose(5):
                 case 0:
                     self.deliver(self.choose(self.routers))
                 case 1 | 2:
                     self.write(self.choose(self.routers), key=self.choose(4), deletes=self.choose(5) == 0)
+                case 3:
+                    self.answer_late()
                 case _:
                     self.replicate()
 
@@ -82,6 +98,20 @@ class World:
         """A router takes the newest table, unless it is cut off."""
         if not (self.is_cut_off and router == self.routers - 1):
             self.tables[router] = replace(self.directory)
+
+    def answer_late(self) -> None:
+        """The control plane does something that a dead one asked for, if it is still to be done."""
+        if self.late:
+            asked = self.late.pop(self.choose(len(self.late)))
+            self.publish(asked)
+
+    def publish(self, asked: "Asked") -> bool:
+        """Change the directory, if it is as it was looked at."""
+        if self.directory.epoch != asked.seen:
+            return False
+        self.directory = replace(self.directory, epoch=asked.seen + 1, **asked.changes)
+        self.is_cut_off = self.choose(3) == 0
+        return True
 
     def write(self, router: int, key: int, *, deletes: bool) -> None:
         """A client writes by way of a router; it is acknowledged, or refused by whom it comes to."""
@@ -270,6 +300,8 @@ class WorldRoutes:
         return self._publish(holds=True)
 
     def let_writes(self, tenant_id: str) -> int:
+        if not self.world.directory.holds:
+            self.hold_writes(tenant_id)
         return self._publish(holds=False)
 
     def assign(self, tenant_id: str, cell: str | None) -> int:
@@ -283,13 +315,20 @@ class WorldRoutes:
         for router in range(self.world.routers):
             self.world.deliver(router)
 
-    def _publish(self, **changes: object) -> int:
-        self.world.happen()
-        table = self.world.directory
-        self.world.directory = replace(table, epoch=table.epoch + 1, **changes)  # type: ignore[arg-type]
-        self.world.is_cut_off = self.world.choose(3) == 0
-        self.world.happen()
-        return self.world.directory.epoch
+    def _publish(self, **changes: Any) -> int:
+        world = self.world
+        world.happen()
+        asked = Asked(world.directory.epoch, changes)
+        if world.deaths and world.choose(4) == 0:
+            world.deaths -= 1
+            world.late.append(asked)
+            raise CrashError
+        world.happen()
+        if not world.publish(asked):
+            raise ChangedError("it is not as it was")
+        epoch = world.directory.epoch
+        world.happen()
+        return epoch
 
 
 @dataclass

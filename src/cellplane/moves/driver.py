@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from cellplane.errors import CellplaneError
 from cellplane.moves.book import MoveBook, Progress
-from cellplane.moves.errors import MoveError, NotInTimeError, StoreError
+from cellplane.moves.errors import ChangedError, MoveError, NotInTimeError, StoreError
 from cellplane.moves.hours import Hours
 from cellplane.moves.move import WISHES, Move, Phase, Wish
 from cellplane.moves.mover import Lag
@@ -80,6 +80,9 @@ class Driver:
             raise
         except WantedOtherwiseError:
             return self.book.get(move_id)
+        except ChangedError:
+            # What was asked for in vain, as it seemed, was done: what follows is another step.
+            return self.book.get(move_id)
         except (CellplaneError, OSError) as error:
             self.book.put(replace(self.book.get(move_id), reason=str(error)))
             raise
@@ -132,7 +135,7 @@ class Driver:
             case Phase.FENCED:
                 placed = self.routes.placed(move.tenant_id)
                 if placed.cells == (move.target,):
-                    return self._flipped(steps.arrive(placed.epoch))
+                    return self._found_flipped(steps, placed.epoch)
                 steps.stay()
                 return move.reached(Phase.VERIFIED)
             case Phase.FLIPPED:
@@ -164,6 +167,11 @@ class Driver:
             return move.reached(Phase.REFUSED, reason=reason)
         return replace(move, reason=reason)
 
+    def _found_flipped(self, steps: Steps, epoch: int) -> Move:
+        # Who died may have asked to hold writes: that is done before this, or never.
+        self.routes.let_writes(steps.move.tenant_id)
+        return self._flipped(steps.arrive(epoch))
+
     def _flipped(self, move: Move) -> Move:
         return move.reached(Phase.FLIPPED, flipped=self.clock(), reason="")
 
@@ -172,12 +180,17 @@ class Driver:
         placed = self.routes.placed(move.tenant_id)
         if placed.cells == (move.source,):
             # A way back that was cut short behind its flip.
+            self.routes.let_writes(move.tenant_id)
             return steps.return_home(placed.epoch)
         if wish is Wish.ROLLBACK:
             tell("rolling back")
-            return steps.roll_back()
+            # Whoever finds this after a crash ends what was begun.
+            move = replace(move, is_returning=True)
+            self.book.put(move)
+            return replace(steps, move=move).roll_back()
         # A way back that was cut short before its flip, and is not wanted any more.
         steps.go_on_there()
+        move = replace(move, is_returning=False)
         left = move.flipped + move.hold_seconds - self.clock()
         if left > 0 and wish is not Wish.RELEASE:
             tell(f"holding the way back for {left:.0f} s")
@@ -199,7 +212,7 @@ class Driver:
                 if placed.cells == (move.target,):
                     # Too late: it is the target's. What is wanted now is the way back.
                     self.book.ask(move.id, Wish.ROLLBACK)
-                    return self._flipped(steps.arrive(placed.epoch))
+                    return self._found_flipped(steps, placed.epoch)
             steps.stay()
         return move.reached(Phase.ABORTING)
 

@@ -27,5 +27,9 @@ class NotInTimeError(MoveError):
     """What was waited for did not come."""
 
 
+class ChangedError(MoveError):
+    """The directory is not any more as it was when it was looked at: what follows is decided anew."""
+
+
 class StoreError(MoveError):
     """A cell's store cannot be reached, or refuses."""

@@ -115,6 +115,7 @@ class Move:
         flipped: when the target was opened, Unix seconds.
         rows_expected: about how many rows it carries, as was estimated before it began; 0 where nobody did.
         bytes_expected: likewise.
+        is_returning: whether a way back was begun that may still be under way at the control plane.
     """
 
     id: str
@@ -135,6 +136,7 @@ class Move:
     flipped: float = 0.0
     rows_expected: int = 0
     bytes_expected: int = 0
+    is_returning: bool = False
 
     def reached(self, phase: Phase, **changes: Any) -> "Move":
         """The move with its next phase; that it has already, it may reach again.

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from cellplane.client import Client
-from cellplane.moves.errors import MoveError, NotInTimeError
+from cellplane.errors import PreconditionError
+from cellplane.moves.errors import ChangedError, MoveError, NotInTimeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,11 @@ class Placed:
 
 
 class Routes(Protocol):
-    """The directory and the routers, as a move sees them. Each change may be asked for again."""
+    """The directory and the routers, as a move sees them. Each change may be asked for again.
+
+    What somebody asked for who died, or was not answered, may be done later, but for a change that came in between:
+    each is of the tenant as it was looked at, and ``ChangedError`` is raised where it is not so any more.
+    """
 
     def placed(self, tenant_id: str) -> Placed:
         """Where it is now."""
@@ -35,7 +40,7 @@ class Routes(Protocol):
         """Let routers answer its writes with 503 and Retry-After, while reads go on; returns the epoch."""
 
     def let_writes(self, tenant_id: str) -> int:
-        """Take that back; returns the epoch."""
+        """Take that back, also what was asked for and not yet done; returns the epoch. It always is a change."""
 
     def assign(self, tenant_id: str, cell: str | None) -> int:
         """Make it a cell's, with its writes, or its slot's where ``cell`` is None; returns the epoch.
@@ -79,6 +84,9 @@ class ControlPlaneRoutes:
 
     def let_writes(self, tenant_id: str) -> int:
         """See ``Routes``."""
+        if self.placed(tenant_id).state == "active":
+            # What is not changed is of the same version, and a hold that was asked for would still be done.
+            self.hold_writes(tenant_id)
         return self._put(tenant_id, state="active")
 
     def assign(self, tenant_id: str, cell: str | None) -> int:
@@ -101,7 +109,11 @@ class ControlPlaneRoutes:
         return [each["id"] for each in routers if not each["lost"] and each["epoch"] < epoch]
 
     def _put(self, tenant_id: str, **fields: Any) -> int:
-        answer = self.client.put(_path(tenant_id), fields)
+        version = self.placed(tenant_id).epoch
+        try:
+            answer = self.client.put(_path(tenant_id), fields, version=version)
+        except PreconditionError as error:
+            raise ChangedError(f"{tenant_id} was changed while its move changed it: {error}") from error
         epoch = answer.get("epoch")
         if not isinstance(epoch, int):
             raise MoveError(f"the control plane did not say by which epoch {tenant_id} is changed: {answer}")

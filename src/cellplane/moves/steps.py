@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from cellplane.errors import CellplaneError
 from cellplane.faults import fault_point
-from cellplane.moves.errors import MoveError, NotInTimeError, NotTheSameError
+from cellplane.moves.errors import ChangedError, MoveError, NotInTimeError, NotTheSameError
 from cellplane.moves.move import Mending, Move, Phase, mendings
 from cellplane.moves.mover import DataMover, Lag, Verdict
 from cellplane.moves.records import Records
@@ -128,16 +128,15 @@ class Steps:
 
     def stay(self) -> None:
         """Before the flip: the source writes, and routers let it."""
+        self._let_writes(self.move.source, anyway=self.move.phase is Phase.FENCED)
         self._require_at(self.move.source)
         self.mend()
-        self.routes.let_writes(self.move.tenant_id)
         fault_point("move.stayed")
 
     def go_on_there(self) -> None:
         """Behind the flip: the target writes, and routers let it."""
+        self._let_writes(self.move.target, anyway=self.move.is_returning)
         self.mend()
-        if self.routes.placed(self.move.tenant_id).state != "active":
-            self.routes.let_writes(self.move.tenant_id)
 
     def keep_way_back(self, told: Callable[[int], None] = lambda _: None) -> None:
         """Behind the flip: see to it that little is left to compare if the tenant goes back."""
@@ -209,6 +208,23 @@ class Steps:
         fault_point("move.cleaned")
         self.mover.forget()
         fault_point("move.forgotten")
+
+    def _let_writes(self, cell: str, *, anyway: bool) -> None:
+        """Let routers send the tenant's writes to a cell, before it takes them.
+
+        Args:
+            cell: whose the tenant is.
+            anyway: also where they do: a flip that somebody asked for is then done before this, or never.
+
+        Raises:
+            ChangedError: it was done.
+        """
+        if not anyway and self.routes.placed(self.move.tenant_id).state == "active":
+            return
+        self.routes.let_writes(self.move.tenant_id)
+        (other,) = {self.move.source, self.move.target} - {cell}
+        if self.routes.placed(self.move.tenant_id).cells == (other,):
+            raise ChangedError(f"{self.move.tenant_id} was {cell}'s a moment ago, and is not any more")
 
     def _require_at(self, cell: str) -> None:
         placed = self.routes.placed(self.move.tenant_id)

@@ -1,0 +1,60 @@
+"""What a move asks of the control plane is of the tenant as it was looked at: what comes late is refused."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from cellplane.client import Client
+from cellplane.errors import PreconditionError
+from cellplane.moves.errors import ChangedError
+from cellplane.moves.routes import ControlPlaneRoutes, Placed
+from unit.control.serving import Api
+
+TENANT = "acme"
+PATH = f"/v1/tenants/{TENANT}"
+
+
+@pytest.fixture
+def client(shop: Api) -> Iterator[Client]:
+    shop.put_epoch(PATH, {"cell": "cell-1"})
+    with Client(f"http://127.0.0.1:{shop.port}", "test", shop.token) as client:
+        yield client
+
+
+def test_a_flip_that_comes_late_is_refused_once_writes_were_let_again(client: Client) -> None:
+    routes = ControlPlaneRoutes(client)
+    held = routes.hold_writes(TENANT)
+    assert routes.placed(TENANT) == Placed(("cell-1",), True, "moving", held)
+    let = routes.let_writes(TENANT)
+    with pytest.raises(PreconditionError, match="412"):
+        client.put(PATH, {"cell": "cell-2", "state": "active"}, version=held)
+    assert routes.placed(TENANT) == Placed(("cell-1",), True, "active", let)
+
+
+def test_a_hold_that_comes_late_is_refused_also_where_writes_were_not_held(client: Client) -> None:
+    routes = ControlPlaneRoutes(client)
+    seen = routes.placed(TENANT)
+    assert seen.state == "active"
+    assert routes.let_writes(TENANT) > seen.epoch
+    with pytest.raises(PreconditionError):
+        client.put(PATH, {"state": "moving"}, version=seen.epoch)
+    assert routes.placed(TENANT).state == "active"
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaken(ControlPlaneRoutes):
+    """Somebody else changes the tenant right behind each look at it."""
+
+    def placed(self, tenant_id: str) -> Placed:
+        found = ControlPlaneRoutes.placed(self, tenant_id)
+        self.client.put(PATH, {"tier": f"seen-at-{found.epoch}"})
+        return found
+
+
+def test_a_change_of_what_was_changed_meanwhile_is_refused(client: Client) -> None:
+    with pytest.raises(ChangedError, match="acme was changed while its move changed it"):
+        Overtaken(client).assign(TENANT, "cell-2")
+    assert ControlPlaneRoutes(client).placed(TENANT).cells == ("cell-1",)
+    ControlPlaneRoutes(client).assign(TENANT, "cell-2")
+    assert ControlPlaneRoutes(client).placed(TENANT).cells == ("cell-2",)
