@@ -6,10 +6,12 @@ flip. Before it everything leads back to the source, after it to the target. ``d
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cellplane.errors import CellplaneError
 from cellplane.faults import fault_point
+from cellplane.moves.carriers.cargo import Cargo
+from cellplane.moves.carriers.carrier import Way
 from cellplane.moves.errors import MoveError, NotInTimeError, NotTheSameError
 from cellplane.moves.move import Mending, Move, mendings
 from cellplane.moves.mover import DataMover, Verdict
@@ -30,6 +32,7 @@ class Steps:
         settings: how long writes may wait.
         monotonic: seconds.
         pause: waits so many seconds.
+        cargo: what moves beside the data.
     """
 
     move: Move
@@ -39,18 +42,20 @@ class Steps:
     settings: CutoverSettings
     monotonic: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
+    cargo: Cargo = field(default_factory=Cargo)
 
     def prepare(self) -> None:
         """Close the target, watch the source."""
         self._require_at(self.move.source)
         self.mover.prepare()
+        self.cargo.prepare()
         fault_point("move.prepared")
 
     def copy(self, told: Callable[[int, int], None]) -> tuple[int, int]:
         """Copy what is there; returns rows and bytes."""
-        copied = self.mover.copy(told)
+        rows, size = self.mover.copy(told)
         fault_point("move.copied")
-        return copied
+        return rows, size + self.cargo.copy(lambda carried: told(rows, size + carried))
 
     def follow(self) -> None:
         """Let the target follow the source, and prove both ways."""
@@ -69,6 +74,7 @@ class Steps:
             again = self.mover.compare(told)
             if not again.is_same:
                 raise NotTheSameError(_said(again))
+        self.cargo.compare()
         fault_point("move.verified")
         return verdict
 
@@ -81,19 +87,23 @@ class Steps:
             NotInTimeError: writes would wait for too long.
             NotTheSameError: something differs.
         """
+        # Twice: the first time takes longer, and the target falls behind; the second has little to do.
+        self.cargo.catch_up(Way.THERE)
         self._wait_until_close()
+        self.cargo.catch_up(Way.THERE)
         began = self.monotonic()
         held = self.routes.hold_writes(self.move.tenant_id)
         fault_point("move.writes.held")
         self.routes.wait_until_applied(held, self.settings.router_seconds)
         self.mover.fence(held)
         fault_point("move.fenced")
-        left = self.settings.pause_seconds - (self.monotonic() - began)
+        left = self._left(began)
         if left <= 0:
             raise NotInTimeError(f"routers took all of the {self.settings.pause_seconds} s in which writes may wait")
         verdict = self.mover.finish(left)
         if not verdict.is_same:
             raise NotTheSameError(_said(verdict))
+        self.cargo.finish(Way.THERE, self._left(began))
         fault_point("move.finished")
         return began
 
@@ -104,13 +114,15 @@ class Steps:
         return epoch
 
     def arrive(self, epoch: int, began: float | None = None) -> Move:
-        """Behind the flip: the source's apps refuse, then the target writes. For as long as it takes.
+        """Behind the flip: queued work goes over, the source's apps refuse, the target writes. For as long as it takes.
 
         Args:
             epoch: by which the tenant is the target's.
             began: when its writes began to wait, by ``monotonic``; None where nobody knows any more.
         """
         self.mover.fence(epoch)
+        # Before the source's apps know: they would put what waits aside, as work of a tenant that has moved.
+        self.cargo.hand_over(Way.THERE, epoch)
         self.records.note(self.move.source, self.move.tenant_id, self.move.target, epoch)
         self.records.note(self.move.target, self.move.tenant_id, self.move.target, epoch)
         fault_point("move.source.refuses")
@@ -139,15 +151,17 @@ class Steps:
             NotInTimeError: writes would wait for too long; the target goes on.
             NotTheSameError: something differs; the target goes on.
         """
+        self.cargo.catch_up(Way.BACK)
         began = self.monotonic()
         try:
             held = self.routes.hold_writes(self.move.tenant_id)
             self.routes.wait_until_applied(held, self.settings.router_seconds)
             self.mover.fence_target(held)
             fault_point("move.back.fenced")
-            verdict = self.mover.finish_back(self.settings.pause_seconds - (self.monotonic() - began))
+            verdict = self.mover.finish_back(self._left(began))
             if not verdict.is_same:
                 raise NotTheSameError(_said(verdict))
+            self.cargo.finish(Way.BACK, self._left(began))
         except (CellplaneError, OSError):
             self.go_on_there()
             raise
@@ -156,8 +170,9 @@ class Steps:
         self.return_home(epoch)
 
     def return_home(self, epoch: int) -> None:
-        """Behind the flip back: the target's apps refuse, then the source writes."""
+        """Behind the flip back: queued work comes back, the target's apps refuse, then the source writes."""
         self.mover.fence_target(epoch)
+        self.cargo.hand_over(Way.BACK, epoch)
         self.records.note(self.move.target, self.move.tenant_id, self.move.source, epoch)
         self.records.note(self.move.source, self.move.tenant_id, self.move.source, epoch)
         self.mover.reopen_source()
@@ -182,7 +197,8 @@ class Steps:
 
     def clean_up(self, cleaned: Callable[[int], None]) -> None:
         """Part the cells, delete the copy that nobody needs, and take away all that the move brought."""
-        cell = self.routes.placed(self.move.tenant_id).cells[0]
+        placed = self.routes.placed(self.move.tenant_id)
+        cell = placed.cells[0]
         self.mover.part()
         fault_point("move.parted")
         facts = self.mover.facts()
@@ -191,6 +207,8 @@ class Steps:
             self.mover.clean_source(cleaned)
         elif cell == self.move.source and facts.target_closed is not None:
             self.mover.clean_target(cleaned)
+        if cell in {self.move.source, self.move.target}:
+            self.cargo.clean(Way.THERE if cell == self.move.target else Way.BACK, placed.epoch)
         fault_point("move.cleaned")
         self.mover.forget()
         fault_point("move.forgotten")
@@ -202,6 +220,10 @@ class Steps:
                 f"{self.move.tenant_id} is served by {' + '.join(placed.cells) or 'nobody'}, and this move expects "
                 f"{cell}: somebody assigned it meanwhile; abort the move, or assign it back"
             )
+
+    def _left(self, began: float) -> float:
+        """Seconds that writes may still be held."""
+        return self.settings.pause_seconds - (self.monotonic() - began)
 
     def _wait_until_close(self) -> None:
         """Writes are held once the target is so little behind that they wait for no longer than they may."""
