@@ -119,8 +119,8 @@ class CarrierSettings:
     things_max: int = 1_000_000
     """Files or objects of one tenant; 1,000,000, some 200 MB of memory for their names."""
 
-    deletes: int = 1_000
-    """Objects that are deleted by one request; 1,000, what S3 takes."""
+    page: int = 1_000
+    """Objects that are listed, or deleted, by one request; 1,000, what S3 takes."""
 
     part_bytes: int = 8 * 1024 * 1024
     """Largest piece of a file or an object that is held in memory, in bytes; 8 MiB for each thread."""
