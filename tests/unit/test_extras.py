@@ -54,6 +54,7 @@ ASKED_FOR = {
     "dbos": {"moves"},
     "psycopg": {"control", "data", "events", "moves"},
     "sqlalchemy": {"control", "data", "events"},
+    "structlog": {"control", "moves", "router"},
 }
 """What a command imports when it is asked for, and says how to install: no extra but these needs it."""
 
