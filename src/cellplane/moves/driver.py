@@ -67,10 +67,17 @@ class Driver:
             self.book.put(replace(self.book.get(move_id), reason=str(error)))
             raise
         self.book.put(reached)
+        try:
+            self.steps_of(reached).announce()
+        except CellplaneError as error:
+            # What is reached stays so; who goes on tries again.
+            self.book.put(replace(reached, reason=str(error)))
+            raise
         return reached
 
     def _step(self, move: Move, wish: Wish) -> Move:
         steps = self.steps_of(move)
+        steps.announce()
         tell = self._teller(move, may_end=move.phase in _MAY_END)
         match move.phase:
             case Phase.PLANNED:
@@ -143,10 +150,12 @@ class Driver:
             tell(f"holding the way back for {left:.0f} s")
             self.pause(min(left, self.settings.hold_poll_seconds))
             return move
+        steps.before("release")
         return move.reached(Phase.RELEASED)
 
     def _abort(self, move: Move) -> Move:
         steps = self.steps_of(move)
+        steps.before("abort")
         if move.phase is Phase.FENCED:
             placed = self.routes.placed(move.tenant_id)
             if placed.cells == (move.target,):

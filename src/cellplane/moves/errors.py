@@ -29,3 +29,7 @@ class NotInTimeError(MoveError):
 
 class StoreError(MoveError):
     """A cell's store cannot be reached, or refuses."""
+
+
+class HookError(MoveError):
+    """A hook refuses a phase, or could not be told of one."""

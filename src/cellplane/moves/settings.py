@@ -1,6 +1,6 @@
 """Every limit and time of a move."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import LiteralString
 
 
@@ -154,3 +154,27 @@ class CarrierSettings:
 
     queue_seconds: float = 5.0
     """How long NATS may take for a batch, in seconds; 5."""
+
+
+@dataclass(frozen=True, slots=True)
+class HookSettings:
+    """How hooks are called."""
+
+    seconds: float = 10.0
+    """Longest that a hook may take, in seconds; 10."""
+
+    held_seconds: float = 1.0
+    """The same while writes wait, in seconds; 1, of one try alone."""
+
+    tries: int = 4
+    """How often an HTTP hook is called that cannot be reached, or answers with 5xx; 4."""
+
+    pause_seconds: float = 0.5
+    """Between the first two of these, in seconds; 0.5. It doubles with each that follows."""
+
+    answer_bytes: int = 500
+    """Bytes of an answer that become the reason of a refusal; 500."""
+
+    def held(self) -> "HookSettings":
+        """Those for hooks that are called while writes wait."""
+        return replace(self, seconds=self.held_seconds, tries=1)

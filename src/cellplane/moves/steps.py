@@ -13,11 +13,25 @@ from cellplane.faults import fault_point
 from cellplane.moves.carriers.cargo import Cargo
 from cellplane.moves.carriers.carrier import Way
 from cellplane.moves.errors import MoveError, NotInTimeError, NotTheSameError
-from cellplane.moves.move import Mending, Move, mendings
+from cellplane.moves.hooks import Hooks
+from cellplane.moves.move import Mending, Move, Phase, mendings
 from cellplane.moves.mover import DataMover, Verdict
 from cellplane.moves.records import Records
 from cellplane.moves.routes import Routes
 from cellplane.moves.settings import CutoverSettings
+
+_DONE = {
+    Phase.PREPARED: "prepare",
+    Phase.COPIED: "copy",
+    Phase.FOLLOWING: "follow",
+    Phase.VERIFIED: "verify",
+    Phase.FLIPPED: "flip",
+    Phase.RETURNED: "rollback",
+}
+"""What is done where a move has reached a phase, as hooks name it."""
+
+_ENDS = {Phase.ABORTING: "abort", Phase.RELEASED: "release"}
+"""What is done where it has been cleaned up behind a phase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +47,7 @@ class Steps:
         monotonic: seconds.
         pause: waits so many seconds.
         cargo: what moves beside the data.
+        hooks: of others, before and after.
     """
 
     move: Move
@@ -43,9 +58,28 @@ class Steps:
     monotonic: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
     cargo: Cargo = field(default_factory=Cargo)
+    hooks: Hooks = field(default_factory=Hooks)
+
+    def before(self, phase: str) -> None:
+        """Ask those who may refuse a phase.
+
+        Raises:
+            HookError: one does.
+        """
+        self.hooks.before(self.move, phase)
+
+    def announce(self) -> None:
+        """Tell those who are to know what is done; once, where that was noted.
+
+        Raises:
+            HookError: one could not be told.
+        """
+        if self.move.phase in _DONE:
+            self.hooks.after(self.move, _DONE[self.move.phase])
 
     def prepare(self) -> None:
         """Close the target, watch the source."""
+        self.before("prepare")
         self._require_at(self.move.source)
         self.mover.prepare()
         self.cargo.prepare()
@@ -53,12 +87,14 @@ class Steps:
 
     def copy(self, told: Callable[[int, int], None]) -> tuple[int, int]:
         """Copy what is there; returns rows and bytes."""
+        self.before("copy")
         rows, size = self.mover.copy(told)
         fault_point("move.copied")
         return rows, size + self.cargo.copy(lambda carried: told(rows, size + carried))
 
     def follow(self) -> None:
         """Let the target follow the source, and prove both ways."""
+        self.before("follow")
         self.mover.follow()
         fault_point("move.following")
 
@@ -68,6 +104,7 @@ class Steps:
         Raises:
             NotTheSameError: something differs all the same.
         """
+        self.before("verify")
         verdict = self.mover.compare(told)
         if not verdict.is_same:
             self.mover.recopy(verdict.differences)
@@ -86,7 +123,9 @@ class Steps:
         Raises:
             NotInTimeError: writes would wait for too long.
             NotTheSameError: something differs.
+            HookError: somebody refuses the fence or the flip.
         """
+        self.hooks.before(self.move, "fence", self.routes.placed(self.move.tenant_id).epoch)
         # Twice: the first time takes longer, and the target falls behind; the second has little to do.
         self.cargo.catch_up(Way.THERE)
         self._wait_until_close()
@@ -97,6 +136,7 @@ class Steps:
         self.routes.wait_until_applied(held, self.settings.router_seconds)
         self.mover.fence(held)
         fault_point("move.fenced")
+        self.hooks.after(self.move, "fence", held)
         left = self._left(began)
         if left <= 0:
             raise NotInTimeError(f"routers took all of the {self.settings.pause_seconds} s in which writes may wait")
@@ -104,6 +144,8 @@ class Steps:
         if not verdict.is_same:
             raise NotTheSameError(_said(verdict))
         self.cargo.finish(Way.THERE, self._left(began))
+        # Here, and not in the flip: who refuses it leaves the tenant at the source, with its writes.
+        self.hooks.before(self.move, "flip", held)
         fault_point("move.finished")
         return began
 
@@ -151,6 +193,7 @@ class Steps:
             NotInTimeError: writes would wait for too long; the target goes on.
             NotTheSameError: something differs; the target goes on.
         """
+        self.before("rollback")
         self.cargo.catch_up(Way.BACK)
         began = self.monotonic()
         try:
@@ -212,6 +255,8 @@ class Steps:
         fault_point("move.cleaned")
         self.mover.forget()
         fault_point("move.forgotten")
+        if self.move.phase in _ENDS:
+            self.hooks.after(self.move, _ENDS[self.move.phase])
 
     def _require_at(self, cell: str) -> None:
         placed = self.routes.placed(self.move.tenant_id)
