@@ -16,6 +16,7 @@ from rich.table import Table
 from cellplane.cli.options import json_option, state_option
 from cellplane.cli.output import print_json
 from cellplane.moves.book import MoveBook
+from cellplane.moves.config import KEPT
 from cellplane.moves.errors import MoveError, NotMovableError
 from cellplane.moves.move import Move, Phase, Wish
 from cellplane.provision.local.moving import local_cells
@@ -73,26 +74,45 @@ def move() -> None:
     show_default=True,
     help="How long, in seconds, the former cell keeps up, so that `rollback` loses nothing.",
 )
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="What moves beside rows, and hooks; moves.yaml in the fleet's folder, where it is there.",
+)
 @state_option
 @json_option
-def start(tenant: str, cell: str, hold_seconds: float, state_dir: Path, *, dry_run: bool, as_json: bool) -> None:
+def start(
+    tenant: str,
+    cell: str,
+    hold_seconds: float,
+    config: Path | None,
+    state_dir: Path,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """Move TENANT to CELL."""
     with _mover(state_dir) as mover:
         planned = mover.plan(tenant, cell, hold_seconds)
+        configured = mover.config(config)
         estimate = mover.mover_of(planned).estimate()
         if estimate.refusals:
             raise NotMovableError(estimate.refusals)
+        loads = mover.cargo_of(planned, configured).estimate()
         said = f"{tenant}: {planned.source} → {cell}, some {estimate.rows:,} rows ({estimate.bytes / 1e6:.1f} MB)"
         said += f" in {', '.join(estimate.tables)}"
+        said += "".join(f", {load.things:,} of {name}" for name, load in loads.items())
         if dry_run:
             if as_json:
                 names = list(estimate.tables)
                 where = {"tenant": tenant, "source": planned.source, "target": cell}
-                print_json({**where, "rows": estimate.rows, "bytes": estimate.bytes, "tables": names})
+                beside = {name: {"things": load.things, "bytes": load.bytes} for name, load in loads.items()}
+                data = {"rows": estimate.rows, "bytes": estimate.bytes, "tables": names}
+                print_json({**where, **data, "carriers": beside})
             else:
                 click.echo(f"{said}. Nothing is moved (--dry-run).")
             return
-        mover.book.add(planned)
+        mover.book.add(planned, {KEPT: configured.kept()})
         click.echo(f"move {planned.id}: {said}", err=True)
         _go_on(mover, planned.id, as_json=as_json)
 

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +47,12 @@ class MoveBook:
     root: Path
     clock: Callable[[], float] = time.time
 
-    def add(self, move: Move) -> None:
+    def add(self, move: Move, files: Mapping[str, bytes] | None = None) -> None:
         """Begin to keep a move.
+
+        Args:
+            move: which.
+            files: name → what the move is to have in its folder from the beginning.
 
         Raises:
             MoveError: another move of the tenant has not ended.
@@ -61,6 +65,8 @@ class MoveBook:
                 )
         folder = self.root / move.id
         folder.mkdir(parents=True)
+        for name, data in (files or {}).items():
+            write_durably(folder / name, data)
         self.put(move)
 
     def put(self, move: Move) -> None:
