@@ -5,6 +5,7 @@ import re
 import runpy
 import shlex
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,10 @@ def wrong_command(words: list[str]) -> str | None:
                 return f"{' '.join(path)} has no option {word}"
         elif isinstance(command, click.Group):
             below = command.get_command(click.Context(command), word)
+            if below is None and not re.fullmatch(r"[a-z-]+", word):
+                # A group may know what to do with what is no command's name: `cellplane move TENANT`.
+                with suppress(click.UsageError):
+                    _, below, _ = command.resolve_command(click.Context(command), [word])
             if below is None:
                 return f"{' '.join(path)} has no command {word}"
             command = below
