@@ -133,6 +133,18 @@ def test_notification_that_no_provider_takes_is_marked_failed(cell: Cell) -> Non
     cell.await_status(cell.posted("sms"), "delivered")
 
 
+def test_work_of_a_tenant_that_moved_is_left_to_its_new_cell(cell: Cell) -> None:
+    cell.worker.stop()
+    notification_id = cell.posted(tenant="gone")
+    cell.moves.note("gone", "cell-b", 8)
+    cell.worker.start()
+    eventually("it is left", lambda: "left to another cell" in cell.worker.log.read_text())
+    assert cell.effects(notification_id) == 0
+    cell.moves.note("gone", CELL_ID, 9)
+    eventually("it is delivered", lambda: cell.status(notification_id, "gone") == "delivered")
+    assert cell.effects(notification_id) == 1
+
+
 def test_line_that_a_crash_left_unfinished_is_no_delivery(cell: Cell) -> None:
     cell.await_status(cell.posted("push"), "delivered")
     with (cell.provider_dir / "push.jsonl").open("ab") as file:

@@ -233,6 +233,43 @@ def test_a_queue_of_the_sdk_moves_by_the_tenant_in_its_header_and_is_worked_at_t
     assert [text for _, _, text in queues.waiting(SOURCE)] == ["globex"]
 
 
+def test_a_worker_that_has_a_message_in_hand_as_it_goes_goes_on_with_the_next(queues: Queues) -> None:
+    took: list[str] = []
+
+    async def run() -> None:
+        is_in_hand, is_gone, is_next = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def handle(message: CellMessage) -> None:
+            took.append(message.context.tenant_id)
+            if message.context.tenant_id == "acme":
+                is_in_hand.set()
+                await is_gone.wait()
+            else:
+                is_next.set()
+
+        settings = MessagingSettings(fetch_seconds=0.2, lanes=1)
+        queue = CellNats(queues.ends[SOURCE].url, CellSubjects(SOURCE), ["deliveries"], settings=settings)
+        queue.open()
+        for tenant in ("acme", "globex"):
+            with entered(CellContext(SOURCE, 7, tenant)):
+                await queue.publish(f"deliveries.{SOURCE}", tenant.encode())
+        stop = asyncio.Event()
+        running = asyncio.create_task(queue.consumer("deliveries", handle).run(stop))
+        async with asyncio.timeout(30):
+            await is_in_hand.wait()
+            await asyncio.to_thread(queues.carrier("deliveries.{cell}").hand_over, Way.THERE, EPOCH)
+            is_gone.set()
+            await is_next.wait()
+        stop.set()
+        await running
+        await queue.close()
+
+    asyncio.run(run())
+    assert took == ["acme", "globex"]
+    assert [text for _, _, text in queues.waiting(TARGET)] == ["acme"], "so it may be done twice, under the same id"
+    assert queues.waiting(SOURCE) == []
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
