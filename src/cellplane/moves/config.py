@@ -80,7 +80,8 @@ class JetStreamConfig:
     def carrier(self, move: Move, queues: Mapping[str, str], _folder: Path, settings: CarrierSettings) -> Carrier:
         """What hands it over."""
         try:
-            from cellplane.moves.carriers.jetstream import JetStreamCarrier, QueueEnd  # noqa: PLC0415  # an extra
+            from cellplane.moves.carriers.jetstream import JetStreamCarrier  # noqa: PLC0415  # an extra
+            from cellplane.moves.carriers.stream import QueueEnd  # noqa: PLC0415
         except ModuleNotFoundError as error:
             raise MoveError("work in JetStream is moved with nats-py: pip install 'cellplane[nats]'") from error
 

@@ -10,58 +10,31 @@ Nothing is published before the flip. So there is nothing to take back where a m
 """
 
 import asyncio
-import base64
-import json
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import nats.errors
-from nats.aio.client import Client
-from nats.js.api import Header, PubAck, RetentionPolicy, StreamConfig
+from nats.js.api import Header, RetentionPolicy, StreamConfig
 from nats.js.errors import NotFoundError
 
 from cellplane.cell.context import CELL_ID, EPOCH, TENANT_ID
 from cellplane.cell.messaging.message import MESSAGE_ID
 from cellplane.faults import fault_point
 from cellplane.moves.carriers.carrier import Carrier, Load, Way
+from cellplane.moves.carriers.stream import QueueEnd, Stream, Waiting, connected, header
 from cellplane.moves.carriers.subjects import SubjectPattern, covers
 from cellplane.moves.errors import NotInTimeError, NotMovableError, StoreError
 from cellplane.moves.settings import CarrierSettings
 
 T = TypeVar("T")
 
-_API = "$JS.API.STREAM"
-_NOT_FOUND = 404
 _OF_ITS_STREAM = ("nats-expected-", "nats-rollup")
 """Headers that hold for the stream that a message was published to, and for no other."""
 
 _LEAST_RANGE = 256
 """Positions of a stream that are looked through by one: fewer are not worth another question."""
-
-
-@dataclass(frozen=True, slots=True)
-class QueueEnd:
-    """Where the work of one cell waits.
-
-    Attributes:
-        cell: its id.
-        url: of its NATS; more than one of a cluster with commas between.
-        stream: its stream: one of work, from which a message goes when it is done.
-    """
-
-    cell: str
-    url: str = field(repr=False)
-    stream: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    sequence: int
-    subject: str
-    headers: Mapping[str, str]
-    data: bytes
 
 
 @dataclass(slots=True)
@@ -70,14 +43,6 @@ class _Looked:
 
     last: int = 0
     sequences: list[int] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class _Session:
-    """One end, connected."""
-
-    end: QueueEnd
-    client: Client
 
 
 class JetStreamCarrier(Carrier):
@@ -115,7 +80,8 @@ class JetStreamCarrier(Carrier):
 
     def estimate(self) -> Load:
         """See ``Carrier``."""
-        return Load(self._run(self._look(Way.THERE)))
+        self._run(self._check())
+        return Load(self._run(self._look_anew(Way.THERE)))
 
     def prepare(self) -> None:
         """See ``Carrier``. Both streams are looked at; nothing is changed."""
@@ -124,9 +90,7 @@ class JetStreamCarrier(Carrier):
     def copy(self, way: Way, told: Callable[[int], None]) -> Load:
         """See ``Carrier``. Nothing is copied: it is looked up what waits, so that little is to be looked up later."""
         told(0)
-        # From the beginning: much of what was seen before is done by now.
-        self._looked = {known: looked for known, looked in self._looked.items() if known[0] is not way}
-        self._run(self._look(way))
+        self._run(self._look_anew(way))
         return Load(0, 0)
 
     def compare(self) -> None:
@@ -137,9 +101,8 @@ class JetStreamCarrier(Carrier):
 
         async def finish() -> tuple[int, int]:
             try:
-                async with asyncio.timeout(within_seconds):
-                    await self._check()
-                    return await self._look(way), await self._free(way)
+                async with asyncio.timeout(within_seconds), self._connected(way) as (here, there):
+                    return await self._look(here, way), await self._free(there)
             except TimeoutError as error:
                 raise NotInTimeError(f"{self.name}: NATS did not answer within {within_seconds:.1f} s") from error
 
@@ -182,8 +145,8 @@ class JetStreamCarrier(Carrier):
                     subject = pattern.of(self._tenant_id, one.end.cell)
                     if not any(covers(each, subject) for each in config.subjects or ()):
                         refusals.append(f"{where} does not take {subject}: add the subject to it, or mend the pattern")
-                room = _room(one, config)
-                largest = _room(other, await self._config(other))
+                room = one.room_bytes(config)
+                largest = other.room_bytes(await self._config(other))
                 if room < largest:
                     refusals.append(
                         f"{where} takes {room} bytes a message, and that of {other.end.cell} {largest}: it could not "
@@ -192,35 +155,34 @@ class JetStreamCarrier(Carrier):
         if refusals:
             raise NotMovableError(tuple(refusals))
 
-    async def _config(self, session: _Session) -> StreamConfig:
+    async def _config(self, session: Stream) -> StreamConfig:
         try:
-            return (
-                await session.client.jetstream(timeout=self._settings.queue_seconds).stream_info(session.end.stream)
-            ).config
+            return (await session.info()).config
         except NotFoundError as error:
             where = f"{self.name}: {session.end.cell}"
             refusal = f"{where} has no stream {session.end.stream}: its app makes it where it starts"
             raise NotMovableError((refusal,)) from error
 
-    async def _free(self, way: Way) -> int:
-        """How many messages the other end has room for."""
-        async with self._connected(way) as (_, there):
-            info = await there.client.jetstream(timeout=self._settings.queue_seconds).stream_info(there.end.stream)
+    async def _free(self, there: Stream) -> int:
+        """How many messages an end has room for."""
+        info = await there.info()
         most = info.config.max_msgs
         return most - info.state.messages if most and most > 0 else self._settings.queue_messages
 
-    async def _look(self, way: Way) -> int:
-        """Find out which messages of the tenant wait, going on from what is known; returns how many those are."""
+    async def _look_anew(self, way: Way) -> int:
+        # From the beginning: much of what was seen before is done by now.
+        self._looked = {known: looked for known, looked in self._looked.items() if known[0] is not way}
         async with self._connected(way) as (here, _):
-            for pattern in self._subjects:
-                await self._look_at(here, way, pattern)
-        return sum(len(looked.sequences) for (each, _), looked in self._looked.items() if each is way)
+            return await self._look(here, way)
 
-    async def _look_at(self, here: _Session, way: Way, pattern: SubjectPattern) -> _Looked:
+    async def _look(self, here: Stream, way: Way) -> int:
+        """Find out which messages of the tenant wait, going on from what is known; returns how many those are."""
+        return sum([len((await self._look_at(here, way, pattern)).sequences) for pattern in self._subjects])
+
+    async def _look_at(self, here: Stream, way: Way, pattern: SubjectPattern) -> _Looked:
         looked = self._looked.setdefault((way, pattern), _Looked())
-        stream = here.client.jetstream(timeout=self._settings.queue_seconds)
         try:
-            state = (await stream.stream_info(here.end.stream)).state
+            state = (await here.info()).state
         except NotFoundError:
             return looked
         first, last = max(state.first_seq, looked.last + 1), state.last_seq
@@ -237,15 +199,15 @@ class JetStreamCarrier(Carrier):
         return looked
 
     async def _look_through(
-        self, here: _Session, subject: str, pattern: SubjectPattern, first: int, last: int
+        self, here: Stream, subject: str, pattern: SubjectPattern, first: int, last: int
     ) -> list[int]:
         found = []
         sequence = first
         while sequence <= last:
-            message = await self._get(here, {"seq": sequence, "next_by_subj": subject})
+            message = await here.next(sequence, subject)
             if message is None or message.sequence > last:
                 break
-            if pattern.names_tenant or _header(message.headers, self._tenant_header) == self._tenant_id:
+            if pattern.names_tenant or header(message.headers, self._tenant_header) == self._tenant_id:
                 found.append(message.sequence)
             sequence = message.sequence + 1
         return found
@@ -268,44 +230,41 @@ class JetStreamCarrier(Carrier):
                     looked.sequences = rest
 
     async def _carry_batch(
-        self, here: _Session, there: _Session, pattern: SubjectPattern, batch: list[int], epoch: int
+        self, here: Stream, there: Stream, pattern: SubjectPattern, batch: list[int], epoch: int
     ) -> None:
         # Asked for anew: what was done since it was looked up is not there any more.
-        got = await asyncio.gather(*(self._get(here, {"seq": sequence}) for sequence in batch))
+        got = await asyncio.gather(*(here.at(sequence) for sequence in batch))
         messages = [message for message in got if message is not None]
         fault_point("move.queue.read")
-        stream = there.client.jetstream(timeout=self._settings.queue_seconds)
         futures = []
         for message in messages:
             subject = pattern.at(message.subject, there.end.cell)
             headers = self._headers(message, here.end, there.end, epoch)
-            futures.append(await stream.publish_async(subject, message.data, stream=there.end.stream, headers=headers))
+            futures.append(
+                await there.jetstream.publish_async(subject, message.data, stream=there.end.stream, headers=headers)
+            )
         answers = await asyncio.gather(*futures, return_exceptions=True)
         for message, answer in zip(messages, answers, strict=True):
             if isinstance(answer, BaseException):
                 raise answer
-            if answer.duplicate and not await self._is_there(there, answer):
+            if answer.duplicate and await there.at(answer.seq) is None:
                 await self._publish_anew(there, pattern, message, self._headers(message, here.end, there.end, epoch))
         fault_point("move.queue.published")
-        await asyncio.gather(*(self._remove(here, message.sequence) for message in messages))
+        await asyncio.gather(*(here.remove(message.sequence) for message in messages))
         fault_point("move.queue.removed")
 
-    async def _is_there(self, there: _Session, answer: PubAck) -> bool:
-        return await self._get(there, {"seq": answer.seq}) is not None
-
     async def _publish_anew(
-        self, there: _Session, pattern: SubjectPattern, message: _Waiting, headers: dict[str, str]
+        self, there: Stream, pattern: SubjectPattern, message: Waiting, headers: dict[str, str]
     ) -> None:
         """Publish what the stream takes for one that it has had: it was here before, went, and comes back undone."""
         message_id = headers[Header.MSG_ID.value]
         headers = {**headers, MESSAGE_ID: message_id, Header.MSG_ID.value: f"{message_id}/{self._move_id}"}
-        stream = there.client.jetstream(timeout=self._settings.queue_seconds)
         # Should that one be known as well, then it is by this move, from before a crash, and is done.
-        await stream.publish(
+        await there.jetstream.publish(
             pattern.at(message.subject, there.end.cell), message.data, stream=there.end.stream, headers=headers
         )
 
-    def _headers(self, message: _Waiting, here: QueueEnd, there: QueueEnd, epoch: int) -> dict[str, str]:
+    def _headers(self, message: Waiting, here: QueueEnd, there: QueueEnd, epoch: int) -> dict[str, str]:
         """Those of a message as it is published at the other cell: by the table of the move, the tenant is its."""
         headers = {
             name: value for name, value in message.headers.items() if not name.lower().startswith(_OF_ITS_STREAM)
@@ -320,70 +279,11 @@ class JetStreamCarrier(Carrier):
         headers[Header.MSG_ID.value] = message_id or f"{here.cell}/{here.stream}/{message.sequence}"
         return headers
 
-    async def _get(self, session: _Session, wanted: dict[str, Any]) -> _Waiting | None:
-        answer = await self._ask(session, "MSG.GET", wanted)
-        if answer is None:
-            return None
-        message = answer["message"]
-        return _Waiting(
-            message["seq"],
-            message["subject"],
-            _parsed(base64.b64decode(message.get("hdrs", ""))),
-            base64.b64decode(message.get("data", "")),
-        )
-
-    async def _remove(self, session: _Session, sequence: int) -> None:
-        await self._ask(session, "MSG.DELETE", {"seq": sequence, "no_erase": True})
-
-    async def _ask(self, session: _Session, verb: str, wanted: dict[str, Any]) -> dict[str, Any] | None:
-        """JetStream's answer; None where it has no such message."""
-        reply = await session.client.request(
-            f"{_API}.{verb}.{session.end.stream}", json.dumps(wanted).encode(), timeout=self._settings.queue_seconds
-        )
-        answer: dict[str, Any] = json.loads(reply.data)
-        error = answer.get("error")
-        if error is None:
-            return answer
-        # Of a message that is to be removed and is not there, JetStream says that it was no good request.
-        if error.get("code") == _NOT_FOUND or (verb == "MSG.DELETE" and await self._is_gone(session, wanted["seq"])):
-            return None
-        raise StoreError(
-            f"{self.name}: the stream {session.end.stream} of {session.end.cell}: {error.get('description')}"
-        )
-
-    async def _is_gone(self, session: _Session, sequence: int) -> bool:
-        return await self._get(session, {"seq": sequence}) is None
-
     @asynccontextmanager
-    async def _connected(self, way: Way) -> AsyncIterator[tuple[_Session, _Session]]:
+    async def _connected(self, way: Way) -> AsyncIterator[tuple[Stream, Stream]]:
         here, there = self._ends[way]
-        first = await self._connect(here)
-        try:
-            second = await self._connect(there)
-            try:
-                yield first, second
-            finally:
-                await second.client.close()
-        finally:
-            await first.client.close()
-
-    async def _connect(self, end: QueueEnd) -> _Session:
-        client = Client()
-        try:
-            async with asyncio.timeout(self._settings.queue_connect_seconds):
-                await client.connect(
-                    [each.strip() for each in end.url.split(",")],
-                    name="cellplane move",
-                    allow_reconnect=False,
-                    max_reconnect_attempts=1,
-                    reconnect_time_wait=0,
-                    error_cb=_ignore,
-                )
-        except TimeoutError as error:
-            raise StoreError(
-                f"{self.name}: NATS of {end.cell} did not answer within {self._settings.queue_connect_seconds} s"
-            ) from error
-        return _Session(end, client)
+        async with connected(here, self._settings) as first, connected(there, self._settings) as second:
+            yield first, second
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         try:
@@ -392,24 +292,3 @@ class JetStreamCarrier(Carrier):
             cells = " or ".join(end.cell for end in self._ends[Way.THERE])
             reason = " ".join(f"{type(error).__name__} {error}".split())
             raise StoreError(f"{self.name}: NATS of {cells} cannot be used: {reason}") from error
-
-
-def _room(session: _Session, config: StreamConfig) -> int:
-    """Largest message that an end takes, bytes."""
-    of_stream = config.max_msg_size
-    return min(session.client.max_payload, of_stream) if of_stream and of_stream > 0 else session.client.max_payload
-
-
-def _header(headers: Mapping[str, str], wanted: str) -> str | None:
-    return next((value for name, value in headers.items() if name.lower() == wanted.lower()), None)
-
-
-def _parsed(block: bytes) -> dict[str, str]:
-    """Headers as NATS keeps them: a line of the version, a line each, an empty one."""
-    lines = block.decode(errors="replace").split("\r\n")[1:]
-    pairs = (line.partition(":") for line in lines if line)
-    return {name: value.strip() for name, _, value in pairs}
-
-
-async def _ignore(_error: Exception) -> None:
-    """Every failure also ends the call, which is where it is told."""

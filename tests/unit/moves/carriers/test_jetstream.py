@@ -19,7 +19,8 @@ from cellplane.cell import CellContext, Moves, entered
 from cellplane.cell.messaging import CellMessage, CellSubjects, MessagingSettings
 from cellplane.cell.messaging.jetstream import CellNats
 from cellplane.moves.carriers.carrier import Way
-from cellplane.moves.carriers.jetstream import JetStreamCarrier, QueueEnd
+from cellplane.moves.carriers.jetstream import JetStreamCarrier
+from cellplane.moves.carriers.stream import QueueEnd
 from cellplane.moves.carriers.subjects import SubjectPattern
 from cellplane.moves.errors import NotInTimeError, NotMovableError, StoreError
 from cellplane.moves.settings import CarrierSettings
@@ -310,7 +311,8 @@ def test_a_server_that_is_away_is_said_by_the_cells_and_without_passwords(queues
 KILLED = """
 import sys
 from cellplane.moves.carriers.carrier import Way
-from cellplane.moves.carriers.jetstream import JetStreamCarrier, QueueEnd
+from cellplane.moves.carriers.jetstream import JetStreamCarrier
+from cellplane.moves.carriers.stream import QueueEnd
 from cellplane.moves.carriers.subjects import SubjectPattern
 from cellplane.moves.settings import CarrierSettings
 ends = tuple(QueueEnd(cell, url, f"CELL-{cell}") for cell, url in zip(("cell-1", "cell-2"), sys.argv[1:3]))
