@@ -12,7 +12,7 @@ Nothing is published before the flip. So there is nothing to take back where a m
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import nats.errors
@@ -236,32 +236,46 @@ class JetStreamCarrier(Carrier):
         got = await asyncio.gather(*(here.at(sequence) for sequence in batch))
         messages = [message for message in got if message is not None]
         fault_point("move.queue.read")
-        futures = []
-        for message in messages:
-            subject = pattern.at(message.subject, there.end.cell)
-            headers = self._headers(message, here.end, there.end, epoch)
-            futures.append(
-                await there.jetstream.publish_async(subject, message.data, stream=there.end.stream, headers=headers)
+        stream = there.end.stream
+        new = [
+            replace(
+                message,
+                subject=pattern.at(message.subject, there.end.cell),
+                headers=self._headers(message, here.end, there.end, epoch),
             )
+            for message in messages
+        ]
+        futures = [
+            await there.jetstream.publish_async(each.subject, each.data, stream=stream, headers=dict(each.headers))
+            for each in new
+        ]
         answers = await asyncio.gather(*futures, return_exceptions=True)
-        for message, answer in zip(messages, answers, strict=True):
+        for each, answer in zip(new, answers, strict=True):
             if isinstance(answer, BaseException):
                 raise answer
-            if answer.duplicate and await there.at(answer.seq) is None:
-                await self._publish_anew(there, pattern, message, self._headers(message, here.end, there.end, epoch))
+            if answer.duplicate and not self._is_that(await there.at(answer.seq), each):
+                await self._publish_anew(there, each)
         fault_point("move.queue.published")
         await asyncio.gather(*(here.remove(message.sequence) for message in messages))
         fault_point("move.queue.removed")
 
-    async def _publish_anew(
-        self, there: Stream, pattern: SubjectPattern, message: Waiting, headers: dict[str, str]
-    ) -> None:
-        """Publish what the stream takes for one that it has had: it was here before, went, and comes back undone."""
-        message_id = headers[Header.MSG_ID.value]
-        headers = {**headers, MESSAGE_ID: message_id, Header.MSG_ID.value: f"{message_id}/{self._move_id}"}
-        # Should that one be known as well, then it is by this move, from before a crash, and is done.
+    def _is_that(self, there: Waiting | None, message: Waiting) -> bool:
+        """Whether what the stream has under a message's id is the message, which came before a crash."""
+        return (
+            there is not None
+            and (there.subject, there.data) == (message.subject, message.data)
+            and header(there.headers, self._tenant_header) == header(message.headers, self._tenant_header)
+        )
+
+    async def _publish_anew(self, there: Stream, message: Waiting) -> None:
+        """Publish by another id what the stream does not take by its own: it was here before and comes back undone, or
+        another has its id.
+        """
+        message_id = message.headers[Header.MSG_ID.value]
+        another = {MESSAGE_ID: message_id, Header.MSG_ID.value: f"{message_id}/{self._move_id}/{message.sequence}"}
+        # Should that one be known as well, then it is by this move, from before a crash.
         await there.jetstream.publish(
-            pattern.at(message.subject, there.end.cell), message.data, stream=there.end.stream, headers=headers
+            message.subject, message.data, stream=there.end.stream, headers={**message.headers, **another}
         )
 
     def _headers(self, message: Waiting, here: QueueEnd, there: QueueEnd, epoch: int) -> dict[str, str]:

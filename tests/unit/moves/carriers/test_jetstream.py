@@ -4,6 +4,7 @@ import asyncio
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -89,6 +90,15 @@ class Queues:
                 await stream.add_stream(replace(config, **changes))  # type: ignore[arg-type]
 
             self.on(cell, make)
+
+    def remember(self, cell: str, seconds: float) -> None:
+        """Let a stream forget message ids after so long."""
+
+        async def forget(stream: JetStreamContext) -> None:
+            config = (await stream.stream_info(f"CELL-{cell}")).config
+            await stream.update_stream(replace(config, duplicate_window=seconds))
+
+        self.on(cell, forget)
 
     def put(self, cell: str, *messages: tuple[str, str | None, str], **headers: str) -> None:
         async def put(stream: JetStreamContext) -> None:
@@ -217,11 +227,13 @@ def test_a_queue_of_the_sdk_moves_by_the_tenant_in_its_header_and_is_worked_at_t
         queue.open()
         stop = asyncio.Event()
         running = asyncio.create_task(queue.consumer("deliveries", handle, moved=moves.moved).run(stop))
-        async with asyncio.timeout(20):
-            await is_done.wait()
-        stop.set()
-        await running
-        await queue.close()
+        try:
+            async with asyncio.timeout(20):
+                await is_done.wait()
+        finally:
+            stop.set()
+            await running
+            await queue.close()
 
     asyncio.run(publish())
     carrier = queues.carrier("deliveries.{cell}")
@@ -232,6 +244,24 @@ def test_a_queue_of_the_sdk_moves_by_the_tenant_in_its_header_and_is_worked_at_t
     asyncio.run(work())
     assert done == [("acme", CellContext(TARGET, EPOCH, "acme"), "id-acme")]
     assert [text for _, _, text in queues.waiting(SOURCE)] == ["globex"]
+
+
+def test_an_id_that_another_message_has_there_keeps_none_away(queues: Queues) -> None:
+    queues.put(TARGET, ("orders.globex.new", "17", "another's"))
+    queues.remember(SOURCE, 0.1)
+    # A condition of its publisher's, which holds for the stream here alone.
+    queues.put(SOURCE, ("orders.acme.new", "17", "mine"), **{"Nats-Expected-Last-Sequence": "0"})
+    time.sleep(0.3)
+    queues.put(SOURCE, ("orders.acme.old", "18", "mine too"), ("orders.acme.new", "17", "mine, and new"))
+    for _ in range(2):
+        queues.carrier().hand_over(Way.THERE, EPOCH)
+    assert queues.waiting(SOURCE) == []
+    assert sorted(queues.waiting(TARGET)) == [
+        ("orders.acme.new", "17", "mine"),
+        ("orders.acme.new", "17", "mine, and new"),
+        ("orders.acme.old", "18", "mine too"),
+        ("orders.globex.new", "17", "another's"),
+    ]
 
 
 def test_a_worker_that_has_a_message_in_hand_as_it_goes_goes_on_with_the_next(queues: Queues) -> None:
@@ -256,14 +286,17 @@ def test_a_worker_that_has_a_message_in_hand_as_it_goes_goes_on_with_the_next(qu
                 await queue.publish(f"deliveries.{SOURCE}", tenant.encode())
         stop = asyncio.Event()
         running = asyncio.create_task(queue.consumer("deliveries", handle).run(stop))
-        async with asyncio.timeout(30):
-            await is_in_hand.wait()
-            await asyncio.to_thread(queues.carrier("deliveries.{cell}").hand_over, Way.THERE, EPOCH)
+        try:
+            async with asyncio.timeout(20):
+                await is_in_hand.wait()
+                await asyncio.to_thread(queues.carrier("deliveries.{cell}").hand_over, Way.THERE, EPOCH)
+                is_gone.set()
+                await is_next.wait()
+        finally:
             is_gone.set()
-            await is_next.wait()
-        stop.set()
-        await running
-        await queue.close()
+            stop.set()
+            await running
+            await queue.close()
 
     asyncio.run(run())
     assert took == ["acme", "globex"]
