@@ -188,8 +188,12 @@ class PrefixCarrier(Carrier, Generic[P]):
         for start in range(0, len(gone), self._settings.page):
             there.delete(gone[start : start + self._settings.page])
         is_last = until < _NEVER
+        # What ends one copy ends all: large ones that are under way would be waited for.
+        ended_by: list[BaseException] = []
 
         def go_on() -> None:
+            if ended_by:
+                raise ended_by[0]
             if self._monotonic() > until:
                 raise NotInTimeError(
                     f"{self.name}: not all that was changed could be copied while writes are held; they go on"
@@ -198,7 +202,11 @@ class PrefixCarrier(Carrier, Generic[P]):
         def bring(blob: Blob) -> tuple[Blob, Found]:
             if there.is_copy(theirs.get(blob.key), blob):
                 return blob, Found.SAME
-            found = there.fetch(here, blob, go_on)
+            try:
+                found = there.fetch(here, blob, go_on)
+            except BaseException as error:
+                ended_by.append(error)
+                raise
             fault_point("move.blob.copied")
             if is_last and found is Found.COPIED and not there.is_same(here, blob):
                 raise NotTheSameError(f"{self.name}: {blob.key} differs at {there.where} after it was copied")
@@ -207,12 +215,16 @@ class PrefixCarrier(Carrier, Generic[P]):
         things = size = 0
         changed = []
         for blob, found in self._together(bring, ours.values()):
-            go_on()
             if found is Found.CHANGED:
                 changed.append(blob)
             elif found is Found.COPIED:
                 things, size = things + 1, size + blob.bytes
-            told(size)
+            try:
+                go_on()
+                told(size)
+            except BaseException as error:
+                ended_by.append(error)
+                raise
         there.settle()
         return Load(things, size), changed
 

@@ -104,7 +104,8 @@ class BucketPrefix(Prefix):
             response_checksum_validation="when_required",
         )
         try:
-            session = boto3.Session(profile_name=place.profile)
+            # One for all is made once: it reads what S3 is from many files.
+            session: Any = boto3 if place.profile is None else boto3.Session(profile_name=place.profile)
             self._client: Any = session.client(
                 "s3", endpoint_url=place.endpoint, region_name=place.region, config=config
             )

@@ -5,6 +5,7 @@ import random
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from cellplane.moves.carriers.carrier import Load, Way
 from cellplane.moves.carriers.files import FolderPrefix
-from cellplane.moves.carriers.prefix import PrefixCarrier
+from cellplane.moves.carriers.prefix import Blob, Found, PrefixCarrier
 from cellplane.moves.errors import (
     MoveError,
     NotEmptyError,
@@ -201,6 +202,39 @@ def test_what_takes_longer_than_writes_may_wait_is_given_up(cells: Cells) -> Non
     carrier.prepare()
     with pytest.raises(NotInTimeError, match="they go on"):
         carrier.finish(Way.THERE, 5)
+
+
+def test_a_copy_that_nobody_wants_any_more_ends_in_the_middle_of_a_file(
+    cells: Cells, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    for name in ("large", "small"):
+        put(cells.source / "acme" / name, "x" * 100)
+    fetch = FolderPrefix.fetch
+    is_told = threading.Event()
+
+    def slow(self: FolderPrefix, other: FolderPrefix, theirs: Blob, go_on: Callable[[], None]) -> Found:
+        if theirs.key == "small":
+            return fetch(self, other, theirs, go_on)
+
+        def go_on_slowly() -> None:
+            asked.append(theirs.key)
+            assert is_told.wait(20)
+            go_on()
+
+        return fetch(self, other, theirs, go_on_slowly)
+
+    def unwanted(_: int) -> None:
+        threading.Timer(0.05, is_told.set).start()
+        raise MoveError("nobody wants it")
+
+    carrier = cells.carrier()
+    carrier.prepare()
+    monkeypatch.setattr(FolderPrefix, "fetch", slow)
+    with pytest.raises(MoveError, match="nobody wants it"):
+        carrier.copy(Way.THERE, unwanted)
+    assert asked == ["large"]
+    assert sorted(tree(cells.target / "acme")) == ["small"], "what is not whole is not there"
 
 
 KILLED = """

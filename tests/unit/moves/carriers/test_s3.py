@@ -203,13 +203,14 @@ carrier.copy(Way.THERE, lambda _: None)
 """
 
 
-@pytest.mark.parametrize("seed", range(examples(1)))
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(examples(2)))
 def test_killed_at_any_point_it_goes_on_and_the_copy_is_whole(buckets: Buckets, seed: int) -> None:
     rng = random.Random(seed)
     for number in range(20):
         buckets.put(0, f"acme/{number}", rng.randbytes(rng.randrange(1, 10_000)))
     buckets.carrier().prepare()
-    for _ in range(examples(1)):
+    for _ in range(2):
         fault = f"move.blob.copied:{rng.randint(1, 8)}"
         command = [sys.executable, "-c", KILLED, buckets.endpoint, *buckets.names]
         ended = subprocess.run(command, env={"CELLPLANE_FAULT": fault, **CREDENTIALS}, timeout=60, check=False)
