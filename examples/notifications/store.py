@@ -95,6 +95,7 @@ _SWEEP = """
 WITH lost AS (
     SELECT tenant_id, id FROM notifications
     WHERE status = 'queued' AND queued_at < now() - make_interval(secs => %(after_seconds)s)
+        AND (%(tenant_id)s::text IS NULL OR tenant_id = %(tenant_id)s)
     ORDER BY queued_at
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
@@ -103,6 +104,15 @@ UPDATE notifications AS n SET queued_at = now() FROM lost
 WHERE n.tenant_id = lost.tenant_id AND n.id = lost.id
 RETURNING n.tenant_id, n.id, n.epoch
 """
+
+_SWEPT_TENANTS = """
+SELECT DISTINCT tenant_id FROM notifications
+WHERE status = 'queued' AND queued_at < now() - make_interval(secs => %(after_seconds)s)
+LIMIT %(limit)s
+"""
+
+_MOVING = "57CP1"
+"""SQLSTATE by which the database refuses what is written of a tenant that `cellplane move` takes away, or brings."""
 
 # The one that nobody touched for the longest time: an index finds it, however many wait.
 _QUEUE_LAG = """
@@ -265,19 +275,39 @@ class Store:
         """
 
         async def work(connection: Connection) -> list[Reference]:
-            await forget_expired_async(connection, self._settings.keys)
-            async with connection.cursor(row_factory=kwargs_row(_reference)) as cursor:
-                await cursor.execute(
-                    _SWEEP,
-                    {
-                        "after_seconds": self._settings.sweep_after_seconds,
-                        "limit": self._settings.sweep_max_rows,
-                    },
-                )
-                return await cursor.fetchall()
+            try:
+                async with connection.transaction():
+                    await forget_expired_async(connection, self._settings.keys)
+                    return await self._swept(connection, None)
+            except psycopg.OperationalError as error:
+                if error.sqlstate != _MOVING:
+                    raise
+            # One tenant of this cell is on the move. The others' rows do not wait for it, their old keys do.
+            found = []
+            bounds = {"after_seconds": self._settings.sweep_after_seconds, "limit": self._settings.sweep_max_rows}
+            tenants = await (await connection.execute(_SWEPT_TENANTS, bounds)).fetchall()
+            for (tenant_id,) in tenants:
+                try:
+                    async with connection.transaction():
+                        found += await self._swept(connection, str(tenant_id))
+                except psycopg.OperationalError as error:
+                    if error.sqlstate != _MOVING:
+                        raise
+            return found
 
         with whole_cell("sweep"):
             return await self._run(work)
+
+    async def _swept(self, connection: Connection, tenant_id: str | None) -> list[Reference]:
+        """Take queued rows that no worker touched: of a tenant, or of all."""
+        parameters = {
+            "after_seconds": self._settings.sweep_after_seconds,
+            "limit": self._settings.sweep_max_rows,
+            "tenant_id": tenant_id,
+        }
+        async with connection.cursor(row_factory=kwargs_row(_reference)) as cursor:
+            await cursor.execute(_SWEEP, parameters)
+            return await cursor.fetchall()
 
     async def queue_lag(self) -> float:
         """Seconds that the notification which waits longest has waited; 0 where none does."""

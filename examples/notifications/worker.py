@@ -3,7 +3,10 @@
 import asyncio
 import logging
 import sys
+import time
 
+from cellplane.cell import Moves
+from cellplane.cell.door import nobody_moved
 from cellplane.cell.errors import BrokerUnavailableError, DeliveryFailedError, NotNowError
 from cellplane.cell.messaging import CellMessage, run_together
 from cellplane.events.relay import Relay
@@ -40,7 +43,10 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until ``stop`` is set; then finish what is in hand, for at most ``stop_seconds``."""
-        works = [self._queue.consumer(KIND, self.deliver).run(stop), self._sweeper(stop)]
+        record = self._settings.moves
+        moved = nobody_moved if record is None else Moves(record, self._settings.cell.cell_id).moved
+        consumer = self._queue.consumer(KIND, self.deliver, moved=moved, on_moved=self.leave)
+        works = [consumer.run(stop), self._sweeper(stop)]
         await run_together(works, stop, self._settings.stop_seconds)
 
     async def deliver(self, message: CellMessage) -> None:
@@ -54,6 +60,10 @@ class Worker:
             await self._attempt(reference_of(message))
         except DatabaseUnavailableError as error:
             raise NotNowError(str(error)) from error
+
+    async def leave(self, message: CellMessage) -> None:
+        """Do nothing about a message whose tenant has moved: so has its row, and the new cell queues that."""
+        _log.info("left to another cell", extra={"notification": reference_of(message).id})
 
     async def _attempt(self, reference: Reference) -> None:
         notification = await self._store.begin_attempt(reference)
@@ -88,8 +98,9 @@ class Worker:
             try:
                 if await self._queue.waiting(KIND) <= self._settings.sweep_backlog_max:
                     lost = await self._store.sweep()
+                    turn = int(time.time() // self._settings.sweep_again_seconds)
                     for reference in lost:
-                        await self._queue.add_again(reference)
+                        await self._queue.add_again(reference, turn)
                     if lost:
                         _log.info("queued again", extra={"count": len(lost)})
             except DatabaseUnavailableError as error:

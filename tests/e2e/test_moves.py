@@ -70,10 +70,30 @@ def rows(demo: Demo, cell: str, tenant: str) -> set[str]:
     return {row[0] for row in found}
 
 
+BESIDE_ROWS = """
+carriers:
+  - jetstream:
+      name: deliveries
+      stream: CELL-{cell}
+      subjects: ["deliveries.{cell}"]
+  - files:
+      name: uploads
+      roots: uploads/{cell}
+"""
+
+
 def test_a_tenant_moves_with_its_rows_under_load_and_comes_back(demo: Demo) -> None:
     tenant = demo.tenants[0]
     home = demo.placed()[tenant]
     there = next(cell for cell in ("cell-1", "cell-2", "cell-3") if cell != home)
+    (demo.state / "moves.yaml").write_text(BESIDE_ROWS)
+    uploads = {cell: demo.state / "uploads" / cell / tenant for cell in (home, there)}
+    for folder in uploads.values():
+        folder.parent.mkdir(parents=True)
+    uploads[home].mkdir()
+    (uploads[home] / "a.txt").write_text("a")
+    planned = json.loads(demo.run("move", tenant, there, "--dry-run", "--json"))
+    assert planned["carriers"]["uploads"] == {"things": 1, "bytes": 1}
     client = Client(demo, tenant)
     with client.busy():
         eventually(lambda: len(client.acknowledged) > 20, "it is written")
@@ -85,6 +105,8 @@ def test_a_tenant_moves_with_its_rows_under_load_and_comes_back(demo: Demo) -> N
     assert set(client.writes) <= {202} | WAITED
     assert client.acknowledged <= rows(demo, there, tenant)
     assert rows(demo, home, tenant) == set()
+    assert [list(uploads[cell].iterdir()) for cell in (home, there)] == [[], [uploads[there] / "a.txt"]]
+    eventually(lambda: undelivered(demo, there, tenant) == 0, "what was queued is delivered")
     (known,) = demo.get("/v1/moves", tenant=tenant)["items"]
     assert (known["id"], known["phase"], known["living"]) == (said["id"], "done", False)
     assert known["pause_seconds"] > 0
@@ -114,8 +136,21 @@ def test_a_tenant_moves_with_its_rows_under_load_and_comes_back(demo: Demo) -> N
     assert set(back.reads) == {200}
     assert client.acknowledged | back.acknowledged <= rows(demo, there, tenant)
     assert rows(demo, home, tenant) == set()
+    eventually(lambda: undelivered(demo, there, tenant) == 0, "what was queued is delivered")
     demo.run("move", tenant, home, "--hold", "0")
+    assert (uploads[home] / "a.txt").read_text() == "a"
     demo.run("unassign", tenant)
+    (demo.state / "moves.yaml").unlink()
+
+
+def undelivered(demo: Demo, cell: str, tenant: str) -> int:
+    """How many of a tenant's notifications wait in a cell."""
+    port = json.loads((demo.state / "endpoints.json").read_text())["ports"][f"{cell}.postgres"]
+    with psycopg.connect(f"postgresql://postgres@127.0.0.1:{port}/postgres") as connection:
+        waiting = "SELECT count(*) FROM notifications WHERE tenant_id = %s AND status = 'queued'"
+        found = connection.execute(waiting, (tenant,)).fetchone()
+    assert found is not None
+    return int(found[0])
 
 
 def statuses(demo: Demo) -> list[dict[str, str]]:

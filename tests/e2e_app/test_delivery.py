@@ -8,6 +8,9 @@ import psycopg
 import pytest
 
 from cellplane.durable import write_durably
+from cellplane.moves.postgres.catalog import read_tables
+from cellplane.moves.postgres.guard import Guard
+from cellplane.moves.settings import MoverSettings
 from e2e_app.servers import CELL_ID, TENANT, Cell, Postgres, eventually
 
 FLAG = "delivery-seconds"
@@ -131,6 +134,42 @@ def test_notification_that_no_provider_takes_is_marked_failed(cell: Cell) -> Non
     assert shown["reason"] == "gave up after 3 attempts: sms.jsonl: Is a directory"
     assert shown["delivered_at"] is None
     cell.await_status(cell.posted("sms"), "delivered")
+
+
+def test_work_of_a_tenant_that_moved_is_left_to_its_new_cell(cell: Cell) -> None:
+    cell.worker.stop()
+    notification_id = cell.posted(tenant="gone")
+    cell.moves.note("gone", "cell-b", 8)
+    cell.worker.start()
+    eventually("it is left", lambda: "left to another cell" in cell.worker.log.read_text())
+    assert cell.effects(notification_id) == 0
+    cell.moves.note("gone", CELL_ID, 9)
+    eventually("it is delivered", lambda: cell.status(notification_id, "gone") == "delivered")
+    assert cell.effects(notification_id) == 1
+
+
+def test_a_tenant_on_the_move_keeps_the_sweep_from_nobody_else(cell: Cell, postgres: Postgres) -> None:
+    cell.worker.stop()
+    ids = {tenant: str(uuid4()) for tenant in ("moving", "staying")}
+    for tenant, notification_id in ids.items():
+        # In no queue, as where that was away.
+        postgres.query(
+            "INSERT INTO notifications (tenant_id, id, channel, recipient, body, epoch, queued_at) "
+            "VALUES (%s, %s, 'push', 'x', 'y', 7, now() - interval '1 hour') RETURNING 1",
+            tenant,
+            notification_id,
+        )
+    guard = Guard("moving", "m1", MoverSettings())
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        tables = [table for table in read_tables(connection) if table.name == "public.notifications"]
+        guard.install(connection, tables, closed=True)
+        try:
+            cell.worker.start()
+            eventually("the other's is delivered", lambda: cell.status(ids["staying"], "staying") == "delivered")
+            assert cell.status(ids["moving"], "moving") == "queued"
+        finally:
+            guard.remove(connection, tables)
+    eventually("it is delivered", lambda: cell.status(ids["moving"], "moving") == "delivered")
 
 
 def test_line_that_a_crash_left_unfinished_is_no_delivery(cell: Cell) -> None:

@@ -363,6 +363,24 @@ async def test_what_has_to_wait_is_no_poison(shared: Nats) -> None:
     assert [message.delivery for message in handled.messages] == [1] * 9
 
 
+async def test_what_waits_for_a_tenant_that_moves_meanwhile_is_given_up(shared: Nats, tmp_path: Path) -> None:
+    moves = Moves.create(tmp_path / "moves", "cell-3")
+    waiting, left = Handled(*(NotNowError("the database refuses") for _ in range(1000))), Handled()
+    async with bystander(shared) as client, opened(shared) as queue:
+        for named in ({"on_moved": left}, {}):
+            with entered(CellContext("cell-3", 7, f"acme-{len(named)}")):
+                await queue.publish(ORDERS, b"later")
+            async with consuming(queue, waiting, moved=moves.moved, **named):
+                await eventually("it waits", lambda: waiting.messages)
+                moves.note(f"acme-{len(named)}", "cell-7", 8)
+                await eventually("it waits no longer", lambda: is_empty(client))
+            waiting.messages.clear()
+        (letter,) = await dead_letters(client)
+    assert [message.data for message in left.messages] == [b"later"]
+    assert letter.headers is not None
+    assert letter.headers["x-dead-reason"] == "tenant-moved"
+
+
 async def test_a_stop_gives_back_what_has_to_wait(shared: Nats) -> None:
     first, second = Handled(*(NotNowError("away") for _ in range(1000))), Handled()
     async with bystander(shared) as client, opened(shared) as queue:

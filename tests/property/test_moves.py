@@ -1,19 +1,34 @@
 """A move loses no acknowledged write and never lets two cells write, whatever crashes, lags or is wanted meanwhile."""
 
 import random
+from collections import Counter
 from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellplane.moves import steps as steps_module
+from cellplane.moves.carriers import cargo as cargo_module
+from cellplane.moves.carriers.cargo import Cargo
 from cellplane.moves.driver import Driver
 from cellplane.moves.errors import MoveError
 from cellplane.moves.move import Mending, Move, Phase, Wish, mendings
 from cellplane.moves.settings import CutoverSettings, DriverSettings
 from cellplane.moves.steps import Steps
 from support.depth import examples
-from support.moving import SOURCE, TARGET, TENANT, CrashError, World, WorldBook, WorldMover, WorldRecords, WorldRoutes
+from support.moving import (
+    SOURCE,
+    TARGET,
+    TENANT,
+    CrashError,
+    World,
+    WorldBook,
+    WorldFiles,
+    WorldMover,
+    WorldQueue,
+    WorldRecords,
+    WorldRoutes,
+)
 
 MAX_ADVANCES = 200
 WISHES = [*[Wish.RUN] * 6, Wish.ABORT, Wish.ROLLBACK, Wish.RELEASE]
@@ -24,7 +39,11 @@ def settled(world: World, book: WorldBook, rng: random.Random) -> None:
     """Take the move on, over crashes and changes of mind, until it ends."""
 
     def steps_of(move: Move) -> Steps:
-        return Steps(move, WorldMover(world), WorldRoutes(world), WorldRecords(world), CutoverSettings(), lambda: 0.0)
+        cargo = Cargo((WorldFiles(world), WorldQueue(world)), monotonic=lambda: 0.0)
+        records = WorldRecords(world)
+        return Steps(
+            move, WorldMover(world), WorldRoutes(world), records, CutoverSettings(), monotonic=lambda: 0.0, cargo=cargo
+        )
 
     ticks = iter(range(1, 1_000_000))
     # Time goes on by itself, so that a hold ends.
@@ -52,7 +71,10 @@ def settled(world: World, book: WorldBook, rng: random.Random) -> None:
                     raise CrashError
 
         try:
-            with patch.object(steps_module, "fault_point", fault_point):
+            with (
+                patch.object(steps_module, "fault_point", fault_point),
+                patch.object(cargo_module, "fault_point", fault_point),
+            ):
                 driver.advance(book.move.id)
             # Between two steps somebody writes: it is nobody in the pause alone, which the next step ends.
             if book.move.phase is not Phase.FENCED and not book.move.is_returning:
@@ -91,6 +113,15 @@ def test_no_acknowledged_write_is_lost_and_never_do_two_cells_write(seed: int) -
     assert other.rows == {}
     assert [store.closed for store in world.stores.values()] == [None, None]
     assert all(store.sends is None and not store.applies for store in world.stores.values())
+    assert other.files == {}
+    assert other.queue == []
+    assert set(world.stores[home].files) == set(range(1, world.number + 1)), "each acknowledged write's file is there"
+    # What waits is done where the tenant is. Twice is done only what went in a worker's hand, or as the mover died.
+    for _ in range(2 * len(world.stores[home].queue) + 2):
+        world.work(home)
+    times = Counter(job for job, _ in world.done)
+    assert set(times) == set(range(1, world.number + 1)), "no job is lost"
+    assert {job for job, count in times.items() if count > 1} <= world.may_repeat
     # The one, then the other, then at most the one again: never in turns.
     assert world.wrote_at in (
         [],

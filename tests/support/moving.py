@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cellplane.moves.book import Progress
+from cellplane.moves.carriers.carrier import Carrier, Load, Way
 from cellplane.moves.errors import ChangedError, MoveError, NotInTimeError
 from cellplane.moves.move import Move, Wish
 from cellplane.moves.mover import DataMover, Estimate, Facts, Lag, Verdict
@@ -33,6 +34,15 @@ class Store:
 
     applies: bool = False
     """Whether it takes what the other's slot keeps."""
+
+    queue: list[int] = field(default_factory=list)
+    """Jobs of the tenant that wait for a worker."""
+
+    in_hand: int | None = None
+    """The job that a worker has, and has not answered for."""
+
+    files: dict[int, int] = field(default_factory=dict)
+    """What it keeps beside its rows: each row has one of its own, written before it."""
 
 
 @dataclass
@@ -69,6 +79,15 @@ class World:
     wrote_at: list[str] = field(default_factory=list)
     """Where writes were acknowledged, in order, without repetition."""
 
+    done: list[tuple[int, str]] = field(default_factory=list)
+    """Jobs, and at which cell each was done."""
+
+    epochs: dict[int, int] = field(default_factory=dict)
+    """Job → epoch of the table by which it came to the cell that has it."""
+
+    may_repeat: set[int] = field(default_factory=set)
+    """Jobs that went to another cell while a worker had them, or as the mover died: these may be done twice."""
+
     refused: int = 0
     number: int = 0
     deaths: int = 0
@@ -84,9 +103,11 @@ class World:
     def happen(self) -> None:
         """A few things happen, in any order: tables arrive, writes come, replication applies."""
         for _ in range(self.choose(6)):
-            match self.choose(5):
+            match self.choose(6):
                 case 0:
                     self.deliver(self.choose(self.routers))
+                case 5:
+                    self.work((SOURCE, TARGET)[self.choose(2)])
                 case 1 | 2:
                     self.write(self.choose(self.routers), key=self.choose(4), deletes=self.choose(5) == 0)
                 case 3:
@@ -126,8 +147,25 @@ class World:
         if store.sends is not None:
             store.sends.append((key, value))
         self.acknowledged[key] = value
+        # As an app does: with the row there is a file, and work to do.
+        store.files[self.number] = key
+        store.queue.append(self.number)
+        self.epochs[self.number] = table.epoch
         if self.wrote_at[-1:] != [table.cell]:
             self.wrote_at.append(table.cell)
+
+    def work(self, cell: str) -> None:
+        """A worker takes a job, or answers for the one that it has; it refuses what came before its tenant went."""
+        store = self.stores[cell]
+        # As a consumer does that goes by the record of moves: the others become dead letters.
+        store.queue = [job for job in store.queue if self.epochs[job] >= store.gone_at]
+        if store.in_hand is None:
+            store.in_hand = next(iter(store.queue), None)
+            return
+        self.done.append((store.in_hand, cell))
+        if store.in_hand in store.queue:
+            store.queue.remove(store.in_hand)
+        store.in_hand = None
 
     def replicate(self) -> None:
         """Each subscription applies one change."""
@@ -220,12 +258,14 @@ class WorldMover(DataMover):
     def open_target(self, epoch: int) -> None:
         if not self.source.closed:
             raise MoveError("the source takes writes")
+        assert not self.source.queue, "what waited goes before new work comes"
         self.target.closed = False
         self.world.happen()
 
     def reopen_source(self) -> None:
         if not self.target.closed:
             raise MoveError("the target takes writes")
+        assert not self.target.queue, "what waited goes before new work comes"
         self.source.closed = False
         self.world.happen()
 
@@ -284,6 +324,103 @@ class WorldMover(DataMover):
     def _require(self, store: Store) -> None:
         if store.closed is None:
             raise MoveError("there is no guard")
+
+
+@dataclass
+class WorldQueue(Carrier):
+    """Hands jobs over in a world, one by one, as JetStream does."""
+
+    world: World
+    name: str = "jobs"
+
+    def estimate(self) -> Load:
+        return Load(len(self.world.stores[SOURCE].queue))
+
+    def prepare(self) -> None:
+        """There is nothing to prepare."""
+
+    def copy(self, way: Way, told: Callable[[int], None]) -> Load:
+        return Load(0)
+
+    def compare(self) -> None:
+        """There is no copy."""
+
+    def finish(self, way: Way, within_seconds: float) -> None:
+        if self.world.choose(8) == 0:
+            raise NotInTimeError("this time too much waits")
+
+    def hand_over(self, way: Way, epoch: int) -> None:
+        here, there = self._ends(way)
+        if not self.world.stores[here].closed or self.world.directory.cell != there:
+            raise AssertionError("it goes from whom nobody writes, to whom the directory names")
+        self._carry(here, there, epoch)
+
+    def clean(self, way: Way, epoch: int) -> None:
+        self._carry(*self._ends(way), epoch)
+
+    def _carry(self, here: str, there: str, epoch: int) -> None:
+        store, other = self.world.stores[here], self.world.stores[there]
+        while store.queue:
+            job = store.queue[0]
+            if self.world.choose(12) == 0:
+                raise CrashError
+            if job == store.in_hand:
+                self.world.may_repeat.add(job)
+            # An id is stored once, unless it went meanwhile: then it comes by another.
+            self.world.epochs[job] = epoch
+            if job not in other.queue:
+                other.queue.append(job)
+            if self.world.choose(12) == 0:
+                self.world.may_repeat.add(job)
+                raise CrashError
+            store.queue.remove(job)
+
+    @staticmethod
+    def _ends(way: Way) -> tuple[str, str]:
+        return (SOURCE, TARGET) if way is Way.THERE else (TARGET, SOURCE)
+
+
+@dataclass
+class WorldFiles(Carrier):
+    """Copies files in a world, a few at a time."""
+
+    world: World
+    name: str = "files"
+
+    def estimate(self) -> Load:
+        return Load(len(self.world.stores[SOURCE].files))
+
+    def prepare(self) -> None:
+        """There is nothing to prepare."""
+
+    def copy(self, way: Way, told: Callable[[int], None]) -> Load:
+        here, there = self._ends(way)
+        snapshot = dict(here.files)
+        self.world.happen()
+        for number, key in snapshot.items():
+            there.files[number] = key
+        return Load(len(snapshot))
+
+    def compare(self) -> None:
+        self.world.happen()
+
+    def finish(self, way: Way, within_seconds: float) -> None:
+        here, there = self._ends(way)
+        if not here.closed:
+            raise MoveError("it is still written")
+        if self.world.choose(8) == 0:
+            raise NotInTimeError("this time the last files did not come")
+        there.files = dict(here.files)
+
+    def hand_over(self, way: Way, epoch: int) -> None:
+        """All was copied before the flip."""
+
+    def clean(self, way: Way, epoch: int) -> None:
+        self._ends(way)[0].files = {}
+
+    def _ends(self, way: Way) -> tuple[Store, Store]:
+        source, target = self.world.stores[SOURCE], self.world.stores[TARGET]
+        return (source, target) if way is Way.THERE else (target, source)
 
 
 @dataclass

@@ -25,7 +25,7 @@ PACKAGES = {
     "cli": ["cellplane.cli"],
     "moves": ["cellplane.cli.mover", "cellplane.moves"],
     "plan": ["cellplane.cli.plan"],
-    "s3": ["cellplane.publishing.targets.s3"],
+    "s3": ["cellplane.moves.carriers.s3", "cellplane.publishing.targets.s3"],
     "nats": ["cellplane.cell.messaging.jetstream"],
     "kafka": ["cellplane.cell.messaging.kafka"],
     "events": [*(f"cellplane.events.{name}" for name in ("outbox", "relay", "stream", "waiting"))],

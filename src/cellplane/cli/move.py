@@ -22,6 +22,7 @@ from cellplane.cli.options import control_option, json_option, state_option
 from cellplane.cli.output import print_json
 from cellplane.errors import ProvisionError
 from cellplane.moves.book import MoveBook
+from cellplane.moves.config import KEPT
 from cellplane.moves.errors import MoveError, NotMovableError
 from cellplane.moves.hours import Hours
 from cellplane.moves.move import Move, Phase, Wish
@@ -97,6 +98,11 @@ def move() -> None:
     default="",
     help="Begin to copy, to compare and to hold writes only then, such as 22:00-06:00, in UTC.",
 )
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="What moves beside rows, and hooks; moves.yaml in the fleet's folder, where it is there.",
+)
 @click.option("--id", "move_id", hidden=True, help="The move's id, for whoever has to know it before.")
 @state_option
 @json_option
@@ -107,6 +113,7 @@ def start(
     hold_seconds: float,
     rate: float | None,
     hours: str,
+    config: Path | None,
     move_id: str | None,
     state_dir: Path,
     dry_run: bool,
@@ -120,21 +127,27 @@ def start(
         options["id"] = move_id
     with _mover(state_dir) as mover:
         planned = mover.plan(tenant, cell, hold_seconds, **options)
+        configured = mover.config(config)
         with closing(mover.mover_of(planned)) as rows:
             estimate = rows.estimate()
         if estimate.refusals:
             raise NotMovableError(estimate.refusals)
+        loads = mover.cargo_of(planned, configured).estimate()
         said = f"{tenant}: {planned.source} → {cell}, some {estimate.rows:,} rows ({estimate.bytes / 1e6:.1f} MB)"
         said += f" in {', '.join(estimate.tables)}"
+        said += "".join(f", {load.things:,} of {name}" for name, load in loads.items())
         if dry_run:
             if as_json:
                 names = list(estimate.tables)
                 where = {"tenant": tenant, "source": planned.source, "target": cell}
-                print_json({**where, "rows": estimate.rows, "bytes": estimate.bytes, "tables": names})
+                beside = {name: {"things": load.things, "bytes": load.bytes} for name, load in loads.items()}
+                data = {"rows": estimate.rows, "bytes": estimate.bytes, "tables": names}
+                print_json({**where, **data, "carriers": beside})
             else:
                 click.echo(f"{said}. Nothing is moved (--dry-run).")
             return
-        mover.book.add(replace(planned, rows_expected=estimate.rows, bytes_expected=estimate.bytes))
+        planned = replace(planned, rows_expected=estimate.rows, bytes_expected=estimate.bytes)
+        mover.book.add(planned, {KEPT: configured.kept()})
         click.echo(f"move {planned.id}: {said}", err=True)
         _go_on(mover, planned.id, as_json=as_json)
 

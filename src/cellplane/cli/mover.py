@@ -9,8 +9,11 @@ from typing import Any
 from cellplane.cli.options import connect
 from cellplane.client import Client
 from cellplane.moves.book import MoveBook
+from cellplane.moves.carriers.cargo import Cargo
+from cellplane.moves.config import FILE, MovesConfig, config_of, read_config
 from cellplane.moves.driver import Driver
 from cellplane.moves.errors import MoveError
+from cellplane.moves.hooks import FileHookRecord
 from cellplane.moves.move import Move
 from cellplane.moves.mover import DataMover
 from cellplane.moves.records import FileRecords
@@ -20,6 +23,9 @@ from cellplane.moves.settings import CutoverSettings, DriverSettings, MoverSetti
 from cellplane.moves.steps import Steps
 from cellplane.moves.stores import mover_between
 from cellplane.provision.local.moving import LocalCells, local_cells
+
+HOOKS = "hooks.json"
+"""Name of the record of hooks, in the folder of a move."""
 
 
 class Mover:
@@ -39,6 +45,8 @@ class Mover:
         self.routes = ControlPlaneRoutes(self.client)
         self.book = MoveBook(self.cells.moves)
         self.reports = ControlPlaneReports(self.client, self.book)
+        self._configs: dict[str, MovesConfig] = {}
+        self._cargoes: dict[str, Cargo] = {}
 
     @property
     def driver(self) -> Driver:
@@ -48,7 +56,39 @@ class Mover:
     def steps_of(self, move: Move) -> Steps:
         """The steps of a move."""
         records = FileRecords(self.cells.records)
-        return Steps(move, self.mover_of(move), self.routes, records, CutoverSettings())
+        mover = self.mover_of(move)
+        hooks = self._config_of(move).hooks_with(FileHookRecord(self.book.root / move.id / HOOKS))
+        cargo = self.cargo_of(move)
+        return Steps(move, mover, self.routes, records, CutoverSettings(), cargo=cargo, hooks=hooks)
+
+    def cargo_of(self, move: Move, config: MovesConfig | None = None) -> Cargo:
+        """What moves with a tenant beside its rows: by a configuration, or by that which the move has kept.
+
+        It is the same for all steps, since it knows what it has looked up.
+
+        Raises:
+            MoveError: it cannot be carried.
+        """
+        if config is not None:
+            return config.cargo(move, self.cells.queues)
+        if move.id not in self._cargoes:
+            self._cargoes[move.id] = self._config_of(move).cargo(move, self.cells.queues)
+        return self._cargoes[move.id]
+
+    def config(self, path: Path | None) -> MovesConfig:
+        """What a file says, or the fleet's own where none is named.
+
+        Raises:
+            MoveError: it is not understood.
+        """
+        if path is None and not (self.cells.moves.parent / FILE).exists():
+            return MovesConfig()
+        return read_config(path or self.cells.moves.parent / FILE)
+
+    def _config_of(self, move: Move) -> MovesConfig:
+        if move.id not in self._configs:
+            self._configs[move.id] = config_of(self.book.root / move.id)
+        return self._configs[move.id]
 
     def mover_of(self, move: Move) -> DataMover:
         """What carries its rows."""

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,14 +60,18 @@ class MoveBook:
     clock: Callable[[], float] = time.time
     pause: Callable[[float], None] = time.sleep
 
-    def add(self, move: Move) -> None:
+    def add(self, move: Move, files: Mapping[str, bytes] | None = None) -> None:
         """Begin to keep a move.
+
+        Args:
+            move: which.
+            files: name → what the move is to have in its folder from the beginning.
 
         Raises:
             MoveError: another move of the tenant has not ended.
         """
         with self._adding():
-            self._add(move)
+            self._add(move, files or {})
 
     @contextmanager
     def _adding(self) -> Iterator[None]:
@@ -80,7 +84,7 @@ class MoveBook:
             self.pause(self.settings.add_pause_seconds)
         raise MoveError(f"others begin moves in {self.root} all the while: ask again")
 
-    def _add(self, move: Move) -> None:
+    def _add(self, move: Move, files: Mapping[str, bytes]) -> None:
         if self.has(move.id):
             raise MoveError(f"there is a move {move.id} already: `cellplane move resume {move.id}` goes on with it")
         for other in self.all():
@@ -89,7 +93,10 @@ class MoveBook:
                     f"{move.tenant_id} is moving already, from {other.source} to {other.target} ({other.id}, "
                     f"{other.phase.value}): wait for it, or `cellplane move abort {other.id}`"
                 )
-        (self.root / move.id).mkdir(parents=True, exist_ok=True)
+        folder = self.root / move.id
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            write_durably(folder / name, data)
         self.put(move)
 
     def has(self, move_id: str) -> bool:

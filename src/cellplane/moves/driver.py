@@ -87,6 +87,12 @@ class Driver:
             self.book.put(replace(self.book.get(move_id), reason=str(error)))
             raise
         self.book.put(reached)
+        try:
+            self.steps_of(reached).announce()
+        except CellplaneError as error:
+            # What is reached stays so; who goes on tries again.
+            self.book.put(replace(reached, reason=str(error)))
+            raise
         return reached
 
     def _step(self, move: Move, wish: Wish) -> Move:
@@ -102,6 +108,7 @@ class Driver:
             steps.mover.close()
 
     def _made(self, move: Move, steps: Steps, wish: Wish) -> Move:
+        steps.announce()
         tell = self._teller(move, may_end=move.phase in _MAY_END)
         if move.phase in _BY_THE_HOUR and move.hours:
             left = Hours.parse(move.hours).wait_seconds(self.clock())
@@ -203,10 +210,12 @@ class Driver:
                 move = replace(move, reason="")
             self.pause(min(left, self.settings.hold_poll_seconds))
             return move
+        steps.before("release")
         return move.reached(Phase.RELEASED)
 
     def _abort(self, move: Move) -> Move:
         with self._steps(move) as steps:
+            steps.before("abort")
             if move.phase is Phase.FENCED:
                 placed = self.routes.placed(move.tenant_id)
                 if placed.cells == (move.target,):

@@ -33,3 +33,7 @@ class ChangedError(MoveError):
 
 class StoreError(MoveError):
     """A cell's store cannot be reached, or refuses."""
+
+
+class HookError(MoveError):
+    """A hook refuses a phase, or could not be told of one."""

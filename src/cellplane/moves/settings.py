@@ -1,6 +1,6 @@
 """Every limit and time of a move."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import LiteralString
 
 
@@ -171,3 +171,80 @@ class DriverSettings:
 
     progress_seconds: float = 0.2
     """How often a step notes how far it is, in seconds; 0.2."""
+
+
+@dataclass(frozen=True, slots=True)
+class CarrierSettings:
+    """How what moves beside rows is carried."""
+
+    catch_up_rounds: int = 5
+    """Most rounds of copying right before writes are held; 5: each has less to do than the one before."""
+
+    catch_up_seconds: float = 0.5
+    """How long such a round takes where little is left, in seconds; 0.5: so does the one while writes are held."""
+
+    threads: int = 8
+    """Files or objects that are copied or compared at once; 8."""
+
+    things_max: int = 1_000_000
+    """Files or objects of one tenant; 1,000,000, some 200 MB of memory for their names."""
+
+    page: int = 1_000
+    """Objects that are listed, or deleted, by one request; 1,000, what S3 takes."""
+
+    part_bytes: int = 8 * 1024 * 1024
+    """Largest piece of a file or an object that is held in memory, in bytes; 8 MiB for each thread."""
+
+    parts_max: int = 10_000
+    """Parts of one object; 10,000, what S3 takes: parts of larger ones are larger."""
+
+    racy_seconds: float = 2.0
+    """Age below which a file's time is not trusted, in seconds; 2: it may be written again within a tick of it."""
+
+    s3_connect_seconds: float = 2.0
+    """How long a connection to object storage may take, in seconds; 2."""
+
+    s3_read_seconds: float = 30.0
+    """How long object storage may be silent, in seconds; 30."""
+
+    s3_tries: int = 3
+    """How often it is asked; 3."""
+
+    queue_messages: int = 1_000
+    """Messages of a tenant that may wait when its writes are held; 1,000, for which these wait some 0.6 s longer."""
+
+    queue_batch: int = 200
+    """Messages that are published, then removed, at once; 200: after a crash so many are published again."""
+
+    queue_lanes: int = 16
+    """Ranges of a stream that are looked through beside each other; 16."""
+
+    queue_connect_seconds: float = 2.0
+    """How long a connection to NATS may take, in seconds; 2."""
+
+    queue_seconds: float = 5.0
+    """How long NATS may take for a batch, in seconds; 5."""
+
+
+@dataclass(frozen=True, slots=True)
+class HookSettings:
+    """How hooks are called."""
+
+    seconds: float = 10.0
+    """Longest that a hook may take, in seconds; 10."""
+
+    held_seconds: float = 1.0
+    """The same while writes wait, in seconds; 1, of one try alone."""
+
+    tries: int = 4
+    """How often an HTTP hook is called that cannot be reached, or answers with 5xx; 4."""
+
+    pause_seconds: float = 0.5
+    """Between the first two of these, in seconds; 0.5. It doubles with each that follows."""
+
+    answer_bytes: int = 500
+    """Bytes of an answer that become the reason of a refusal; 500."""
+
+    def held(self) -> "HookSettings":
+        """Those for hooks that are called while writes wait."""
+        return replace(self, seconds=self.held_seconds, tries=1)

@@ -6,16 +6,32 @@ flip. Before it everything leads back to the source, after it to the target. ``d
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cellplane.errors import CellplaneError
 from cellplane.faults import fault_point
+from cellplane.moves.carriers.cargo import Cargo
+from cellplane.moves.carriers.carrier import Way
 from cellplane.moves.errors import ChangedError, MoveError, NotInTimeError, NotTheSameError
+from cellplane.moves.hooks import Hooks
 from cellplane.moves.move import Mending, Move, Phase, mendings
 from cellplane.moves.mover import DataMover, Lag, Verdict
 from cellplane.moves.records import Records
 from cellplane.moves.routes import Routes
 from cellplane.moves.settings import CutoverSettings
+
+_DONE = {
+    Phase.PREPARED: "prepare",
+    Phase.COPIED: "copy",
+    Phase.FOLLOWING: "follow",
+    Phase.VERIFIED: "verify",
+    Phase.FLIPPED: "flip",
+    Phase.RETURNED: "rollback",
+}
+"""What is done where a move has reached a phase, as hooks name it."""
+
+_ENDS = {Phase.ABORTING: "abort", Phase.RELEASED: "release"}
+"""What is done where it has been cleaned up behind a phase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +46,8 @@ class Steps:
         settings: how long writes may wait.
         monotonic: seconds.
         pause: waits so many seconds.
+        cargo: what moves beside the data.
+        hooks: of others, before and after.
     """
 
     move: Move
@@ -39,21 +57,44 @@ class Steps:
     settings: CutoverSettings
     monotonic: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
+    cargo: Cargo = field(default_factory=Cargo)
+    hooks: Hooks = field(default_factory=Hooks)
+
+    def before(self, phase: str) -> None:
+        """Ask those who may refuse a phase.
+
+        Raises:
+            HookError: one does.
+        """
+        self.hooks.before(self.move, phase)
+
+    def announce(self) -> None:
+        """Tell those who are to know what is done; once, where that was noted.
+
+        Raises:
+            HookError: one could not be told.
+        """
+        if self.move.phase in _DONE:
+            self.hooks.after(self.move, _DONE[self.move.phase])
 
     def prepare(self) -> None:
         """Close the target, watch the source."""
+        self.before("prepare")
         self._require_at(self.move.source)
         self.mover.prepare()
+        self.cargo.prepare()
         fault_point("move.prepared")
 
     def copy(self, told: Callable[[int, int], None]) -> tuple[int, int]:
         """Copy what is there; returns rows and bytes."""
-        copied = self.mover.copy(told)
+        self.before("copy")
+        rows, size = self.mover.copy(told)
         fault_point("move.copied")
-        return copied
+        return rows, size + self.cargo.copy(lambda carried: told(rows, size + carried))
 
     def follow(self) -> None:
         """Let the target follow the source, and prove both ways."""
+        self.before("follow")
         self.mover.follow()
         fault_point("move.following")
 
@@ -63,12 +104,14 @@ class Steps:
         Raises:
             NotTheSameError: something differs all the same.
         """
+        self.before("verify")
         verdict = self.mover.compare(told)
         if not verdict.is_same:
             self.mover.recopy(verdict.differences)
             again = self.mover.compare(told)
             if not again.is_same:
                 raise NotTheSameError(_said(again))
+        self.cargo.compare()
         fault_point("move.verified")
         return verdict
 
@@ -81,6 +124,7 @@ class Steps:
         Raises:
             NotInTimeError: writes would wait for too long.
             NotTheSameError: something differs.
+            HookError: somebody refuses the fence or the flip.
         """
 
         def look() -> Lag:
@@ -88,19 +132,27 @@ class Steps:
             told(lag)
             return lag
 
+        self.hooks.before(self.move, "fence", self.routes.placed(self.move.tenant_id).epoch)
+        # Twice: the first time takes longer, and the target falls behind; the second has little to do.
+        self.cargo.catch_up(Way.THERE)
         self._wait_until_close(look, self.mover.compare)
+        self.cargo.catch_up(Way.THERE)
         began = self.monotonic()
         held = self.routes.hold_writes(self.move.tenant_id)
         fault_point("move.writes.held")
         self.routes.wait_until_applied(held, self.settings.router_seconds)
         self.mover.fence(held)
         fault_point("move.fenced")
-        left = self.settings.pause_seconds - (self.monotonic() - began)
+        self.hooks.after(self.move, "fence", held)
+        left = self._left(began)
         if left <= 0:
             raise NotInTimeError(f"routers took all of the {self.settings.pause_seconds} s in which writes may wait")
         verdict = self.mover.finish(left)
         if not verdict.is_same:
             raise NotTheSameError(_said(verdict))
+        self.cargo.finish(Way.THERE, self._left(began))
+        # Here, and not in the flip: who refuses it leaves the tenant at the source, with its writes.
+        self.hooks.before(self.move, "flip", held)
         fault_point("move.finished")
         return began
 
@@ -111,13 +163,15 @@ class Steps:
         return epoch
 
     def arrive(self, epoch: int, began: float | None = None) -> Move:
-        """Behind the flip: the source's apps refuse, then the target writes. For as long as it takes.
+        """Behind the flip: queued work goes over, the source's apps refuse, the target writes. For as long as it takes.
 
         Args:
             epoch: by which the tenant is the target's.
             began: when its writes began to wait, by ``monotonic``; None where nobody knows any more.
         """
         self.mover.fence(epoch)
+        # Before the source's apps know: they would put what waits aside, as work of a tenant that has moved.
+        self.cargo.hand_over(Way.THERE, epoch)
         self.records.note(self.move.source, self.move.tenant_id, self.move.target, epoch)
         self.records.note(self.move.target, self.move.tenant_id, self.move.target, epoch)
         fault_point("move.source.refuses")
@@ -150,16 +204,20 @@ class Steps:
             NotInTimeError: writes would wait for too long; the target goes on.
             NotTheSameError: something differs; the target goes on.
         """
+        self.before("rollback")
+        self.cargo.catch_up(Way.BACK)
         self._wait_until_close(self.mover.lag_back, self.mover.compare_back)
+        self.cargo.catch_up(Way.BACK)
         began = self.monotonic()
         try:
             held = self.routes.hold_writes(self.move.tenant_id)
             self.routes.wait_until_applied(held, self.settings.router_seconds)
             self.mover.fence_target(held)
             fault_point("move.back.fenced")
-            verdict = self.mover.finish_back(self.settings.pause_seconds - (self.monotonic() - began))
+            verdict = self.mover.finish_back(self._left(began))
             if not verdict.is_same:
                 raise NotTheSameError(_said(verdict))
+            self.cargo.finish(Way.BACK, self._left(began))
         except (CellplaneError, OSError):
             self.go_on_there()
             raise
@@ -168,8 +226,11 @@ class Steps:
         return self.return_home(epoch, began)
 
     def return_home(self, epoch: int, began: float | None = None) -> Move:
-        """Behind the flip back: the target's apps refuse, then the source writes. Arguments as of ``arrive``."""
+        """Behind the flip back: queued work comes back, the target's apps refuse, then the source writes. Arguments as
+        of ``arrive``.
+        """
         self.mover.fence_target(epoch)
+        self.cargo.hand_over(Way.BACK, epoch)
         self.records.note(self.move.target, self.move.tenant_id, self.move.source, epoch)
         self.records.note(self.move.source, self.move.tenant_id, self.move.source, epoch)
         self.mover.reopen_source()
@@ -196,7 +257,8 @@ class Steps:
 
     def clean_up(self, cleaned: Callable[[int], None]) -> None:
         """Part the cells, delete the copy that nobody needs, and take away all that the move brought."""
-        cell = self.routes.placed(self.move.tenant_id).cells[0]
+        placed = self.routes.placed(self.move.tenant_id)
+        cell = placed.cells[0]
         self.mover.part()
         fault_point("move.parted")
         facts = self.mover.facts()
@@ -205,9 +267,13 @@ class Steps:
             self.mover.clean_source(cleaned)
         elif cell == self.move.source and facts.target_closed is not None:
             self.mover.clean_target(cleaned)
+        if cell in {self.move.source, self.move.target}:
+            self.cargo.clean(Way.THERE if cell == self.move.target else Way.BACK, placed.epoch)
         fault_point("move.cleaned")
         self.mover.forget()
         fault_point("move.forgotten")
+        if self.move.phase in _ENDS:
+            self.hooks.after(self.move, _ENDS[self.move.phase])
 
     def _let_writes(self, cell: str, *, anyway: bool) -> None:
         """Let routers send the tenant's writes to a cell, before it takes them.
@@ -233,6 +299,10 @@ class Steps:
                 f"{self.move.tenant_id} is served by {' + '.join(placed.cells) or 'nobody'}, and this move expects "
                 f"{cell}: somebody assigned it meanwhile; abort the move, or assign it back"
             )
+
+    def _left(self, began: float) -> float:
+        """Seconds that writes may still be held."""
+        return self.settings.pause_seconds - (self.monotonic() - began)
 
     def _wait_until_close(self, look: Callable[[], Lag], compare: Callable[[Callable[[int], None]], Verdict]) -> None:
         """Writes are held once the follower is so little behind that they wait for no longer than they may."""

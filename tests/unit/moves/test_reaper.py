@@ -135,7 +135,7 @@ def fleet(servers: tuple[Postgres, Postgres], tmp_path: Path) -> Iterator[Path]:
     ports = {
         f"cell-{n}.postgres": int(server.url.rpartition(":")[2].partition("/")[0])
         for n, server in enumerate(servers, 1)
-    }
+    } | {f"{cell}.nats": 1 for cell in CELLS}
     members = {cell: {"request": request_row(CellRequest(cell)), "running": True} for cell in CELLS}
     (root / "endpoints.json").write_text(
         json.dumps({"control": "http://127.0.0.1:1", "cells": 2, "members": members, "ports": ports})

@@ -79,6 +79,8 @@ class Desk:
         )
         with entered(context):
             failed = await self._until_now(handle, message, stop)
+            if isinstance(failed, Rejection) and failed.reason is DeadReason.TENANT_MOVED and self.on_moved is not None:
+                failed = await self._until_now(self.on_moved, message, stop)
         if isinstance(failed, Failed) and delivery >= self.settings.max_deliveries:
             return Rejection(DeadReason.POISON, f"delivery {delivery} of {delivery} failed: {failed.why}", context)
         return failed
@@ -95,6 +97,10 @@ class Desk:
             await wait(self.settings.not_now_seconds, stop)
             if stop.is_set():
                 return Stopped()
+            # Who waits for a database that its tenant has left would wait for good, and keep others from the lane.
+            again = judge(self.subjects, message.subject, message.headers.items(), self.moved)
+            if isinstance(again, Rejection) and handle is self.handle:
+                return again
 
     async def _once(self, handle: Handler, message: CellMessage) -> Failed | Rejection | None:
         limit = asyncio.timeout(self.settings.handler_seconds)

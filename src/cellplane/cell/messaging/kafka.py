@@ -24,14 +24,11 @@ from aiokafka.errors import ConsumerStoppedError, KafkaError, MessageSizeTooLarg
 from cellplane.cell.door import nobody_moved
 from cellplane.cell.errors import BrokerUnavailableError, InvalidMessageError
 from cellplane.cell.messaging.handling import Arrived, Desk, Failed, Stopped, tell_dead, wait
-from cellplane.cell.messaging.message import DEAD_PREFIX, Handler, dead_headers, outgoing, retry_seconds
+from cellplane.cell.messaging.message import DEAD_PREFIX, MESSAGE_ID, Handler, dead_headers, outgoing, retry_seconds
 from cellplane.cell.messaging.settings import MessagingSettings
 from cellplane.cell.messaging.subjects import CellSubjects
 
 _log = logging.getLogger("cellplane.cell.messaging")
-
-MESSAGE_ID = "x-message-id"
-"""Header of a message's id: Kafka does not look at it, so the handler has to."""
 
 CUT_BYTES = 64 * 1024
 """What is kept of a dead letter that is too large with what it says of itself, bytes."""

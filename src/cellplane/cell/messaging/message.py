@@ -10,13 +10,16 @@ from cellplane.cell.messaging.settings import MessagingSettings
 from cellplane.cell.messaging.subjects import CellSubjects
 
 ROUTING = (CELL_ID, EPOCH, TENANT_ID)
+MESSAGE_ID = "x-message-id"
+"""Header of a message's id, where the broker's own does not have it. Kafka does not look at it: the handler has to."""
+
 DEAD_PREFIX = "x-dead-"
 """Begins the names of what a dead letter says of itself, and of headers that would mean something to a broker."""
 
 MAX_DETAIL_CHARS = 200
 """Most that a dead letter says of its reason."""
 
-_BROKERS_OWN = ("nats-", "status", "description", "x-message-id")
+_BROKERS_OWN = ("nats-", "status", "description", MESSAGE_ID)
 
 
 class DeadReason(Enum):
@@ -171,6 +174,7 @@ def _is_brokers_own(name: str) -> bool:
 
 __all__ = [
     "DEAD_PREFIX",
+    "MESSAGE_ID",
     "CellMessage",
     "DeadReason",
     "Handler",

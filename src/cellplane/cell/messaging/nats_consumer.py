@@ -11,7 +11,7 @@ from nats.js.errors import NotFoundError
 
 from cellplane.cell.errors import BrokerUnavailableError
 from cellplane.cell.messaging.handling import Arrived, Desk, Failed, Stopped, run_together, tell_dead, wait
-from cellplane.cell.messaging.message import Rejection, dead_headers, retry_seconds
+from cellplane.cell.messaging.message import MESSAGE_ID, Rejection, dead_headers, retry_seconds
 from cellplane.cell.messaging.nats_connection import FAILURES, NatsConnection, Session, reason_of
 
 _log = logging.getLogger("cellplane.cell.messaging")
@@ -84,7 +84,8 @@ class NatsConsumer:
     async def _settle(self, message: Msg, stop: asyncio.Event) -> None:
         delivery = message.metadata.num_delivered
         headers = [*(message.headers or {}).items()]
-        message_id = (message.headers or {}).get(Header.MSG_ID.value)
+        # One that a move brought back within the time in which the server remembers its id came by another.
+        message_id = (message.headers or {}).get(MESSAGE_ID) or (message.headers or {}).get(Header.MSG_ID.value)
         arrived = Arrived(message.subject, message.data, headers, delivery, message_id)
         working = asyncio.create_task(self._say_at_work(message))
         try:

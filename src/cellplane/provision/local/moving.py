@@ -1,4 +1,4 @@
-"""What a move in a local fleet needs: the databases of its cells, and their records of moves."""
+"""What a move in a local fleet needs: the databases and queues of its cells, and their records of moves."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +15,14 @@ class LocalCells:
     Attributes:
         control_url: of its control plane.
         databases: cell → URL of its database, for its owner.
+        queues: cell → URL of its NATS.
         records: cell → file of its record of moves.
         moves: folder in which moves are kept.
     """
 
     control_url: str
     databases: dict[str, str]
+    queues: dict[str, str]
     records: dict[str, Path]
     moves: Path
 
@@ -42,6 +44,7 @@ def local_cells(state_dir: Path) -> LocalCells:
     return LocalCells(
         endpoints["control"],
         {cell: f"postgresql://postgres@127.0.0.1:{ports[f'{cell}.postgres']}/postgres" for cell in members},
+        {cell: f"nats://127.0.0.1:{ports[f'{cell}.nats']}" for cell in members},
         {cell: folder.moves(cell) for cell in members},
         folder.root / "moves",
     )

@@ -1,0 +1,433 @@
+"""moves.yaml: what of a fleet's tenants moves beside their rows, and who is asked and told.
+
+A move keeps the text that it began with: the file may be changed while it goes on.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from cellplane.manifest.problem import Mark, Problem
+from cellplane.manifest.settings import ManifestSettings
+from cellplane.manifest.shapes import did_you_mean
+from cellplane.manifest.tree import Fields, Items, Node, Scalar, short, shown
+from cellplane.manifest.yaml_tree import documents
+from cellplane.moves.carriers.cargo import Cargo
+from cellplane.moves.carriers.carrier import Carrier
+from cellplane.moves.carriers.subjects import CELL, SubjectPattern
+from cellplane.moves.errors import MoveError
+from cellplane.moves.hooks import NAMES, Hook, HookRecord, Hooks, HttpHook, PythonHook, loaded
+from cellplane.moves.move import Move
+from cellplane.moves.settings import CarrierSettings
+
+FILE = "moves.yaml"
+"""Name of the file in the state folder of a fleet."""
+
+KEPT = "config.json"
+"""Name of what a move keeps of it, in the folder of the move."""
+
+_LIMITS = ManifestSettings(max_bytes=64 * 1024, max_documents=1, max_nodes=2_000)
+_TENANT_HEADER = "x-tenant-id"
+
+Value: TypeAlias = str | int | float | bool | None
+
+
+class _WrongError(Exception):
+    """A field is not as expected."""
+
+    def __init__(self, path: str, mark: Mark | None, message: str) -> None:
+        super().__init__(message)
+        self.path, self.mark, self.message = path, mark, message
+
+
+@dataclass(frozen=True, slots=True)
+class PerCell:
+    """A text for each cell: one with ``{cell}`` in it, or one that is named.
+
+    Attributes:
+        path: of the field, for messages.
+        said: the text for all, or those by cell.
+    """
+
+    path: str
+    said: str | Mapping[str, str] = field(repr=False)
+
+    def of(self, cell: str) -> str:
+        """That of a cell.
+
+        Raises:
+            MoveError: it has none.
+        """
+        if isinstance(self.said, str):
+            return self.said.replace(CELL, cell)
+        if cell not in self.said:
+            raise MoveError(f"{FILE}: {self.path}: {cell} is not there: add it, or write one text with {CELL} for all")
+        return self.said[cell]
+
+
+@dataclass(frozen=True, slots=True)
+class JetStreamConfig:
+    """Work that waits in a stream of each cell's NATS; ``urls`` None: those of the fleet."""
+
+    name: str
+    stream: PerCell
+    subjects: tuple[SubjectPattern, ...]
+    tenant_header: str
+    urls: PerCell | None
+
+    def carrier(self, move: Move, queues: Mapping[str, str], _folder: Path, settings: CarrierSettings) -> Carrier:
+        """What hands it over."""
+        try:
+            from cellplane.moves.carriers.jetstream import JetStreamCarrier  # noqa: PLC0415  # an extra
+            from cellplane.moves.carriers.stream import QueueEnd  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise MoveError("work in JetStream is moved with nats-py: pip install 'cellplane[nats]'") from error
+
+        def end(cell: str) -> QueueEnd:
+            url = queues.get(cell) if self.urls is None else self.urls.of(cell)
+            if url is None:
+                raise MoveError(f"{FILE}: {self.name}: nothing says where {cell} has its NATS: add urls")
+            return QueueEnd(cell, url, self.stream.of(cell))
+
+        return JetStreamCarrier(
+            self.name,
+            move.tenant_id,
+            move.id,
+            (end(move.source), end(move.target)),
+            self.subjects,
+            tenant_header=self.tenant_header,
+            settings=settings,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FilesConfig:
+    """A folder for each tenant below a root of each cell."""
+
+    name: str
+    roots: PerCell
+
+    def carrier(self, move: Move, _queues: Mapping[str, str], folder: Path, settings: CarrierSettings) -> Carrier:
+        """What copies it."""
+        from cellplane.moves.carriers.files import FolderPrefix  # noqa: PLC0415  # only where it is asked for
+        from cellplane.moves.carriers.prefix import PrefixCarrier  # noqa: PLC0415
+
+        source, target = (
+            FolderPrefix(folder / self.roots.of(cell), move.tenant_id, settings) for cell in (move.source, move.target)
+        )
+        return PrefixCarrier(self.name, move.id, source, target, settings)
+
+
+@dataclass(frozen=True, slots=True)
+class S3Config:
+    """A prefix for each tenant in a bucket of each cell."""
+
+    name: str
+    buckets: PerCell
+
+    def carrier(self, move: Move, _queues: Mapping[str, str], _folder: Path, settings: CarrierSettings) -> Carrier:
+        """What copies it."""
+        from cellplane.moves.carriers.prefix import PrefixCarrier  # noqa: PLC0415  # only where it is asked for
+        from cellplane.moves.carriers.s3 import BucketPrefix, place_of  # noqa: PLC0415
+
+        source, target = (
+            BucketPrefix(place_of(self.buckets.of(cell)), move.tenant_id, settings)
+            for cell in (move.source, move.target)
+        )
+        return PrefixCarrier(self.name, move.id, source, target, settings)
+
+
+@dataclass(frozen=True, slots=True)
+class PythonConfig:
+    """A carrier of one's own: a function that makes it, and what it is given."""
+
+    name: str
+    factory: str
+    options: Mapping[str, Value]
+
+    def carrier(self, move: Move, _queues: Mapping[str, str], _folder: Path, _settings: CarrierSettings) -> Carrier:
+        """What the function makes of the name, the move and the options."""
+        made: Carrier = loaded(self.factory)(self.name, move, dict(self.options))
+        return made
+
+
+CarrierConfig: TypeAlias = JetStreamConfig | FilesConfig | S3Config | PythonConfig
+
+
+@dataclass(frozen=True, slots=True)
+class HookConfig:
+    """What is called, and when."""
+
+    on: tuple[str, ...]
+    hook: Hook
+
+
+@dataclass(frozen=True, slots=True)
+class MovesConfig:
+    """What moves.yaml says.
+
+    Attributes:
+        carriers: in the order in which they are asked.
+        hooks: in the order in which they are called.
+        text: as it was read.
+        folder: to which its paths are relative.
+    """
+
+    carriers: tuple[CarrierConfig, ...] = ()
+    hooks: tuple[HookConfig, ...] = ()
+    text: str = ""
+    folder: Path = field(default_factory=Path)
+
+    def cargo(self, move: Move, queues: Mapping[str, str], settings: CarrierSettings | None = None) -> Cargo:
+        """What carries a move's things.
+
+        Args:
+            move: which.
+            queues: cell → URL of its NATS, where the file names none.
+            settings: limits and times.
+
+        Raises:
+            MoveError: it cannot be carried with what is installed, or for such a tenant.
+        """
+        settings = settings or CarrierSettings()
+        carriers = (each.carrier(move, queues, self.folder, settings) for each in self.carriers)
+        return Cargo(tuple(carriers), settings)
+
+    def hooks_with(self, record: HookRecord) -> Hooks:
+        """Who is asked and told of a move.
+
+        Args:
+            record: of what was called.
+        """
+        by_name: dict[str, tuple[Hook, ...]] = {}
+        for each in self.hooks:
+            for name in each.on:
+                by_name[name] = (*by_name.get(name, ()), each.hook)
+        return Hooks(by_name, record)
+
+    def kept(self) -> bytes:
+        """What a move keeps of it."""
+        return json.dumps({"text": self.text, "folder": str(self.folder)}).encode()
+
+
+def read_config(path: Path) -> MovesConfig:
+    """Read the file.
+
+    Raises:
+        MoveError: it cannot be read, or says something that is not understood; the message names the field.
+    """
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise MoveError(f"{path} cannot be read: {error}") from error
+    return parse_config(text, path.absolute().parent, path.name)
+
+
+def config_of(folder: Path) -> MovesConfig:
+    """What a move has kept; one that has kept nothing has nothing to carry, and nobody to tell.
+
+    Args:
+        folder: of the move.
+
+    Raises:
+        MoveError: it is damaged.
+    """
+    try:
+        kept = json.loads((folder / KEPT).read_text())
+    except FileNotFoundError:
+        return MovesConfig()
+    except ValueError as error:
+        raise MoveError(f"{folder / KEPT} is damaged ({error}): put it back before this move goes on") from error
+    return parse_config(kept["text"], Path(kept["folder"]), FILE)
+
+
+def parse_config(text: str, folder: Path, file: str = FILE) -> MovesConfig:
+    """What the text says.
+
+    Args:
+        text: of the file.
+        folder: to which its paths are relative.
+        file: its name, for messages.
+
+    Raises:
+        MoveError: it says something that is not understood.
+    """
+    nodes, problems = documents(text, _LIMITS)
+    if problems:
+        raise MoveError(f"{file}: {problems[0]}")
+    if not nodes:
+        return MovesConfig(text=text, folder=folder)
+    try:
+        top = _Reader(nodes[0], "", ("carriers", "hooks"))
+        carriers = tuple(_carrier(each) for each in top.items("carriers"))
+        names = [each.name for each in carriers]
+        for name in names:
+            if names.count(name) > 1:
+                raise _WrongError("carriers", nodes[0].mark, f"two are named {name!r}: give each a name of its own")
+        hooks = tuple(_hook(each, folder) for each in top.items("hooks"))
+    except _WrongError as error:
+        raise MoveError(str(Problem(error.message, error.path, "", file, error.mark))) from error
+    return MovesConfig(carriers, hooks, text, folder)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A value, and where it stands."""
+
+    node: Node
+    path: str
+
+
+class _Reader:
+    """The fields of one object, of which all are known."""
+
+    def __init__(self, node: Node, path: str, names: tuple[str, ...]) -> None:
+        if not isinstance(node, Fields):
+            raise _WrongError(path, node.mark, f"expected {', '.join(names)}, found {shown(node)}")
+        for name, entry in node.entries.items():
+            if name not in names:
+                hint = did_you_mean(name, list(names)) or f": expected {', '.join(names)}"
+                raise _WrongError(_below(path, name), entry.mark, f"no field is named {short(name)!r} here{hint}")
+        self._node = node
+        self._path = path
+
+    def at(self, name: str) -> _Place | None:
+        entry = self._node.entries.get(name)
+        return None if entry is None else _Place(entry.node, _below(self._path, name))
+
+    def wrong(self, name: str, message: str) -> _WrongError:
+        place = self.at(name)
+        return _WrongError(_below(self._path, name), (place.node if place else self._node).mark, message)
+
+    def items(self, name: str) -> tuple[_Place, ...]:
+        place = self.at(name)
+        if place is None:
+            return ()
+        if not isinstance(place.node, Items):
+            raise self.wrong(name, f"expected a list, found {shown(place.node)}")
+        return tuple(_Place(node, f"{place.path}[{number}]") for number, node in enumerate(place.node.nodes))
+
+    def text(self, name: str, default: str | None = None) -> str:
+        place = self.at(name)
+        if place is None:
+            if default is None:
+                raise self.wrong(name, "expected a text, found nothing: add it")
+            return default
+        return _text(place)
+
+    def texts(self, name: str) -> tuple[_Place, ...]:
+        """A list of texts, or one."""
+        place = self.at(name)
+        if place is not None and isinstance(place.node, Scalar):
+            return (place,)
+        found = self.items(name)
+        if not found:
+            raise self.wrong(name, "expected a text or a list of them, found none")
+        return found
+
+    def per_cell(self, name: str) -> PerCell | None:
+        place = self.at(name)
+        if place is None:
+            return None
+        if not isinstance(place.node, Fields):
+            return PerCell(place.path, _text(place))
+        said = {cell: _text(_Place(entry.node, f"{place.path}.{cell}")) for cell, entry in place.node.entries.items()}
+        return PerCell(place.path, said)
+
+    def required_per_cell(self, name: str) -> PerCell:
+        found = self.per_cell(name)
+        if found is None:
+            raise self.wrong(name, f"expected a text with {CELL}, or one for each cell; found nothing: add it")
+        return found
+
+
+def _below(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _text(place: _Place) -> str:
+    if not isinstance(place.node, Scalar) or not isinstance(place.node.value, str) or not place.node.value:
+        raise _WrongError(place.path, place.node.mark, f"expected a text, found {shown(place.node)}")
+    return place.node.value
+
+
+def _jetstream(name: str, found: _Reader) -> CarrierConfig:
+    subjects = []
+    for place in found.texts("subjects"):
+        try:
+            subjects.append(SubjectPattern(_text(place)))
+        except MoveError as error:
+            raise _WrongError(place.path, place.node.mark, str(error)) from error
+    header = found.text("tenantHeader", _TENANT_HEADER)
+    return JetStreamConfig(name, found.required_per_cell("stream"), tuple(subjects), header, found.per_cell("urls"))
+
+
+def _files(name: str, found: _Reader) -> CarrierConfig:
+    return FilesConfig(name, found.required_per_cell("roots"))
+
+
+def _s3(name: str, found: _Reader) -> CarrierConfig:
+    return S3Config(name, found.required_per_cell("buckets"))
+
+
+def _python(name: str, found: _Reader) -> CarrierConfig:
+    options: dict[str, Value] = {}
+    place = found.at("options")
+    if place is not None:
+        if not isinstance(place.node, Fields):
+            raise found.wrong("options", f"expected names and values, found {shown(place.node)}")
+        for key, entry in place.node.entries.items():
+            if not isinstance(entry.node, Scalar):
+                raise _WrongError(f"{place.path}.{key}", entry.mark, f"expected one value, found {shown(entry.node)}")
+            options[key] = entry.node.value
+    return PythonConfig(name, found.text("factory"), options)
+
+
+_KINDS: dict[str, tuple[tuple[str, ...], Callable[[str, _Reader], CarrierConfig]]] = {
+    "jetstream": (("name", "stream", "subjects", "tenantHeader", "urls"), _jetstream),
+    "files": (("name", "roots"), _files),
+    "s3": (("name", "buckets"), _s3),
+    "python": (("name", "factory", "options"), _python),
+}
+"""Kind of a carrier → its fields, and what reads them."""
+
+
+def _carrier(place: _Place) -> CarrierConfig:
+    one = _Reader(place.node, place.path, tuple(_KINDS))
+    kinds = [kind for kind in _KINDS if one.at(kind) is not None]
+    if len(kinds) != 1:
+        raise _WrongError(place.path, place.node.mark, f"expected one of {', '.join(_KINDS)}, found {len(kinds)}")
+    [kind] = kinds
+    fields, read = _KINDS[kind]
+    below = one.at(kind)
+    assert below is not None
+    found = _Reader(below.node, below.path, fields)
+    return read(found.text("name", kind), found)
+
+
+def _hook(place: _Place, folder: Path) -> HookConfig:
+    found = _Reader(place.node, place.path, ("on", "url", "secretFile", "python"))
+    names = []
+    for each in found.texts("on"):
+        name = _text(each)
+        if name not in NAMES:
+            hint = did_you_mean(name, sorted(NAMES)) or f": expected one of {', '.join(sorted(NAMES))}"
+            raise _WrongError(each.path, each.node.mark, f"no hook is named {short(name)!r}{hint}")
+        names.append(name)
+    if (found.at("url") is None) == (found.at("python") is None):
+        raise _WrongError(place.path, place.node.mark, "expected either url or python")
+    if found.at("python") is not None:
+        if found.at("secretFile") is not None:
+            raise found.wrong("secretFile", "only calls by url are signed: take it away")
+        target = found.text("python")
+        if target.count(":") != 1:
+            raise found.wrong("python", f"expected package.module:function, found {short(target)!r}")
+        return HookConfig(tuple(names), PythonHook(target))
+    url = found.text("url")
+    if not url.startswith(("http://", "https://")):
+        # Not shown: it may hold a secret.
+        raise found.wrong("url", "expected http://… or https://…")
+    secret = found.text("secretFile", "")
+    return HookConfig(tuple(names), HttpHook(url, folder / secret if secret else None))
