@@ -7,7 +7,13 @@ from cellplane.moves.settings import MoverSettings
 from cellplane.moves.stores import mover_between
 
 STAGES = ("prepare", "copy", "follow", "compare", "carry")
-"""Of these the last is made again and again."""
+"""On the way there."""
+
+BACK = "carry back"
+"""Behind the flip."""
+
+AGAIN = {STAGES[-1], BACK}
+"""Those that are made again and again."""
 
 
 def make(move: DataMover, stage: str) -> None:
@@ -21,10 +27,13 @@ def make(move: DataMover, stage: str) -> None:
         case "compare":
             verdict = move.compare(lambda _: None)
             assert verdict.is_same, verdict.differences
-        case _:
+        case "carry":
             move.lag()
             move.compare(lambda _: None)
+        case _:
             move.reconnect()
+            verdict = move.compare_back(lambda _: None)
+            assert verdict.is_same, verdict.differences
 
 
 def main(source_url: str, target_url: str, *stages: str) -> None:
@@ -34,7 +43,7 @@ def main(source_url: str, target_url: str, *stages: str) -> None:
         while True:
             make(move, stage)
             print(stage, flush=True)
-            if stage != STAGES[-1]:
+            if stage not in AGAIN:
                 break
 
 
