@@ -75,7 +75,7 @@ def test_another_method_is_405(steady_shop: Api, method: str, path: str) -> None
         (b'{"cell": 1}', 422, "invalid-request"),
         (b'{"cell": ["cell-1"]}', 422, "invalid-request"),
         (b'{"shard": "cell-1"}', 422, "invalid-request"),
-        (b'{"state": "moving"}', 422, "invalid-request"),
+        (b'{"state": "gone"}', 422, "invalid-request"),
         (b'{"state": NaN}', 422, "invalid-request"),
         (b'{"\\ud800": 1}', 422, "invalid-request"),
         (b'{"cell": "\\u0000"}', 422, "invalid-resource"),
