@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -314,14 +314,16 @@ def test_reports_that_nobody_reads_are_few(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_report_that_is_not_read_in_time_breaks_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(tmp_path / "state", residency_send_seconds=0.2) as api:
+    with serving(tmp_path / "state", residency_send_seconds=1.0) as api:
         api.fill()
         large(monkeypatch)
         with slow_reader(api) as reader:
             eventually(lambda: api.service.outbox.held == 0, "its file is closed")
             end = b""
-            while piece := reader.recv(1 << 20):
-                end = (end + piece)[-5:]
+            # What was not sent is dropped with the connection, and the reader may learn of that in either way.
+            with suppress(ConnectionResetError):
+                while piece := reader.recv(1 << 20):
+                    end = (end + piece)[-5:]
             assert end != b"0\r\n\r\n", "it does not look whole"
 
 
