@@ -25,21 +25,15 @@ class Queue(CellNats):
         subjects = CellSubjects(settings.cell.cell_id)
         super().__init__(settings.cell.nats_url, subjects, [KIND], name=name, settings=settings.queue)
 
-    async def add(self, notification_id: UUID, turn: int = 0) -> None:
-        """Queue a notification of the context's tenant. Its id makes a repetition harmless, but for another turn's."""
+    async def add(self, notification_id: UUID) -> None:
+        """Queue a notification of the context's tenant. Its id makes a repetition harmless."""
         text = str(notification_id)
-        message_id = f"{text}/{turn}" if turn else text
-        await self.publish(self.subjects.own(KIND), text.encode(), message_id=message_id)
+        await self.publish(self.subjects.own(KIND), text.encode(), message_id=text)
 
-    async def add_again(self, reference: Reference, turn: int) -> None:
-        """Queue what an earlier request left, or what the queue had and nobody did, such as of a tenant that was away.
-
-        Args:
-            reference: to the row.
-            turn: over 0; it is queued once for each.
-        """
+    async def add_again(self, reference: Reference) -> None:
+        """Queue what an earlier request left, as that would have."""
         with entered(CellContext(self.subjects.cell_id, reference.epoch, reference.tenant_id)):
-            await self.add(reference.id, turn)
+            await self.add(reference.id)
 
 
 def reference_of(message: CellMessage) -> Reference:

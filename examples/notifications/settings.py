@@ -186,9 +186,6 @@ class Settings:
     sweep_after_seconds: float = 5.0
     """Age at which a queued row counts as lost to the queue, in seconds; 5, as long as a message may be in work."""
 
-    sweep_again_seconds: float = 30.0
-    """How often the sweep puts the same row into the queue, in seconds; 30: JetStream leaves out what comes sooner."""
-
     sweep_max_rows: int = 500
     """Rows that one sweep puts back; 500, well within its second."""
 

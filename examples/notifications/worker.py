@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import sys
-import time
 
 from cellplane.cell import Moves
 from cellplane.cell.door import nobody_moved
@@ -98,9 +97,8 @@ class Worker:
             try:
                 if await self._queue.waiting(KIND) <= self._settings.sweep_backlog_max:
                     lost = await self._store.sweep()
-                    turn = int(time.time() // self._settings.sweep_again_seconds)
                     for reference in lost:
-                        await self._queue.add_again(reference, turn)
+                        await self._queue.add_again(reference)
                     if lost:
                         _log.info("queued again", extra={"count": len(lost)})
             except DatabaseUnavailableError as error:

@@ -198,7 +198,6 @@ class Cell:
             "NOTIFICATIONS_QUEUE_ACK_SECONDS": "1",
             "NOTIFICATIONS_SWEEP_EVERY_SECONDS": "0.3",
             "NOTIFICATIONS_SWEEP_AFTER_SECONDS": "1",
-            "NOTIFICATIONS_SWEEP_AGAIN_SECONDS": "2",
         }
         environ |= more
         self.environ: dict[str, str] = dict(environ)
