@@ -40,7 +40,7 @@ class Endpoint(BaseHTTPRequestHandler):
         status, text = self.server.answers.pop(0)
         if status == 0:
             self.server.stop.wait(10)
-            status = 200
+            return
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
