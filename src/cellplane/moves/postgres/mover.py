@@ -12,7 +12,6 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from cellplane.moves.differences import Compared
 from cellplane.moves.errors import (
     MoveError,
     NotEmptyError,
@@ -186,13 +185,13 @@ class PostgresMover(DataMover):
         """See ``DataMover``."""
         with self._connected() as (source, target):
             found = self._movable(source, target)
-            return _verdict(self._comparison(source, target, told).all_rows(found.tables))
+            return self._comparison(source, target, told).all_rows(found.tables).verdict
 
     def compare_back(self, told: Callable[[int], None] = lambda _: None) -> Verdict:
         """See ``DataMover``."""
         with self._connected() as (source, target):
             found = self._movable(source, target)
-            return _verdict(self._comparison(target, source, told, self._back).all_rows(found.tables))
+            return self._comparison(target, source, told, self._back).all_rows(found.tables).verdict
 
     def recopy(self, differences: Sequence[str]) -> None:
         """See ``DataMover``."""
@@ -309,7 +308,7 @@ class PostgresMover(DataMover):
         self._wait_for_outbox(written, within_seconds - (self.monotonic() - began))
         found = self._movable(source=written, target=read)
         comparison = self._comparison(written, read, stream=stream)
-        verdict = _verdict(comparison.touched_rows(found.tables))
+        verdict = comparison.touched_rows(found.tables).verdict
         for table in found.tables:
             for sequence in table.sequences:
                 self._carry(written, read, sequence)
@@ -518,7 +517,3 @@ def _lives(connection: Connection) -> bool:
         connection.close()
         return False
     return True
-
-
-def _verdict(compared: Compared) -> Verdict:
-    return Verdict(compared.rows, tuple(map(str, compared.differences)), compared.undecided, compared.seconds)
