@@ -25,6 +25,8 @@ from cellplane.moves.steps import Steps
 from chaos_moves.forked import forked, say_to
 
 STOP_SECONDS = 10.0
+HOLD = "hold"
+"""Where a mover can stop beside its fault points: it is about to ask for writes to be held."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ class World:
 def _work(world: World, move_id: str, stops: Collection[str], pipe: "Connection[str, str]") -> None:
     """Take a move on; at each of these points say so, and wait to be told to go on."""
     say_to(world.log)
-    left = set(stops)
+    left = list(stops)
+    hold_writes = ControlPlaneRoutes.hold_writes
 
     def stop_at(name: str) -> None:
         if name in left:
@@ -79,8 +82,13 @@ def _work(world: World, move_id: str, stops: Collection[str], pipe: "Connection[
             pipe.send(name)
             pipe.recv()
 
+    def hold(routes: ControlPlaneRoutes, tenant_id: str) -> int:
+        stop_at(HOLD)
+        return hold_writes(routes, tenant_id)
+
     with ExitStack() as stack:
         stack.enter_context(patch.object(steps_module, "fault_point", stop_at))
+        stack.enter_context(patch.object(ControlPlaneRoutes, "hold_writes", hold))
         is_ours = stack.enter_context(world.book.working_on(move_id))
         assert is_ours, f"somebody else works on {move_id}"
         workflow.run(world.driver_in(stack), world.book, move_id)
@@ -92,7 +100,7 @@ class Mover:
     Args:
         world: which fleet.
         move_id: which move, of the fleet's book.
-        stops: fault points at which it waits to be told to go on, each once.
+        stops: fault points, and ``HOLD``, at which it waits to be told to go on, each as often as it is named.
     """
 
     def __init__(self, world: World, move_id: str, stops: Collection[str] = ()) -> None:

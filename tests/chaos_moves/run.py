@@ -12,10 +12,12 @@ from pathlib import Path
 
 from cellplane.moves import steps
 from cellplane.moves.move import Move, Phase, Wish
+from cellplane.moves.settings import CutoverSettings
 from chaos_moves.clients import Clients, Load
+from chaos_moves.drag import Drag
 from chaos_moves.fleet import CELLS, CONTROL, HARSH, ROUTER, MovesFleet, fill, left_of_moves, remove, rows_of
 from chaos_moves.judge import Verdict, judge
-from chaos_moves.mover import Mover, World
+from chaos_moves.mover import HOLD, Mover, World
 from e2e.harness import eventually
 
 MOVER, SOURCE, TARGET = "mover", "source", "target"
@@ -28,6 +30,9 @@ POINTS = tuple(dict.fromkeys(re.findall(r'fault_point\("([^"]+)"\)', getsource(s
 """Where a move can be cut short, as the steps of a move name it."""
 
 ROWS = 200
+LAG_SECONDS = 2.0
+"""How far behind the follower may be where writes are held: so far that it is not there by chance."""
+
 SETTLE_SECONDS = 60.0
 """Longest time from when everything is up until the move has ended."""
 
@@ -41,6 +46,7 @@ MIN_WRITES = 10
 
 WAY_BACK_SECONDS = 120.0
 ENDINGS = (Phase.DONE, Phase.ROLLED_BACK, Phase.ABORTED)
+_FOLLOWED = frozenset({Phase.FOLLOWING, Phase.VERIFIED, Phase.FENCED, Phase.FLIPPED})
 _OF_ANY_ENDING = frozenset({"move.parted", "move.cleaned", "move.forgotten"})
 _MAY_ABORT_AT = ("move.prepared", "move.copied", "move.following", "move.verified")
 
@@ -60,6 +66,7 @@ class Plan:
         away_seconds: for how long it is away.
         hold_seconds: for how long the way back is held open, or is written at the target before it is gone.
         insists: whether whoever resumes the move still wants what was wanted.
+        is_dragged: whether what replication applies is held up, now and then.
     """
 
     seed: int
@@ -72,6 +79,7 @@ class Plan:
     away_seconds: float
     hold_seconds: float
     insists: bool
+    is_dragged: bool
 
     def __str__(self) -> str:
         return f"seed {self.seed} {self.point} {self.victim}"
@@ -99,6 +107,7 @@ def plan_of(seed: int, point: str, victim: str) -> Plan:
         away_seconds=rng.uniform(0, 0.8),
         hold_seconds=rng.uniform(0, 0.4),
         insists=rng.random() < 0.7,
+        is_dragged=rng.random() < 0.5,
     )
 
 
@@ -169,7 +178,13 @@ class Runs:
         records = {cell: parts.record for cell, parts in fleet.cells.items()}
         folder = fleet.folder
         self._world = World(
-            fleet.control_url, fleet.token, fleet.databases, records, folder / "moves", folder / "mover.log"
+            fleet.control_url,
+            fleet.token,
+            fleet.databases,
+            records,
+            folder / "moves",
+            folder / "mover.log",
+            cutover=CutoverSettings(lag_seconds=LAG_SECONDS),
         )
         return self
 
@@ -192,6 +207,8 @@ class Runs:
             eventually(lambda: clients.acknowledged > MIN_WRITES, f"{tenant} is written")
             moving = Moving(self._fleet, self._world, plan, move, clients)
             stack.callback(moving.end)
+            if moving.drag is not None:
+                stack.enter_context(moving.drag.pulling())
             moving.to_the_kill()
             settle_seconds = moving.settle()
             left = self._is_written(clients)
@@ -250,6 +267,7 @@ class Moving:
         self._clients = clients
         self._mover: Mover | None = None
         self._flipped_with: int | None = None
+        self.drag = Drag(self.follower, random.Random(str(plan))) if plan.is_dragged else None
         self._asked = False
         self.movers = 0
         self._book.add(move)
@@ -258,7 +276,10 @@ class Moving:
         """Let it come to its point, kill the victim, and wait until everything is up again."""
         plan = self.plan
         deadline = time.monotonic() + POINT_SECONDS
-        stops = {plan.point} | ({plan.abort_at} if plan.abort_at is not None else set())
+        stops = [plan.point, *([plan.abort_at] if plan.abort_at is not None else [])]
+        if self.drag is not None:
+            # There, and back.
+            stops += [HOLD, HOLD]
         while True:
             assert time.monotonic() < deadline, f"{plan} does not come to its point: {self._book.get(self.move.id)}"
             self._take_on(stops)
@@ -267,10 +288,14 @@ class Moving:
             self._want()
             if point is None:
                 continue
+            stops.remove(point)
+            if point == HOLD and self.drag is not None:
+                # What is written until routers hold writes is not at the other end when the fence falls.
+                self.drag.pull_now()
             if point == plan.point:
                 break
-            stops.discard(point)
-            self._ask(Wish.ABORT)
+            if point == plan.abort_at:
+                self._ask(Wish.ABORT)
             self._mover.go_on()
         self._kill()
 
@@ -319,13 +344,20 @@ class Moving:
             time.sleep(POLL_SECONDS)
         return time.monotonic() - began
 
+    def follower(self) -> str | None:
+        """The database that follows the other now, as far as the move has come."""
+        phase = self._book.get(self.move.id).phase
+        if phase in _FOLLOWED:
+            return self._fleet.databases[self.move.source if phase is Phase.FLIPPED else self.move.target]
+        return None
+
     def end(self) -> None:
         """Leave no process behind."""
         if self._mover is not None:
             self._mover.kill()
             self._mover = None
 
-    def _take_on(self, stops: Sequence[str] | set[str]) -> None:
+    def _take_on(self, stops: Sequence[str]) -> None:
         """Let somebody work on it: the first, or whoever resumes it."""
         if self._mover is not None:
             if self._mover.is_running:
