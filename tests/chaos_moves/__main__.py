@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import psycopg
+
 from chaos_moves.report import LINES_MAX, Report, line_of
 from chaos_moves.run import POINTS, VICTIMS, Plan, Runs, plan_of
 
@@ -65,7 +67,7 @@ def _made(runs: Runs, plan: Plan, report: Report) -> bool:
     began = time.monotonic()
     try:
         outcome = runs.run(plan)
-    except (AssertionError, OSError) as error:
+    except (AssertionError, OSError, psycopg.Error) as error:
         print(f"BROKEN {plan}: {error}", flush=True)
         report.broken(plan.seed, plan.point, plan.victim, error)
         return False

@@ -240,9 +240,10 @@ class Runs:
             cells=turns,
         )
         left += left_of_moves(databases)
-        for url in databases.values():
-            remove(url, move.tenant_id)
         phase = self._world.book.get(move.id).phase
+        if phase.is_end:
+            for url in databases.values():
+                remove(url, move.tenant_id)
         answers = dict(sorted(clients.answers.items()))
         return Outcome(moving.plan, verdict, phase, settle_seconds, moving.movers, len(clients.reads), answers, left)
 
@@ -289,15 +290,20 @@ class Moving:
             if point is None:
                 continue
             stops.remove(point)
-            if point == HOLD and self.drag is not None:
-                # What is written until routers hold writes is not at the other end when the fence falls.
-                self.drag.pull_now()
             if point == plan.point:
                 break
-            if point == plan.abort_at:
-                self._ask(Wish.ABORT)
-            self._mover.go_on()
+            self._pass(point)
         self._kill()
+
+    def _pass(self, point: str) -> None:
+        """Let the mover go on from where it stopped on its way."""
+        assert self._mover is not None
+        if point == HOLD and self.drag is not None:
+            # What is written until routers hold writes is not at the other end when the fence falls.
+            self.drag.pull_now()
+        if point == self.plan.abort_at:
+            self._ask(Wish.ABORT)
+        self._mover.go_on()
 
     def _kill(self) -> None:
         plan = self.plan
@@ -340,8 +346,11 @@ class Moving:
             if time.monotonic() - began > SETTLE_SECONDS:
                 break
             self._take_on(())
+            assert self._mover is not None
+            point = self._mover.stopped_at(POLL_SECONDS)
             self._want()
-            time.sleep(POLL_SECONDS)
+            if point is not None:
+                self._pass(point)
         return time.monotonic() - began
 
     def follower(self) -> str | None:
