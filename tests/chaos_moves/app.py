@@ -2,7 +2,7 @@
 
 A row has a key and the number of the write that made it so. Each write is one statement, which also adds a row to the
 log: who took it, and when. That moment is read behind the write itself, so that it lies in the time in which the
-database took the tenant's writes.
+database took the tenant's writes. One that is to ``nap`` is under way for so long behind that, in seconds.
 """
 
 import argparse
@@ -45,7 +45,7 @@ _WRITE = """
 WITH changed AS ({change})
 INSERT INTO log (tenant_id, number, key, cell, at)
 SELECT %(tenant)s, %(number)s, %(key)s, %(cell)s, clock_timestamp() FROM changed
-RETURNING extract(epoch FROM at)::double precision"""
+RETURNING extract(epoch FROM at)::double precision, pg_sleep(%(nap)s)::text"""
 _READ = "SELECT value FROM entries WHERE tenant_id = %(tenant)s AND key = %(key)s"
 
 MOVING = "57CP1"
@@ -119,7 +119,7 @@ class App:
             if scope["method"] == "GET":
                 return 200, False, {"value": await self._value(values)}
             asked = {name: found[0] for name, found in parse_qs(scope["query_string"].decode()).items()}
-            values["number"] = int(asked["number"])
+            values |= {"number": int(asked["number"]), "nap": float(asked.get("nap", "0"))}
             row = await self._database.row(_WRITE.format(change=_CHANGES[asked["op"]]), values)
             if row is None:
                 return 409, True, {"value": await self._value(values)}

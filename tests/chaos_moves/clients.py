@@ -16,6 +16,9 @@ from chaos_moves.judge import Outcome, Read, Write
 
 HOST = "127.0.0.1"
 ANSWER_SECONDS = 10.0
+NAP_SHARE, NAP_SECONDS = 0.1, (0.05, 0.3)
+"""How many writes are under way for longer, and how long: a fence has to wait for them."""
+
 RECENT_KEYS = 20
 """Half of the reads are of one of so many keys that were written last: there staleness would show."""
 
@@ -114,7 +117,8 @@ class Clients:
                 key = rng.choice(sorted(gone)) if gone and rng.random() < 0.3 else f"w{number}-{next(news)}"
             else:
                 key = rng.choice(sorted(there))
-            write = self._one_write(connection, op, key, next(self._numbers))
+            nap = rng.uniform(*NAP_SECONDS) if rng.random() < NAP_SHARE else 0.0
+            write = self._one_write(connection, op, key, next(self._numbers), nap)
             self.writes.append(write)
             if write.outcome is Outcome.REFUSED:
                 continue
@@ -126,9 +130,9 @@ class Clients:
                 self._keys.append(key)
         connection.close()
 
-    def _one_write(self, connection: "Connection", op: str, key: str, number: int) -> Write:
+    def _one_write(self, connection: "Connection", op: str, key: str, number: int, nap: float) -> Write:
         began = time.monotonic()
-        status, refused, body = connection.ask("POST", f"/entries/{key}?op={op}&number={number}")
+        status, refused, body = connection.ask("POST", f"/entries/{key}?op={op}&number={number}&nap={nap:.3f}")
         ended = time.monotonic()
         self.answers[f"POST {status}"] += 1
         outcome = Outcome.REFUSED if refused else Outcome.UNKNOWN
