@@ -134,6 +134,7 @@ def test_asking_again_changes_nothing_and_asking_otherwise_is_refused(fourth: De
     assert create() == made
 
 
+@pytest.mark.long
 def test_a_cell_is_not_destroyed_while_somebody_may_need_it(fourth: Demo) -> None:
     def refused() -> str:
         return fourth.run("cell", "destroy", "cell-4", ok=False)

@@ -103,11 +103,11 @@ CALLER_FAULTS = (
 )
 
 
-@pytest.mark.parametrize("points", [1, pytest.param(len(SUPERVISOR_FAULTS), marks=pytest.mark.long)])
-def test_a_supervisor_that_dies_anywhere_finishes_what_it_was_at_when_it_comes_back(state: Path, points: int) -> None:
+@pytest.mark.long
+def test_a_supervisor_that_dies_anywhere_finishes_what_it_was_at_when_it_comes_back(state: Path) -> None:
     ports = free_ports(2)
     before = ""
-    for fault, verb in SUPERVISOR_FAULTS[:points]:
+    for fault, verb in SUPERVISOR_FAULTS:
         with one_cell_demo(state, ports, fault) as demo:
             if before:
                 assert_finishes(demo, before)

@@ -82,6 +82,30 @@ carriers:
 """
 
 
+def test_a_tenant_moves_under_load_and_is_taken_back_with_what_it_wrote_there(demo: Demo) -> None:
+    tenant = demo.tenants[3]
+    home = demo.placed()[tenant]
+    there = next(cell for cell in ("cell-1", "cell-2", "cell-3") if cell != home)
+    client = Client(demo, tenant)
+    with client.busy():
+        eventually(lambda: len(client.acknowledged) > 20, "it is written")
+        moving = threading.Thread(target=demo.run, args=("move", tenant, there, "--hold", "120"))
+        moving.start()
+        eventually(lambda: demo.placed()[tenant] == there, "it is flipped", seconds=60)
+        seen = len(client.acknowledged)
+        eventually(lambda: len(client.acknowledged) > seen + 20, "it is written where it is now")
+        (move,) = [each for each in statuses(demo) if each["tenant"] == tenant]
+        demo.run("move", "rollback", move["id"])
+        moving.join(90)
+        assert not moving.is_alive()
+    assert demo.placed()[tenant] == home
+    assert set(client.reads) == {200}
+    assert set(client.writes) <= {202} | WAITED
+    assert client.acknowledged <= rows(demo, home, tenant)
+    assert rows(demo, there, tenant) == set()
+
+
+@pytest.mark.long
 def test_a_tenant_moves_with_its_rows_under_load_and_comes_back(demo: Demo) -> None:
     tenant = demo.tenants[0]
     home = demo.placed()[tenant]
