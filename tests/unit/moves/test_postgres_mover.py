@@ -47,6 +47,16 @@ def test_transactions_that_keep_their_snapshot_lose_nothing_either(cells: tuple[
     assert rows_of(target, "acme") == rows_of(source, "acme")
 
 
+def test_all_rows_are_compared_and_counted(cells: tuple[str, str]) -> None:
+    source, _ = cells
+    fill(source, 3_000)
+    move = mover(cells)
+    move.prepare()
+    copied, _ = move.copy()
+    move.follow()
+    assert move.compare().rows == copied, "ranges follow one another in the order of the key"
+
+
 def test_a_transaction_that_began_before_the_fence_cannot_slip_through(cells: tuple[str, str]) -> None:
     source, _ = cells
     fill(source, 10)

@@ -158,11 +158,12 @@ class Comparison:
 
     def _ranges(self, table: Table) -> Iterator[tuple[Key | None, Key | None, int]]:
         """Ranges of the source's rows by key: behind the first key, up to and with the second, about how many."""
-        keys = sql.SQL(", ").join(sql.Identifier(name) for name in table.key)
-        texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name in table.key)
+        # By the table's columns, and not by the texts of the same names: those have no index, and another order.
+        keys = sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(name)) for name in table.key)
+        texts = sql.SQL(", ").join(sql.SQL("t.{}::text").format(sql.Identifier(name)) for name in table.key)
         after: Key | None = None
         while True:
-            statement = sql.SQL("SELECT {} FROM {} WHERE {} ORDER BY {} OFFSET {} LIMIT 1").format(
+            statement = sql.SQL("SELECT {} FROM {} AS t WHERE {} ORDER BY {} OFFSET {} LIMIT 1").format(
                 texts, named(table), self._where(table, after, None), keys, sql.Literal(self.settings.range_rows - 1)
             )
             row = self.source.execute(statement).fetchone()
