@@ -159,12 +159,7 @@ def start(
 @json_option
 def resume(move_id: str, control_url: str, state_dir: Path, *, as_json: bool) -> None:
     """Go on with MOVE, after a pause, a failure or a crash. A mover elsewhere goes on if it runs."""
-    if not _is_here(state_dir, move_id):
-        moves_elsewhere.ask(control_url, move_id, Wish.RUN, as_json=as_json)
-        return
-    with _mover(state_dir) as mover:
-        mover.book.ask(move_id, Wish.RUN)
-        _go_on(mover, move_id, as_json=as_json)
+    _want(Wish.RUN, move_id, control_url, state_dir, as_json=as_json)
 
 
 @move.command()
@@ -176,7 +171,7 @@ def pause(move_id: str, control_url: str, state_dir: Path) -> None:
     if not _is_here(state_dir, move_id):
         moves_elsewhere.ask(control_url, move_id, Wish.PAUSE)
         return
-    _ask(state_dir, move_id, Wish.PAUSE)
+    MoveBook(local_cells(state_dir).moves).ask(move_id, Wish.PAUSE)
     click.echo(f"{move_id} pauses; `cellplane move resume {move_id}` goes on")
 
 
@@ -187,17 +182,14 @@ def pause(move_id: str, control_url: str, state_dir: Path) -> None:
 @json_option
 def abort(move_id: str, control_url: str, state_dir: Path, *, as_json: bool) -> None:
     """End MOVE before its flip: the tenant stays where it is, and nothing of the move is left."""
-    if not _is_here(state_dir, move_id):
-        moves_elsewhere.ask(control_url, move_id, Wish.ABORT, as_json=as_json)
-        return
-    with _mover(state_dir) as mover:
-        found = mover.book.get(move_id)
+
+    def check(found: Move) -> None:
         if found.phase is Phase.FLIPPED:
             raise MoveError(
                 f"{found.tenant_id} is {found.target}'s already: `cellplane move rollback {move_id}` takes it back"
             )
-        mover.book.ask(move_id, Wish.ABORT)
-        _go_on(mover, move_id, as_json=as_json)
+
+    _want(Wish.ABORT, move_id, control_url, state_dir, as_json=as_json, check=check)
 
 
 @move.command()
@@ -207,18 +199,15 @@ def abort(move_id: str, control_url: str, state_dir: Path, *, as_json: bool) -> 
 @json_option
 def rollback(move_id: str, control_url: str, state_dir: Path, *, as_json: bool) -> None:
     """Take the tenant of MOVE back behind its flip, with all that was written since, while the way is held open."""
-    if not _is_here(state_dir, move_id):
-        moves_elsewhere.ask(control_url, move_id, Wish.ROLLBACK, as_json=as_json)
-        return
-    with _mover(state_dir) as mover:
-        found = mover.book.get(move_id)
+
+    def check(found: Move) -> None:
         if found.phase is not Phase.FLIPPED:
             raise MoveError(
                 f"{move_id} is {found.phase.value}, and the way back is open while it is flipped: "
                 + ("abort it" if not found.phase.is_end else "move the tenant anew")
             )
-        mover.book.ask(move_id, Wish.ROLLBACK)
-        _go_on(mover, move_id, as_json=as_json)
+
+    _want(Wish.ROLLBACK, move_id, control_url, state_dir, as_json=as_json, check=check)
 
 
 @move.command()
@@ -228,12 +217,7 @@ def rollback(move_id: str, control_url: str, state_dir: Path, *, as_json: bool) 
 @json_option
 def release(move_id: str, control_url: str, state_dir: Path, *, as_json: bool) -> None:
     """Give up the way back of MOVE now, and the copy that the former cell keeps for it."""
-    if not _is_here(state_dir, move_id):
-        moves_elsewhere.ask(control_url, move_id, Wish.RELEASE, as_json=as_json)
-        return
-    with _mover(state_dir) as mover:
-        mover.book.ask(move_id, Wish.RELEASE)
-        _go_on(mover, move_id, as_json=as_json)
+    _want(Wish.RELEASE, move_id, control_url, state_dir, as_json=as_json)
 
 
 @move.command()
@@ -348,8 +332,27 @@ def _is_here(state_dir: Path, move_id: str | None) -> bool:
     return move_id is None or any(each.id == move_id for each in book.all())
 
 
-def _ask(state_dir: Path, move_id: str, wish: Wish) -> None:
-    MoveBook(local_cells(state_dir).moves).ask(move_id, wish)
+def _want(
+    wish: Wish,
+    move_id: str,
+    control_url: str,
+    state_dir: Path,
+    *,
+    as_json: bool,
+    check: Callable[[Move], None] = lambda _: None,
+) -> None:
+    """Want something of a move, and see it done: here, or by asking the mover that is elsewhere.
+
+    Args:
+        check: raises where it is too late, or too early, for that.
+    """
+    if not _is_here(state_dir, move_id):
+        moves_elsewhere.ask(control_url, move_id, wish, as_json=as_json)
+        return
+    with _mover(state_dir) as mover:
+        check(mover.book.get(move_id))
+        mover.book.ask(move_id, wish)
+        _go_on(mover, move_id, as_json=as_json)
 
 
 def _go_on(mover: "Mover", move_id: str, *, as_json: bool) -> None:

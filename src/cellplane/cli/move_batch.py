@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from cellplane.cli.options import control_option, json_option, state_option
+from cellplane.cli.options import json_option, state_option
 from cellplane.cli.output import print_json
 from cellplane.cli.topologies import read_fleet
 from cellplane.moves.batch import Batch, BatchBook, Item, State, items_of, run, summary
@@ -66,7 +66,6 @@ def batch_options(command: Command) -> Command:
             click.option("--rate", type=float, help="As of `cellplane move start`, for each move."),
             click.option("--hours", help="As of `cellplane move start`."),
             state_option,
-            control_option,
             json_option,
         )
     ):

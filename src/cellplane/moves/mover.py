@@ -4,9 +4,21 @@ The order in which a move calls these is its safety (``docs/moves.md``); each ca
 leaves what it found done as it is.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from cellplane.moves.errors import MoveError
+
+MOVE_ID = "[a-z0-9]{1,20}"
+"""Pattern of a move's id: it is part of names in the cells' databases."""
+
+
+def require_move_id(move_id: str) -> None:
+    """Raise MoveError where this is no id of a move."""
+    if not re.fullmatch(MOVE_ID, move_id):
+        raise MoveError(f"{move_id!r} is no id of a move: expected at most 20 lower case letters and digits")
 
 
 @dataclass(frozen=True, slots=True)

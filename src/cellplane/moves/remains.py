@@ -4,10 +4,12 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from cellplane.moves.mover import MOVE_ID
+
 KINDS = ("subscription", "slot", "publication", "origin", "guard")
 """What a move brings into a database, in the order in which it goes: who reads a slot before the slot, guards last."""
 
-_NAME = re.compile(r"cellplane_([a-z0-9]{1,20})(?:_back|_recopy)?")
+_NAME = re.compile(f"cellplane_({MOVE_ID})(?:_back|_recopy)?")
 
 
 @dataclass(frozen=True, slots=True)

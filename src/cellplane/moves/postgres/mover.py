@@ -1,6 +1,5 @@
 """Moves one tenant between two PostgreSQL databases."""
 
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,7 +19,7 @@ from cellplane.moves.errors import (
     NotTheSameError,
     StoreError,
 )
-from cellplane.moves.mover import DataMover, Estimate, Facts, Lag, Verdict
+from cellplane.moves.mover import DataMover, Estimate, Facts, Lag, Verdict, require_move_id
 from cellplane.moves.postgres.catalog import read_tables
 from cellplane.moves.postgres.cleaning import delete_tenant
 from cellplane.moves.postgres.comparing import SAME_WORDS, Comparison
@@ -68,8 +67,7 @@ class PostgresMover(DataMover):
     """What was read of the tables since a step began: one, or none yet."""
 
     def __post_init__(self) -> None:
-        if not re.fullmatch("[a-z0-9]{1,20}", self.move_id):
-            raise MoveError(f"{self.move_id!r} is no id of a move: expected at most 20 lower case letters and digits")
+        require_move_id(self.move_id)
 
     @property
     def _source_conninfo(self) -> str:

@@ -1,6 +1,5 @@
 """Moves one tenant between two SQLite files."""
 
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,7 +13,7 @@ from cellplane.moves.errors import (
     NotMovableError,
     StoreError,
 )
-from cellplane.moves.mover import DataMover, Estimate, Facts, Lag, Verdict
+from cellplane.moves.mover import DataMover, Estimate, Facts, Lag, Verdict, require_move_id
 from cellplane.moves.settings import MoverSettings
 from cellplane.moves.sqlite.carrying import End, Way
 from cellplane.moves.sqlite.catalog import bytes_in, columns_of, read_tables, whose
@@ -58,8 +57,7 @@ class SqliteMover(DataMover):
     pause: Callable[[float], None] = time.sleep
 
     def __post_init__(self) -> None:
-        if not re.fullmatch("[a-z0-9]{1,20}", self.move_id):
-            raise MoveError(f"{self.move_id!r} is no id of a move: expected at most 20 lower case letters and digits")
+        require_move_id(self.move_id)
         if path_of(self.source_url).resolve() == path_of(self.target_url).resolve():
             raise MoveError(f"source and target are one file, {path_of(self.source_url)}: name the target's own")
 
