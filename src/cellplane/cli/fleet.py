@@ -140,7 +140,7 @@ Try, in another terminal:
 
   {command} analytics query --by tenant --by cell --by type{state}     (what the cells tell of it)
 
-  {command} assign tenant-001 {last}{control}
+  {command} move tenant-001 {last}{state}     (with its rows, while it is served; `assign` changes its route alone)
 
   {command} flag on delivery-seconds --cell {last}{control}     (its tenants' answers say more)
 
