@@ -52,10 +52,11 @@ def run(folder: Path, scale: Scale) -> Report:
         assert not fleet.control.running, "the control plane was dead all the time"
     report.hold_load(between(samples, began, restarting), restarting - began, scale.rps)
     report.note_stalls(samples)
+    # Also connections that it had not taken yet.
     under_way = [
         sample
         for sample in failed(samples)
-        if sample.outcome is Outcome.BROKEN
+        if sample.outcome in (Outcome.BROKEN, Outcome.REFUSED)
         and sample.due <= killed
         and sample.due + sample.lag_seconds + sample.seconds >= killing
     ]

@@ -131,11 +131,14 @@ class Admin:
         Not gracefully, as Envoy calls it: it would go on taking connections until it ends, and break those off that
         wait to be taken then. Another router on the same port takes them at once.
 
+        In this order: clients whose connections are closed open others, and what waits to be taken when Envoy stops
+        to listen is broken off by the kernel.
+
         Raises:
             RouterError: Envoy does not answer.
         """
-        await self._post("/healthcheck/fail")
         await self._post("/drain_listeners")
+        await self._post("/healthcheck/fail")
 
     async def client_connections(self) -> int:
         """Open connections of clients.
