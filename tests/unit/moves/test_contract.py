@@ -175,6 +175,47 @@ def test_differences_are_found_named_and_mended(ends: Ends) -> None:
     assert ends.rows_of(TARGET, "acme") == ends.rows_of(SOURCE, "acme")
 
 
+def test_keys_may_have_the_tenant_at_any_place_and_are_compared_in_ranges(ends: Ends) -> None:
+    others = ("early", "acme", "zzz")
+    for end in (SOURCE, TARGET):
+        with ends.executing(end) as execute:
+            execute("CREATE TABLE names (tenant_id TEXT NOT NULL PRIMARY KEY, v TEXT)")
+            execute(
+                "CREATE TABLE last (id INTEGER NOT NULL, tenant_id TEXT NOT NULL, v TEXT, PRIMARY KEY (id, tenant_id))"
+            )
+            execute(
+                "CREATE TABLE seats (room TEXT NOT NULL, tenant_id TEXT NOT NULL, place INTEGER NOT NULL, v TEXT, "
+                "PRIMARY KEY (room, tenant_id, place))"
+            )
+    with ends.executing(SOURCE) as execute:
+        for tenant in others:
+            execute("INSERT INTO names VALUES (?, 'a')", (tenant,))
+            for number in range(20):
+                execute("INSERT INTO last VALUES (?, ?, 'a')", (number, tenant))
+                execute("INSERT INTO seats VALUES (?, ?, ?, 'a')", (f"room {number % 3}", tenant, number))
+    move = followed(ends, range_rows=4, clean_rows=3)
+    verdict = move.compare(quiet)
+    assert (verdict.is_same, verdict.rows) == (True, 41)
+    with ends.spoiling(TARGET) as execute:
+        execute("UPDATE names SET v = 'b' WHERE tenant_id = 'acme'")
+        execute("UPDATE last SET v = 'b' WHERE id IN (3, 4, 19)")
+        execute("DELETE FROM seats WHERE room = 'room 1' AND place = 10")
+    verdict = move.compare(quiet)
+    assert said(verdict) == [
+        "last (19, acme): other",
+        "last (3, acme): other",
+        "last (4, acme): other",
+        "names (acme): other",
+        "seats (room 1, acme, 10): missing",
+    ]
+    move.recopy(verdict.differences)
+    assert move.compare(quiet).is_same
+    move.part()
+    assert move.clean_target(quiet) == 41
+    move.forget()
+    assert_nothing_left(ends, move)
+
+
 def test_a_difference_after_the_comparison_is_found_before_the_flip(ends: Ends) -> None:
     ends.fill(100)
     move = followed(ends)

@@ -10,6 +10,7 @@ from cellplane.moves.errors import NotMovableError
 from cellplane.moves.postgres.mover import PostgresMover
 from cellplane.moves.settings import MoverSettings
 from unit.moves.cells import PostgresWriter, fill, rows_of, writing
+from unit.moves.ends import TARGET, PostgresEnds
 
 
 def mover(cells: tuple[str, str]) -> PostgresMover:
@@ -55,6 +56,43 @@ def test_all_rows_are_compared_and_counted(cells: tuple[str, str]) -> None:
     copied, _ = move.copy()
     move.follow()
     assert move.compare().rows == copied, "ranges follow one another in the order of the key"
+
+
+ALIKE = {
+    "bare numeric": ("numeric", "1.0", "1.00"),
+    "float": ("double precision", "0", "-0"),
+    "interval": ("interval", "1 day", "24 hours"),
+    "json": ("jsonb", '{"n": 1.0}', '{"n": 1.00}'),
+    "list": ("numeric[]", "{1.0}", "{1.00}"),
+}
+"""Columns, each with two values that the database holds to be equal."""
+
+
+def test_values_that_are_equal_and_not_the_same_are_told_apart(cells: tuple[str, str]) -> None:
+    columns = ", ".join(f'"{name}" {kind}' for name, (kind, _, _) in ALIKE.items())
+    for url in cells:
+        with psycopg.connect(url) as connection:
+            connection.execute(
+                f"CREATE TABLE alike (tenant_id text, id int, {columns}, PRIMARY KEY (tenant_id, id))".encode()
+            )
+    with psycopg.connect(cells[0]) as connection:
+        for number in range(len(ALIKE)):
+            row = ("acme", number, *(here for _, here, _ in ALIKE.values()))
+            connection.execute(f"INSERT INTO alike VALUES ({', '.join(['%s'] * len(row))})".encode(), row)
+    move = mover(cells)
+    move.prepare()
+    move.copy()
+    move.follow()
+    assert move.compare().is_same
+    with PostgresEnds(cells).spoiling(TARGET) as execute:
+        for number, (name, (_, here, there)) in enumerate(ALIKE.items()):
+            changed = execute(f'UPDATE alike SET "{name}" = ? WHERE id = ? RETURNING 1', (there, number))
+            assert changed == [(1,)], name
+            same = execute(
+                f'SELECT count(*) FROM alike AS a JOIN alike AS b USING ("{name}") WHERE a.id = ?', (number,)
+            )
+            assert same == [(len(ALIKE),)], f"{name}: to the database {here} and {there} are equal"
+    assert move.compare().differences == tuple(f"public.alike (acme, {number}): other" for number in range(len(ALIKE)))
 
 
 def test_a_transaction_that_began_before_the_fence_cannot_slip_through(cells: tuple[str, str]) -> None:

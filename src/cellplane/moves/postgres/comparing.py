@@ -9,6 +9,7 @@ no writes are taken. A row is thus either as it was compared, or compared after 
 as what changed, not as long as what is there.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -23,7 +24,7 @@ from cellplane.moves.differences import Compared, Key, differences
 from cellplane.moves.postgres.guard import named
 from cellplane.moves.postgres.stream import Stream
 from cellplane.moves.settings import MoverSettings
-from cellplane.moves.tables import Table
+from cellplane.moves.tables import Column, Table
 
 Connection = psycopg.Connection[Any]
 
@@ -37,6 +38,27 @@ SAME_WORDS: tuple[LiteralString, ...] = (
     "SET lc_monetary = 'C'",
 )
 """What both sessions have to be set to, so that equal values are equal texts."""
+
+_HASHED_AS_THEY_ARE = frozenset(
+    {
+        "bigint",
+        "boolean",
+        "bytea",
+        "date",
+        "integer",
+        "smallint",
+        "timestamp with time zone",
+        "timestamp without time zone",
+        "uuid",
+    }
+)
+"""Types whose values are equal only where they are written alike, so that the database's own hash says all."""
+
+_TEXTS = frozenset({"character varying", "text"})
+"""As these, by the right collation."""
+
+_MODIFIER = re.compile(r"\(\d+(?:,-?\d+)?\)")
+"""What a type is narrowed to: the ``(12,2)`` of ``numeric(12,2)``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +108,18 @@ class Comparison:
         return compared
 
     def _all_of(self, table: Table, compared: Compared, aside: Executor) -> None:
-        for after, until, count in self._ranges(table):
-            # Both databases count at once.
+        ranges = self._ranges(table)
+        some = next(ranges, None)
+        while some is not None and len(compared.differences) < self.settings.max_differences:
+            after, until = some
+            # Both databases count at once, and where the source is done first, it looks for the next range.
             there = aside.submit(self._sum, self.target, table, after, until)
             here = self._sum(self.source, table, after, until)
+            some = next(ranges, None)
             if here != there.result():
                 self._row_by_row(table, after, until, compared)
-            compared.rows += count
+            compared.rows += here[0]
             self.told(compared.rows)
-            if len(compared.differences) >= self.settings.max_differences:
-                return
 
     def touched(self) -> int:
         """How many changes are noted that are not compared yet."""
@@ -156,48 +180,46 @@ class Comparison:
                     rows,
                 )
 
-    def _ranges(self, table: Table) -> Iterator[tuple[Key | None, Key | None, int]]:
-        """Ranges of the source's rows by key: behind the first key, up to and with the second, about how many."""
+    def _ranges(self, table: Table) -> Iterator[tuple[Key | None, Key | None]]:
+        """Ranges of the source's rows by key: behind the first key, up to and with the second."""
+        order = table.order_within(self.settings.tenant_column)
         # By the table's columns, and not by the texts of the same names: those have no index, and another order.
-        keys = sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(name)) for name in table.key)
-        texts = sql.SQL(", ").join(sql.SQL("t.{}::text").format(sql.Identifier(name)) for name in table.key)
+        keys = sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(name)) for name in order)
+        texts = sql.SQL(", ").join(sql.SQL("t.{}::text").format(sql.Identifier(name)) for name in order)
         after: Key | None = None
-        while True:
+        while order:
             statement = sql.SQL("SELECT {} FROM {} AS t WHERE {} ORDER BY {} OFFSET {} LIMIT 1").format(
                 texts, named(table), self._where(table, after, None), keys, sql.Literal(self.settings.range_rows - 1)
             )
             row = self.source.execute(statement).fetchone()
             if row is None:
-                rest = self.source.execute(
-                    sql.SQL("SELECT count(*) FROM {} WHERE {}").format(named(table), self._where(table, after, None))
-                ).fetchone()
-                assert rest is not None
-                yield after, None, int(rest[0])
-                return
-            until = tuple(row)
-            yield after, until, self.settings.range_rows
-            after = until
+                break
+            yield after, tuple(row)
+            after = tuple(row)
+        yield after, None
 
     def _where(self, table: Table, after: Key | None, until: Key | None) -> sql.Composed:
-        keys = sql.SQL(", ").join(sql.Identifier(name) for name in table.key)
+        order = table.order_within(self.settings.tenant_column)
+        keys = sql.SQL(", ").join(sql.Identifier(name) for name in order)
         parts = [sql.SQL("{} = {}").format(sql.Identifier(self.settings.tenant_column), sql.Literal(self.tenant_id))]
         for sign, key in ((">", after), ("<=", until)):
             if key is not None:
                 values = sql.SQL(", ").join(
                     sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(_type(table, name)))
-                    for name, value in zip(table.key, key, strict=True)
+                    for name, value in zip(order, key, strict=True)
                 )
                 parts.append(sql.SQL("({}) " + sign + " ({})").format(keys, values))
         return sql.SQL(" AND ").join(parts)
 
-    def _sum(self, connection: Connection, table: Table, after: Key | None, until: Key | None) -> tuple[Any, ...]:
+    def _sum(self, connection: Connection, table: Table, after: Key | None, until: Key | None) -> tuple[int, Any]:
+        """How many rows there are, and the sum of their hashes; None of none."""
         row = connection.execute(
-            sql.SQL("SELECT count(*), sum({}::numeric) FROM {} AS t WHERE {}").format(
+            sql.SQL("SELECT count(*), sum({}) FROM {} AS t WHERE {}").format(
                 _hash(table), named(table), self._where(table, after, until)
             )
         ).fetchone()
         assert row is not None
-        return tuple(row)
+        return row[0], row[1]
 
     def _hashes(self, connection: Connection, table: Table, after: Key | None, until: Key | None) -> dict[Key, int]:
         return {
@@ -264,10 +286,22 @@ def _only(hashes: dict[Key, int], keys: Sequence[Key]) -> dict[Key, int]:
 
 def _hash(table: Table) -> sql.Composed:
     """A row's hash, whatever the order of its columns."""
-    columns = sorted(column.name for column in table.columns)
-    return sql.SQL("hashtextextended(ROW({})::text, 0)").format(
-        sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(name)) for name in columns)
-    )
+    columns = sorted(table.columns, key=lambda column: column.name)
+    return sql.SQL("hash_record_extended(ROW({}), 0)").format(sql.SQL(", ").join(map(_hashed, columns)))
+
+
+def _hashed(column: Column) -> sql.Composed:
+    """What of a column's value is hashed: the value, where another one has another hash; else what it is written as."""
+    name = sql.Identifier(column.name)
+    kind = _MODIFIER.sub("", column.type)
+    if kind in _HASHED_AS_THEY_ARE:
+        return sql.SQL("t.{}").format(name)
+    if kind in _TEXTS:
+        return sql.SQL('t.{} COLLATE "C"').format(name)
+    if kind == "numeric":
+        # 1.0 and 1.00 have one hash.
+        return sql.SQL("t.{0}, scale(t.{0})").format(name)
+    return sql.SQL('t.{}::text COLLATE "C"').format(name)
 
 
 def _key_texts(table: Table) -> sql.Composed:

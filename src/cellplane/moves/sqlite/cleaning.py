@@ -8,7 +8,7 @@ from cellplane.moves.settings import MoverSettings
 from cellplane.moves.sqlite.carrying import End
 from cellplane.moves.sqlite.catalog import keys_of, whose
 from cellplane.moves.sqlite.guard import Guard, is_made
-from cellplane.moves.sqlite.words import of_key, places, statement
+from cellplane.moves.sqlite.words import listed, of_key, places, statement
 from cellplane.moves.tables import Table
 
 
@@ -44,13 +44,14 @@ def delete_tenant(
 
 
 def _keys_behind(end: End, table: Table, key: Key | None, tenant_id: str, settings: MoverSettings) -> list[Key]:
-    names = keys_of(table)
-    behind = [] if key is None else ["AND", f"({names}) > ({places(len(key))})"]
+    order = table.order_within(settings.tenant_column)
+    behind = [] if key is None or not order else ["AND", f"({listed(order)}) > ({places(len(order))})"]
+    values = [] if key is None else [value for name, value in zip(table.key, key, strict=True) if name in order]
     words = statement(
-        "SELECT", names, "FROM", table.name, "WHERE", whose(settings.tenant_column), *behind,
-        "ORDER BY", names, "LIMIT ?",
+        "SELECT", keys_of(table), "FROM", table.name, "WHERE", whose(settings.tenant_column), *behind,
+        "ORDER BY", listed(order or table.key), "LIMIT ?",
     )  # fmt: skip
-    return end.connection.execute(words, (tenant_id, *(key or ()), settings.clean_rows)).fetchall()
+    return end.connection.execute(words, (tenant_id, *values, settings.clean_rows)).fetchall()
 
 
 def forget_notes(end: End, move_id: str, settings: MoverSettings) -> None:

@@ -167,20 +167,21 @@ class Comparison:
 
     def _ranges(self, table: Table) -> Iterator[tuple[Key | None, Key | None]]:
         """Ranges of rows by key, so many each where it is written: behind the first key, up to and with the second."""
+        order = listed(table.order_within(self.settings.tenant_column))
         after: Key | None = None
-        while True:
+        while order:
             condition, values = self._where(table, after, None)
             row = self.written.connection.execute(
                 statement(
-                    "SELECT", keys_of(table), "FROM", table.name, "WHERE", condition,
-                    "ORDER BY", keys_of(table), "LIMIT 1 OFFSET ?",
+                    "SELECT", order, "FROM", table.name, "WHERE", condition, "ORDER BY", order, "LIMIT 1 OFFSET ?"
                 ),
                 (*values, self.settings.range_rows - 1),
-            ).fetchone()  # fmt: skip
-            yield after, row
+            ).fetchone()
             if row is None:
-                return
+                break
+            yield after, row
             after = row
+        yield after, None
 
     def _range(self, table: Table, after: Key | None, last: Key | None, compared: Compared) -> None:
         # Cheap, and most often enough; where rows are on their way it is not, and they are looked at one by one.
@@ -257,10 +258,11 @@ class Comparison:
         return found
 
     def _where(self, table: Table, after: Key | None, last: Key | None) -> tuple[str, tuple[Any, ...]]:
+        order = listed(table.order_within(self.settings.tenant_column))
         parts, values = [whose(self.settings.tenant_column)], [self.way.guard.tenant_id]
         for sign, key in ((">", after), ("<=", last)):
             if key is not None:
-                parts.append(f"({keys_of(table)}) {sign} ({places(len(key))})")
+                parts.append(f"({order}) {sign} ({places(len(key))})")
                 values += key
         return " AND ".join(parts), tuple(values)
 
