@@ -95,6 +95,36 @@ def test_values_that_are_equal_and_not_the_same_are_told_apart(cells: tuple[str,
     assert move.compare().differences == tuple(f"public.alike (acme, {number}): other" for number in range(len(ALIKE)))
 
 
+def test_statistics_of_another_time_do_not_make_a_move_slow(cells: tuple[str, str]) -> None:
+    source, _ = cells
+    rows = 20_000
+    for url in cells:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("CREATE TABLE events (tenant_id text, id int, PRIMARY KEY (tenant_id, id))")
+            connection.execute("ALTER TABLE events SET (autovacuum_enabled = false)")
+            connection.execute("INSERT INTO events SELECT 'globex', n FROM generate_series(1, %s) AS n", (rows,))
+            connection.execute("DELETE FROM events WHERE id < %s", (rows,))
+            # The last row keeps the table as long as it was: one row for so many pages.
+            connection.execute("VACUUM ANALYZE events")
+    with psycopg.connect(source) as connection:
+        connection.execute("INSERT INTO events SELECT 'acme', n FROM generate_series(1, %s) AS n", (rows,))
+    # Each statement takes a minute where it looks at all rows for each.
+    bounded = [f"{url}?options=-c%20statement_timeout%3D20s" for url in cells]
+    move = PostgresMover("acme", "m1", bounded[0], bounded[1], MoverSettings(range_rows=500))
+    move.prepare()
+    move.copy()
+    move.follow()
+    assert move.compare().is_same
+    with psycopg.connect(source) as connection:
+        connection.execute("UPDATE events SET id = -id WHERE tenant_id = 'acme'")
+    move.fence(5)
+    verdict = move.finish(30)
+    assert (verdict.is_same, verdict.rows) == (True, 2 * rows)
+    move.open_target(6)
+    move.part()
+    assert move.clean_source() == rows
+
+
 def test_a_transaction_that_began_before_the_fence_cannot_slip_through(cells: tuple[str, str]) -> None:
     source, _ = cells
     fill(source, 10)

@@ -27,14 +27,14 @@ def delete_tenant(
     """
     deleted = 0
     for table in reversed(tables):
+        # By their places, and these found once: whatever the planner thinks of the table, no row is looked at twice.
+        # Of a partitioned one several partitions may have a row at a place: then more go at once, as all are to.
         statement = sql.SQL(
-            "DELETE FROM {table} WHERE {column} = {tenant} AND ({key}) IN "
-            "(SELECT {key} FROM {table} WHERE {column} = {tenant} LIMIT {rows})"
+            "DELETE FROM {table} WHERE {whose} "
+            "AND ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE {whose} LIMIT {rows}))"
         ).format(
             table=named(table),
-            column=sql.Identifier(settings.tenant_column),
-            tenant=sql.Literal(tenant_id),
-            key=sql.SQL(", ").join(map(sql.Identifier, table.key)),
+            whose=sql.SQL("{} = {}").format(sql.Identifier(settings.tenant_column), sql.Literal(tenant_id)),
             rows=sql.Literal(settings.clean_rows),
         )
         while True:

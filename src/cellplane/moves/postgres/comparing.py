@@ -39,6 +39,13 @@ SAME_WORDS: tuple[LiteralString, ...] = (
 )
 """What both sessions have to be set to, so that equal values are equal texts."""
 
+BY_INDEX: tuple[LiteralString, ...] = ("SET enable_seqscan = off", "SET enable_sort = off")
+"""How one tenant's rows are to be found, in the order of their key.
+
+The statistics of a table that a tenant has just come to, or left, are of another time: by them PostgreSQL would think
+that there is one row, and read all of them for each that is looked for.
+"""
+
 _HASHED_AS_THEY_ARE = frozenset(
     {
         "bigint",
@@ -68,7 +75,8 @@ class Comparison:
     Args:
         tenant_id: whose.
         move_id: whose touched rows.
-        source: a connection of its own to the database that is written, with ``SAME_WORDS``.
+        source: a connection of its own to the database that is written, with ``SAME_WORDS``
+            and ``BY_INDEX``.
         target: as ``source``, to the one that follows.
         stream: from source to target.
         settings: sizes and times.
@@ -152,27 +160,19 @@ class Comparison:
         """Make rows at the target what they are at the source, or gone as they are there."""
         columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.copied)
         self.stream.catch_up(self.source, self.target, self.settings.wait_seconds)
-        wanted = self._wanted(table)
-        rows = self.source.execute(
-            sql.SQL("SELECT {} FROM {} AS t {}").format(
-                sql.SQL(", ").join(sql.SQL("t.{}::text").format(sql.Identifier(each.name)) for each in table.copied),
-                named(table),
-                wanted,
-            ),
-            _columns_of(table, keys),
-        ).fetchall()
+        texts = sql.SQL(", ").join(sql.SQL("t.{}::text").format(sql.Identifier(each.name)) for each in table.copied)
+        rows = self._of_keys(self.source, table, keys, texts)
         places = sql.SQL(", ").join(
             sql.SQL("%s::text::" + "{}").format(sql.SQL(_as_literal(column.type))) for column in table.copied
         )
+        same = sql.SQL(" AND ").join(
+            sql.SQL("{} = %s::text::" + "{}").format(sql.Identifier(name), sql.SQL(_type(table, name)))
+            for name in table.key
+        )
         with _as_replicated(self.target, f"cellplane_{self.move_id}_recopy"), self.target.transaction():
             self.target.execute("SET LOCAL session_replication_role = replica")
-            self.target.execute(
-                sql.SQL("DELETE FROM {} AS t USING {} WHERE {}").format(
-                    named(table), _unnested(table), _matching(table)
-                ),
-                _columns_of(table, keys),
-            )
             with self.target.cursor() as cursor:
+                cursor.executemany(sql.SQL("DELETE FROM {} WHERE {}").format(named(table), same), keys)
                 cursor.executemany(
                     sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE VALUES ({})").format(
                         named(table), columns, places
@@ -232,20 +232,27 @@ class Comparison:
         }
 
     def _hashes_of(self, connection: Connection, table: Table, keys: Sequence[Key]) -> dict[Key, int]:
-        if not keys:
-            return {}
-        return {
-            tuple(row[:-1]): row[-1]
-            for row in connection.execute(
-                sql.SQL("SELECT {}, {} FROM {} AS t {}").format(
-                    _key_texts(table), _hash(table), named(table), self._wanted(table)
-                ),
-                _columns_of(table, keys),
-            )
-        }
+        wanted = sql.SQL(", ").join((_key_texts(table), _hash(table)))
+        return {tuple(row[:-1]): row[-1] for row in self._of_keys(connection, table, keys, wanted)}
 
-    def _wanted(self, table: Table) -> sql.Composed:
-        return sql.SQL("JOIN {} ON {}").format(_unnested(table), _matching(table))
+    def _of_keys(
+        self, connection: Connection, table: Table, keys: Sequence[Key], wanted: sql.Composed
+    ) -> list[tuple[Any, ...]]:
+        """What is wanted of the rows ``t`` that have these keys."""
+        if not keys:
+            return []
+        arrays = sql.SQL(", ").join(
+            sql.SQL("%s::text[]::{}[]").format(sql.SQL(_type(table, name))) for name in table.key
+        )
+        names = sql.SQL(", ").join(map(sql.Identifier, table.key))
+        same = sql.SQL(" AND ").join(sql.SQL("t.{0} = wanted.{0}").format(sql.Identifier(name)) for name in table.key)
+        # OFFSET 0 keeps the planner from another way than to look for each key by itself.
+        statement = sql.SQL(
+            "SELECT found.* FROM unnest({}) AS wanted({}), LATERAL (SELECT {} FROM {} AS t WHERE {} OFFSET 0) AS found"
+        ).format(arrays, names, wanted, named(table), same)
+        return connection.execute(
+            statement, [[key[place] for key in keys] for place in range(len(table.key))]
+        ).fetchall()
 
     def _row_by_row(self, table: Table, after: Key | None, until: Key | None, compared: Compared) -> None:
         here = self._hashes(self.source, table, after, until)
@@ -306,22 +313,6 @@ def _hashed(column: Column) -> sql.Composed:
 
 def _key_texts(table: Table) -> sql.Composed:
     return sql.SQL(", ").join(sql.SQL("t.{}::text").format(sql.Identifier(name)) for name in table.key)
-
-
-def _unnested(table: Table) -> sql.Composed:
-    arrays = sql.SQL(", ").join(
-        sql.SQL("%s::text[]::{}[]").format(sql.SQL(_as_literal(_type(table, name)))) for name in table.key
-    )
-    names = sql.SQL(", ").join(sql.Identifier(name) for name in table.key)
-    return sql.SQL("unnest({}) AS wanted({})").format(arrays, names)
-
-
-def _matching(table: Table) -> sql.Composed:
-    return sql.SQL(" AND ").join(sql.SQL("t.{0} = wanted.{0}").format(sql.Identifier(name)) for name in table.key)
-
-
-def _columns_of(table: Table, keys: Sequence[Key]) -> list[list[str]]:
-    return [[key[place] for key in keys] for place in range(len(table.key))]
 
 
 def _type(table: Table, name: str) -> LiteralString:

@@ -22,7 +22,7 @@ from cellplane.moves.errors import (
 from cellplane.moves.mover import DataMover, Estimate, Facts, Lag, Verdict, require_move_id
 from cellplane.moves.postgres.catalog import read_tables
 from cellplane.moves.postgres.cleaning import delete_tenant
-from cellplane.moves.postgres.comparing import SAME_WORDS, Comparison
+from cellplane.moves.postgres.comparing import BY_INDEX, SAME_WORDS, Comparison
 from cellplane.moves.postgres.copying import Copied, Copy
 from cellplane.moves.postgres.guard import Guard, named, stream_names
 from cellplane.moves.postgres.stream import Stream
@@ -467,6 +467,7 @@ class PostgresMover(DataMover):
         try:
             if url not in self._kept or not _lives(self._kept[url]):
                 self._kept[url] = self._connect(url)
+                self._kept[url].execute(b"; ".join(words.encode() for words in BY_INDEX))
             yield self._kept[url]
         except BaseException as error:
             self.close()
