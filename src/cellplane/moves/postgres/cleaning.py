@@ -8,6 +8,7 @@ import psycopg
 from psycopg import sql
 
 from cellplane.moves.postgres.guard import named
+from cellplane.moves.postgres.ranges import Ranges
 from cellplane.moves.settings import MoverSettings
 from cellplane.moves.tables import Table
 
@@ -23,27 +24,20 @@ def delete_tenant(
 ) -> int:
     """Delete what is there, children before parents; returns how many rows that were. May be repeated.
 
-    No trigger runs, and nothing cascades: only rows that name this tenant go. No stream may carry the deletions on.
+    The caller has closed the guard, and set the session to ``SAME_WORDS`` and ``BY_INDEX``. No trigger runs, and
+    nothing cascades: only rows that name this tenant go. No stream may carry the deletions on.
     """
     deleted = 0
     for table in reversed(tables):
-        # By their places, and these found once: whatever the planner thinks of the table, no row is looked at twice.
-        # Of a partitioned one several partitions may have a row at a place: then more go at once, as all are to.
-        statement = sql.SQL(
-            "DELETE FROM {table} WHERE {whose} "
-            "AND ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE {whose} LIMIT {rows}))"
-        ).format(
-            table=named(table),
-            whose=sql.SQL("{} = {}").format(sql.Identifier(settings.tenant_column), sql.Literal(tenant_id)),
-            rows=sql.Literal(settings.clean_rows),
-        )
-        while True:
+        rows = Ranges(table, settings.tenant_column, tenant_id)
+        # In one pass: behind a closed guard nothing comes to them.
+        for after, until in rows.of(connection, settings.clean_rows):
             with connection.transaction():
                 connection.execute("SET LOCAL session_replication_role = replica")
-                count = connection.execute(statement).rowcount
-            deleted += count
+                deleted += connection.execute(
+                    sql.SQL("DELETE FROM {} WHERE {}").format(named(table), rows.where(after, until))
+                ).rowcount
             told(deleted)
-            if count < settings.clean_rows:
-                break
-            pause(settings.clean_pause_seconds)
+            if until is not None:
+                pause(settings.clean_pause_seconds)
     return deleted

@@ -22,6 +22,7 @@ from psycopg import sql
 
 from cellplane.moves.differences import Compared, Key, differences
 from cellplane.moves.postgres.guard import named
+from cellplane.moves.postgres.ranges import Ranges, as_literal, type_of
 from cellplane.moves.postgres.stream import Stream
 from cellplane.moves.settings import MoverSettings
 from cellplane.moves.tables import Column, Table
@@ -38,13 +39,6 @@ SAME_WORDS: tuple[LiteralString, ...] = (
     "SET lc_monetary = 'C'",
 )
 """What both sessions have to be set to, so that equal values are equal texts."""
-
-BY_INDEX: tuple[LiteralString, ...] = ("SET enable_seqscan = off", "SET enable_sort = off")
-"""How one tenant's rows are to be found, in the order of their key.
-
-The statistics of a table that a tenant has just come to, or left, are of another time: by them PostgreSQL would think
-that there is one row, and read all of them for each that is looked for.
-"""
 
 _HASHED_AS_THEY_ARE = frozenset(
     {
@@ -116,7 +110,7 @@ class Comparison:
         return compared
 
     def _all_of(self, table: Table, compared: Compared, aside: Executor) -> None:
-        ranges = self._ranges(table)
+        ranges = self._rows(table).of(self.source, self.settings.range_rows)
         some = next(ranges, None)
         while some is not None and len(compared.differences) < self.settings.max_differences:
             after, until = some
@@ -163,10 +157,10 @@ class Comparison:
         texts = sql.SQL(", ").join(sql.SQL("t.{}::text").format(sql.Identifier(each.name)) for each in table.copied)
         rows = self._of_keys(self.source, table, keys, texts)
         places = sql.SQL(", ").join(
-            sql.SQL("%s::text::" + "{}").format(sql.SQL(_as_literal(column.type))) for column in table.copied
+            sql.SQL("%s::text::" + "{}").format(sql.SQL(as_literal(column.type))) for column in table.copied
         )
         same = sql.SQL(" AND ").join(
-            sql.SQL("{} = %s::text::" + "{}").format(sql.Identifier(name), sql.SQL(_type(table, name)))
+            sql.SQL("{} = %s::text::" + "{}").format(sql.Identifier(name), sql.SQL(type_of(table, name)))
             for name in table.key
         )
         with _as_replicated(self.target, f"cellplane_{self.move_id}_recopy"), self.target.transaction():
@@ -180,42 +174,14 @@ class Comparison:
                     rows,
                 )
 
-    def _ranges(self, table: Table) -> Iterator[tuple[Key | None, Key | None]]:
-        """Ranges of the source's rows by key: behind the first key, up to and with the second."""
-        order = table.order_within(self.settings.tenant_column)
-        # By the table's columns, and not by the texts of the same names: those have no index, and another order.
-        keys = sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(name)) for name in order)
-        texts = sql.SQL(", ").join(sql.SQL("t.{}::text").format(sql.Identifier(name)) for name in order)
-        after: Key | None = None
-        while order:
-            statement = sql.SQL("SELECT {} FROM {} AS t WHERE {} ORDER BY {} OFFSET {} LIMIT 1").format(
-                texts, named(table), self._where(table, after, None), keys, sql.Literal(self.settings.range_rows - 1)
-            )
-            row = self.source.execute(statement).fetchone()
-            if row is None:
-                break
-            yield after, tuple(row)
-            after = tuple(row)
-        yield after, None
-
-    def _where(self, table: Table, after: Key | None, until: Key | None) -> sql.Composed:
-        order = table.order_within(self.settings.tenant_column)
-        keys = sql.SQL(", ").join(sql.Identifier(name) for name in order)
-        parts = [sql.SQL("{} = {}").format(sql.Identifier(self.settings.tenant_column), sql.Literal(self.tenant_id))]
-        for sign, key in ((">", after), ("<=", until)):
-            if key is not None:
-                values = sql.SQL(", ").join(
-                    sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(_type(table, name)))
-                    for name, value in zip(order, key, strict=True)
-                )
-                parts.append(sql.SQL("({}) " + sign + " ({})").format(keys, values))
-        return sql.SQL(" AND ").join(parts)
+    def _rows(self, table: Table) -> Ranges:
+        return Ranges(table, self.settings.tenant_column, self.tenant_id)
 
     def _sum(self, connection: Connection, table: Table, after: Key | None, until: Key | None) -> tuple[int, Any]:
         """How many rows there are, and the sum of their hashes; None of none."""
         row = connection.execute(
             sql.SQL("SELECT count(*), sum({}) FROM {} AS t WHERE {}").format(
-                _hash(table), named(table), self._where(table, after, until)
+                _hash(table), named(table), self._rows(table).where(after, until)
             )
         ).fetchone()
         assert row is not None
@@ -226,7 +192,7 @@ class Comparison:
             tuple(row[:-1]): row[-1]
             for row in connection.execute(
                 sql.SQL("SELECT {}, {} FROM {} AS t WHERE {}").format(
-                    _key_texts(table), _hash(table), named(table), self._where(table, after, until)
+                    _key_texts(table), _hash(table), named(table), self._rows(table).where(after, until)
                 )
             )
         }
@@ -242,7 +208,7 @@ class Comparison:
         if not keys:
             return []
         arrays = sql.SQL(", ").join(
-            sql.SQL("%s::text[]::{}[]").format(sql.SQL(_type(table, name))) for name in table.key
+            sql.SQL("%s::text[]::{}[]").format(sql.SQL(type_of(table, name))) for name in table.key
         )
         names = sql.SQL(", ").join(map(sql.Identifier, table.key))
         same = sql.SQL(" AND ").join(sql.SQL("t.{0} = wanted.{0}").format(sql.Identifier(name)) for name in table.key)
@@ -313,14 +279,3 @@ def _hashed(column: Column) -> sql.Composed:
 
 def _key_texts(table: Table) -> sql.Composed:
     return sql.SQL(", ").join(sql.SQL("t.{}::text").format(sql.Identifier(name)) for name in table.key)
-
-
-def _type(table: Table, name: str) -> LiteralString:
-    column = table.column(name)
-    assert column is not None
-    return _as_literal(column.type)
-
-
-def _as_literal(name: str) -> LiteralString:
-    # As format_type wrote it: it is the catalog's, not a caller's.
-    return name

@@ -22,9 +22,10 @@ from cellplane.moves.errors import (
 from cellplane.moves.mover import DataMover, Estimate, Facts, Lag, Verdict, require_move_id
 from cellplane.moves.postgres.catalog import read_tables
 from cellplane.moves.postgres.cleaning import delete_tenant
-from cellplane.moves.postgres.comparing import BY_INDEX, SAME_WORDS, Comparison
+from cellplane.moves.postgres.comparing import SAME_WORDS, Comparison
 from cellplane.moves.postgres.copying import Copied, Copy
 from cellplane.moves.postgres.guard import Guard, named, stream_names
+from cellplane.moves.postgres.ranges import BY_INDEX
 from cellplane.moves.postgres.stream import Stream
 from cellplane.moves.settings import MoverSettings
 from cellplane.moves.tables import Survey, survey
