@@ -441,7 +441,9 @@ class WorldRoutes:
             self.hold_writes(tenant_id)
         return self._publish(holds=False)
 
-    def assign(self, tenant_id: str, cell: str | None) -> int:
+    def assign(self, tenant_id: str, cell: str | None, *, taken_from: str) -> int:
+        if self.world.directory.cell != taken_from:
+            raise ChangedError("it is another cell's")
         return self._publish(cell=cell or SOURCE, holds=False)
 
     def wait_until_applied(self, epoch: int, within_seconds: float) -> None:

@@ -110,6 +110,9 @@ class PlacedTenant(TenantView):
     """A tenant, and where the published table sends it."""
 
     placed: str | None = Field(description="The cell that the published table sends it to; null when refused")
+    placed_epoch: int | None = Field(
+        description="The epoch of that table: before `version`, it does not know this version; null where there is none"
+    )
     quarantine: QuarantineView | None = Field(description="Null where it is in none")
 
 

@@ -34,7 +34,11 @@ class Routes(Protocol):
     """
 
     def placed(self, tenant_id: str) -> Placed:
-        """Where it is now."""
+        """Where it is now: never what was so before a change that somebody was answered.
+
+        Raises:
+            NotInTimeError: it is its slot's, and no table says yet which cell that is.
+        """
 
     def hold_writes(self, tenant_id: str) -> int:
         """Let routers answer its writes with 503 and Retry-After, while reads go on; returns the epoch."""
@@ -42,10 +46,11 @@ class Routes(Protocol):
     def let_writes(self, tenant_id: str) -> int:
         """Take that back, also what was asked for and not yet done; returns the epoch. It always is a change."""
 
-    def assign(self, tenant_id: str, cell: str | None) -> int:
+    def assign(self, tenant_id: str, cell: str | None, *, taken_from: str) -> int:
         """Make it a cell's, with its writes, or its slot's where ``cell`` is None; returns the epoch.
 
-        It is checked as every assignment: jurisdiction, the cell's status, its room.
+        It is checked as every assignment: jurisdiction, the cell's status, its room. ``taken_from`` has it until then:
+        what somebody else has assigned meanwhile is not taken from there.
         """
 
     def wait_until_applied(self, epoch: int, within_seconds: float) -> None:
@@ -62,36 +67,54 @@ class ControlPlaneRoutes:
 
     Args:
         client: with a token that may change tenants.
-        poll_seconds: between two looks at what routers have applied.
+        poll_seconds: between two looks at what routers have applied, or at what is published.
+        publish_seconds: longest wait for a table that knows a change.
         monotonic: seconds.
         pause: waits so many seconds.
     """
 
     client: Client
     poll_seconds: float = 0.01
+    publish_seconds: float = 10.0
     monotonic: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
 
     def placed(self, tenant_id: str) -> Placed:
         """See ``Routes``."""
-        tenant = self.client.get(_path(tenant_id))
-        by_slot = () if tenant["placed"] is None else (tenant["placed"],)
-        return Placed(tuple(tenant["cells"]) or by_slot, bool(tenant["cells"]), tenant["state"], tenant["version"])
+        began = self.monotonic()
+        while True:
+            tenant = self._tenant(tenant_id)
+            cells, version = tuple(tenant["cells"]), tenant["version"]
+            if cells:
+                return Placed(cells, is_assigned=True, state=tenant["state"], epoch=version)
+            # Which cell its slot is, a table says: one that does not know of its last change has it where it was.
+            if (tenant["placed_epoch"] or 0) >= version:
+                by_slot = () if tenant["placed"] is None else (tenant["placed"],)
+                return Placed(by_slot, is_assigned=False, state=tenant["state"], epoch=version)
+            if self.monotonic() - began > self.publish_seconds:
+                raise NotInTimeError(
+                    f"no table of epoch {version} is published after {self.publish_seconds} s, and only that says "
+                    f"whose {tenant_id} is: `cellplane publish` says what holds it back"
+                )
+            self.pause(self.poll_seconds)
 
     def hold_writes(self, tenant_id: str) -> int:
         """See ``Routes``."""
-        return self._put(tenant_id, state="moving")
+        return self._put(tenant_id, self._tenant(tenant_id)["version"], state="moving")
 
     def let_writes(self, tenant_id: str) -> int:
         """See ``Routes``."""
-        if self.placed(tenant_id).state == "active":
+        if self._tenant(tenant_id)["state"] == "active":
             # What is not changed is of the same version, and a hold that was asked for would still be done.
             self.hold_writes(tenant_id)
-        return self._put(tenant_id, state="active")
+        return self._put(tenant_id, self._tenant(tenant_id)["version"], state="active")
 
-    def assign(self, tenant_id: str, cell: str | None) -> int:
+    def assign(self, tenant_id: str, cell: str | None, *, taken_from: str) -> int:
         """See ``Routes``."""
-        return self._put(tenant_id, cell=cell, state="active")
+        placed = self.placed(tenant_id)
+        if placed.cells != (taken_from,):
+            raise ChangedError(f"{tenant_id} was assigned to {' + '.join(placed.cells)} while its move flipped it")
+        return self._put(tenant_id, placed.epoch, cell=cell, state="active")
 
     def wait_until_applied(self, epoch: int, within_seconds: float) -> None:
         """See ``Routes``."""
@@ -108,8 +131,10 @@ class ControlPlaneRoutes:
         routers = self.client.list("/v1/routers")["items"]
         return [each["id"] for each in routers if not each["lost"] and each["epoch"] < epoch]
 
-    def _put(self, tenant_id: str, **fields: Any) -> int:
-        version = self.placed(tenant_id).epoch
+    def _tenant(self, tenant_id: str) -> dict[str, Any]:
+        return self.client.get(_path(tenant_id))
+
+    def _put(self, tenant_id: str, version: int, **fields: Any) -> int:
         try:
             answer = self.client.put(_path(tenant_id), fields, version=version)
         except PreconditionError as error:

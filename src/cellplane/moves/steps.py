@@ -158,7 +158,7 @@ class Steps:
 
     def flip(self) -> int:
         """Make the target the tenant's cell: from here on everything leads there. Returns the epoch."""
-        epoch = self.routes.assign(self.move.tenant_id, self.move.target)
+        epoch = self.routes.assign(self.move.tenant_id, self.move.target, taken_from=self.move.source)
         fault_point("move.flipped")
         return epoch
 
@@ -221,7 +221,8 @@ class Steps:
         except (CellplaneError, OSError):
             self.go_on_there()
             raise
-        epoch = self.routes.assign(self.move.tenant_id, self.move.source if self.move.was_pinned else None)
+        home = self.move.source if self.move.was_pinned else None
+        epoch = self.routes.assign(self.move.tenant_id, home, taken_from=self.move.target)
         fault_point("move.back.flipped")
         return self.return_home(epoch, began)
 

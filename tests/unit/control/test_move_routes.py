@@ -7,7 +7,7 @@ import pytest
 
 from cellplane.client import Client
 from cellplane.errors import PreconditionError
-from cellplane.moves.errors import ChangedError
+from cellplane.moves.errors import ChangedError, NotInTimeError
 from cellplane.moves.routes import ControlPlaneRoutes, Placed
 from unit.control.serving import Api
 
@@ -42,6 +42,24 @@ def test_a_hold_that_comes_late_is_refused_also_where_writes_were_not_held(clien
     assert routes.placed(TENANT).state == "active"
 
 
+def test_a_tenant_that_was_just_given_back_to_its_slot_is_not_where_it_was(shop: Api, client: Client) -> None:
+    routes = ControlPlaneRoutes(client)
+    shop.published(shop.put_epoch(PATH, {}))
+    home = shop.get(PATH).json()["placed"]
+    (other,) = {"cell-1", "cell-2"} - {home}
+    shop.published(routes.assign(TENANT, other, taken_from=home))
+    epoch = routes.assign(TENANT, None, taken_from=other)
+    assert shop.get(PATH).json()["placed_epoch"] < epoch, "what is published is of before"
+    assert routes.placed(TENANT) == Placed((home,), False, "active", epoch)
+
+
+def test_a_tenant_of_which_no_table_is_published_is_nowhere(shop: Api, client: Client) -> None:
+    shop.published(shop.put_epoch(PATH, {}))
+    shop.put_epoch(PATH, {"state": "moving"})
+    with pytest.raises(NotInTimeError, match=r"no table of epoch \d+ is published.*`cellplane publish`"):
+        ControlPlaneRoutes(client, publish_seconds=0.0).placed(TENANT)
+
+
 @dataclass(frozen=True, slots=True)
 class Overtaken(ControlPlaneRoutes):
     """Somebody else changes the tenant right behind each look at it."""
@@ -54,7 +72,16 @@ class Overtaken(ControlPlaneRoutes):
 
 def test_a_change_of_what_was_changed_meanwhile_is_refused(client: Client) -> None:
     with pytest.raises(ChangedError, match="acme was changed while its move changed it"):
-        Overtaken(client).assign(TENANT, "cell-2")
+        Overtaken(client).assign(TENANT, "cell-2", taken_from="cell-1")
     assert ControlPlaneRoutes(client).placed(TENANT).cells == ("cell-1",)
-    ControlPlaneRoutes(client).assign(TENANT, "cell-2")
+    ControlPlaneRoutes(client).assign(TENANT, "cell-2", taken_from="cell-1")
     assert ControlPlaneRoutes(client).placed(TENANT).cells == ("cell-2",)
+
+
+def test_a_tenant_that_somebody_assigned_meanwhile_stays_there(client: Client) -> None:
+    routes = ControlPlaneRoutes(client)
+    routes.hold_writes(TENANT)
+    client.put(PATH, {"cell": "cell-2"})
+    with pytest.raises(ChangedError, match="acme was assigned to cell-2 while its move flipped it"):
+        routes.assign(TENANT, "cell-1", taken_from="cell-1")
+    assert routes.placed(TENANT).cells == ("cell-2",)

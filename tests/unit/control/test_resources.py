@@ -221,10 +221,15 @@ def test_a_tenant_is_pinned_unpinned_and_removed(shop: Api) -> None:
     }
     assert pinned.json() == {**acme, "epoch": 5, "rule": None, "reason": "pinned"}
     shop.published(5)
-    assert shop.get("/v1/tenants/acme").json() == {**acme, "placed": other, "quarantine": None}
+    assert shop.get("/v1/tenants/acme").json() == {**acme, "placed": other, "placed_epoch": 5, "quarantine": None}
     shop.published(shop.put_epoch("/v1/tenants/acme", {}))
-    by_itself = {**acme, "cell": None, "cells": [], "placed": by_slot, "quarantine": None, "version": 6}
-    assert shop.get("/v1/tenants/acme").json() == by_itself
+    by_itself = {**acme, "cell": None, "cells": [], "version": 6}
+    assert shop.get("/v1/tenants/acme").json() == {
+        **by_itself,
+        "placed": by_slot,
+        "placed_epoch": 6,
+        "quarantine": None,
+    }
     assert shop.http.delete("/v1/tenants/acme").json() == {"epoch": 7}
     assert_problem(shop.get("/v1/tenants/acme"), 404, "not-found")
     assert_problem(shop.http.delete("/v1/tenants/acme"), 404, "not-found")

@@ -107,4 +107,5 @@ def _placed(current: Publication | None, record: TenantRecord, quarantine: Quara
         decision = decide(current.table, key, writes=False, has_healthy_host=lambda _cell: True)
         placed = None if isinstance(decision, Refusal) else decision.cell
     view = QuarantineView.of(quarantine) if quarantine is not None and quarantine.lasts else None
-    return PlacedTenant(**TenantView.fields_of(record), placed=placed, quarantine=view)
+    epoch = None if current is None else current.epoch
+    return PlacedTenant(**TenantView.fields_of(record), placed=placed, placed_epoch=epoch, quarantine=view)
