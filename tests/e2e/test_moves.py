@@ -1,14 +1,18 @@
 """A tenant of the demo moves with its rows while it is read and written, and comes back."""
 
 import json
+import os
 import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
+from cellplane.provision.local.folder import StateFolder
 from e2e.harness import CELLPLANE, Demo, eventually
 from support import plain_http
 
@@ -103,6 +107,42 @@ def test_a_tenant_moves_under_load_and_is_taken_back_with_what_it_wrote_there(de
     assert set(client.writes) <= {202} | WAITED
     assert client.acknowledged <= rows(demo, home, tenant)
     assert rows(demo, there, tenant) == set()
+
+
+def test_cells_of_another_fleet_are_named_in_a_file(demo: Demo, tmp_path: Path) -> None:
+    tenant = demo.tenants[4]
+    home = demo.placed()[tenant]
+    there = next(cell for cell in ("cell-1", "cell-2", "cell-3") if cell != home)
+    ports = json.loads((demo.state / "endpoints.json").read_text())["ports"]
+    lines = [f"control: {demo.control}", "cells:"]
+    for cell in (home, there):
+        url = f"postgresql://postgres@127.0.0.1:{ports[f'{cell}.postgres']}/postgres"
+        (tmp_path / f"{cell}.url").write_text(url)
+        record = StateFolder(demo.state).moves(cell)
+        lines += [f"  {cell}:", f"    databaseFile: {cell}.url", f"    peerDatabase: {url}", f"    record: {record}"]
+    (tmp_path / "cells.yaml").write_text("\n".join(lines))
+    environment = {**os.environ, "CELLPLANE_TOKEN_FILE": str(demo.state / "control" / "admin-token")}
+
+    def run(*words: str) -> Any:
+        done = subprocess.run(
+            [CELLPLANE, "move", *words, "--state", str(tmp_path), "--json"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    with plain_http.client(demo.router, headers={"X-Tenant-Id": tenant}) as http:
+        written = http.post("/notifications", json=BODY).json()["id"]
+        assert run(tenant, there, "--dry-run")["source"] == home
+        assert run(tenant, there, "--hold", "0")["phase"] == "done"
+        answer = http.get(f"/notifications/{written}")
+    assert (answer.status_code, answer.headers["x-cell-id"]) == (200, there)
+    assert [each["phase"] for each in run("status")["items"]] == ["done"]
+    assert rows(demo, home, tenant) == set()
 
 
 @pytest.mark.long

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from cellplane.cli import moves_elsewhere
 from cellplane.cli.move_batch import batch
+from cellplane.cli.move_cells import cells_in
 from cellplane.cli.options import control_option, json_option, state_option
 from cellplane.cli.output import print_json
 from cellplane.errors import ProvisionError
@@ -27,7 +28,6 @@ from cellplane.moves.errors import MoveError, NotMovableError
 from cellplane.moves.hours import Hours
 from cellplane.moves.move import Move, Phase, Wish
 from cellplane.moves.remains import Remnant
-from cellplane.provision.local.moving import local_cells
 
 if TYPE_CHECKING:
     from cellplane.cli.mover import Mover
@@ -75,8 +75,9 @@ def move() -> None:
     """Move tenants, with their rows, between cells while they are served.
 
     `cellplane move TENANT CELL` begins one and shows how far it is; the others look at moves, or change what is wanted
-    of one. Tenants are moved between the cells of a local fleet; moves that are made elsewhere are looked at and asked
-    by way of the control plane that --control names.
+    of one. Tenants are moved between the cells of a local fleet, or between those that a cells.yaml in the folder that
+    --state names says; moves that are made elsewhere are looked at and asked by way of the control plane that --control
+    names.
     """
 
 
@@ -171,7 +172,7 @@ def pause(move_id: str, control_url: str, state_dir: Path) -> None:
     if not _is_here(state_dir, move_id):
         moves_elsewhere.ask(control_url, move_id, Wish.PAUSE)
         return
-    MoveBook(local_cells(state_dir).moves).ask(move_id, Wish.PAUSE)
+    MoveBook(cells_in(state_dir).moves).ask(move_id, Wish.PAUSE)
     click.echo(f"{move_id} pauses; `cellplane move resume {move_id}` goes on")
 
 
@@ -256,7 +257,7 @@ def status(move_id: str | None, control_url: str, state_dir: Path, *, as_json: b
             return
         click.echo("\n".join(map(moves_elsewhere.line, found)) or "No tenant was moved.")
         return
-    book = MoveBook(local_cells(state_dir).moves)
+    book = MoveBook(cells_in(state_dir).moves)
     moves = book.all() if move_id is None else [book.get(move_id)]
     if as_json:
         print_json({"items": [_view(book, each) for each in moves]})
@@ -279,7 +280,7 @@ def reap(state_dir: Path, *, dry_run: bool, as_json: bool) -> None:
     """
     with _needs_drivers():
         from cellplane.moves.reaper import Reaper  # noqa: PLC0415  # loads database drivers, which others need not
-    cells = local_cells(state_dir)
+    cells = cells_in(state_dir)
     reaper = Reaper(cells.databases, MoveBook(cells.moves))
     found = reaper.look()
     removed: list[Remnant] = []
@@ -326,7 +327,7 @@ def _is_here(state_dir: Path, move_id: str | None) -> bool:
     if source is ParameterSource.COMMANDLINE:
         return False
     try:
-        book = MoveBook(local_cells(state_dir).moves)
+        book = MoveBook(cells_in(state_dir).moves)
     except ProvisionError:
         return False
     return move_id is None or any(each.id == move_id for each in book.all())

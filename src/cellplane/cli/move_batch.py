@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from cellplane.cli.move_cells import cells_in
 from cellplane.cli.options import json_option, state_option
 from cellplane.cli.output import print_json
 from cellplane.cli.topologies import read_fleet
@@ -22,7 +23,6 @@ from cellplane.moves.book import MoveBook
 from cellplane.moves.errors import MoveError
 from cellplane.moves.move import Phase
 from cellplane.moves.settings import BatchSettings
-from cellplane.provision.local.moving import local_cells
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -163,7 +163,7 @@ def _fleet(options: dict[str, Any]) -> Any:
     from cellplane.planning.loaded import load_fleet  # noqa: PLC0415  # loads NumPy
     from cellplane.planning.residency import residents  # noqa: PLC0415
 
-    url = local_cells(options["state_dir"]).control_url
+    url = cells_in(options["state_dir"]).control_url
     topology, quarantined = read_fleet((), url)
     return load_fleet(topology, residents(topology, quarantined))
 
@@ -202,7 +202,7 @@ def _begin(what: str, moves: Sequence[tuple[str, str, str]], options: dict[str, 
 
 
 def _work(found: Batch, book: BatchBook, state_dir: Path, *, as_json: bool) -> None:
-    moves = MoveBook(local_cells(state_dir).moves)
+    moves = MoveBook(cells_in(state_dir).moves)
 
     def make(item: Item) -> Item:
         return _made(item, moves, state_dir, found.options)
@@ -290,7 +290,7 @@ def _view(found: Batch) -> dict[str, Any]:
 
 
 def _book(state_dir: Path) -> BatchBook:
-    return BatchBook(local_cells(state_dir).moves.parent / BATCHES)
+    return BatchBook(cells_in(state_dir).moves.parent / BATCHES)
 
 
 def _new_id() -> str:

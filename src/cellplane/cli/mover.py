@@ -1,4 +1,4 @@
-"""Moves tenants between the cells of a local fleet: what `cellplane move` is put together from."""
+"""Moves tenants between the cells of a fleet: what `cellplane move` is put together from."""
 
 import secrets
 import time
@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from cellplane.cli.move_cells import cells_in
 from cellplane.cli.options import connect
 from cellplane.client import Client
 from cellplane.moves.book import MoveBook
@@ -22,25 +23,25 @@ from cellplane.moves.routes import ControlPlaneRoutes
 from cellplane.moves.settings import CutoverSettings, DriverSettings, MoverSettings
 from cellplane.moves.steps import Steps
 from cellplane.moves.stores import mover_between
-from cellplane.provision.local.moving import LocalCells, local_cells
 
 HOOKS = "hooks.json"
 """Name of the record of hooks, in the folder of a move."""
 
 
 class Mover:
-    """What moves tenants between the cells of a local fleet.
+    """What moves tenants between the cells of a fleet.
 
     Args:
-        state_dir: the fleet's folder.
+        state_dir: the folder of a local fleet, or one with a cells.yaml.
         stack: ends the connections.
 
     Raises:
+        MoveError: the cells.yaml there is not understood.
         ProvisionError: no fleet is there.
     """
 
     def __init__(self, state_dir: Path, stack: ExitStack) -> None:
-        self.cells: LocalCells = local_cells(state_dir)
+        self.cells = cells_in(state_dir)
         self.client: Client = stack.enter_context(connect(self.cells.control_url, "cellplane move"))
         self.routes = ControlPlaneRoutes(self.client)
         self.book = MoveBook(self.cells.moves)
@@ -93,7 +94,9 @@ class Mover:
     def mover_of(self, move: Move) -> DataMover:
         """What carries its rows."""
         settings = MoverSettings(copy_bytes_per_second=move.copy_bytes_per_second)
-        return mover_between(move.tenant_id, move.id, self.database(move.source), self.database(move.target), settings)
+        source, target = self.database(move.source), self.database(move.target)
+        peers = (self.cells.peer_databases.get(move.source), self.cells.peer_databases.get(move.target))
+        return mover_between(move.tenant_id, move.id, source, target, settings, peer_urls=peers)
 
     def database(self, cell: str) -> str:
         """The URL of a cell's database.

@@ -45,10 +45,14 @@ _token_option: Callable[[Command], Command] = click.option(
 )
 
 
+def _variable(option: str) -> str:
+    return f"CELLPLANE_{option.upper().replace('-', '_')}"
+
+
 def _tls_option(name: str, what: str) -> Callable[[Command], Command]:
     return click.option(
         f"--{name}",
-        envvar=f"CELLPLANE_{name.upper().replace('-', '_')}",
+        envvar=_variable(name),
         type=click.Path(dir_okay=False, path_type=Path),
         expose_value=False,
         callback=_keep,
@@ -76,13 +80,22 @@ def connect(control_url: str, reason: str = "") -> Client:
         ControlPlaneError: the token, or a file of TLS, cannot be read.
     """
     context = click.get_current_context()
-    token_file, *files = (
-        context.meta.get(f"{__name__}.{name}") for name in ("token_file", "control_ca", "control_cert", "control_key")
-    )
+    token_file = context.meta.get(f"{__name__}.token_file")
+    files = [_tls_file(context, name) for name in ("control-ca", "control-cert", "control-key")]
     state_dir = context.params.get("state_dir") or Path(os.environ.get("CELLPLANE_STATE") or DEFAULT_STATE)
     token = find_token(control_url, token_file, state_dir, os.environ)
     allow = bool(context.meta.get(f"{__name__}.allow"))
     return Client(control_url, ACTOR, token, reason=reason, allow=allow, tls=ControlTls(*files))
+
+
+def _tls_file(context: click.Context, option: str) -> Path | None:
+    """As the option says; of a command without it, as the environment does."""
+    name = f"{__name__}.{option.replace('-', '_')}"
+    if name in context.meta:
+        found: Path | None = context.meta[name]
+        return found
+    said = os.environ.get(_variable(option))
+    return Path(said) if said else None
 
 
 def client_certificate() -> tuple[Path, Path] | None:

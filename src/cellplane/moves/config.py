@@ -9,15 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from cellplane.manifest.problem import Mark, Problem
-from cellplane.manifest.settings import ManifestSettings
 from cellplane.manifest.shapes import did_you_mean
-from cellplane.manifest.tree import Fields, Items, Node, Scalar, short, shown
-from cellplane.manifest.yaml_tree import documents
+from cellplane.manifest.tree import Fields, Scalar, short, shown
 from cellplane.moves.carriers.cargo import Cargo
 from cellplane.moves.carriers.carrier import Carrier
 from cellplane.moves.carriers.subjects import CELL, SubjectPattern
 from cellplane.moves.errors import MoveError
+from cellplane.moves.fields import Place, Reader, WrongError, parsed, text_of
 from cellplane.moves.hooks import NAMES, Hook, HookRecord, Hooks, HttpHook, PythonHook, loaded
 from cellplane.moves.move import Move
 from cellplane.moves.settings import CarrierSettings
@@ -28,18 +26,9 @@ FILE = "moves.yaml"
 KEPT = "config.json"
 """Name of what a move keeps of it, in the folder of the move."""
 
-_LIMITS = ManifestSettings(max_bytes=64 * 1024, max_documents=1, max_nodes=2_000)
 _TENANT_HEADER = "x-tenant-id"
 
 Value: TypeAlias = str | int | float | bool | None
-
-
-class _WrongError(Exception):
-    """A field is not as expected."""
-
-    def __init__(self, path: str, mark: Mark | None, message: str) -> None:
-        super().__init__(message)
-        self.path, self.mark, self.message = path, mark, message
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,138 +243,63 @@ def parse_config(text: str, folder: Path, file: str = FILE) -> MovesConfig:
     Raises:
         MoveError: it says something that is not understood.
     """
-    nodes, problems = documents(text, _LIMITS)
-    if problems:
-        raise MoveError(f"{file}: {problems[0]}")
-    if not nodes:
-        return MovesConfig(text=text, folder=folder)
-    try:
-        top = _Reader(nodes[0], "", ("carriers", "hooks"))
+
+    def read(top: Reader) -> MovesConfig:
         carriers = tuple(_carrier(each) for each in top.items("carriers"))
         names = [each.name for each in carriers]
         for name in names:
             if names.count(name) > 1:
-                raise _WrongError("carriers", nodes[0].mark, f"two are named {name!r}: give each a name of its own")
-        hooks = tuple(_hook(each, folder) for each in top.items("hooks"))
-    except _WrongError as error:
-        raise MoveError(str(Problem(error.message, error.path, "", file, error.mark))) from error
-    return MovesConfig(carriers, hooks, text, folder)
+                raise top.wrong("carriers", f"two are named {name!r}: give each a name of its own")
+        return MovesConfig(carriers, tuple(_hook(each, folder) for each in top.items("hooks")), text, folder)
+
+    return parsed(text, file, ("carriers", "hooks"), read) or MovesConfig(text=text, folder=folder)
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A value, and where it stands."""
-
-    node: Node
-    path: str
-
-
-class _Reader:
-    """The fields of one object, of which all are known."""
-
-    def __init__(self, node: Node, path: str, names: tuple[str, ...]) -> None:
-        if not isinstance(node, Fields):
-            raise _WrongError(path, node.mark, f"expected {', '.join(names)}, found {shown(node)}")
-        for name, entry in node.entries.items():
-            if name not in names:
-                hint = did_you_mean(name, list(names)) or f": expected {', '.join(names)}"
-                raise _WrongError(_below(path, name), entry.mark, f"no field is named {short(name)!r} here{hint}")
-        self._node = node
-        self._path = path
-
-    def at(self, name: str) -> _Place | None:
-        entry = self._node.entries.get(name)
-        return None if entry is None else _Place(entry.node, _below(self._path, name))
-
-    def wrong(self, name: str, message: str) -> _WrongError:
-        place = self.at(name)
-        return _WrongError(_below(self._path, name), (place.node if place else self._node).mark, message)
-
-    def items(self, name: str) -> tuple[_Place, ...]:
-        place = self.at(name)
-        if place is None:
-            return ()
-        if not isinstance(place.node, Items):
-            raise self.wrong(name, f"expected a list, found {shown(place.node)}")
-        return tuple(_Place(node, f"{place.path}[{number}]") for number, node in enumerate(place.node.nodes))
-
-    def text(self, name: str, default: str | None = None) -> str:
-        place = self.at(name)
-        if place is None:
-            if default is None:
-                raise self.wrong(name, "expected a text, found nothing: add it")
-            return default
-        return _text(place)
-
-    def texts(self, name: str) -> tuple[_Place, ...]:
-        """A list of texts, or one."""
-        place = self.at(name)
-        if place is not None and isinstance(place.node, Scalar):
-            return (place,)
-        found = self.items(name)
-        if not found:
-            raise self.wrong(name, "expected a text or a list of them, found none")
-        return found
-
-    def per_cell(self, name: str) -> PerCell | None:
-        place = self.at(name)
-        if place is None:
-            return None
-        if not isinstance(place.node, Fields):
-            return PerCell(place.path, _text(place))
-        said = {cell: _text(_Place(entry.node, f"{place.path}.{cell}")) for cell, entry in place.node.entries.items()}
-        return PerCell(place.path, said)
-
-    def required_per_cell(self, name: str) -> PerCell:
-        found = self.per_cell(name)
-        if found is None:
-            raise self.wrong(name, f"expected a text with {CELL}, or one for each cell; found nothing: add it")
-        return found
+def _per_cell(found: Reader, name: str) -> PerCell | None:
+    place = found.at(name)
+    if place is None:
+        return None
+    if not isinstance(place.node, Fields):
+        return PerCell(place.path, text_of(place))
+    return PerCell(place.path, {cell: text_of(each) for cell, each in found.named(name).items()})
 
 
-def _below(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
+def _required_per_cell(found: Reader, name: str) -> PerCell:
+    said = _per_cell(found, name)
+    if said is None:
+        raise found.wrong(name, f"expected a text with {CELL}, or one for each cell; found nothing: add it")
+    return said
 
 
-def _text(place: _Place) -> str:
-    if not isinstance(place.node, Scalar) or not isinstance(place.node.value, str) or not place.node.value:
-        raise _WrongError(place.path, place.node.mark, f"expected a text, found {shown(place.node)}")
-    return place.node.value
-
-
-def _jetstream(name: str, found: _Reader) -> CarrierConfig:
+def _jetstream(name: str, found: Reader) -> CarrierConfig:
     subjects = []
     for place in found.texts("subjects"):
         try:
-            subjects.append(SubjectPattern(_text(place)))
+            subjects.append(SubjectPattern(text_of(place)))
         except MoveError as error:
-            raise _WrongError(place.path, place.node.mark, str(error)) from error
+            raise WrongError(place.path, place.node.mark, str(error)) from error
     header = found.text("tenantHeader", _TENANT_HEADER)
-    return JetStreamConfig(name, found.required_per_cell("stream"), tuple(subjects), header, found.per_cell("urls"))
+    return JetStreamConfig(name, _required_per_cell(found, "stream"), tuple(subjects), header, _per_cell(found, "urls"))
 
 
-def _files(name: str, found: _Reader) -> CarrierConfig:
-    return FilesConfig(name, found.required_per_cell("roots"))
+def _files(name: str, found: Reader) -> CarrierConfig:
+    return FilesConfig(name, _required_per_cell(found, "roots"))
 
 
-def _s3(name: str, found: _Reader) -> CarrierConfig:
-    return S3Config(name, found.required_per_cell("buckets"))
+def _s3(name: str, found: Reader) -> CarrierConfig:
+    return S3Config(name, _required_per_cell(found, "buckets"))
 
 
-def _python(name: str, found: _Reader) -> CarrierConfig:
+def _python(name: str, found: Reader) -> CarrierConfig:
     options: dict[str, Value] = {}
-    place = found.at("options")
-    if place is not None:
-        if not isinstance(place.node, Fields):
-            raise found.wrong("options", f"expected names and values, found {shown(place.node)}")
-        for key, entry in place.node.entries.items():
-            if not isinstance(entry.node, Scalar):
-                raise _WrongError(f"{place.path}.{key}", entry.mark, f"expected one value, found {shown(entry.node)}")
-            options[key] = entry.node.value
+    for key, place in found.named("options").items():
+        if not isinstance(place.node, Scalar):
+            raise WrongError(place.path, place.node.mark, f"expected one value, found {shown(place.node)}")
+        options[key] = place.node.value
     return PythonConfig(name, found.text("factory"), options)
 
 
-_KINDS: dict[str, tuple[tuple[str, ...], Callable[[str, _Reader], CarrierConfig]]] = {
+_KINDS: dict[str, tuple[tuple[str, ...], Callable[[str, Reader], CarrierConfig]]] = {
     "jetstream": (("name", "stream", "subjects", "tenantHeader", "urls"), _jetstream),
     "files": (("name", "roots"), _files),
     "s3": (("name", "buckets"), _s3),
@@ -394,30 +308,30 @@ _KINDS: dict[str, tuple[tuple[str, ...], Callable[[str, _Reader], CarrierConfig]
 """Kind of a carrier → its fields, and what reads them."""
 
 
-def _carrier(place: _Place) -> CarrierConfig:
-    one = _Reader(place.node, place.path, tuple(_KINDS))
+def _carrier(place: Place) -> CarrierConfig:
+    one = Reader(place.node, place.path, tuple(_KINDS))
     kinds = [kind for kind in _KINDS if one.at(kind) is not None]
     if len(kinds) != 1:
-        raise _WrongError(place.path, place.node.mark, f"expected one of {', '.join(_KINDS)}, found {len(kinds)}")
+        raise WrongError(place.path, place.node.mark, f"expected one of {', '.join(_KINDS)}, found {len(kinds)}")
     [kind] = kinds
     fields, read = _KINDS[kind]
     below = one.at(kind)
     assert below is not None
-    found = _Reader(below.node, below.path, fields)
+    found = Reader(below.node, below.path, fields)
     return read(found.text("name", kind), found)
 
 
-def _hook(place: _Place, folder: Path) -> HookConfig:
-    found = _Reader(place.node, place.path, ("on", "url", "secretFile", "python"))
+def _hook(place: Place, folder: Path) -> HookConfig:
+    found = Reader(place.node, place.path, ("on", "url", "secretFile", "python"))
     names = []
     for each in found.texts("on"):
-        name = _text(each)
+        name = text_of(each)
         if name not in NAMES:
             hint = did_you_mean(name, sorted(NAMES)) or f": expected one of {', '.join(sorted(NAMES))}"
-            raise _WrongError(each.path, each.node.mark, f"no hook is named {short(name)!r}{hint}")
+            raise WrongError(each.path, each.node.mark, f"no hook is named {short(name)!r}{hint}")
         names.append(name)
     if (found.at("url") is None) == (found.at("python") is None):
-        raise _WrongError(place.path, place.node.mark, "expected either url or python")
+        raise WrongError(place.path, place.node.mark, "expected either url or python")
     if found.at("python") is not None:
         if found.at("secretFile") is not None:
             raise found.wrong("secretFile", "only calls by url are signed: take it away")

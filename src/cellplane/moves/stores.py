@@ -34,7 +34,15 @@ def kind_of(url: str) -> str:
     )
 
 
-def mover_between(tenant_id: str, move_id: str, source_url: str, target_url: str, settings: MoverSettings) -> DataMover:
+def mover_between(
+    tenant_id: str,
+    move_id: str,
+    source_url: str,
+    target_url: str,
+    settings: MoverSettings,
+    *,
+    peer_urls: tuple[str | None, str | None] = (None, None),
+) -> DataMover:
     """What moves a tenant from one cell's database to another's.
 
     Args:
@@ -43,6 +51,7 @@ def mover_between(tenant_id: str, move_id: str, source_url: str, target_url: str
         source_url: of the database that has the tenant.
         target_url: of the one that is to have it.
         settings: limits and times.
+        peer_urls: of the same two databases as each other's servers reach them, where these are others.
 
     Raises:
         MoveError: it cannot be moved between these.
@@ -55,7 +64,16 @@ def mover_between(tenant_id: str, move_id: str, source_url: str, target_url: str
         )
     if source == "SQLite":
         return SqliteMover(tenant_id, move_id, source_url, target_url, settings)
-    return PostgresMover(tenant_id, move_id, source_url, target_url, settings)
+    source_peer, target_peer = peer_urls
+    return PostgresMover(
+        tenant_id,
+        move_id,
+        source_url,
+        target_url,
+        settings,
+        source_seen_from_target=source_peer,
+        target_seen_from_source=target_peer,
+    )
 
 
 def remnants_in(cell: str, url: str, settings: MoverSettings) -> list[Remnant]:

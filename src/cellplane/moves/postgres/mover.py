@@ -53,13 +53,13 @@ class PostgresMover(DataMover):
 
     tenant_id: str
     move_id: str
-    source_url: str
-    target_url: str
+    source_url: str = field(repr=False)
+    target_url: str = field(repr=False)
     settings: MoverSettings = field(default_factory=MoverSettings)
     monotonic: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
-    source_seen_from_target: str | None = None
-    target_seen_from_source: str | None = None
+    source_seen_from_target: str | None = field(default=None, repr=False)
+    target_seen_from_source: str | None = field(default=None, repr=False)
 
     _kept: dict[str, Connection] = field(default_factory=dict, init=False, repr=False)
     """URL → connection."""

@@ -1,33 +1,14 @@
 """What a move in a local fleet needs: the databases and queues of its cells, and their records of moves."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from cellplane.errors import ProvisionError
+from cellplane.moves.cells import Cells
 from cellplane.provision.local.folder import StateFolder, read_json
 from cellplane.provision.local.roster import members_of
 
 
-@dataclass(frozen=True, slots=True)
-class LocalCells:
-    """The cells of a local fleet, as a mover sees them.
-
-    Attributes:
-        control_url: of its control plane.
-        databases: cell → URL of its database, for its owner.
-        queues: cell → URL of its NATS.
-        records: cell → file of its record of moves.
-        moves: folder in which moves are kept.
-    """
-
-    control_url: str
-    databases: dict[str, str]
-    queues: dict[str, str]
-    records: dict[str, Path]
-    moves: Path
-
-
-def local_cells(state_dir: Path) -> LocalCells:
+def local_cells(state_dir: Path) -> Cells:
     """Read them from a fleet's state folder.
 
     Raises:
@@ -41,7 +22,7 @@ def local_cells(state_dir: Path) -> LocalCells:
             f"no local fleet is in {folder.root}: start one with `cellplane demo`, or name its folder with --state"
         )
     ports = endpoints["ports"]
-    return LocalCells(
+    return Cells(
         endpoints["control"],
         {cell: f"postgresql://postgres@127.0.0.1:{ports[f'{cell}.postgres']}/postgres" for cell in members},
         {cell: f"nats://127.0.0.1:{ports[f'{cell}.nats']}" for cell in members},
