@@ -37,11 +37,14 @@ ROWS = 20_000
 GOAL_P50_MS = 300
 GOAL_P99_MS = 1_000
 GOAL_OTHERS = 1.2
+LOAD_WRITES_PER_S = 200
+"""Without that load nothing is shown."""
+
 MOVE_SECONDS = 120.0
 MIN_WRITES = 20
 """Writes that the target has acknowledged when a move is taken back."""
 
-LOAD = Load(writers=8, readers=2, pause_seconds=0.033)
+LOAD = Load(writers=18, readers=2, pause_seconds=0.033)
 OTHERS = Load(writers=1, readers=1, pause_seconds=0.01)
 
 
@@ -63,8 +66,8 @@ class Seen:
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description="for how long a moving tenant's writes wait")
-    parser.add_argument("--moves", type=int, default=40, help="to and fro (default 40)")
-    parser.add_argument("--rollbacks", type=int, default=10, help="behind these, taken back (default 10)")
+    parser.add_argument("--moves", type=int, default=24, help="to and fro (default 24)")
+    parser.add_argument("--rollbacks", type=int, default=5, help="behind these, taken back (default 5)")
     parser.add_argument("--seed", type=int, default=1, help="of what clients do (default 1)")
     options = parser.parse_args()
     if min(options.moves, options.rollbacks) < 1:
@@ -88,6 +91,12 @@ def main() -> None:
     ):
         holds &= found <= goal
         print(f"{'holds' if found <= goal else 'DOES NOT HOLD'}: {name} ≤ {goal:,}, found {found:,}")
+    is_loaded = results["writes_per_s"] >= LOAD_WRITES_PER_S
+    holds &= is_loaded
+    print(
+        f"{'holds' if is_loaded else 'DOES NOT HOLD'}: writes_per_s ≥ {LOAD_WRITES_PER_S}, "
+        f"found {results['writes_per_s']}"
+    )
     print(f"written to {measure.add_results('move', results)}")
     sys.exit(0 if holds else 1)
 
