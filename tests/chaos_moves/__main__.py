@@ -4,8 +4,10 @@ import argparse
 import signal
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,24 +18,26 @@ from chaos_moves.run import POINTS, VICTIMS, Plan, Runs, plan_of
 
 FLEET_RUNS = 100
 """Runs in one fleet: then it is made anew, so that what they leave in it does not add up."""
+FLEETS_MAX = 8
 
 
 def main() -> None:
-    """Make the runs that were asked for, one after the other."""
+    """Make the runs that were asked for, one after the other in each fleet."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="the first (default 1)")
     parser.add_argument("--seeds", type=int, default=1, help="how many, from that one on (default 1)")
     parser.add_argument("--point", choices=POINTS, action="append", help="where (by default at all)")
     parser.add_argument("--victim", choices=VICTIMS, action="append", help="what is killed (by default all)")
+    parser.add_argument(
+        "--fleets", type=int, default=1, choices=range(1, FLEETS_MAX + 1), help="at once, beside each other (default 1)"
+    )
     options = parser.parse_args()
-    # Whoever ends this ends the fleet too.
+    # Whoever ends this ends the fleets too.
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))
     seeds = range(options.seed, options.seed + options.seeds)
     report = Report(seeds, options.point or POINTS, options.victim or VICTIMS)
     print(f"seeds {seeds[0]} to {seeds[-1]}, {report.planned} runs", flush=True)
-    left = [plan_of(*each) for each in _all(report)]
-    while left:
-        left = _in_one_fleet(left, report)
+    Sweep(report).run(options.fleets)
     print(report.table())
     figures = report.figures()
     print(f"settled in {figures['settle_p50_s']} s (p50), {figures['settle_max_s']} s at most: {figures['endings']}")
@@ -41,41 +45,72 @@ def main() -> None:
     sys.exit(0 if report.passed else 1)
 
 
-def _all(report: Report) -> Iterator[tuple[int, str, str]]:
-    # The seeds outside: whoever ends it early has had all points and victims of some.
-    for seed in report.seeds:
-        for point in report.points:
-            for victim in report.victims:
-                yield seed, point, victim
+class Sweep:
+    """All runs that a report plans.
 
+    Args:
+        report: which they are, and where they are counted.
+    """
 
-def _in_one_fleet(plans: Sequence[Plan], report: Report) -> list[Plan]:
-    """Make runs until there is none any more, or the fleet is worn out; returns those that are left."""
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cellplane-chaos-"))
-        runs = stack.enter_context(Runs(Path(folder)))
-        for done, plan in enumerate(plans[:FLEET_RUNS], 1):
-            is_right = _made(runs, plan, report)
-            report.write()
-            if not is_right:
-                # It may have left something behind.
-                return list(plans[done:])
-        return list(plans[FLEET_RUNS:])
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._left = self._plans()
+        self._lock = threading.Lock()
 
+    def run(self, fleets: int) -> None:
+        """Make them, in so many fleets beside each other."""
+        with ThreadPoolExecutor(fleets) as pool:
+            try:
+                works = [pool.submit(self._work) for _ in range(fleets)]
+                for work in works:
+                    work.result()
+            finally:
+                # Where one gives up, or somebody ends it, the others come to the end of the runs that they are at.
+                with self._lock:
+                    self._left = iter(())
 
-def _made(runs: Runs, plan: Plan, report: Report) -> bool:
-    began = time.monotonic()
-    try:
-        outcome = runs.run(plan)
-    except (AssertionError, OSError, psycopg.Error) as error:
-        print(f"BROKEN {plan}: {error}", flush=True)
-        report.broken(plan.seed, plan.point, plan.victim, error)
-        return False
-    report.add(outcome)
-    print(line_of(outcome, time.monotonic() - began), flush=True)
-    for said in outcome.said()[:LINES_MAX]:
-        print(f"        {said}", flush=True)
-    return outcome.is_right
+    def _plans(self) -> Iterator[Plan]:
+        # The seeds outside: whoever ends it early has had all points and victims of some.
+        for seed in self._report.seeds:
+            for point in self._report.points:
+                for victim in self._report.victims:
+                    yield plan_of(seed, point, victim)
+
+    def _next(self) -> Plan | None:
+        with self._lock:
+            return next(self._left, None)
+
+    def _work(self) -> None:
+        """Make runs until there is none any more, in one fleet after the other."""
+        plan = self._next()
+        while plan is not None:
+            with ExitStack() as stack:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cellplane-chaos-"))
+                runs = stack.enter_context(Runs(Path(folder)))
+                for _ in range(FLEET_RUNS):
+                    is_right = self._made(runs, plan)
+                    plan = self._next()
+                    # One that is not right may have left something behind.
+                    if plan is None or not is_right:
+                        break
+
+    def _made(self, runs: Runs, plan: Plan) -> bool:
+        began = time.monotonic()
+        try:
+            outcome = runs.run(plan)
+        except (AssertionError, OSError, psycopg.Error) as error:
+            with self._lock:
+                print(f"BROKEN {plan}: {error}", flush=True)
+                self._report.broken(plan.seed, plan.point, plan.victim, error)
+                self._report.write()
+            return False
+        with self._lock:
+            self._report.add(outcome)
+            self._report.write()
+            print(line_of(outcome, time.monotonic() - began), flush=True)
+            for said in outcome.said()[:LINES_MAX]:
+                print(f"        {said}", flush=True)
+        return outcome.is_right
 
 
 if __name__ == "__main__":
