@@ -125,6 +125,34 @@ def test_statistics_of_another_time_do_not_make_a_move_slow(cells: tuple[str, st
     assert move.clean_source() == rows
 
 
+def test_who_empties_a_table_takes_no_tenant_at_either_end(cells: tuple[str, str]) -> None:
+    source, target = cells
+    fill(source, 100)
+    with psycopg.connect(target) as connection:
+        connection.execute("INSERT INTO orders (tenant_id, currency, amount) VALUES ('globex', 'EUR', 1)")
+        connection.execute("INSERT INTO visits VALUES ('globex', '2025-01-01')")
+    there = rows_of(target, "globex")
+    move = mover(cells)
+    move.prepare()
+    move.copy()
+    move.follow()
+    for url in cells:
+        for tables in ("currencies CASCADE", "orders, lines", "visits", "visits_old"):
+            with psycopg.connect(url) as connection, pytest.raises(psycopg.errors.ObjectInUse, match="tenant acme"):
+                connection.execute(f"TRUNCATE {tables}".encode())
+    with psycopg.connect(source) as connection:
+        # As tools that bring rows back do: no trigger hears of it.
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("TRUNCATE orders, lines, visits")
+    move.lag()
+    assert rows_of(target, "globex") == there, "what was written at the source until then has come"
+    move.part()
+    move.forget()
+    for url in cells:
+        with psycopg.connect(url) as connection:
+            connection.execute("TRUNCATE orders, lines, visits")
+
+
 def test_a_transaction_that_began_before_the_fence_cannot_slip_through(cells: tuple[str, str]) -> None:
     source, _ = cells
     fill(source, 10)

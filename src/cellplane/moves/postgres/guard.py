@@ -8,6 +8,9 @@ applies passes it, as ordinary triggers do not fire for that.
 the guard takes it exclusively. So when the guard is closed, whatever passed it is committed, or gone. PostgreSQL serves
 these locks in order, so that writers cannot starve whoever closes.
 
+**TRUNCATE** fires no trigger of a row, and takes the tenant's rows with all others: it is refused while a guard is
+there.
+
 **Old snapshots.** A repeatable-read transaction would look at the guard with the eyes of its beginning: it locks the
 guard's row instead, which fails (40001) where the row has changed since.
 """
@@ -81,7 +84,25 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     INSERT INTO cellplane_moves.touched (move_id, table_name, key)
     SELECT DISTINCT move, changed, key FROM unnest(keys) AS key WHERE key IS NOT NULL
 $$""",
+    """
+CREATE OR REPLACE FUNCTION cellplane_moves.keep() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% has rows of tenant %, which is moving', TG_RELID::regclass, TG_ARGV[0]
+        USING ERRCODE = '55006', HINT = 'Delete the rows that are to go, or truncate it when the move has ended.';
+END $$""",
 )
+
+_WITH_PARTITIONS = """
+SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = %(table)s::regclass OR c.oid IN (SELECT relid FROM pg_partition_tree(%(table)s::regclass))
+ORDER BY 1
+"""
+_WITH_TRIGGER = """
+SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_trigger t
+JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE t.tgname = %s ORDER BY 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +171,9 @@ END"""
                 name=sql.Identifier(SCHEMA, name), body=sql.Literal(body.as_string(connection))
             )
         )
-        if self._has_triggers(connection, table, name):
+        # Those for rows come to partitions by themselves.
+        emptied = [relation for (relation,) in connection.execute(_WITH_PARTITIONS, {"table": table.name})]
+        if self._has_triggers(connection, table, name, emptied):
             return
         where = sql.SQL("{row}.{column} = {tenant}")
         new = where.format(row=sql.SQL("NEW"), column=column, tenant=tenant)
@@ -165,15 +188,24 @@ END"""
             sql.SQL("CREATE TRIGGER {} BEFORE DELETE ON {} FOR EACH ROW WHEN ({}) EXECUTE FUNCTION {}()").format(
                 sql.Identifier(f"{name}_d"), named(table), old, sql.Identifier(SCHEMA, name)
             ),
+            *(
+                sql.SQL("CREATE TRIGGER {} BEFORE TRUNCATE ON {} EXECUTE FUNCTION {}({})").format(
+                    sql.Identifier(f"{name}_t"), sql.SQL(relation), sql.Identifier(SCHEMA, "keep"), tenant
+                )
+                for relation in emptied
+            ),
         ]
         self._briefly(connection, statements, table)
 
-    def _has_triggers(self, connection: psycopg.Connection[Any], table: Table, name: str) -> bool:
+    def _has_triggers(
+        self, connection: psycopg.Connection[Any], table: Table, name: str, emptied: Sequence[str]
+    ) -> bool:
         row = connection.execute(
             "SELECT count(*) FROM pg_trigger WHERE tgrelid = %s::regclass AND tgname = ANY(%s)",
             (table.name, [f"{name}_i", f"{name}_u", f"{name}_d"]),
         ).fetchone()
-        return row == (3,)
+        kept = [relation for (relation,) in connection.execute(_WITH_TRIGGER, (f"{name}_t",))]
+        return row == (3,) and kept == emptied
 
     def close(self, connection: psycopg.Connection[Any], epoch: int = 0) -> None:
         """Refuse the tenant's writes from now on; when it returns, none that passed is under way.
@@ -250,6 +282,11 @@ END"""
             statements = [
                 sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(f"{name}_{kind}"), named(table))
                 for kind in ("i", "u", "d")
+            ]
+            # Also of a partition that was one when the move began.
+            statements += [
+                sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(f"{name}_t"), sql.SQL(relation))
+                for (relation,) in connection.execute(_WITH_TRIGGER, (f"{name}_t",))
             ]
             self._briefly(connection, statements, table)
             connection.execute(sql.SQL("DROP FUNCTION IF EXISTS {}()").format(sql.Identifier(SCHEMA, name)))

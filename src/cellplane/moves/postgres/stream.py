@@ -37,16 +37,20 @@ class Stream:
     pause: Callable[[float], None] = time.sleep
 
     def publish(self, publisher: psycopg.Connection[Any], tables: Sequence[Table]) -> None:
-        """Make the publication: the tenant's rows of these tables, and the move's marks."""
+        """Make the publication: the tenant's rows of these tables, and the move's marks.
+
+        A TRUNCATE is not told: what applies it knows no row filter, and would empty the table of all tenants.
+        """
         if self._is_there(publisher, "SELECT 1 FROM pg_publication WHERE pubname = %s"):
             return
         whose = sql.SQL("{} = {}").format(sql.Identifier(self.settings.tenant_column), sql.Literal(self.tenant_id))
         parts = [sql.SQL("{} WHERE ({})").format(named(table), whose) for table in tables]
         parts.append(sql.SQL("cellplane_moves.marks WHERE (stream = {})").format(sql.Literal(self.name)))
         publisher.execute(
-            sql.SQL("CREATE PUBLICATION {} FOR TABLE {} WITH (publish_via_partition_root = true)").format(
-                sql.Identifier(self.name), sql.SQL(", ").join(parts)
-            )
+            sql.SQL(
+                "CREATE PUBLICATION {} FOR TABLE {} "
+                "WITH (publish = 'insert, update, delete', publish_via_partition_root = true)"
+            ).format(sql.Identifier(self.name), sql.SQL(", ").join(parts))
         )
 
     def begin_here(self, publisher: psycopg.Connection[Any]) -> None:
