@@ -20,6 +20,7 @@ from cellplane.model import (
     Capacity,
     Cell,
     CellStatus,
+    Copies,
     FailOpen,
     Fleet,
     JwtProvider,
@@ -258,6 +259,9 @@ CANARY, CELL_1, CELL_2, CELL_3, CELL_4, SHADOW, STANDBY = range(7)
 QUARANTINED = {b"away-standby": 2, b"away-cache": 3, b"away-redirect": 9, b"away-shadow": 10}
 """Tenants in quarantine, in a pool of which the lowest chances go to a canary, and the policy of each."""
 
+COPIED_READS = b"copied-reads"
+"""The tenant of which what reads is copied, and what writes is not."""
+
 
 def policies() -> TableContents:
     """A policy for each tenant; canaries by tenant and by request; limits that three routers share."""
@@ -275,6 +279,7 @@ def policies() -> TableContents:
         PolicyRow(shadow=SHADOW, priority=Priority.HIGH, compare_bp=2_500, ignored="/at\n/items/*/id"),
         PolicyRow(mode=Mode.REDIRECT, reads=Reads.CACHE, shadow=SHADOW, cache_s=604_800),
         PolicyRow(rps_milli=1, burst_ms=3_600_000),
+        PolicyRow(shadow=SHADOW, compare_bp=5_000, copies=Copies.READS),
     )
     pair = 1
     entries = (
@@ -300,6 +305,7 @@ def policies() -> TableContents:
         TenantEntry(b"tenant-020", pair, 2, TenantState.MOVING, policy=9),
         *(TenantEntry(key, pair, 0, TenantState.QUARANTINED, policy) for key, policy in QUARANTINED.items()),
         TenantEntry(b"away-by-slot", None, 0, TenantState.QUARANTINED, policy=2),
+        TenantEntry(COPIED_READS, pair, 2, policy=13),
     )
     slots = [slot % 2 for slot in range(SLOT_COUNT)]
     return TableContents(
@@ -610,6 +616,11 @@ def _policies() -> Iterable[Question]:
         yield Question(
             f"{KEYS[13].decode()}, chance {chance}, shadow down", (KEYS[13],), chance=chance, down=("shadow",)
         )
+    for writes in (False, True):
+        what = f"{COPIED_READS.decode()} {'writes' if writes else 'reads'}"
+        for chance in (4_999, 5_000):
+            yield Question(f"{what}, chance {chance}", (COPIED_READS,), writes=writes, chance=chance)
+        yield Question(f"{what}, shadow down", (COPIED_READS,), writes=writes, down=("shadow",))
     for number in range(40):
         yield Question(f"the canary's hash of stranger-{number}", (b"stranger-%d" % number,))
     yield Question("no key, and writes", writes=True)
@@ -785,6 +796,8 @@ def _write_broken(base: str) -> None:
         case("policy: no standby to read from", (at(Section.POLICIES, 1), "01")),
         case("policy: a standby that nothing reads from", (at(Section.POLICIES, 6), "0000")),
         case("policy: shadow out of range", (at(Section.POLICIES, 8), "0900")),
+        case("policy: copies out of range", (at(Section.POLICIES, 5), "02"), (at(Section.POLICIES, 8), "0000")),
+        case("policy: copies reads without a shadow", (at(Section.POLICIES, 5), "01")),
         case("policy: compares without a shadow", (at(Section.POLICIES, 10), "0100")),
         case("policy: compares more than all", (at(Section.POLICIES, 8), "00001127")),
         case("policy: ignored outside of STRINGS", (at(Section.POLICIES, 20), "ffffffff01000000")),

@@ -19,7 +19,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, ResponseReceived, StreamReset
 
-from cellplane.model import Compare, Policy, Pool, Tenant
+from cellplane.model import Compare, Copies, Policy, Pool, Tenant
 from cellplane.processes import processes_in
 from cellplane.router.captures import SOCKET
 from cellplane.router.envoy.process import envoy_binary
@@ -157,6 +157,22 @@ def test_what_cells_answer_alike_matches_and_the_rest_is_told_without_values(rou
         assert len(shadow.requests("/orders/8f3a?token=hush")) == 4
     assert router.metric('cellplane_router_shadow_comparisons_total{cell="cell-1",outcome="match"') == 2
     assert router.metric('cellplane_router_cell_compared_total{cell="cell-1"}') == 4
+
+
+def test_a_shadow_of_reads_gets_no_write_and_is_compared_by_the_rest(router: Router) -> None:
+    policy = Policy(shadow="apart", copies=Copies.READS, compare=Compare(100))
+    router.serve(Tenant("acme", ("cell-1",), policy=policy))
+    cell, shadow = router.cells["cell-1"], router.cells["apart"]
+    cell.answer = shadow.answer = {"same": True}
+    with router.client() as client:
+        for method in ("POST", "PUT", "DELETE"):
+            assert client.request(method, f"/{method.lower()}", headers=of("acme")).status_code == 200
+        assert client.get("/read", headers=of("acme")).json() == cell.answer
+        router.wait_for(match=1, mismatch=0, unanswered=0)
+    assert [seen.path for seen in cell.seen] == ["/post", "/put", "/delete", "/read"]
+    assert [seen.path for seen in shadow.seen] == ["/read"]
+    for name in ("shadowed", "compared"):
+        assert router.metric(f'cellplane_router_cell_{name}_total{{cell="cell-1"}}') == 1
 
 
 def both(router: Router, path: str) -> tuple[dict[str, str], dict[str, str]]:

@@ -16,6 +16,7 @@ from cellplane.model import (
     Cell,
     CellStatus,
     Compare,
+    Copies,
     FailOpen,
     Fleet,
     MissingKey,
@@ -66,6 +67,7 @@ def policies(draw: st.DrawFn, cells: list[str]) -> Policy:
         rps=draw(st.none() | st.sampled_from([0.5, 20])),
         priority=draw(st.none() | st.sampled_from(Priority)),
         shadow=draw(st.none() | st.sampled_from(cells)),
+        copies=draw(st.none() | st.sampled_from(Copies)),
         compare=draw(st.none() | st.builds(Compare, st.sampled_from([0, 12.5, 100]), st.sampled_from([(), ("/a",)]))),
     )
 
@@ -203,6 +205,7 @@ def test_no_decision_leaves_the_jurisdiction_of_its_shard(data: st.DataObject) -
             elif found.shadow is not None:
                 assert cells[found.shadow].jurisdiction == law
                 assert found.shadow not in {*question.down, found.cell}
+                assert not question.writes or found.policy.copies is Copies.ALL
             if isinstance(found, Route) and found.compares:
                 assert found.shadow is not None
                 assert question.chance < found.policy.compare_bp

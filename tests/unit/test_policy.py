@@ -13,6 +13,7 @@ from cellplane.model import (
     Canary,
     Cell,
     Compare,
+    Copies,
     Fleet,
     Mode,
     Policy,
@@ -123,6 +124,15 @@ def test_a_comparison_of_nothing_is_dropped() -> None:
     assert resolve(Policy(compare=compare)) == DEFAULT_POLICY
     assert resolve(Policy(compare=Compare(0)), shadow) == ResolvedPolicy(shadow="eu-3")
     assert resolve(Policy(compare=Compare(20)), shadow).compare == Compare(20)
+
+
+def test_which_requests_are_copied_is_said_where_a_shadow_gets_them() -> None:
+    shadow, reads = Policy(shadow="eu-3"), Policy(copies=Copies.READS)
+    assert resolve(shadow) == ResolvedPolicy(shadow="eu-3", copies=Copies.ALL)
+    for levels in ((shadow, reads), (reads, shadow), (NO_POLICY, reads, shadow)):
+        assert resolve(*levels) == ResolvedPolicy(shadow="eu-3", copies=Copies.READS)
+    assert resolve(Policy(copies=Copies.ALL), reads, shadow).copies is Copies.ALL
+    assert resolve(reads) == DEFAULT_POLICY
 
 
 def test_a_topology_merges_its_levels() -> None:

@@ -163,7 +163,8 @@ pub fn decide<B: AsRef<[u8]>>(
     let redirects = policy.redirects && !is_stale && !choice.base.public_url(cell).is_empty();
     let wanted = policy
         .shadow
-        .filter(|shadow| !redirects && !is_stale && !placement.is_alone && *shadow != cell);
+        .filter(|shadow| !redirects && !is_stale && !placement.is_alone && *shadow != cell)
+        .filter(|_| !(writes && policy.copies_reads_alone));
     let shadow = wanted.filter(|shadow| choice.may_shadow(*shadow));
     let compares = shadow.is_some() && policy.compare_bp > 0 && choice.surroundings.chance() < policy.compare_bp;
     Ok(Route {
@@ -805,6 +806,25 @@ mod tests {
             };
             let route = asked(&table, true, &town).unwrap();
             assert_eq!((route.shadow, route.compares), expected);
+        }
+    }
+
+    #[test]
+    fn a_shadow_of_reads_gets_no_write() {
+        for (copies, writes, expected) in [
+            (0, false, (Some(1), true)),
+            (0, true, (Some(1), true)),
+            (1, false, (Some(1), true)),
+            (1, true, (None, false)),
+        ] {
+            let policy = PolicyRow {
+                shadow: 1,
+                copies,
+                compare_bp: 10_000,
+                ..PolicyRow::default()
+            };
+            let route = asked(&with_policy(policy, |_| {}), writes, &Town::default()).unwrap();
+            assert_eq!((route.cell, (route.shadow, route.compares)), (3, expected));
         }
     }
 

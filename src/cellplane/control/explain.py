@@ -9,7 +9,7 @@ from cellplane.control.quarantine_schemas import QuarantineView
 from cellplane.control.schemas import RouteView
 from cellplane.directory import TenantRecord
 from cellplane.errors import ValidationError
-from cellplane.model import Balance, CanaryBy, Quarantine, Reads, TenantState, Topology, Writes
+from cellplane.model import Balance, CanaryBy, Copies, Quarantine, Reads, TenantState, Topology, Writes
 from cellplane.placement import slot_of
 from cellplane.routing import CanaryRow, Decision, PolicyRow, Redirect, Refusal, Route, RoutingTable, decide
 
@@ -161,6 +161,7 @@ def _policy(table: RoutingTable, row: PolicyRow) -> RoutePolicy:
         mode=row.mode.value,
         priority=row.priority.value,
         shadow=None if row.shadow is None else table.cells[row.shadow].id,
+        copies=row.copies.value,
         compare=CompareSpec(percent=row.compare_bp / 100, ignore=row.ignored.splitlines()) if row.compare_bp else None,
         rps=row.rps_milli / 1000 or None,
         burst_seconds=row.burst_ms / 1000,
@@ -182,7 +183,8 @@ def _goal(table: RoutingTable, route: Route | Redirect, they_go: str) -> str:
         more.append(f"{policy.balance.value} over {' + '.join(route.shard)}")
     if isinstance(route, Route) and route.shadow is not None:
         compared = f", {policy.compare_bp / 100:g} % of them compared" if policy.compare_bp else ""
-        more.append(f"a copy to {route.shadow}{compared}")
+        of_what = " of those that read" if policy.copies is Copies.READS else ""
+        more.append(f"a copy to {route.shadow}{of_what}{compared}")
     more += _while_down(table, route.shard[0], policy)
     if policy.rps_milli:
         more.append(f"at most {policy.rps_milli / 1000:g} a second through each router")

@@ -55,6 +55,10 @@ class PolicySpec(BaseModel):
         Literal["normal", "high"] | None, Field(description="`high` is shed last; `normal` by default")
     ] = None
     shadow: Annotated[str | None, Field(description="A cell that gets a copy of each request")] = None
+    copies: Annotated[
+        Literal["all", "reads"] | None,
+        Field(description="Which requests it gets a copy of; `reads` leaves out those that write; `all` by default"),
+    ] = None
     compare: Annotated[
         CompareSpec | None, Field(description="Of which requests its answer is compared with the cell's")
     ] = None
@@ -83,6 +87,7 @@ class RoutePolicy(BaseModel):
     mode: str
     priority: str
     shadow: str | None
+    copies: str
     compare: CompareSpec | None
     rps: float | None = Field(description="Requests per second of the tenant, at one router; null where none is said")
     burst_seconds: float

@@ -17,6 +17,7 @@ from cellplane.model import (
     CellProtocol,
     CellStatus,
     Compare,
+    Copies,
     Dimension,
     FailOpen,
     Fleet,
@@ -220,6 +221,7 @@ _CHOICES: Mapping[str, type[Enum]] = {
     "balance": Balance,
     "mode": Mode,
     "priority": Priority,
+    "copies": Copies,
 }
 
 

@@ -1,7 +1,7 @@
 """The fields of a policy and of a canary, as Fleet, Pool and Tenant have them."""
 
 from cellplane.manifest.shapes import NAME, Choice, Field, ListOf, Number, Object, Text, Whole
-from cellplane.model import Balance, Canary, CanaryBy, Compare, Mode, Policy, Priority, Reads, Writes
+from cellplane.model import Balance, Canary, CanaryBy, Compare, Copies, Mode, Policy, Priority, Reads, Writes
 from cellplane.model.policy import (
     MAX_BURST_SECONDS,
     MAX_CACHE_SECONDS,
@@ -72,6 +72,12 @@ POLICY = Object(
         ),
         Field("priority", "priority", Choice(Priority), "`high` is shed last. Said nowhere: `normal`."),
         Field("shadow", "shadow", NAME, "A cell that gets a copy of each request, for comparison."),
+        Field(
+            "copies",
+            "copies",
+            Choice(Copies),
+            "Which requests the shadow gets a copy of: `reads` leaves out those that write. Said nowhere: `all`.",
+        ),
         Field("compare", "compare", _COMPARE, "Of which requests the shadow's answer is compared with the cell's."),
     ),
 )

@@ -79,6 +79,13 @@ class CanaryBy(Enum):
     REQUEST = "request"
 
 
+class Copies(Enum):
+    """Which requests a shadow gets a copy of."""
+
+    ALL = "all"
+    READS = "reads"
+
+
 class FailOpen(Enum):
     """Which requests without a key a fleet lets through where it does not reject them."""
 
@@ -140,7 +147,8 @@ class Policy:
             divided by the cells of its shard, where that is declared.
         burst_seconds: how many seconds' worth of requests may come at once, 0.001 to 3600; 1 by default.
         priority: see Priority; ``normal`` by default.
-        shadow: id of a cell that gets a copy of each request, for comparison.
+        shadow: id of a cell that gets a copy of each request, or of those that read alone, for comparison.
+        copies: see Copies; ``all`` by default. It means nothing without a shadow.
         cache_seconds: how old an answer of ``reads: cache`` may be, 1 to MAX_CACHE_SECONDS; an hour by default.
         compare: see Compare; nothing by default. It means nothing without a shadow.
     """
@@ -154,6 +162,7 @@ class Policy:
     burst_seconds: float | None = None
     priority: Priority | None = None
     shadow: str | None = None
+    copies: Copies | None = None
     cache_seconds: int | None = None
     compare: Compare | None = None
 
@@ -210,6 +219,7 @@ class ResolvedPolicy:
     burst_seconds: float = 1.0
     priority: Priority = Priority.NORMAL
     shadow: str | None = None
+    copies: Copies = Copies.ALL
     cache_seconds: int | None = None
     compare: Compare | None = None
 
@@ -219,8 +229,8 @@ DEFAULT_POLICY = ResolvedPolicy()
 
 
 def resolve(*levels: Policy) -> ResolvedPolicy:
-    """What levels say together, the narrowest first. What only other ``reads`` would mean is dropped, and so is a
-    comparison without a shadow, or of none of the requests.
+    """What levels say together, the narrowest first. What only other ``reads`` would mean is dropped, and so is which
+    requests are copied without a shadow, and a comparison without one, or of none of the requests.
     """
     said = {}
     for level in reversed(levels):
@@ -236,6 +246,7 @@ def resolve(*levels: Policy) -> ResolvedPolicy:
         resolved,
         standby=resolved.standby if resolved.reads is Reads.STANDBY else None,
         cache_seconds=(resolved.cache_seconds or DEFAULT_CACHE_SECONDS) if keeps else None,
+        copies=Copies.ALL if resolved.shadow is None else resolved.copies,
         compare=compare if is_compared else None,
     )
 

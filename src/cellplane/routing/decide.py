@@ -11,6 +11,7 @@ from cellplane.model import (
     Balance,
     CanaryBy,
     CellStatus,
+    Copies,
     FailOpen,
     KeySourceKind,
     MissingKey,
@@ -274,7 +275,7 @@ def _choose(table: RoutingTable, asked: _Asked, found: _Found) -> Decision:
     name = None if pool is None else table.pools[pool]
     if policy.mode is Mode.REDIRECT and row.public_url and not is_stale:
         return Redirect(row.id, row.public_url, ids, name, slot, reason, table.epoch, policy, is_canary)
-    shadow = None if is_alone else policy.shadow
+    shadow = None if is_alone or (asked.writes and policy.copies is Copies.READS) else policy.shadow
     if shadow is None or is_stale or shadow == cell or not _is_usable(table, asked, found, shadow):
         return Route(row.id, ids, name, slot, reason, table.epoch, policy, is_canary, is_stale)
     compares = asked.chance < policy.compare_bp

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cellplane.errors import ValidationError
-from cellplane.model import Reads, UnknownTenant
+from cellplane.model import Copies, Reads, UnknownTenant
 from cellplane.model.topology import MAX_CELLS, MAX_POOLS
 from cellplane.placement import SLOT_COUNT
 from cellplane.routing import layout
@@ -301,6 +301,8 @@ def _check_policies(contents: TableContents) -> None:
             raise ValidationError(f"policies[{place}]", f"expected limits in range, found {row}")
         if not 0 <= row.compare_bp <= (0 if row.shadow is None else layout.MAX_BASIS_POINTS):
             raise ValidationError(f"policies[{place}]", f"expected compare_bp of 0 to 10,000 of a shadow, found {row}")
+        if row.shadow is None and row.copies is not Copies.ALL:
+            raise ValidationError(f"policies[{place}]", f"expected copies of all without a shadow, found {row}")
     for place, pool in enumerate(contents.pools):
         if not 0 <= pool.policy < policies:
             raise ValidationError(f"pools[{place}].policy", f"expected 0 to {policies - 1}, found {pool.policy}")

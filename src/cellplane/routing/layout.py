@@ -10,6 +10,7 @@ from cellplane.model import (
     CanaryBy,
     CellProtocol,
     CellStatus,
+    Copies,
     FailOpen,
     KeySourceKind,
     MissingKey,
@@ -50,8 +51,8 @@ POOL = struct.Struct("<IIIBxHHHB11x")
 SHARD = struct.Struct("<8H")
 # name, kind
 KEY_SOURCE = struct.Struct("<IIB7x")
-# writes, reads, balance, mode, priority, standby, shadow, compare_bp, rps_milli, burst_ms, ignored, cache_s
-POLICY = struct.Struct("<BBBBBxHHHIIIII")
+# writes, reads, balance, mode, priority, copies, standby, shadow, compare_bp, rps_milli, burst_ms, ignored, cache_s
+POLICY = struct.Struct("<BBBBBBHHHIIIII")
 # hash, key_offset, shard, key_length, pool, state, policy
 TENANT = struct.Struct("<IIIBBBB")
 TENANT_DTYPE = np.dtype(
@@ -139,6 +140,7 @@ READS_CODES = {Reads.SHARD: 0, Reads.STANDBY: 1, Reads.CACHE: 2, Reads.FAIL: 3}
 BALANCE_CODES = {Balance.PREFERRED: 0, Balance.ROUND_ROBIN: 1, Balance.LEAST_LOADED: 2}
 MODE_CODES = {Mode.PROXY: 0, Mode.REDIRECT: 1}
 PRIORITY_CODES = {Priority.NORMAL: 0, Priority.HIGH: 1}
+COPIES_CODES = {Copies.ALL: 0, Copies.READS: 1}
 CANARY_BY_CODES = {CanaryBy.TENANT: 0, CanaryBy.REQUEST: 1}
 
 CELL_STATUSES = {code: status for status, code in CELL_STATUS_CODES.items()}
@@ -153,6 +155,7 @@ READS = {code: reads for reads, code in READS_CODES.items()}
 BALANCES = {code: balance for balance, code in BALANCE_CODES.items()}
 MODES = {code: mode for mode, code in MODE_CODES.items()}
 PRIORITIES = {code: priority for priority, code in PRIORITY_CODES.items()}
+COPIES = {code: copies for copies, code in COPIES_CODES.items()}
 CANARIES_BY = {code: by for by, code in CANARY_BY_CODES.items()}
 
 assert CHECKSUM_OFFSET == 96

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from cellplane.errors import TableError
-from cellplane.model import Balance, CanaryBy, Mode, Priority, Reads, ResolvedPolicy, Writes
+from cellplane.model import Balance, CanaryBy, Copies, Mode, Priority, Reads, ResolvedPolicy, Writes
 from cellplane.model.policy import MAX_CACHE_SECONDS
 from cellplane.routing import layout
 
@@ -23,6 +23,7 @@ class PolicyRow(NamedTuple):
         compare_bp: part of the requests of which both answers are compared, in hundredths of a percent; 0 without a
             shadow.
         ignored: paths of what is not compared, one a line.
+        copies: which requests the shadow gets a copy of; all without a shadow.
         rps_milli: requests of one tenant that this router lets through, in 1,000 seconds; 0 where the cell's limit
             counts instead.
         burst_ms: how many milliseconds' worth of requests may come at once.
@@ -41,6 +42,7 @@ class PolicyRow(NamedTuple):
     cache_s: int = 0
     compare_bp: int = 0
     ignored: str = ""
+    copies: Copies = Copies.ALL
 
     @property
     def is_plain(self) -> bool:
@@ -80,6 +82,7 @@ def row_of(policy: ResolvedPolicy, cells: Mapping[str, int], routers: int) -> Po
         cache_s=policy.cache_seconds or 0,
         compare_bp=0 if policy.compare is None else policy.compare.basis_points,
         ignored="" if policy.compare is None else "\n".join(policy.compare.ignore),
+        copies=policy.copies,
     )
 
 
@@ -130,6 +133,7 @@ def pack(row: PolicyRow, ignored: tuple[int, int] = (0, 0)) -> bytes:
         layout.BALANCE_CODES[row.balance],
         layout.MODE_CODES[row.mode],
         layout.PRIORITY_CODES[row.priority],
+        layout.COPIES_CODES[row.copies],
         layout.NO_CELL if row.standby is None else row.standby,
         layout.NO_CELL if row.shadow is None else row.shadow,
         row.compare_bp,
@@ -152,7 +156,7 @@ def unpack(what: str, data: memoryview, cells: int, text: Callable[[str, int, in
     Raises:
         TableError: something in it is out of range.
     """
-    writes, reads, balance, mode, priority, *numbers = layout.POLICY.unpack_from(data)
+    writes, reads, balance, mode, priority, copies, *numbers = layout.POLICY.unpack_from(data)
     standby, shadow, compare_bp, rps_milli, burst_ms, *ignored, cache_s = numbers
     for name, code, known in (
         ("writes", writes, layout.WRITES),
@@ -160,6 +164,7 @@ def unpack(what: str, data: memoryview, cells: int, text: Callable[[str, int, in
         ("balance", balance, layout.BALANCES),
         ("mode", mode, layout.MODES),
         ("priority", priority, layout.PRIORITIES),
+        ("copies", copies, layout.COPIES),
     ):
         if code not in known:
             raise TableError(f"{what}: {name} is {code}, expected 0 to {len(known) - 1}")
@@ -179,9 +184,12 @@ def unpack(what: str, data: memoryview, cells: int, text: Callable[[str, int, in
         cache_s,
         compare_bp,
         text(f"{what}: ignored", *ignored),
+        layout.COPIES[copies],
     )
     if compare_bp > (0 if row.shadow is None else layout.MAX_BASIS_POINTS):
         raise TableError(f"{what}: compare_bp is {compare_bp}, expected 0 to 10,000, and 0 without a shadow")
+    if row.shadow is None and row.copies is not Copies.ALL:
+        raise TableError(f"{what}: copies is {copies}, expected 0 without a shadow")
     if (row.reads is Reads.STANDBY) != (row.standby is not None):
         raise TableError(f"{what}: expected a standby where reads is standby, and nowhere else")
     if not is_cache_in_range(row):

@@ -44,6 +44,7 @@ NO_POLICY: dict[str, None] = dict.fromkeys(
         "burst_seconds",
         "priority",
         "shadow",
+        "copies",
         "compare",
     )
 )

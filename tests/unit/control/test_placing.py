@@ -152,6 +152,7 @@ def test_every_field_is_put_and_read_back(fleet: Api) -> None:
             "burst_seconds": 3.0,
             "priority": "normal",
             "shadow": "cell-6",
+            "copies": "reads",
             "compare": {"percent": 2.5, "ignore": ["/at", "/items/*/id"]},
         },
     }

@@ -218,6 +218,7 @@ def test_tenants_have_so_many_policies_and_no_more(directory: Directory) -> None
     [
         ("/v1/fleet", {**SHOP, "policy": {"writes": "never"}}, "body.policy.writes"),
         ("/v1/fleet", {**SHOP, "policy": {"limit": 1}}, "body.policy.limit"),
+        ("/v1/fleet", {**SHOP, "policy": {"copies": "writes"}}, "body.policy.copies"),
         ("/v1/fleet", {**SHOP, "fail_open": "no"}, "body.fail_open"),
         ("/v1/pools/default", {"cells": ["cell-1"], "canary": {"cell": "cell-2"}}, "body.canary.percent"),
         ("/v1/tenants/a", {"policy": {"rps": "1"}}, "body.policy.rps"),
@@ -306,6 +307,7 @@ def test_a_route_says_what_its_policy_says(shop: Api) -> None:
         "policy": {
             "balance": "round-robin",
             "shadow": "spare",
+            "copies": "reads",
             "compare": {"percent": 2.5, "ignore": ["/at"]},
             "rps": 5,
         },
@@ -323,6 +325,7 @@ def test_a_route_says_what_its_policy_says(shop: Api) -> None:
         "mode": "proxy",
         "priority": "normal",
         "shadow": "spare",
+        "copies": "reads",
         "compare": {"percent": 2.5, "ignore": ["/at"]},
         "rps": 2.5,
         "burst_seconds": 1.0,
@@ -331,9 +334,13 @@ def test_a_route_says_what_its_policy_says(shop: Api) -> None:
     first, second = found["shard"]
     assert found["text"].endswith(
         f": its requests go to {first}; 12.5 % of them to the canary spare; round-robin over {first} + {second}; "
-        f"a copy to spare, 2.5 % of them compared; at most 2.5 a second through each router (epoch {found['epoch']})"
+        f"a copy to spare of those that read, 2.5 % of them compared; at most 2.5 a second through each router "
+        f"(epoch {found['epoch']})"
     )
-    assert "a copy to spare" in explained(shop, source="192.0.2.1")["text"]
+    assert "a copy to spare of those that read" in explained(shop, source="192.0.2.1")["text"]
+    shop.published(shop.put_epoch("/v1/pools/default", {**pool, "policy": {"shadow": "spare"}}))
+    found = explained(shop, tenant="acme")
+    assert (found["policy"]["copies"], "; a copy to spare (epoch" in found["text"]) == ("all", True)
 
 
 def test_a_route_to_a_canary_and_by_a_redirect_is_said_to_be_so(shop: Api) -> None:

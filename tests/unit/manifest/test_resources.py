@@ -26,6 +26,7 @@ from cellplane.model import (
     Cell,
     CellProtocol,
     CellStatus,
+    Copies,
     Dimension,
     FailOpen,
     Fleet,
@@ -115,7 +116,7 @@ FULL: tuple[Value, ...] = (
     Pool("own", ("cell-1",), StrategyName.EXPLICIT, dedicated=True, overflow="gold"),
     Tenant("0o17", ("cell-1",), TenantState.SUSPENDED, "gold", "true", "no", (("a", "yes"),), Load(3, 1, 0.25), 1),
     Tenant("1e3"),
-    Tenant("2", policy=Policy(shadow="cell-1", priority=Priority.NORMAL)),
+    Tenant("2", policy=Policy(shadow="cell-1", copies=Copies.READS, priority=Priority.NORMAL)),
     Tenant("3", policy=Policy(reads=Reads.CACHE, cache_seconds=60)),
 )
 
@@ -203,6 +204,7 @@ TENANTS = st.builds(
         burst_seconds=st.none() | st.floats(0.001, 3600),
         priority=st.none() | st.sampled_from(Priority),
         shadow=st.none() | WORDS,
+        copies=st.none() | st.sampled_from(Copies),
     ),
 )
 

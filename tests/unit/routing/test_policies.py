@@ -18,6 +18,7 @@ from cellplane.model import (
     CellProtocol,
     CellStatus,
     Compare,
+    Copies,
     FailOpen,
     Fleet,
     MissingKey,
@@ -52,6 +53,7 @@ from cellplane.routing import (
     decide_many,
     encode,
     encode_overlay,
+    layout,
 )
 from cellplane.routing.decide import RefusalCode
 from cellplane.routing.policies import MAX_MILLI, in_order, pack, shared_milli, unpack
@@ -112,6 +114,7 @@ def test_a_policy_is_the_same_after_its_bytes() -> None:
         0,
         1_000,
         "/at\n/items/*",
+        Copies.READS,
     )
 
     def text(_what: str, offset: int, length: int) -> str:
@@ -119,6 +122,38 @@ def test_a_policy_is_the_same_after_its_bytes() -> None:
 
     for each in (row, PolicyRow()):
         assert unpack("policy", memoryview(pack(each, (7, len(each.ignored)))), 5, text) == each
+
+
+@pytest.mark.parametrize(
+    ("row", "code", "message"),
+    [
+        (PolicyRow(shadow=1, copies=Copies.READS), 2, "copies is 2, expected 0 to 1"),
+        (PolicyRow(shadow=1), 0xFF, "copies is 255, expected 0 to 1"),
+        (PolicyRow(), 1, "copies is 1, expected 0 without a shadow"),
+    ],
+)
+def test_which_requests_are_copied_is_one_byte_and_nothing_without_a_shadow(
+    row: PolicyRow, code: int, message: str
+) -> None:
+    data = bytearray(pack(row))
+    assert data[5] == layout.COPIES_CODES[row.copies]
+    data[5] = code
+    with pytest.raises(TableError, match=message):
+        unpack("policy", memoryview(data), 5, lambda *_: "")
+
+
+def test_a_shadow_of_reads_gets_no_write() -> None:
+    compare = Compare(100)
+    for copies, writes, expected in (
+        (None, False, ("cell-3", True)),
+        (None, True, ("cell-3", True)),
+        (Copies.ALL, True, ("cell-3", True)),
+        (Copies.READS, False, ("cell-3", True)),
+        (Copies.READS, True, (None, False)),
+    ):
+        found = asked(saying(Policy(shadow="cell-3", copies=copies, compare=compare)), writes=writes)
+        assert isinstance(found, Route)
+        assert (found.cell, (found.shadow, found.compares)) == ("cell-1", expected)
 
 
 def test_what_is_compared_of_a_shadow_stands_in_the_table() -> None:
@@ -253,6 +288,7 @@ CONTENTS = TableContents(
         ({"policies": (PolicyRow(), PolicyRow(shadow=4))}, "policies[1]"),
         ({"policies": (PolicyRow(), PolicyRow(compare_bp=1))}, "policies[1]"),
         ({"policies": (PolicyRow(), PolicyRow(shadow=1, compare_bp=10_001))}, "policies[1]"),
+        ({"policies": (PolicyRow(), PolicyRow(copies=Copies.READS))}, "policies[1]"),
         ({"policies": (PolicyRow(), PolicyRow(reads=Reads.STANDBY, standby=-1))}, "policies[1]"),
         ({"policies": (PolicyRow(standby=1), PolicyRow())}, "policies[0]"),
         ({"policies": (PolicyRow(reads=Reads.STANDBY), PolicyRow())}, "policies[0]"),

@@ -54,6 +54,7 @@ pub(super) mod policy {
     pub(crate) const BALANCE: usize = 2;
     pub(crate) const MODE: usize = 3;
     pub(crate) const PRIORITY: usize = 4;
+    pub(crate) const COPIES: usize = 5;
     pub(crate) const STANDBY: usize = 6;
     pub(crate) const SHADOW: usize = 8;
     pub(crate) const COMPARE_BP: usize = 10;

@@ -60,8 +60,10 @@ pub struct Policy {
     pub redirects: bool,
     /// Whether its requests are shed last.
     pub high_priority: bool,
-    /// The cell that gets a copy of each request.
+    /// The cell that gets a copy of each request, or of those that read alone.
     pub shadow: Option<u16>,
+    /// Whether it gets none of those that write; without a shadow it is not so.
+    pub copies_reads_alone: bool,
     /// Its part of the requests of which both answers are compared, in hundredths of a percent; 0 without a shadow.
     pub compare_bp: u16,
     /// Requests of one tenant that this router lets through in 1,000 seconds; 0 for the cell's, divided by the shard.
@@ -138,7 +140,11 @@ fn read_policy(entry: &[u8], cells: usize, place: impl Fn(&str) -> String) -> Re
         2 => Balance::LeastLoaded,
         other => return wrong("balance", "0 to 2", other),
     };
-    for (field, offset) in [("mode", policy::MODE), ("priority", policy::PRIORITY)] {
+    for (field, offset) in [
+        ("mode", policy::MODE),
+        ("priority", policy::PRIORITY),
+        ("copies", policy::COPIES),
+    ] {
         if code(offset) > 1 {
             return wrong(field, "0 or 1", code(offset));
         }
@@ -151,6 +157,7 @@ fn read_policy(entry: &[u8], cells: usize, place: impl Fn(&str) -> String) -> Re
     let compare_bp = u16_at(entry, policy::COMPARE_BP);
     match shadow {
         None if compare_bp != 0 => return wrong("compare_bp", "0, as there is no shadow", compare_bp.into()),
+        None if code(policy::COPIES) != 0 => return wrong("copies", "0, as there is no shadow", code(policy::COPIES)),
         _ if compare_bp > ALL_BP => return wrong("compare_bp", "0 to 10000", compare_bp.into()),
         _ => {}
     }
@@ -161,6 +168,7 @@ fn read_policy(entry: &[u8], cells: usize, place: impl Fn(&str) -> String) -> Re
         redirects: code(policy::MODE) == 1,
         high_priority: code(policy::PRIORITY) == 1,
         shadow,
+        copies_reads_alone: code(policy::COPIES) == 1,
         compare_bp,
         rps_milli: u32_at(entry, policy::RPS_MILLI),
         burst_ms,

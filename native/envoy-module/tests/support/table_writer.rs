@@ -45,6 +45,7 @@ pub struct PolicyRow {
     pub balance: u8,
     pub mode: u8,
     pub priority: u8,
+    pub copies: u8,
     pub standby: u16,
     pub shadow: u16,
     pub compare_bp: u16,
@@ -62,6 +63,7 @@ impl Default for PolicyRow {
             balance: 0,
             mode: 0,
             priority: 0,
+            copies: 0,
             standby: 0xFFFF,
             shadow: 0xFFFF,
             compare_bp: 0,
@@ -284,7 +286,7 @@ impl TableWriter {
                 policy.balance,
                 policy.mode,
                 policy.priority,
-                0,
+                policy.copies,
             ]);
             row.extend(policy.standby.to_le_bytes());
             row.extend(policy.shadow.to_le_bytes());
