@@ -82,7 +82,7 @@ class Router:
         for counts in self.control.last().get("shadows", ()):
             if (counts["cell"], counts["shadow"]) == (cell, shadow):
                 return dict(counts)
-        return {**dict.fromkeys(OUTCOMES, 0), "samples": []}
+        return {**dict.fromkeys(OUTCOMES, 0), "samples": [], "tenants": []}
 
     def wait_for(self, **counts: int) -> dict[str, Any]:
         """What was told when it had come to so much."""
@@ -154,6 +154,7 @@ def test_what_cells_answer_alike_matches_and_the_rest_is_told_without_values(rou
         assert ask().status_code == 200
         told = router.wait_for(match=2, mismatch=2)
         assert {sample["tenant"] for sample in told["samples"]} == {"acme"}
+        assert told["tenants"] == [{"tenant": "acme", **dict.fromkeys(OUTCOMES, 0), "match": 2, "mismatch": 2}]
         assert len(shadow.requests("/orders/8f3a?token=hush")) == 4
     assert router.metric('cellplane_router_shadow_comparisons_total{cell="cell-1",outcome="match"') == 2
     assert router.metric('cellplane_router_cell_compared_total{cell="cell-1"}') == 4
@@ -324,6 +325,9 @@ def test_the_report_is_one_command_away(demo: Demo) -> None:
         assert (counts["cell"], counts["shadow"]) == (cell, shadow)
         shown = demo.run("shadow").splitlines()
         assert shown[0].split()[:5] == ["CELL", "SHADOW", "COMPARED", "MATCHES", "MISMATCHES"]
+        mine = demo.run("shadow", cell, "--tenant", tenant).splitlines()[1].split()
+        assert (mine[:2], int(mine[2]) > 0) == ([cell, shadow], True)
+        assert demo.run("shadow", "--tenant", "nobody") == "Nothing of nobody has been compared lately.\n"
         assert "compared" in demo.run("route", tenant)
     finally:
         demo.put(f"/v1/tenants/{tenant}", {"policy": {}})

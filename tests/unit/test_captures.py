@@ -76,6 +76,7 @@ async def test_halves_become_counts_samples_and_metrics(tmp_path: Path) -> None:
         assert counted(told) == {"match": 1}
         told = await hear(captures, tmp_path, half("b", "shadow", b"2"), half("b", "cell"))
         assert counted(told) == {"match": 1, "mismatch": 1}
+        assert told["tenants"] == [{"tenant": "acme", **NOTHING, "match": 1, "mismatch": 1}]
         assert [sample["at"] for sample in told["samples"]] == [1_000.0]
         registry = CollectorRegistry()
         registry.register(ShadowMetrics(captures.report))
@@ -94,7 +95,9 @@ async def test_what_nobody_else_answers_is_counted_in_time(tmp_path: Path) -> No
     try:
         assert await hear(captures, tmp_path, half("a", "cell")) == {}
         clock.now += 20
-        assert counted(await hear(captures, tmp_path)) == {"unanswered": 1}
+        told = await hear(captures, tmp_path)
+        assert counted(told) == {"unanswered": 1}
+        assert told["tenants"] == [{"tenant": "acme", **NOTHING, "unanswered": 1}]
     finally:
         captures.close()
 
@@ -106,7 +109,9 @@ async def test_comparing_takes_a_part_of_the_time_and_skips_the_rest(tmp_path: P
     captures.open()
     try:
         pairs = [half(str(number), side) for number in range(40) for side in ("cell", "shadow")]
-        told = counted(await hear(captures, tmp_path, *pairs))
+        report = await hear(captures, tmp_path, *pairs)
+        told = counted(report)
+        assert report["tenants"] == [{"tenant": "acme", **NOTHING, **told}]
         assert told["match"] + told["skipped"] == 40
         assert 5 <= told["match"] <= 25
         clock.now += 10

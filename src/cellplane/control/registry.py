@@ -1,14 +1,15 @@
 """What routers say about themselves."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from cellplane.control.report_book import ReportBook, Reported
 from cellplane.control.schemas import CellHealth, RouterReport
 from cellplane.control.settings import ControlSettings
-from cellplane.control.shadow_schemas import ShadowCounts
+from cellplane.control.shadow_schemas import ShadowCounts, ShadowTenant, ShadowTotals
+from cellplane.shadow.comparison import Outcome
 from cellplane.shadow.report import MAX_SAMPLES_OF_ONE
 
 KnownRouter: TypeAlias = Reported[RouterReport]
@@ -82,32 +83,36 @@ class RouterRegistry:
         self._last_seen = began + min(took * TIMES_AS_LONG, MOST_SECONDS), seen
         return seen
 
-    def shadows(self) -> list[ShadowCounts]:
-        """What comparisons came to at all routers together, with the last samples."""
-        found: dict[tuple[str, str], ShadowCounts] = {}
+    def shadows(self) -> list[ShadowTotals]:
+        """What comparisons came to at all routers together, with the last samples and tenants."""
+        found: dict[tuple[str, str], list[ShadowCounts]] = {}
         for known, _ in self.routers():
             for counts in known.report.shadows:
-                before = found.get((counts.cell, counts.shadow))
-                found[counts.cell, counts.shadow] = counts if before is None else _sum(before, counts)
-        return [counts for _, counts in sorted(found.items())]
+                found.setdefault((counts.cell, counts.shadow), []).append(counts)
+        return [_totals(*cells, parts) for cells, parts in sorted(found.items())]
 
     def unhealthy_cells(self) -> frozenset[str]:
         """Ids of the cells that fresh routers speak of and none can reach."""
         return frozenset(cell_id for cell_id, is_healthy in self.cell_health().items() if not is_healthy)
 
 
-def _sum(one: ShadowCounts, other: ShadowCounts) -> ShadowCounts:
-    samples = sorted((*one.samples, *other.samples), key=lambda sample: sample.at)
-    return ShadowCounts(
-        cell=one.cell,
-        shadow=one.shadow,
-        match=one.match + other.match,
-        mismatch=one.mismatch + other.mismatch,
-        unanswered=one.unanswered + other.unanswered,
-        too_large=one.too_large + other.too_large,
-        skipped=one.skipped + other.skipped,
+def _totals(cell: str, shadow: str, parts: Sequence[ShadowCounts]) -> ShadowTotals:
+    samples = sorted((sample for part in parts for sample in part.samples), key=lambda sample: sample.at)
+    tenants: dict[str, list[ShadowTenant]] = {}
+    for part in parts:
+        for counts in part.tenants:
+            tenants.setdefault(counts.tenant, []).append(counts)
+    return ShadowTotals(
+        cell=cell,
+        shadow=shadow,
+        **_sums(parts),
         samples=samples[-MAX_SAMPLES_OF_ONE:],
+        tenants=[ShadowTenant(tenant=tenant, **_sums(counts)) for tenant, counts in sorted(tenants.items())],
     )
+
+
+def _sums(parts: Sequence[ShadowCounts | ShadowTenant]) -> dict[str, int]:
+    return {outcome.field: sum(getattr(part, outcome.field) for part in parts) for outcome in Outcome}
 
 
 def _together(reports: Iterable[RouterReport]) -> _Seen:

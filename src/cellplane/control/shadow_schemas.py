@@ -9,7 +9,7 @@ from cellplane.model import MAX_KEY_BYTES
 from cellplane.model.key import MAX_NAME_CHARS
 from cellplane.shadow.comparison import MAX_DIFFERENCES
 from cellplane.shadow.redaction import MAX_PATH_CHARS
-from cellplane.shadow.report import MAX_SAMPLES_OF_ONE
+from cellplane.shadow.report import MAX_SAMPLES_OF_ONE, MAX_TENANTS_OF_ONE
 
 
 class AnswerDifference(BaseModel):
@@ -36,6 +36,25 @@ class ShadowSample(BaseModel):
     differences: Annotated[list[AnswerDifference], Field(max_length=MAX_DIFFERENCES)]
 
 
+Count = Annotated[int, Field(ge=0)]
+Unanswered = Annotated[Count, Field(description="One of the two gave no whole answer in time")]
+TooLarge = Annotated[Count, Field(description="Too large to say whether they differ only in what is ignored")]
+Skipped = Annotated[Count, Field(description="More than the router's agent may compare")]
+
+
+class ShadowTenant(BaseModel):
+    """The same of the requests of one tenant, since a router's agent last took it up."""
+
+    model_config = STRICT
+
+    tenant: Annotated[str, Field(max_length=MAX_KEY_BYTES)]
+    match: Count
+    mismatch: Count
+    unanswered: Unanswered
+    too_large: TooLarge
+    skipped: Skipped
+
+
 class ShadowCounts(BaseModel):
     """What comparing the answers of a cell and its shadow came to, since the routers' agents began."""
 
@@ -43,15 +62,24 @@ class ShadowCounts(BaseModel):
 
     cell: Annotated[str, Field(max_length=MAX_NAME_CHARS)]
     shadow: Annotated[str, Field(max_length=MAX_NAME_CHARS)]
-    match: Annotated[int, Field(ge=0)]
-    mismatch: Annotated[int, Field(ge=0)]
-    unanswered: Annotated[int, Field(ge=0, description="One of the two gave no whole answer in time")]
-    too_large: Annotated[int, Field(ge=0, description="Too large to say whether they differ only in what is ignored")]
-    skipped: Annotated[int, Field(ge=0, description="More than the router's agent may compare")]
+    match: Count
+    mismatch: Count
+    unanswered: Unanswered
+    too_large: TooLarge
+    skipped: Skipped
     samples: Annotated[list[ShadowSample], Field(max_length=MAX_SAMPLES_OF_ONE, description="The last mismatches")]
+    tenants: Annotated[list[ShadowTenant], Field(max_length=MAX_TENANTS_OF_ONE, description="The last tenants")] = []
+
+
+class ShadowTotals(ShadowCounts):
+    """What comparing the answers of a cell and its shadow came to at all routers, since their agents began."""
+
+    tenants: Annotated[
+        list[ShadowTenant], Field(description=f"The last tenants, up to {MAX_TENANTS_OF_ONE} of each router")
+    ]
 
 
 class ShadowList(BaseModel):
     """All shadows whose answers are compared."""
 
-    items: list[ShadowCounts]
+    items: list[ShadowTotals]

@@ -29,6 +29,11 @@ class Outcome(Enum):
     SKIPPED = "skipped"
     """The agent had more to compare than it may."""
 
+    @property
+    def field(self) -> str:
+        """Its name among the counts of a report."""
+        return self.name.lower()
+
 
 class Difference(NamedTuple):
     """Where two answers differ, without their values.

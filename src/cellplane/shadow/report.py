@@ -1,4 +1,4 @@
-"""What comparisons came to, for each cell and shadow, with a bounded number of samples."""
+"""What comparisons came to, for each cell and shadow and their last tenants, with a bounded number of samples."""
 
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
@@ -11,6 +11,12 @@ from cellplane.shadow.redaction import shown_method, shown_url
 
 MAX_COUNTED = 32
 """Most pairs of cell and shadow; with another one, the one that nothing was compared of for longest is forgotten."""
+
+MAX_TENANTS = 128
+"""Most tenants of all of them; with another one, the pair of which nothing was compared for longest forgets one."""
+
+MAX_TENANTS_OF_ONE = 20
+"""Most of one pair; with another one, the one of which nothing was compared for longest is forgotten."""
 
 MAX_SAMPLES = 20
 """Most samples of all of them."""
@@ -60,6 +66,7 @@ class Sample:
 @dataclass(slots=True)
 class _Counted:
     outcomes: Counter[Outcome] = field(default_factory=Counter)
+    tenants: dict[str, Counter[Outcome]] = field(default_factory=dict)
     samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=MAX_SAMPLES_OF_ONE))
 
 
@@ -82,6 +89,8 @@ class ShadowReport:
         if len(self._counted) > MAX_COUNTED:
             del self._counted[next(iter(self._counted))]
         counted.outcomes[verdict.outcome] += 1
+        if cell.tenant:
+            self._note_tenant(counted, cell.tenant, verdict.outcome)
         if verdict.outcome is not Outcome.MISMATCH or shadow is None:
             return
         counted.samples.append(
@@ -99,6 +108,18 @@ class ShadowReport:
             oldest = min((one for one in self._counted.values() if one.samples), key=lambda one: one.samples[0].at)
             oldest.samples.popleft()
 
+    def _note_tenant(self, counted: _Counted, tenant: str, outcome: Outcome) -> None:
+        known = counted.tenants.pop(tenant, None)
+        # Behind all others, as pairs are.
+        counted.tenants[tenant] = known or Counter()
+        counted.tenants[tenant][outcome] += 1
+        if known is not None:
+            return
+        if len(counted.tenants) > MAX_TENANTS_OF_ONE:
+            _forget_first(counted.tenants)
+        elif sum(len(one.tenants) for one in self._counted.values()) > MAX_TENANTS:
+            _forget_first(next(one.tenants for one in self._counted.values() if one.tenants))
+
     def counts(self) -> Iterator[tuple[str, str, Mapping[Outcome, int]]]:
         """Cell, shadow, and how many comparisons came to what."""
         for (cell, shadow), counted in sorted(self._counted.items()):
@@ -114,8 +135,19 @@ class ShadowReport:
             {
                 "cell": cell,
                 "shadow": shadow,
-                **{outcome.name.lower(): counted.outcomes[outcome] for outcome in Outcome},
+                **_counts(counted.outcomes),
                 "samples": [sample.to_json() for sample in counted.samples if now - sample.at < SAMPLE_SECONDS],
+                "tenants": [
+                    {"tenant": tenant, **_counts(outcomes)} for tenant, outcomes in sorted(counted.tenants.items())
+                ],
             }
             for (cell, shadow), counted in sorted(self._counted.items())
         ]
+
+
+def _counts(outcomes: Mapping[Outcome, int]) -> dict[str, int]:
+    return {outcome.field: outcomes[outcome] for outcome in Outcome}
+
+
+def _forget_first(tenants: dict[str, Counter[Outcome]]) -> None:
+    del tenants[next(iter(tenants))]

@@ -1,13 +1,22 @@
 """Halves that find each other, and what is reported of them: bounded in number, size and time, and without values."""
 
 import json
+from typing import Any
 
 import pytest
 
 from cellplane.shadow.answer import Answer, parse
 from cellplane.shadow.comparison import Difference, Outcome, Verdict, compare
 from cellplane.shadow.pairs import Pair, Pairs
-from cellplane.shadow.report import MAX_COUNTED, MAX_SAMPLES, MAX_SAMPLES_OF_ONE, SAMPLE_SECONDS, ShadowReport
+from cellplane.shadow.report import (
+    MAX_COUNTED,
+    MAX_SAMPLES,
+    MAX_SAMPLES_OF_ONE,
+    MAX_TENANTS,
+    MAX_TENANTS_OF_ONE,
+    SAMPLE_SECONDS,
+    ShadowReport,
+)
 from unit.shadow.answers import answer
 
 MISMATCH = Verdict(Outcome.MISMATCH, (Difference("/a", "number", "text of 3"),))
@@ -119,6 +128,9 @@ def test_a_report_counts_outcomes_and_shows_samples_without_values() -> None:
                 ],
             }
         ],
+        "tenants": [
+            {"tenant": "acme", "match": 2, "mismatch": 1, "unanswered": 1, "too_large": 1, "skipped": 1},
+        ],
     }
     for value in ("4242", "1111", "bob", "17", "18"):
         assert value not in json.dumps(told)
@@ -147,3 +159,59 @@ def test_samples_are_bounded_and_the_last_are_kept() -> None:
     assert sum(len(one["samples"]) for one in told_all) == MAX_SAMPLES
     assert told_all[-1]["samples"]
     assert len(json.dumps(told_all)) < 32 * 1024
+
+
+def tenants_of(told: dict[str, Any]) -> list[str]:
+    return [counts["tenant"] for counts in told["tenants"]]
+
+
+def test_a_report_counts_by_tenant_too_where_there_is_one() -> None:
+    report = ShadowReport()
+    for tenant, outcome in (
+        ("globex", Outcome.MATCH),
+        ("acme", Outcome.UNANSWERED),
+        ("", Outcome.MATCH),
+        ("acme", Outcome.SKIPPED),
+        ("acme", Outcome.UNANSWERED),
+    ):
+        report.note(answer(tenant=tenant), None, Verdict(outcome), 100.0)
+    report.note(answer(tenant="acme", cell="cell-2"), answer("shadow"), MISMATCH, 100.0)
+    one, other = report.to_json(100.0)
+    none = dict.fromkeys((outcome.field for outcome in Outcome), 0)
+    assert (one["match"], one["unanswered"], one["skipped"]) == (2, 2, 1)
+    assert one["tenants"] == [
+        {"tenant": "acme", **none, "unanswered": 2, "skipped": 1},
+        {"tenant": "globex", **none, "match": 1},
+    ]
+    assert other["tenants"] == [{"tenant": "acme", **none, "mismatch": 1}]
+
+
+def test_the_tenant_of_which_nothing_was_compared_for_longest_is_forgotten_and_begins_anew() -> None:
+    report = ShadowReport()
+    for number in range(MAX_TENANTS_OF_ONE):
+        report.note(answer(tenant=f"t-{number:02}"), None, Verdict(Outcome.MATCH), 100.0)
+    for tenant in ("t-00", "new", "t-01"):
+        report.note(answer(tenant=tenant), None, Verdict(Outcome.MATCH), 100.0)
+    (told,) = report.to_json(100.0)
+    assert told["match"] == MAX_TENANTS_OF_ONE + 3
+    kept = [f"t-{number:02}" for number in range(MAX_TENANTS_OF_ONE) if number != 2]
+    assert tenants_of(told) == ["new", *kept]
+    assert {counts["tenant"]: counts["match"] for counts in told["tenants"]} == {
+        **dict.fromkeys(("new", *kept), 1),
+        "t-00": 2,
+    }
+
+
+def test_tenants_of_all_pairs_are_bounded_and_the_last_are_kept() -> None:
+    report = ShadowReport()
+    for pair in range(2 * MAX_COUNTED):
+        for number in range(MAX_TENANTS_OF_ONE):
+            cell = answer(cell=f"cell-{pair:03}", tenant=f"{number:0128}")
+            for _ in range(3):
+                report.note(cell, None, Verdict(Outcome.UNANSWERED), 100.0)
+    told = report.to_json(100.0)
+    full, rest = divmod(MAX_TENANTS, MAX_TENANTS_OF_ONE)
+    sizes = [0] * (MAX_COUNTED - full - 1) + [rest] + [MAX_TENANTS_OF_ONE] * full
+    assert [len(one["tenants"]) for one in told] == sizes
+    assert tenants_of(told[-full - 1]) == [f"{number:0128}" for number in range(MAX_TENANTS_OF_ONE)][-rest:]
+    assert len(json.dumps(told)) < 64 * 1024
