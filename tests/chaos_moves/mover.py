@@ -20,11 +20,16 @@ from cellplane.moves.move import Move
 from cellplane.moves.postgres.mover import PostgresMover
 from cellplane.moves.records import FileRecords
 from cellplane.moves.routes import ControlPlaneRoutes
-from cellplane.moves.settings import CutoverSettings, DriverSettings, MoverSettings
+from cellplane.moves.settings import CutoverSettings, DriverSettings, MoverSettings, ShadowSettings
+from cellplane.moves.shadowing import PolicyShadows, ShadowRules
 from cellplane.moves.steps import Steps
 from chaos_moves.forked import forked, say_to
 
 STOP_SECONDS = 10.0
+ANY_ANSWER = ShadowRules(tolerance_percent=100.0)
+"""What is read here is written all the while, and cells are killed that should have answered."""
+
+SHADOWING = ShadowSettings(poll_seconds=0.1, settle_seconds=2.5)
 HOLD = "hold"
 """Where a mover can stop beside its fault points: it is about to ask for writes to be held."""
 
@@ -59,13 +64,15 @@ class World:
 
     def driver_in(self, stack: ExitStack) -> Driver:
         """What makes the steps of moves; its connections end with the stack."""
-        routes = ControlPlaneRoutes(stack.enter_context(Client(self.control_url, "chaos-move", self.token)))
+        client = stack.enter_context(Client(self.control_url, "chaos-move", self.token))
+        routes = ControlPlaneRoutes(client)
+        shadows = PolicyShadows(client, ANY_ANSWER)
         records = FileRecords(self.records)
 
         def steps_of(move: Move) -> Steps:
             source, target = self.databases[move.source], self.databases[move.target]
             mover = PostgresMover(move.tenant_id, move.id, source, target, self.mover)
-            return Steps(move, mover, routes, records, self.cutover)
+            return Steps(move, mover, routes, records, self.cutover, shadows=shadows, shadowing=SHADOWING)
 
         return Driver(self.book, routes, steps_of, self.driver)
 

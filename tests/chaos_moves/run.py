@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from inspect import getsource
 from pathlib import Path
 
@@ -38,6 +38,7 @@ SETTLE_SECONDS = 60.0
 
 POINT_SECONDS = 90.0
 POLL_SECONDS = 0.01
+SHADOW_SECONDS = 0.5
 ASK_SECONDS, STALL_SECONDS = 0.3, 3.0
 """How long a mover is given to ask a control plane that hangs for what comes next, and who goes on with its move."""
 
@@ -48,6 +49,8 @@ WAY_BACK_SECONDS = 120.0
 ENDINGS = (Phase.DONE, Phase.ROLLED_BACK, Phase.ABORTED)
 _FOLLOWED = frozenset({Phase.FOLLOWING, Phase.VERIFIED, Phase.FENCED, Phase.FLIPPED})
 _OF_ANY_ENDING = frozenset({"move.parted", "move.cleaned", "move.forgotten"})
+SHADOWING = "move.shadowing"
+_OF_A_SHADOW = frozenset({SHADOWING, "move.shadowed"})
 _MAY_ABORT_AT = ("move.prepared", "move.copied", "move.following", "move.verified")
 
 
@@ -67,6 +70,7 @@ class Plan:
         hold_seconds: for how long the way back is held open, or is written at the target before it is gone.
         insists: whether whoever resumes the move still wants what was wanted.
         is_dragged: whether what replication applies is held up, now and then.
+        shadow_seconds: how long the target answers what is read, unseen, before writes are held.
     """
 
     seed: int
@@ -80,6 +84,7 @@ class Plan:
     hold_seconds: float
     insists: bool
     is_dragged: bool
+    shadow_seconds: float
 
     def __str__(self) -> str:
         return f"seed {self.seed} {self.point} {self.victim}"
@@ -96,7 +101,7 @@ def plan_of(seed: int, point: str, victim: str) -> Plan:
         ending = rng.choice(ENDINGS)
     else:
         ending = rng.choices((Phase.DONE, Phase.ROLLED_BACK), (2, 1))[0]
-    return Plan(
+    plan = Plan(
         seed,
         point,
         victim,
@@ -108,7 +113,12 @@ def plan_of(seed: int, point: str, victim: str) -> Plan:
         hold_seconds=rng.uniform(0, 0.4),
         insists=rng.random() < 0.7,
         is_dragged=rng.random() < 0.5,
+        shadow_seconds=SHADOW_SECONDS if point in _OF_A_SHADOW else 0.0,
     )
+    if point == SHADOWING and rng.random() < 0.3:
+        # The one who died was not the last to look at the tenant's policy.
+        plan = replace(plan, ending=Phase.ABORTED, abort_at=point)
+    return plan
 
 
 @dataclass
@@ -201,6 +211,7 @@ class Runs:
         (target,) = {*CELLS} - {source}
         hold = WAY_BACK_SECONDS if plan.ending is Phase.ROLLED_BACK else plan.hold_seconds
         move = Move(f"m{self._number}", tenant, source, target, plan.is_pinned, hold, began=time.time())
+        move = replace(move, shadow_seconds=plan.shadow_seconds)
         history = fill(self._fleet.databases[source], tenant, source, ROWS)
         clients = Clients(self._fleet.router_port, tenant, str(plan), history, self._load)
         with clients.busy(), ExitStack() as stack:
@@ -229,6 +240,8 @@ class Runs:
         (other,) = {*CELLS} - {home}
         if tenant["state"] != "active":
             left.append(f"{move.tenant_id} is {tenant['state']}")
+        if tenant["policy"]["shadow"] is not None:
+            left.append(f"{move.tenant_id} has {tenant['policy']['shadow']} as a shadow")
         databases = self._fleet.databases
         self._spoil(self._fleet, move.tenant_id, home)
         turns = (move.source, move.target) if home == move.target else (move.source, move.target, move.source)

@@ -137,12 +137,61 @@ def test_cells_of_another_fleet_are_named_in_a_file(demo: Demo, tmp_path: Path) 
 
     with plain_http.client(demo.router, headers={"X-Tenant-Id": tenant}) as http:
         written = http.post("/notifications", json=BODY).json()["id"]
-        assert run(tenant, there, "--dry-run")["source"] == home
+        (tmp_path / "beside.yaml").write_text(BESIDE_ROWS.replace("jetstream", "jet"))
+        with pytest.raises(AssertionError, match=r"beside\.yaml:3:.*no field is named 'jet'"):
+            run(tenant, there, "--dry-run", "--config", str(tmp_path / "beside.yaml"))
+        (tmp_path / "beside.yaml").write_text("carriers: [{files: {roots: 'uploads/{cell}'}}]")
+        (tmp_path / "uploads" / home / tenant).mkdir(parents=True)
+        (tmp_path / "uploads" / home / tenant / "a.txt").write_text("a")
+        planned = run(tenant, there, "--dry-run", "--config", str(tmp_path / "beside.yaml"))
+        assert (planned["source"], planned["carriers"]) == (home, {"files": {"things": 1, "bytes": 1}})
         assert run(tenant, there, "--hold", "0")["phase"] == "done"
         answer = http.get(f"/notifications/{written}")
     assert (answer.status_code, answer.headers["x-cell-id"]) == (200, there)
     assert [each["phase"] for each in run("status")["items"]] == ["done"]
     assert rows(demo, home, tenant) == set()
+
+
+def test_the_new_cell_answers_unseen_before_it_has_the_tenant(demo: Demo) -> None:
+    tenant = demo.tenants[5]
+    home = demo.placed()[tenant]
+    there = next(cell for cell in ("cell-1", "cell-2", "cell-3") if cell != home)
+    client = Client(demo, tenant)
+    with client.busy():
+        eventually(lambda: len(client.acknowledged) > 20, "it is written")
+        demo.run("move", tenant, there, "--hold", "0", "--shadow", "3")
+    (said,) = [each for each in statuses(demo) if each["tenant"] == tenant]
+    assert said["phase"] == "done"
+    assert said["shadow"]["compared"] > 20
+    assert demo.placed()[tenant] == there
+    assert set(client.reads) == {200}
+    assert client.acknowledged <= rows(demo, there, tenant)
+    assert demo.get(f"/v1/tenants/{tenant}")["policy"]["shadow"] is None
+    told = [each["event"] for each in demo.get("/v1/events", kind="move", id=tenant, after=0)["items"]]
+    assert told[told.index("tenant.move.verified") + 1 :][:2] == ["tenant.move.shadowed", "tenant.move.fenced"]
+
+
+@pytest.mark.long
+def test_a_cell_that_answers_otherwise_does_not_get_the_tenant(demo: Demo) -> None:
+    tenant = demo.tenants[6]
+    home = demo.placed()[tenant]
+    there = next(cell for cell in ("cell-1", "cell-2", "cell-3") if cell != home)
+    client = Client(demo, tenant)
+    demo.run("chaos", "errors", there, "40%")
+    try:
+        with client.busy():
+            eventually(lambda: len(client.acknowledged) > 20, "it is written")
+            refused = demo.run("move", tenant, there, "--hold", "0", "--shadow", "3", ok=False)
+    finally:
+        demo.run("chaos", "restore", there)
+    assert f"differ between {home} and {there}" in refused
+    assert (set(client.reads), set(client.writes)) == ({200}, {202}), "nobody noticed"
+    (move,) = [each for each in statuses(demo) if each["tenant"] == tenant]
+    assert move["phase"] == "verified"
+    demo.run("move", "abort", move["id"])
+    assert demo.placed()[tenant] == home
+    assert rows(demo, there, tenant) == set()
+    assert demo.get(f"/v1/tenants/{tenant}")["policy"]["shadow"] is None
 
 
 @pytest.mark.long
@@ -217,8 +266,8 @@ def undelivered(demo: Demo, cell: str, tenant: str) -> int:
     return int(found[0])
 
 
-def statuses(demo: Demo) -> list[dict[str, str]]:
-    items: list[dict[str, str]] = json.loads(demo.run("move", "status", "--json"))["items"]
+def statuses(demo: Demo) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = json.loads(demo.run("move", "status", "--json"))["items"]
     return items
 
 

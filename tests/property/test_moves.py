@@ -1,5 +1,6 @@
 """A move loses no acknowledged write and never lets two cells write, whatever crashes, lags or is wanted meanwhile."""
 
+import itertools
 import random
 from collections import Counter
 from unittest.mock import patch
@@ -28,9 +29,11 @@ from support.moving import (
     WorldQueue,
     WorldRecords,
     WorldRoutes,
+    WorldShadows,
 )
 
 MAX_ADVANCES = 200
+TICK_SECONDS = 0.01
 WISHES = [*[Wish.RUN] * 6, Wish.ABORT, Wish.ROLLBACK, Wish.RELEASE]
 ENDS = {Phase.DONE: TARGET, Phase.ABORTED: SOURCE, Phase.ROLLED_BACK: SOURCE}
 
@@ -40,11 +43,19 @@ def settled(world: World, book: WorldBook, rng: random.Random) -> None:
 
     def steps_of(move: Move) -> Steps:
         cargo = Cargo((WorldFiles(world), WorldQueue(world)), monotonic=lambda: 0.0)
-        records = WorldRecords(world)
         return Steps(
-            move, WorldMover(world), WorldRoutes(world), records, CutoverSettings(), monotonic=lambda: 0.0, cargo=cargo
+            move,
+            WorldMover(world),
+            WorldRoutes(world),
+            WorldRecords(world),
+            CutoverSettings(),
+            monotonic=lambda: TICK_SECONDS * next(moments),
+            pause=lambda _: world.happen(),
+            cargo=cargo,
+            shadows=WorldShadows(world),
         )
 
+    moments = itertools.count()
     ticks = iter(range(1, 1_000_000))
     # Time goes on by itself, so that a hold ends.
     driver = Driver(
@@ -95,7 +106,8 @@ def test_no_acknowledged_write_is_lost_and_never_do_two_cells_write(seed: int) -
     # Thousands of choices a run: one seed for all is a hundred times quicker to draw, and replays as well.
     rng = random.Random(seed)
     world = World(rng.randrange, deaths=rng.randrange(4))
-    book = WorldBook(Move("m1", TENANT, SOURCE, TARGET, True, 5.0))
+    shadow_seconds = rng.choice((0.0, 5 * TICK_SECONDS))
+    book = WorldBook(Move("m1", TENANT, SOURCE, TARGET, True, 5.0, shadow_seconds=shadow_seconds))
     world.happen()
     settled(world, book, rng)
     while world.late:
@@ -113,6 +125,7 @@ def test_no_acknowledged_write_is_lost_and_never_do_two_cells_write(seed: int) -
     assert other.rows == {}
     assert [store.closed for store in world.stores.values()] == [None, None]
     assert all(store.sends is None and not store.applies for store in world.stores.values())
+    assert not world.has_shadow
     assert other.files == {}
     assert other.queue == []
     assert set(world.stores[home].files) == set(range(1, world.number + 1)), "each acknowledged write's file is there"

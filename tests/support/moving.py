@@ -6,10 +6,14 @@ from typing import Any
 
 from cellplane.moves.book import Progress
 from cellplane.moves.carriers.carrier import Carrier, Load, Way
+from cellplane.moves.driver import Driver
 from cellplane.moves.errors import ChangedError, MoveError, NotInTimeError
 from cellplane.moves.move import Move, Wish
 from cellplane.moves.mover import DataMover, Estimate, Facts, Lag, Verdict
 from cellplane.moves.routes import Placed
+from cellplane.moves.settings import CutoverSettings, DriverSettings
+from cellplane.moves.shadowing import Seen, ShadowRules, Shadows
+from cellplane.moves.steps import Steps
 
 TENANT, SOURCE, TARGET = "acme", "cell-1", "cell-2"
 
@@ -87,6 +91,9 @@ class World:
 
     may_repeat: set[int] = field(default_factory=set)
     """Jobs that went to another cell while a worker had them, or as the mover died: these may be done twice."""
+
+    has_shadow: bool = False
+    """Whether routers copy to the target what the tenant reads."""
 
     refused: int = 0
     number: int = 0
@@ -471,6 +478,32 @@ class WorldRoutes:
 
 
 @dataclass
+class WorldShadows(Shadows):
+    """Shadows in a world: now and then something differs, or nothing was compared."""
+
+    world: World
+    rules: ShadowRules = field(default_factory=ShadowRules)
+
+    def begin(self, move: Move) -> int:
+        if self.world.directory.cell != SOURCE:
+            raise AssertionError("the target shadows itself")
+        self.world.has_shadow = True
+        self.world.happen()
+        return self.world.directory.epoch
+
+    def seen(self, move: Move) -> Seen:
+        self.world.happen()
+        return Seen(self.world.choose(3), int(self.world.choose(20) == 0))
+
+    def samples(self, move: Move) -> tuple[str, ...]:
+        return ()
+
+    def end(self, move: Move) -> None:
+        self.world.happen()
+        self.world.has_shadow = False
+
+
+@dataclass
 class WorldRecords:
     """The records of moves of a world's cells."""
 
@@ -508,3 +541,33 @@ class WorldBook:
 
     def tell(self, move_id: str, progress: Progress) -> None:
         """Nobody looks."""
+
+
+def world_that_follows() -> World:
+    """One in which the target has what the source has, and follows it, and nothing goes wrong by chance."""
+    world = World(lambda below: below - 1)
+    source, target = world.stores[SOURCE], world.stores[TARGET]
+    source.closed, source.sends = False, []
+    target.closed, target.applies, target.rows = True, True, dict(source.rows)
+    return world
+
+
+def driver_in(world: World, book: WorldBook, **steps: Any) -> Driver:
+    """What makes the next step of the book's move.
+
+    Args:
+        world: in which; time goes on in its pauses alone.
+        book: of the move.
+        **steps: further arguments of its ``Steps``.
+    """
+    now = 1_000.0
+
+    def pause(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    def steps_of(move: Move) -> Steps:
+        mover, routes, records = WorldMover(world), WorldRoutes(world), WorldRecords(world)
+        return Steps(move, mover, routes, records, CutoverSettings(), lambda: now, pause, **steps)
+
+    return Driver(book, WorldRoutes(world), steps_of, DriverSettings(), lambda: now, pause)  # type: ignore[arg-type]  # as a book, in memory

@@ -28,6 +28,7 @@ from cellplane.moves.errors import MoveError, NotMovableError
 from cellplane.moves.hours import Hours
 from cellplane.moves.move import Move, Phase, Wish
 from cellplane.moves.remains import Remnant
+from cellplane.moves.settings import ShadowSettings
 
 if TYPE_CHECKING:
     from cellplane.cli.mover import Mover
@@ -100,6 +101,14 @@ def move() -> None:
     help="Begin to copy, to compare and to hold writes only then, such as 22:00-06:00, in UTC.",
 )
 @click.option(
+    "--shadow",
+    "shadow_seconds",
+    type=click.FloatRange(0, ShadowSettings().max_seconds),
+    default=0.0,
+    metavar="SECONDS",
+    help="So long, before writes are held, let CELL answer what TENANT reads, too, and compare; by default not at all.",
+)
+@click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="What moves beside rows, and hooks; moves.yaml in the fleet's folder, where it is there.",
@@ -114,6 +123,7 @@ def start(
     hold_seconds: float,
     rate: float | None,
     hours: str,
+    shadow_seconds: float,
     config: Path | None,
     move_id: str | None,
     state_dir: Path,
@@ -123,7 +133,11 @@ def start(
     """Move TENANT to CELL."""
     if hours:
         Hours.parse(hours)
-    options: dict[str, Any] = {"hours": hours, "copy_bytes_per_second": None if rate is None else round(rate * 1e6)}
+    options: dict[str, Any] = {
+        "hours": hours,
+        "copy_bytes_per_second": None if rate is None else round(rate * 1e6),
+        "shadow_seconds": shadow_seconds,
+    }
     if move_id is not None:
         options["id"] = move_id
     with _mover(state_dir) as mover:
@@ -425,7 +439,14 @@ def _line(book: MoveBook, found: Move) -> str:
     paused = "" if found.pause_seconds is None else f", writes waited {1000 * found.pause_seconds:.0f} ms"
     reason = f" ({found.reason})" if found.reason else ""
     doing = "" if found.phase.is_end else f", {book.progress(found.id).doing or 'not begun'}"
-    return f"{found.id} {found.tenant_id}: {found.source} → {found.target}, {found.phase.value}{doing}{paused}{reason}"
+    way = f"{found.source} → {found.target}, {found.phase.value}"
+    return f"{found.id} {found.tenant_id}: {way}{doing}{_shadowed(found)}{paused}{reason}"
+
+
+def _shadowed(found: Move) -> str:
+    if found.shadow_compared is None:
+        return ""
+    return f", {found.shadow_compared:,} answers compared, of which {found.shadow_differing:,} differed"
 
 
 def _view(book: MoveBook, found: Move) -> dict[str, Any]:
@@ -438,6 +459,9 @@ def _view(book: MoveBook, found: Move) -> dict[str, Any]:
         "phase": found.phase.value,
         "reason": found.reason,
         "flipped_epoch": found.flipped_epoch or None,
+        "shadow": None
+        if found.shadow_compared is None
+        else {"compared": found.shadow_compared, "differing": found.shadow_differing},
         "pause_ms": None if found.pause_seconds is None else round(1000 * found.pause_seconds, 1),
         "progress": {name: value for name, value in asdict(progress).items() if name != "at"},
     }

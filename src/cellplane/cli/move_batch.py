@@ -65,6 +65,7 @@ def batch_options(command: Command) -> Command:
             click.option("--hold", type=float, help="As of `cellplane move start`: a move that is held counts as one."),
             click.option("--rate", type=float, help="As of `cellplane move start`, for each move."),
             click.option("--hours", help="As of `cellplane move start`."),
+            click.option("--shadow", type=float, help="As of `cellplane move start`, for each move."),
             state_option,
             json_option,
         )
@@ -189,7 +190,7 @@ def _begin(what: str, moves: Sequence[tuple[str, str, str]], options: dict[str, 
         click.echo(f"{what}: {len(moves):,} tenants would move. Nothing is moved (--dry-run).")
         return
     words = []
-    for name in ("hold", "rate", "hours"):
+    for name in ("hold", "rate", "hours", "shadow"):
         if options[name] is not None:
             words += [f"--{name}", str(options[name])]
     limits = {name: options[name] for name in ("at_once", "per_cell", "max_failures")}

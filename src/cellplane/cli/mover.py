@@ -21,6 +21,7 @@ from cellplane.moves.records import FileRecords
 from cellplane.moves.reports import ControlPlaneReports
 from cellplane.moves.routes import ControlPlaneRoutes
 from cellplane.moves.settings import CutoverSettings, DriverSettings, MoverSettings
+from cellplane.moves.shadowing import PolicyShadows
 from cellplane.moves.steps import Steps
 from cellplane.moves.stores import mover_between
 
@@ -60,7 +61,8 @@ class Mover:
         mover = self.mover_of(move)
         hooks = self._config_of(move).hooks_with(FileHookRecord(self.book.root / move.id / HOOKS))
         cargo = self.cargo_of(move)
-        return Steps(move, mover, self.routes, records, CutoverSettings(), cargo=cargo, hooks=hooks)
+        shadows = PolicyShadows(self.client, self._config_of(move).shadow)
+        return Steps(move, mover, self.routes, records, CutoverSettings(), cargo=cargo, hooks=hooks, shadows=shadows)
 
     def cargo_of(self, move: Move, config: MovesConfig | None = None) -> Cargo:
         """What moves with a tenant beside its rows: by a configuration, or by that which the move has kept.

@@ -6,14 +6,14 @@ const LOOK_MS = 1000;
 const ENDED = 50;
 const SILENT_SECONDS = 5;
 const LATEST = "9223372036854775807";
-const WAY = ["planned", "prepared", "copied", "following", "verified", "fenced", "flipped", "released", "done"];
+const WAY = ["planned", "prepared", "copied", "following", "verified", "shadowed", "fenced", "flipped", "released", "done"];
 const BACK = { aborting: "aborting", returned: "rolled back", "rolled-back": "rolled back" };
 const KEY = "cellplane-token";
 
 const WISHES = {
-  pause: { label: "Pause", phases: WAY.slice(0, 5) },
-  run: { label: "Resume", phases: WAY.slice(0, 6) },
-  abort: { label: "Abort", phases: WAY.slice(0, 6), ask: "stays where it is. Abort the move?" },
+  pause: { label: "Pause", phases: WAY.slice(0, 6) },
+  run: { label: "Resume", phases: WAY.slice(0, 7) },
+  abort: { label: "Abort", phases: WAY.slice(0, 7), ask: "stays where it is. Abort the move?" },
   rollback: { label: "Roll back", phases: ["flipped"], ask: "goes back, with what was written since. Roll back?" },
   release: { label: "Release", phases: ["flipped"], ask: "stays where it is now; the way back is given up. Release?" },
 };
@@ -64,6 +64,8 @@ function steps(move) {
   const list = made("ol", "steps");
   const reached = WAY.indexOf(move.phase);
   for (const [place, phase] of WAY.slice(0, -1).entries()) {
+    // Only some moves have a shadow.
+    if (phase === "shadowed" && place !== reached) continue;
     const item = made("li", place <= reached ? "reached" : "", phase);
     if (place === reached) item.setAttribute("aria-current", "step");
     list.append(item);

@@ -15,6 +15,7 @@ PhaseName = Literal[
     "copied",
     "following",
     "verified",
+    "shadowed",
     "fenced",
     "flipped",
     "aborting",

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from cellplane.errors import ValidationError
 from cellplane.manifest.shapes import did_you_mean
 from cellplane.manifest.tree import Fields, Scalar, short, shown
+from cellplane.model.policy import Compare
 from cellplane.moves.carriers.cargo import Cargo
 from cellplane.moves.carriers.carrier import Carrier
 from cellplane.moves.carriers.subjects import CELL, SubjectPattern
@@ -19,6 +21,7 @@ from cellplane.moves.fields import Place, Reader, WrongError, parsed, text_of
 from cellplane.moves.hooks import NAMES, Hook, HookRecord, Hooks, HttpHook, PythonHook, loaded
 from cellplane.moves.move import Move
 from cellplane.moves.settings import CarrierSettings
+from cellplane.moves.shadowing import ShadowRules
 
 FILE = "moves.yaml"
 """Name of the file in the state folder of a fleet."""
@@ -160,12 +163,14 @@ class MovesConfig:
     Attributes:
         carriers: in the order in which they are asked.
         hooks: in the order in which they are called.
+        shadow: what of answers is compared, where a move has a shadow.
         text: as it was read.
         folder: to which its paths are relative.
     """
 
     carriers: tuple[CarrierConfig, ...] = ()
     hooks: tuple[HookConfig, ...] = ()
+    shadow: ShadowRules = field(default_factory=ShadowRules)
     text: str = ""
     folder: Path = field(default_factory=Path)
 
@@ -250,9 +255,10 @@ def parse_config(text: str, folder: Path, file: str = FILE) -> MovesConfig:
         for name in names:
             if names.count(name) > 1:
                 raise top.wrong("carriers", f"two are named {name!r}: give each a name of its own")
-        return MovesConfig(carriers, tuple(_hook(each, folder) for each in top.items("hooks")), text, folder)
+        hooks = tuple(_hook(each, folder) for each in top.items("hooks"))
+        return MovesConfig(carriers, hooks, _shadow(top), text, folder)
 
-    return parsed(text, file, ("carriers", "hooks"), read) or MovesConfig(text=text, folder=folder)
+    return parsed(text, file, ("carriers", "hooks", "shadow"), read) or MovesConfig(text=text, folder=folder)
 
 
 def _per_cell(found: Reader, name: str) -> PerCell | None:
@@ -319,6 +325,19 @@ def _carrier(place: Place) -> CarrierConfig:
     assert below is not None
     found = Reader(below.node, below.path, fields)
     return read(found.text("name", kind), found)
+
+
+def _shadow(top: Reader) -> ShadowRules:
+    place = top.at("shadow")
+    if place is None:
+        return ShadowRules()
+    found = Reader(place.node, place.path, ("ignore", "tolerancePercent"))
+    ignore = () if found.at("ignore") is None else tuple(map(text_of, found.texts("ignore")))
+    try:
+        Compare(percent=100.0, ignore=ignore).validate(place.path)
+    except ValidationError as error:
+        raise WrongError(error.field, place.node.mark, error.message) from error
+    return ShadowRules(ignore, found.number("tolerancePercent", ShadowRules().tolerance_percent, 0.0, 100.0))
 
 
 def _hook(place: Place, folder: Path) -> HookConfig:

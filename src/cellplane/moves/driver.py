@@ -14,13 +14,14 @@ from cellplane.moves.mover import Lag
 from cellplane.moves.reports import RefusedMoveError, Reports, Untold
 from cellplane.moves.routes import Routes
 from cellplane.moves.settings import DriverSettings
+from cellplane.moves.shadowing import Seen
 from cellplane.moves.steps import Steps
 
 _MAY_END = frozenset({Phase.PLANNED, Phase.PREPARED, Phase.COPIED, Phase.FOLLOWING})
 """Phases whose next step may be ended in its middle: it is made anew, or taken back."""
 
 _MAY_PAUSE, _BEFORE_THE_FLIP = WISHES[Wish.PAUSE], WISHES[Wish.ABORT]
-_BY_THE_HOUR = frozenset({Phase.PREPARED, Phase.FOLLOWING, Phase.VERIFIED})
+_BY_THE_HOUR = frozenset({Phase.PREPARED, Phase.FOLLOWING, Phase.VERIFIED, Phase.SHADOWED})
 """Phases whose next step is a load on the cells, or holds writes: it begins in the move's hours."""
 
 _ENDINGS = {Phase.ABORTING: Phase.ABORTED, Phase.RETURNED: Phase.ROLLED_BACK, Phase.RELEASED: Phase.DONE}
@@ -131,7 +132,12 @@ class Driver:
             case Phase.FOLLOWING:
                 steps.verify(lambda rows: tell("comparing", rows=rows))
                 return move.reached(Phase.VERIFIED)
-            case Phase.VERIFIED:
+            case Phase.VERIFIED if move.shadow_seconds > 0 and move.shadow_compared is None:
+                seen = steps.shadow(self._shadow_teller(move))
+                return move.reached(
+                    Phase.SHADOWED, shadow_compared=seen.compared, shadow_differing=seen.differing + seen.unanswered
+                )
+            case Phase.VERIFIED | Phase.SHADOWED:
                 tell("cutting over")
                 # Whoever finds this after a crash looks in the directory how far it came.
                 fenced = move.reached(Phase.FENCED, tries=move.tries + 1)
@@ -140,11 +146,7 @@ class Driver:
                 self.book.put(fenced)
                 return self._cut_over(fenced, replace(steps, move=fenced))
             case Phase.FENCED:
-                placed = self.routes.placed(move.tenant_id)
-                if placed.cells == (move.target,):
-                    return self._found_flipped(steps, placed.epoch)
-                steps.stay()
-                return move.reached(Phase.VERIFIED)
+                return self._behind_a_fence(move, steps)
             case Phase.FLIPPED:
                 return self._behind_the_flip(move, steps, wish)
             case Phase.ABORTING | Phase.RETURNED | Phase.RELEASED:
@@ -167,6 +169,14 @@ class Driver:
             self.pause(self.settings.cutover_pause_seconds)
             return back
         return self._flipped(steps.arrive(steps.flip(), began))
+
+    def _behind_a_fence(self, move: Move, steps: Steps) -> Move:
+        """Who made it died: the directory says how far that came."""
+        placed = self.routes.placed(move.tenant_id)
+        if placed.cells == (move.target,):
+            return self._found_flipped(steps, placed.epoch)
+        steps.stay()
+        return move.reached(Phase.VERIFIED)
 
     def _refused(self, move: Move, reason: str) -> Move:
         """A move that may not begin has ended; any other is where it was."""
@@ -231,6 +241,16 @@ class Driver:
 
         def told(lag: Lag) -> None:
             tell("waiting until the target is close", lag_seconds=lag.seconds)
+
+        return told
+
+    def _shadow_teller(self, move: Move) -> Callable[[Seen, float], None]:
+        """Notes what comparing answers came to so far; it ends where somebody wants that."""
+        tell = self._teller(move, may_end=True)
+
+        def told(seen: Seen, left: float) -> None:
+            wrong = seen.differing + seen.unanswered
+            tell(f"comparing answers for {left:.0f} s more: {seen.compared} so far, {wrong} of them differ")
 
         return told
 

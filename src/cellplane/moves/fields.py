@@ -73,6 +73,17 @@ class Reader:
             return default
         return text_of(place)
 
+    def number(self, name: str, default: float, least: float, most: float) -> float:
+        """A number, or the default where it is not there."""
+        place = self.at(name)
+        if place is None:
+            return default
+        value = place.node.value if isinstance(place.node, Scalar) else None
+        # Written so that NaN fails; true is no number.
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+            raise self.wrong(name, f"expected a number from {least:g} to {most:g}, found {shown(place.node)}")
+        return float(value)
+
     def texts(self, name: str) -> tuple[Place, ...]:
         """A list of texts, or one."""
         place = self.at(name)

@@ -24,7 +24,7 @@ from cellplane.moves.errors import HookError, MoveError
 from cellplane.moves.move import Move
 from cellplane.moves.settings import HookSettings
 
-PHASES = ("prepare", "copy", "follow", "verify", "fence", "flip", "release", "abort", "rollback")
+PHASES = ("prepare", "copy", "follow", "verify", "shadow", "fence", "flip", "release", "abort", "rollback")
 NAMES = frozenset(f"{when}_{phase}" for when in ("before", "after") for phase in PHASES)
 HELD = frozenset({"after_fence", "before_flip"})
 """Hooks that are called while writes wait."""

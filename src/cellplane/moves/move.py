@@ -16,6 +16,7 @@ class Phase(Enum):
     COPIED = "copied"
     FOLLOWING = "following"
     VERIFIED = "verified"
+    SHADOWED = "shadowed"
     FENCED = "fenced"
     FLIPPED = "flipped"
     ABORTING = "aborting"
@@ -39,7 +40,8 @@ FOLLOWERS: dict[Phase, frozenset[Phase]] = {
     Phase.PREPARED: frozenset({Phase.COPIED, Phase.ABORTING}),
     Phase.COPIED: frozenset({Phase.FOLLOWING, Phase.ABORTING}),
     Phase.FOLLOWING: frozenset({Phase.VERIFIED, Phase.ABORTING}),
-    Phase.VERIFIED: frozenset({Phase.FENCED, Phase.ABORTING}),
+    Phase.VERIFIED: frozenset({Phase.SHADOWED, Phase.FENCED, Phase.ABORTING}),
+    Phase.SHADOWED: frozenset({Phase.FENCED, Phase.ABORTING}),
     # Back to verified: the fence was lifted again, since what was to be there did not come in time.
     Phase.FENCED: frozenset({Phase.FLIPPED, Phase.VERIFIED, Phase.ABORTING}),
     Phase.FLIPPED: frozenset({Phase.RELEASED, Phase.RETURNED}),
@@ -79,7 +81,7 @@ class Wish(Enum):
     """Do not wait for the hold to end."""
 
 
-_MAY_PAUSE = frozenset({Phase.PLANNED, Phase.PREPARED, Phase.COPIED, Phase.FOLLOWING, Phase.VERIFIED})
+_MAY_PAUSE = frozenset({Phase.PLANNED, Phase.PREPARED, Phase.COPIED, Phase.FOLLOWING, Phase.VERIFIED, Phase.SHADOWED})
 _BEFORE_THE_FLIP = _MAY_PAUSE | {Phase.FENCED}
 
 WISHES: dict[Wish, frozenset[Phase]] = {
@@ -105,6 +107,7 @@ class Move:
         hold_seconds: how long the source keeps up with the target after the flip, before it gives its copy up.
         copy_bytes_per_second: most that is copied; None: as fast as both databases can.
         hours: in which it may copy and hold writes, as ``Hours`` reads them; empty: at any.
+        shadow_seconds: how long answers of both cells are compared before writes are held; 0: not at all.
         phase: what is reached.
         reason: of its end, or of the last time that it could not go on.
         flipped_epoch: by which the tenant is the target's.
@@ -116,6 +119,8 @@ class Move:
         rows_expected: about how many rows it carries, as was estimated before it began; 0 where nobody did.
         bytes_expected: likewise.
         is_returning: whether a way back was begun that may still be under way at the control plane.
+        shadow_compared: how many answers were compared; None: not yet, or not at all.
+        shadow_differing: how many of them differed, or did not come.
     """
 
     id: str
@@ -126,6 +131,7 @@ class Move:
     hold_seconds: float
     copy_bytes_per_second: int | None = None
     hours: str = ""
+    shadow_seconds: float = 0.0
     phase: Phase = Phase.PLANNED
     reason: str = ""
     flipped_epoch: int = 0
@@ -137,6 +143,8 @@ class Move:
     rows_expected: int = 0
     bytes_expected: int = 0
     is_returning: bool = False
+    shadow_compared: int | None = None
+    shadow_differing: int = 0
 
     def reached(self, phase: Phase, **changes: Any) -> "Move":
         """The move with its next phase; that it has already, it may reach again.

@@ -3,12 +3,11 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
-from urllib.parse import quote
+from typing import Protocol
 
 from cellplane.client import Client
-from cellplane.errors import PreconditionError
-from cellplane.moves.errors import ChangedError, MoveError, NotInTimeError
+from cellplane.moves.errors import ChangedError, NotInTimeError
+from cellplane.moves.tenants import Tenants
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ class ControlPlaneRoutes:
         """See ``Routes``."""
         began = self.monotonic()
         while True:
-            tenant = self._tenant(tenant_id)
+            tenant = self._tenants.get(tenant_id)
             cells, version = tuple(tenant["cells"]), tenant["version"]
             if cells:
                 return Placed(cells, is_assigned=True, state=tenant["state"], epoch=version)
@@ -100,21 +99,21 @@ class ControlPlaneRoutes:
 
     def hold_writes(self, tenant_id: str) -> int:
         """See ``Routes``."""
-        return self._put(tenant_id, self._tenant(tenant_id)["version"], state="moving")
+        return self._tenants.change(tenant_id, self._tenants.get(tenant_id)["version"], state="moving")
 
     def let_writes(self, tenant_id: str) -> int:
         """See ``Routes``."""
-        if self._tenant(tenant_id)["state"] == "active":
+        if self._tenants.get(tenant_id)["state"] == "active":
             # What is not changed is of the same version, and a hold that was asked for would still be done.
             self.hold_writes(tenant_id)
-        return self._put(tenant_id, self._tenant(tenant_id)["version"], state="active")
+        return self._tenants.change(tenant_id, self._tenants.get(tenant_id)["version"], state="active")
 
     def assign(self, tenant_id: str, cell: str | None, *, taken_from: str) -> int:
         """See ``Routes``."""
         placed = self.placed(tenant_id)
         if placed.cells != (taken_from,):
             raise ChangedError(f"{tenant_id} was assigned to {' + '.join(placed.cells)} while its move flipped it")
-        return self._put(tenant_id, placed.epoch, cell=cell, state="active")
+        return self._tenants.change(tenant_id, placed.epoch, cell=cell, state="active")
 
     def wait_until_applied(self, epoch: int, within_seconds: float) -> None:
         """See ``Routes``."""
@@ -131,19 +130,6 @@ class ControlPlaneRoutes:
         routers = self.client.list("/v1/routers")["items"]
         return [each["id"] for each in routers if not each["lost"] and each["epoch"] < epoch]
 
-    def _tenant(self, tenant_id: str) -> dict[str, Any]:
-        return self.client.get(_path(tenant_id))
-
-    def _put(self, tenant_id: str, version: int, **fields: Any) -> int:
-        try:
-            answer = self.client.put(_path(tenant_id), fields, version=version)
-        except PreconditionError as error:
-            raise ChangedError(f"{tenant_id} was changed while its move changed it: {error}") from error
-        epoch = answer.get("epoch")
-        if not isinstance(epoch, int):
-            raise MoveError(f"the control plane did not say by which epoch {tenant_id} is changed: {answer}")
-        return epoch
-
-
-def _path(tenant_id: str) -> str:
-    return f"/v1/tenants/{quote(tenant_id, safe='')}"
+    @property
+    def _tenants(self) -> Tenants:
+        return Tenants(self.client)

@@ -103,6 +103,23 @@ class CutoverSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowSettings:
+    """How a target shadows its source."""
+
+    apply_seconds: float = 30.0
+    """Longest wait for routers to begin, in seconds; 30: a new policy is a new base, whatever the fleet's size."""
+
+    poll_seconds: float = 0.5
+    """Between two looks at what came of it, in seconds; 0.5, as routers report once a second."""
+
+    settle_seconds: float = 3.0
+    """How long what was compared last may take to be counted, in seconds; 3, two reports of a router."""
+
+    max_seconds: float = 86_400.0
+    """Longest shadow, in seconds; a day."""
+
+
+@dataclass(frozen=True, slots=True)
 class BatchSettings:
     """How many moves of a batch go on at once, and when no more begin."""
 

@@ -18,13 +18,15 @@ from cellplane.moves.move import Mending, Move, Phase, mendings
 from cellplane.moves.mover import DataMover, Lag, Verdict
 from cellplane.moves.records import Records
 from cellplane.moves.routes import Routes
-from cellplane.moves.settings import CutoverSettings
+from cellplane.moves.settings import CutoverSettings, ShadowSettings
+from cellplane.moves.shadowing import NoShadows, Seen, Shadows
 
 _DONE = {
     Phase.PREPARED: "prepare",
     Phase.COPIED: "copy",
     Phase.FOLLOWING: "follow",
     Phase.VERIFIED: "verify",
+    Phase.SHADOWED: "shadow",
     Phase.FLIPPED: "flip",
     Phase.RETURNED: "rollback",
 }
@@ -48,6 +50,8 @@ class Steps:
         pause: waits so many seconds.
         cargo: what moves beside the data.
         hooks: of others, before and after.
+        shadows: who lets the target answer, unseen, before it has the tenant.
+        shadowing: how often that is looked at.
     """
 
     move: Move
@@ -59,6 +63,8 @@ class Steps:
     pause: Callable[[float], None] = time.sleep
     cargo: Cargo = field(default_factory=Cargo)
     hooks: Hooks = field(default_factory=Hooks)
+    shadows: Shadows = field(default_factory=NoShadows)
+    shadowing: ShadowSettings = field(default_factory=ShadowSettings)
 
     def before(self, phase: str) -> None:
         """Ask those who may refuse a phase.
@@ -114,6 +120,42 @@ class Steps:
         self.cargo.compare()
         fault_point("move.verified")
         return verdict
+
+    def shadow(self, told: Callable[[Seen, float], None]) -> Seen:
+        """Let the target answer what the tenant reads, unseen, for as long as the move says, and compare.
+
+        Args:
+            told: hears what was compared so far, and for how many seconds it goes on.
+
+        Raises:
+            MoveError: nothing was compared, or the tenant has a shadow already.
+            NotTheSameError: too many answers differ.
+        """
+        self.before("shadow")
+        self._require_at(self.move.source)
+        last, total = self.shadows.seen(self.move), Seen()
+
+        def look() -> Seen:
+            nonlocal last, total
+            now = self.shadows.seen(self.move)
+            total += now.since(last)
+            last = now
+            return total
+
+        try:
+            epoch = self.shadows.begin(self.move)
+            fault_point("move.shadowing")
+            self.routes.wait_until_applied(epoch, self.shadowing.apply_seconds)
+            began = self.monotonic()
+            while (left := self.move.shadow_seconds - (self.monotonic() - began)) > 0:
+                told(look(), left)
+                self.pause(min(left, self.shadowing.poll_seconds))
+        finally:
+            self.shadows.end(self.move)
+        self.pause(self.shadowing.settle_seconds)
+        self.shadows.rules.check(look(), self.move, self.shadows.samples(self.move))
+        fault_point("move.shadowed")
+        return total
 
     def hold_and_finish(self, told: Callable[[Lag], None] = lambda _: None) -> float:
         """Hold writes, and wait until the last of them is at the target; returns since when, by ``monotonic``.
@@ -185,6 +227,7 @@ class Steps:
         self._let_writes(self.move.source, anyway=self.move.phase is Phase.FENCED)
         self._require_at(self.move.source)
         self.mend()
+        self._end_shadow()
         fault_point("move.stayed")
 
     def go_on_there(self) -> None:
@@ -271,10 +314,16 @@ class Steps:
         if cell in {self.move.source, self.move.target}:
             self.cargo.clean(Way.THERE if cell == self.move.target else Way.BACK, placed.epoch)
         fault_point("move.cleaned")
+        # Once more: one that somebody asked for who died may have begun behind its end.
+        self._end_shadow()
         self.mover.forget()
         fault_point("move.forgotten")
         if self.move.phase in _ENDS:
             self.hooks.after(self.move, _ENDS[self.move.phase])
+
+    def _end_shadow(self) -> None:
+        if self.move.shadow_seconds > 0:
+            self.shadows.end(self.move)
 
     def _let_writes(self, cell: str, *, anyway: bool) -> None:
         """Let routers send the tenant's writes to a cell, before it takes them.

@@ -22,6 +22,7 @@ from cellplane.moves.errors import MoveError
 from cellplane.moves.hooks import FileHookRecord
 from cellplane.moves.move import Move, Phase
 from cellplane.moves.settings import CutoverSettings, DriverSettings
+from cellplane.moves.shadowing import ShadowRules
 from cellplane.moves.steps import Steps
 from e2e_app.servers import Nats
 from support.http_server import answering_with
@@ -185,13 +186,25 @@ def test_the_example_of_the_manual_moves_what_it_names_and_tells_whom_it_names(
         ("hooks:\n  - {on: before_copy, url: 'ftp://x'}", r"hooks\[0\].url: expected http://… or https://…"),
         ("hooks:\n  - {on: before_copy, python: f}", r"hooks\[0\].python: expected package.module:function"),
         ("hooks:\n  - {on: after_copy, python: 'm:f', secretFile: s}", r"secretFile: only calls by url are signed"),
-        ("- a", r"moves.yaml:1:1: expected carriers, hooks, found a list"),
+        ("shadow: {tolerance: 1}", r"moves.yaml:1:10: shadow.tolerance: no field .* did you mean tolerancePercent\?"),
+        ("shadow: {tolerancePercent: 101}", r"shadow.tolerancePercent: expected a number from 0 to 100, found the num"),
+        ("shadow: {tolerancePercent: true}", r"shadow.tolerancePercent: expected a number from 0 to 100, found true"),
+        ("shadow: {ignore: [at]}", r"shadow.ignore\[0\]: expected a path such as /items/\*/id"),
+        ("- a", r"moves.yaml:1:1: expected carriers, hooks, shadow, found a list"),
         ("carriers: [", r"this is no YAML"),
     ],
 )
 def test_what_is_wrong_is_said_by_its_field_and_its_line(text: str, said: str) -> None:
     with pytest.raises(MoveError, match=said):
         parse_config(text, Path())
+
+
+def test_what_a_shadow_allows_for_is_read_and_kept(tmp_path: Path) -> None:
+    config = parse_config("shadow: {ignore: [/at, /items/*/id], tolerancePercent: 5}", tmp_path)
+    (tmp_path / KEPT).write_bytes(config.kept())
+    for found in (config, config_of(tmp_path)):
+        assert found.shadow == ShadowRules(("/at", "/items/*/id"), 5.0)
+    assert parse_config("hooks: []", tmp_path).shadow == ShadowRules()
 
 
 def test_an_empty_file_and_none_carry_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,194 @@
+"""The shadow of a move: for a while routers send the target a copy of what the tenant reads, and compare both answers.
+
+Nobody waits for the target's answers, and no write is copied: nothing depends on a shadow but whether the move goes on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from cellplane.client import Client
+from cellplane.moves.errors import MoveError, NotTheSameError
+from cellplane.moves.move import Move
+from cellplane.moves.tenants import Tenants
+
+_OURS = ("shadow", "copies", "compare")
+"""What a shadow says in the tenant's policy."""
+
+_READS = "reads"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What comparing the answers of both cells came to."""
+
+    matching: int = 0
+    differing: int = 0
+    unanswered: int = 0
+    """The target, or the source, gave no whole answer in time."""
+
+    @property
+    def compared(self) -> int:
+        """Of how many requests both answers were looked at, or waited for."""
+        return self.matching + self.differing + self.unanswered
+
+    def __add__(self, other: "Seen") -> "Seen":
+        return Seen(
+            self.matching + other.matching, self.differing + other.differing, self.unanswered + other.unanswered
+        )
+
+    def since(self, before: "Seen") -> "Seen":
+        """What came behind that. Where a count is smaller than it was, they were begun anew."""
+        news = Seen(
+            self.matching - before.matching, self.differing - before.differing, self.unanswered - before.unanswered
+        )
+        return self if min(news.matching, news.differing, news.unanswered) < 0 else news
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowRules:
+    """When a shadow is good enough.
+
+    Attributes:
+        ignore: JSON pointers of what may differ in answers, ``*`` for any name or place.
+        tolerance_percent: part of the compared answers that may differ: a read of what is being written meets the
+            source a moment before the target.
+    """
+
+    ignore: tuple[str, ...] = ()
+    tolerance_percent: float = 2.0
+
+    def check(self, seen: Seen, move: Move, samples: Sequence[str] = ()) -> None:
+        """Raise where it does not hold.
+
+        Args:
+            seen: what the comparison came to.
+            move: of which move.
+            samples: requests that were answered differently, for the message.
+
+        Raises:
+            MoveError: nothing was compared.
+            NotTheSameError: too many answers differ, or did not come.
+        """
+        if not seen.compared:
+            raise MoveError(
+                f"no answers were compared in {move.shadow_seconds:g} s: {move.tenant_id} read nothing, or "
+                f"{move.target} takes no copies (`cellplane cells`); try again, or move it without a shadow"
+            )
+        wrong = seen.differing + seen.unanswered
+        if wrong * 100 > self.tolerance_percent * seen.compared:
+            shown = "".join(f"; {sample}" for sample in samples)
+            raise NotTheSameError(
+                f"of {seen.compared} answers {seen.differing} differ between {move.source} and {move.target}, and "
+                f"{seen.unanswered} did not come, where {self.tolerance_percent:g} % may{shown}: "
+                "`cellplane shadow` shows more"
+            )
+
+
+class Shadows(Protocol):
+    """Who lets the target of a move shadow its source."""
+
+    rules: ShadowRules
+
+    def begin(self, move: Move) -> int:
+        """Let it get a copy of what the tenant reads; returns the epoch. It may have begun already.
+
+        Raises:
+            MoveError: the tenant's policy has a shadow of its own.
+        """
+
+    def seen(self, move: Move) -> Seen:
+        """What was counted until now, since a time that is nobody's business."""
+
+    def samples(self, move: Move) -> tuple[str, ...]:
+        """The last requests that were answered differently, without values."""
+
+    def end(self, move: Move) -> None:
+        """End it, if there is one."""
+
+
+class NoShadows(Shadows):
+    """There are none."""
+
+    rules = ShadowRules()
+
+    def begin(self, move: Move) -> int:  # noqa: ARG002  # as in Shadows
+        """See ``Shadows``."""
+        raise MoveError("nobody here can let a cell shadow another one")
+
+    def seen(self, move: Move) -> Seen:  # noqa: ARG002  # as in Shadows
+        """See ``Shadows``."""
+        return Seen()
+
+    def samples(self, move: Move) -> tuple[str, ...]:  # noqa: ARG002  # as in Shadows
+        """See ``Shadows``."""
+        return ()
+
+    def end(self, move: Move) -> None:
+        """See ``Shadows``."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyShadows(Shadows):
+    """By the tenant's policy, at the control plane.
+
+    Args:
+        client: with a token that may change tenants.
+        rules: what is compared.
+    """
+
+    client: Client
+    rules: ShadowRules = field(default_factory=ShadowRules)
+
+    def begin(self, move: Move) -> int:
+        """See ``Shadows``."""
+        tenant = self._tenants.get(move.tenant_id)
+        said = {"shadow": move.target, "copies": _READS, "compare": {"percent": 100.0, "ignore": [*self.rules.ignore]}}
+        policy = tenant["policy"]
+        found = {name: policy[name] for name in _OURS}
+        if found != said and any(value is not None for value in found.values()) and not _is_ours(policy, move):
+            raise MoveError(
+                f"the policy of {move.tenant_id} has a shadow of its own: take away what it says of "
+                f"{', '.join(name for name, value in found.items() if value is not None)}, or move it without a shadow"
+            )
+        return self._tenants.change(move.tenant_id, tenant["version"], policy=policy | said)
+
+    def seen(self, move: Move) -> Seen:
+        """See ``Shadows``."""
+        counts = (each for item in self._items(move) for each in item["tenants"] if each["tenant"] == move.tenant_id)
+        total = Seen()
+        for each in counts:
+            total += Seen(each["match"], each["mismatch"], each["unanswered"])
+        return total
+
+    def samples(self, move: Move) -> tuple[str, ...]:
+        """See ``Shadows``."""
+        of_tenant = (
+            sample for item in self._items(move) for sample in item["samples"] if sample["tenant"] == move.tenant_id
+        )
+        return tuple(map(_said, of_tenant))
+
+    def end(self, move: Move) -> None:
+        """See ``Shadows``."""
+        tenant = self._tenants.get(move.tenant_id)
+        if _is_ours(tenant["policy"], move):
+            policy = tenant["policy"] | dict.fromkeys(_OURS)
+            self._tenants.change(move.tenant_id, tenant["version"], policy=policy)
+
+    def _items(self, move: Move) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = self.client.get("/v1/shadows")["items"]
+        return [item for item in items if (item["cell"], item["shadow"]) == (move.source, move.target)]
+
+    @property
+    def _tenants(self) -> Tenants:
+        return Tenants(self.client)
+
+
+def _is_ours(policy: dict[str, Any], move: Move) -> bool:
+    """Whether a policy says what a shadow of this move says; what is ignored may have been another thing then."""
+    return (policy["shadow"], policy["copies"]) == (move.target, _READS)
+
+
+def _said(sample: dict[str, Any]) -> str:
+    differences = ", ".join(f"{each['path']} {each['cell']} / {each['shadow']}" for each in sample["differences"])
+    return f"{sample['method']} {sample['path']}: {differences}"

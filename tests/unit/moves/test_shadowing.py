@@ -1,0 +1,114 @@
+"""A shadow ends whatever comes of it, and a move goes on only where enough was compared and little differed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from cellplane.moves.driver import Driver
+from cellplane.moves.errors import MoveError, NotTheSameError
+from cellplane.moves.move import Move, Phase, Wish
+from cellplane.moves.settings import ShadowSettings
+from cellplane.moves.shadowing import NoShadows, Seen, ShadowRules, Shadows
+from support.moving import SOURCE, TARGET, TENANT, WorldBook, driver_in, world_that_follows
+
+MOVE = Move("m1", TENANT, SOURCE, TARGET, True, 0.0, shadow_seconds=10.0, phase=Phase.VERIFIED)
+
+
+@dataclass
+class Counted(Shadows):
+    """Says one count after the other, and the last of them for ever."""
+
+    counts: Sequence[Seen]
+    rules: ShadowRules = field(default_factory=ShadowRules)
+    has_begun: bool = False
+    ends: int = 0
+
+    def begin(self, move: Move) -> int:
+        self.has_begun = True
+        return 1
+
+    def seen(self, move: Move) -> Seen:
+        now, *rest = self.counts
+        self.counts = rest or [now]
+        return now
+
+    def samples(self, move: Move) -> tuple[str, ...]:
+        return ("GET /orders/*: /price number / text of 5",)
+
+    def end(self, move: Move) -> None:
+        self.has_begun = False
+        self.ends += 1
+
+
+def driver_of(shadows: Shadows, book: WorldBook) -> Driver:
+    world = world_that_follows()
+    return driver_in(world, book, shadows=shadows, shadowing=ShadowSettings())
+
+
+class Told(WorldBook):
+    """Notes what is told, and may be asked for something meanwhile."""
+
+    def __init__(self, move: Move, wish_then: Wish = Wish.RUN) -> None:
+        super().__init__(move)
+        self.said: list[str] = []
+        self._wish_then = wish_then
+
+    def tell(self, move_id: str, progress: object) -> None:
+        self.said.append(progress.doing)  # type: ignore[attr-defined]
+        self.wanted = self._wish_then
+
+
+def test_what_is_compared_meanwhile_is_counted_also_where_routers_count_anew() -> None:
+    shadows = Counted([Seen(1_000, 500), Seen(1_040, 500), Seen(30, 0), Seen(59, 1)])
+    book = Told(replace(MOVE, shadow_seconds=1.0))
+    reached = driver_of(shadows, book).advance("m1")
+    assert (reached.phase, reached.shadow_compared, reached.shadow_differing) == (Phase.SHADOWED, 100, 1)
+    assert (shadows.has_begun, shadows.ends) == (False, 1)
+    assert book.said[0] == "comparing answers for 1 s more: 40 so far, 0 of them differ"
+
+
+def test_too_many_that_differ_or_do_not_come_keep_a_move_from_going_on() -> None:
+    for wrong in (Seen(97, 3), Seen(97, 0, 3), Seen(97, 1, 2)):
+        shadows = Counted([Seen(), wrong])
+        book = WorldBook(MOVE)
+        with pytest.raises(NotTheSameError, match=r"of 100 answers .* where 2 % may; GET /orders/\*"):
+            driver_of(shadows, book).advance("m1")
+        assert (book.move.phase, shadows.has_begun) == (Phase.VERIFIED, False)
+        assert "of 100 answers" in book.move.reason
+    few = Counted([Seen(), Seen(98, 1, 1)])
+    assert driver_of(few, WorldBook(MOVE)).advance("m1").phase is Phase.SHADOWED
+
+
+def test_a_shadow_that_compared_nothing_shows_nothing() -> None:
+    with pytest.raises(MoveError, match="no answers were compared in 10 s: acme read nothing, or cell-2 takes no"):
+        driver_of(Counted([Seen(5, 5)]), WorldBook(MOVE)).advance("m1")
+
+
+def test_who_wants_another_thing_ends_it() -> None:
+    shadows = Counted([Seen(), Seen(100)])
+    book = Told(MOVE, wish_then=Wish.ABORT)
+    driver = driver_of(shadows, book)
+    assert driver.advance("m1").phase is Phase.VERIFIED
+    assert (shadows.has_begun, shadows.ends) == (False, 1)
+    assert driver.advance("m1").phase is Phase.ABORTING
+
+
+def test_what_a_dead_one_left_ends_with_the_move() -> None:
+    shadows = Counted([Seen()], has_begun=True)
+    book = WorldBook(MOVE, wanted=Wish.ABORT)
+    assert driver_of(shadows, book).advance("m1").phase is Phase.ABORTING
+    assert not shadows.has_begun
+    shadows.has_begun = True
+    assert driver_of(shadows, book).advance("m1").phase is Phase.ABORTED
+    assert not shadows.has_begun, "also one that was begun behind that"
+
+
+def test_writes_that_are_let_again_need_no_second_shadow() -> None:
+    book = WorldBook(replace(MOVE, shadow_compared=100))
+    assert driver_of(NoShadows(), book).advance("m1").phase is Phase.FLIPPED
+
+
+def test_where_nobody_can_shadow_a_move_says_so() -> None:
+    with pytest.raises(MoveError, match="nobody here can let a cell shadow another one"):
+        driver_of(NoShadows(), WorldBook(MOVE)).advance("m1")
