@@ -32,6 +32,12 @@ def held(api: Api) -> Any:
     return found
 
 
+def rails(api: Api) -> set[str]:
+    """Which guard rails hold what is held."""
+    found = held(api)
+    return set() if found is None else {each["rail"] for each in found["violations"]}
+
+
 def move(api: Api, count: int, **params: str) -> int:
     """Move tenants in one change, and return its epoch."""
     resources = [{"kind": "Tenant", "name": f"t-{n:02}", "spec": {"cells": ["cell-2"]}} for n in range(count)]
@@ -93,9 +99,8 @@ def test_an_emptied_pool_and_a_shard_without_a_cell_are_held(guarded: Api) -> No
     for cell in ("cell-1", "cell-2"):
         response = guarded.http.post(f"/v1/cells/{cell}/status", json={"status": "maintenance", "force": True})
         assert response.status_code == 200, response.text
-    eventually(lambda: held(guarded) is not None, "it is held")
-    rails = {each["rail"] for each in held(guarded)["violations"]}
-    assert rails >= {"tenants-unserved", "pool-empty"}
+    # A table of the first of these alone may be held before.
+    eventually(lambda: rails(guarded) >= {"tenants-unserved", "pool-empty"}, "that of both is held")
 
 
 def test_publish_is_a_command(guarded: Api) -> None:
