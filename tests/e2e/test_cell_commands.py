@@ -74,9 +74,7 @@ def test_a_cell_comes_serves_and_goes_and_no_request_fails(demo: Demo) -> None:
         taken = [post(demo, tenant) for tenant in moved]
         assert {(answer.status_code, answer.headers["x-cell-id"]) for answer in taken} == {(202, "cell-4")}
         assert set(demo.served_by().values()) == {"cell-1", "cell-2", "cell-3", "cell-4"}
-        eventually(
-            lambda: any(answer.cell == "cell-4" for answer in answers), "the load reaches the new cell", seconds=5
-        )
+        eventually(lambda: any(answer.cell == "cell-4" for answer in answers), "the load reaches the new cell")
         eventually((demo.state / "cells" / "cell-4" / "config.json").exists, "it is told its settings and flags")
         demo.run("cell", "drain", "cell-4")
         assert demo.ask(moved[0]).headers["x-cell-id"] == "cell-4", "it serves whom it has"
@@ -84,7 +82,6 @@ def test_a_cell_comes_serves_and_goes_and_no_request_fails(demo: Demo) -> None:
         assert demo.placed() == before
         demo.run("cell", "retire", "cell-4")
         assert "cell-4: destroyed, with its data" in demo.run("cell", "destroy", "cell-4")
-    assert len(answers) > 200
     assert [answer for answer in answers if answer.status != 200] == [], "no request failed, of nobody"
     assert not (demo.state / "cells" / "cell-4").exists()
     assert not [path for path in demo.state.rglob("*cell-4*") if "boards" not in path.parts]
@@ -108,7 +105,7 @@ def test_a_pool_that_runs_short_gets_a_cell_of_this_fleet(demo: Demo) -> None:
             (newcomers[tenant],) = api.get(f"/v1/tenants/{tenant}").json()["cells"]
         assert sorted(newcomers.values()) == ["cell-2", "cell-4"], "cell-1 takes none"
         for tenant, cell in newcomers.items():
-            eventually(lambda: post(demo, tenant).headers.get("x-cell-id") == cell, "it is served there", seconds=10)  # noqa: B023
+            eventually(lambda: post(demo, tenant).headers.get("x-cell-id") == cell, "it is served there")  # noqa: B023
         assert "cell-4 was made" in demo.run("capacity")
         for path in (*(f"/v1/tenants/{tenant}" for tenant in newcomers), "/v1/pools/picked"):
             api.delete(path).raise_for_status()

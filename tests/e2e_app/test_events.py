@@ -17,7 +17,7 @@ from nats.js.api import AckPolicy, ConsumerConfig
 
 from cellplane.events.settings import DEFAULT_STREAM, StreamSettings
 from cellplane.events.stream import ensure_stream
-from e2e_app.servers import CELL_ID, TENANT, TEXT, Cell, Nats, Postgres, eventually
+from e2e_app.servers import CELL_ID, NOT_WAITED_SECONDS, TENANT, TEXT, Cell, Nats, Postgres, eventually
 
 OUTBOX_MAX = 6
 
@@ -207,9 +207,7 @@ def test_a_full_outbox_refuses_what_it_could_not_tell_and_recovers_by_itself(tel
         telling.await_about(each["id"], ("notification.accepted", {"bytes": len(TEXT)}), ("notification.delivered", {}))
 
 
-def test_a_worker_that_carries_events_stops_within_5_seconds_also_when_everything_hangs(
-    telling: Telling, postgres: Postgres
-) -> None:
+def test_a_worker_that_carries_events_stops_also_when_everything_hangs(telling: Telling, postgres: Postgres) -> None:
     telling.cell.await_status(telling.cell.posted(), "delivered")
     telling.outside.signal(signal.SIGSTOP)
     postgres.pause()
@@ -218,7 +216,7 @@ def test_a_worker_that_carries_events_stops_within_5_seconds_also_when_everythin
         began = time.monotonic()
         telling.cell.worker.signal(signal.SIGTERM)
         assert telling.cell.worker.wait() == 0
-        assert time.monotonic() - began < 5.0
+        assert time.monotonic() - began < NOT_WAITED_SECONDS
     finally:
         postgres.resume()
         telling.outside.signal(signal.SIGCONT)

@@ -15,7 +15,7 @@ import nats as nats_client
 import psycopg
 import pytest
 
-from e2e_app.servers import CELL_ID, TENANT, Cell, Nats, Postgres, Process, eventually, free_port
+from e2e_app.servers import CELL_ID, NOT_WAITED_SECONDS, TENANT, Cell, Nats, Postgres, Process, eventually, free_port
 
 
 def health_problem(cell: Cell) -> list[str]:
@@ -78,8 +78,8 @@ def test_notifications_are_accepted_without_a_queue_and_delivered_after_it(cell:
     cell.await_health(503)
     assert health_problem(cell) == ["queue"]
     began = time.monotonic()
-    accepted = [cell.posted("email") for _ in range(3)]
-    assert time.monotonic() - began < 1.0  # a dead queue is not waited for
+    accepted = [cell.posted("email") for _ in range(12)]
+    assert time.monotonic() - began < NOT_WAITED_SECONDS
     assert {cell.status(notification_id) for notification_id in accepted} == {"queued"}
 
     nats.start_and_wait()
@@ -148,10 +148,10 @@ def test_hanging_queue_delays_an_answer_but_fails_none(cell: Cell, nats: Nats) -
     try:
         began = time.monotonic()
         notification_id = cell.posted()
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < NOT_WAITED_SECONDS
         began = time.monotonic()
         assert health_problem(cell) == ["queue"]
-        assert time.monotonic() - began < 0.9
+        assert time.monotonic() - began < NOT_WAITED_SECONDS
     finally:
         nats.signal(signal.SIGCONT)
     cell.await_health(200)
@@ -165,7 +165,7 @@ def test_dead_database_gives_503_and_recovers_by_itself(cell: Cell, postgres: Po
     for _ in range(3):
         began = time.monotonic()
         answer = cell.post()
-        assert time.monotonic() - began < 3.5
+        assert time.monotonic() - began < NOT_WAITED_SECONDS
         assert (answer.status_code, answer.json()["code"]) == (503, "database-unavailable")
         assert answer.headers["retry-after"] == "1"
     assert health_problem(cell) == ["database"]
@@ -193,19 +193,17 @@ def test_hanging_database_is_not_waited_for(cell: Cell, postgres: Postgres) -> N
     try:
         began = time.monotonic()
         assert health_problem(cell) == ["database"]
-        assert time.monotonic() - began < 0.9
+        assert time.monotonic() - began < NOT_WAITED_SECONDS
         began = time.monotonic()
         assert cell.post().status_code == 503
-        assert time.monotonic() - began < 4.0
+        assert time.monotonic() - began < NOT_WAITED_SECONDS
     finally:
         postgres.resume()
     cell.await_health(200)
     cell.await_status(cell.posted(), "delivered")
 
 
-def test_both_processes_stop_within_5_seconds_also_when_everything_hangs(
-    cell: Cell, nats: Nats, postgres: Postgres
-) -> None:
+def test_both_processes_stop_also_when_everything_hangs(cell: Cell, nats: Nats, postgres: Postgres) -> None:
     nats.signal(signal.SIGSTOP)
     postgres.pause()
     try:
@@ -213,7 +211,7 @@ def test_both_processes_stop_within_5_seconds_also_when_everything_hangs(
             process.signal(signal.SIGTERM)
         began = time.monotonic()
         assert [process.wait() for process in (cell.api, cell.worker)] == [0, 0]
-        assert time.monotonic() - began < 5.0
+        assert time.monotonic() - began < NOT_WAITED_SECONDS
     finally:
         postgres.resume()
         nats.signal(signal.SIGCONT)

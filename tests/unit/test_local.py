@@ -333,9 +333,7 @@ def test_an_earlier_postgresql_in_a_cells_folder_is_ended_and_no_stranger(tmp_pa
         program(tmp_path / "postgres", folder=data) as left,
         program(tmp_path / "shell", folder=data) as shell,
     ):
-        began = time.monotonic()
         cell._forget_killed_postmaster()
-        assert time.monotonic() - began < 5
         assert not is_running(left)
         assert is_running(shell), "somebody looks around in the folder"
         assert not lock.exists()

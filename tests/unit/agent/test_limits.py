@@ -64,7 +64,7 @@ def test_an_answer_that_never_ends_is_given_up(tmp_path: Path, control: FakeCont
             await agent.until(lambda: agent.engine.started == [5], "the first table")
             control.turn(fake_control.trickle)
             asked = len(control.asked)
-            await agent.until(lambda: len(control.asked) >= asked + 3, "it asks again", seconds=2.5)
+            await agent.until(lambda: len(control.asked) >= asked + 3, "it asks again")
 
     asyncio.run(scenario())
 

@@ -45,7 +45,7 @@ def test_a_dead_proxy_is_started_again_without_a_control_plane(tmp_path: Path, c
             control.turn(fake_control.hang)
             control.report_misbehave = fake_control.hang
             agent.engine.die()
-            await agent.until(lambda: agent.engine.started == [5, 5], "it is started again", seconds=2)
+            await agent.until(lambda: agent.engine.started == [5, 5], "it is started again")
 
     asyncio.run(scenario())
 

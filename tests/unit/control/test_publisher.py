@@ -157,18 +157,15 @@ def test_waiting_ends_at_once_with_another_tag_and_in_time_with_the_same(directo
             await publisher.wait_for_other(None, 5)
             first = publisher.require_current()
             assert first.epoch == 3
-            began = time.monotonic()
-            await publisher.wait_for_other('"other"', 5)
-            assert time.monotonic() - began < 2
+            await asyncio.wait_for(publisher.wait_for_other('"other"', 100), 50)
             await publisher.wait_for_other(first.etag, 0.02)
             assert publisher.current is first
-            waiting = [asyncio.create_task(publisher.wait_for_other(first.etag, 5)) for _ in range(50)]
+            waiting = [asyncio.create_task(publisher.wait_for_other(first.etag, 100)) for _ in range(50)]
             await asyncio.sleep(0)
             directory.put_tenant(Tenant("acme", ("cell-1",)), actor="test")
             publisher.notify()
-            await asyncio.gather(*waiting)
+            await asyncio.wait_for(asyncio.gather(*waiting), 50)
             assert publisher.require_current().epoch == 4
-            assert time.monotonic() - began < 4
 
     asyncio.run(scenario())
 

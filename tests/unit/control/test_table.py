@@ -68,40 +68,35 @@ def test_if_none_match_has_its_other_forms(steady_shop: Api, form: str) -> None:
 
 def test_waiting_ends_with_the_change(shop: Api) -> None:
     tag = shop.get("/v1/table").headers["etag"]
-    answers: list[tuple[float, httpx2.Response]] = []
+    answers: list[httpx2.Response] = []
 
     def wait() -> None:
-        url = f"http://127.0.0.1:{shop.port}/v1/table?wait=8"
-        response = plain_http.get(url, headers={**as_holder(shop.token), "if-none-match": tag}, timeout=20)
-        answers.append((time.monotonic(), response))
+        url = f"http://127.0.0.1:{shop.port}/v1/table?wait=30"
+        answers.append(plain_http.get(url, headers={**as_holder(shop.token), "if-none-match": tag}, timeout=20))
 
     waiters = [threading.Thread(target=wait) for _ in range(4)]
     for waiter in waiters:
         waiter.start()
     time.sleep(0.1)
     assert not answers
-    changed = time.monotonic()
     epoch = shop.put_epoch("/v1/tenants/acme", {"cell": "cell-1"})
     for waiter in waiters:
-        waiter.join(10)
-    assert len(answers) == 4
-    assert all(at - changed < 2 for at, _ in answers)
-    assert {int(response.headers["x-cellplane-epoch"]) for _, response in answers} == {epoch}
+        waiter.join()
+    assert [int(response.headers["x-cellplane-epoch"]) for response in answers] == [epoch] * 4
 
 
 def test_waiting_ends_with_304_when_nothing_changed(shop: Api) -> None:
     tag = shop.get("/v1/table").headers["etag"]
     began = time.monotonic()
     response = shop.http.get("/v1/table", params={"wait": 0.2}, headers={"if-none-match": tag})
-    assert 0.2 <= time.monotonic() - began < 2
+    assert time.monotonic() - began >= 0.2
     assert response.status_code == 304
 
 
 def test_waiting_with_an_old_tag_or_none_does_not_wait(steady_shop: Api) -> None:
-    began = time.monotonic()
-    assert steady_shop.get("/v1/table", wait=8).status_code == 200
-    assert steady_shop.http.get("/v1/table?wait=8", headers={"if-none-match": '"old"'}).status_code == 200
-    assert time.monotonic() - began < 2
+    for tag in ({}, {"if-none-match": '"old"'}):
+        answer = steady_shop.http.get("/v1/table?wait=30", headers=tag, timeout=20)
+        assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("wait", ["-1", "nan", "x", ""])
