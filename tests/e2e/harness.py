@@ -141,18 +141,18 @@ class Demo:
         return done.stdout + done.stderr
 
     def get(self, path: str, **params: str | int) -> Any:
-        response = plain_http.get(f"{self.control}{path}", params=params, headers=self.headers, timeout=10)
+        response = plain_http.get(f"{self.control}{path}", params=params, headers=self.headers, timeout=30)
         response.raise_for_status()
         return response.json()
 
     def put(self, path: str, body: dict[str, Any]) -> Any:
-        response = plain_http.put(f"{self.control}{path}", json=body, headers=self.headers, timeout=10)
+        response = plain_http.put(f"{self.control}{path}", json=body, headers=self.headers, timeout=30)
         response.raise_for_status()
         return response.json()
 
     def ask(self, tenant: str, path: str = "/notifications?limit=1", **options: Any) -> httpx2.Response:
         """One request of a tenant through the router."""
-        return plain_http.get(f"{self.router}{path}", headers={"X-Tenant-Id": tenant}, timeout=10, **options)
+        return plain_http.get(f"{self.router}{path}", headers={"X-Tenant-Id": tenant}, timeout=30, **options)
 
     def placed(self) -> dict[str, str]:
         """Where the control plane says each tenant is."""
@@ -195,7 +195,7 @@ class Demo:
 
         def run() -> None:
             number = 0
-            with plain_http.client(timeout=5) as client:
+            with plain_http.client(timeout=30) as client:
                 while not stop.wait(1 / requests_per_second):
                     tenant = tenants[number % len(tenants)]
                     number += 1

@@ -116,7 +116,7 @@ class Site:
 
     def send(self, tenant: str) -> tuple[int, str]:
         """Status of a tenant's request, and the cell that answered."""
-        answer = plain_http.get(f"http://127.0.0.1:{self.router_port}/x", headers={"x-tenant-id": tenant}, timeout=10)
+        answer = plain_http.get(f"http://127.0.0.1:{self.router_port}/x", headers={"x-tenant-id": tenant}, timeout=30)
         return answer.status_code, answer.headers.get("x-cell-id", "")
 
     @contextmanager
@@ -130,7 +130,7 @@ class Site:
         stop = threading.Event()
 
         def run(tenant: str, pause_seconds: float) -> None:
-            with plain_http.client(timeout=10) as client:
+            with plain_http.client(timeout=30) as client:
                 while not stop.wait(pause_seconds):
                     status, cell = 0, ""
                     try:

@@ -13,7 +13,7 @@ TENANT = "tenant-007"
 def send(demo: Demo, times: int) -> list[str]:
     headers = {"X-Tenant-Id": TENANT}
     answers = [
-        plain_http.post(f"{demo.router}/notifications", json=BODY, headers=headers, timeout=10) for _ in range(times)
+        plain_http.post(f"{demo.router}/notifications", json=BODY, headers=headers, timeout=30) for _ in range(times)
     ]
     assert {answer.status_code for answer in answers} == {202}
     return [answer.json()["id"] for answer in answers]

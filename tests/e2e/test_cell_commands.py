@@ -49,7 +49,7 @@ def remove_fourth(demo: Demo) -> None:
 
 def post(demo: Demo, tenant: str) -> httpx2.Response:
     headers = {"X-Tenant-Id": tenant}
-    return plain_http.post(f"{demo.router}/notifications", json=BODY, headers=headers, timeout=10)
+    return plain_http.post(f"{demo.router}/notifications", json=BODY, headers=headers, timeout=30)
 
 
 def status_or_none(demo: Demo, cell_id: str) -> str | None:
@@ -91,7 +91,7 @@ def test_a_cell_comes_serves_and_goes_and_no_request_fails(demo: Demo) -> None:
 
 @pytest.mark.long
 def test_a_pool_that_runs_short_gets_a_cell_of_this_fleet(demo: Demo) -> None:
-    with plain_http.client(base_url=demo.control, headers=demo.headers, timeout=10) as api:
+    with plain_http.client(base_url=demo.control, headers=demo.headers, timeout=30) as api:
         spec = {"cells": ["cell-1", "cell-2"], "strategy": "explicit"}
         api.put("/v1/pools/picked", json=spec).raise_for_status()
         for cell, used in (("cell-1", 72), ("cell-2", 64)):

@@ -15,7 +15,7 @@ FEW = 16
 
 def statuses(demo: Demo, tenant: str, count: int) -> list[int]:
     headers = {"X-Tenant-Id": tenant}
-    with plain_http.client(base_url=demo.router, timeout=10) as client:
+    with plain_http.client(base_url=demo.router, timeout=30) as client:
         return [client.get("/notifications?limit=1", headers=headers).status_code for _ in range(count)]
 
 

@@ -59,7 +59,7 @@ class Control:
 
     def client(self) -> httpx2.Client:
         url, headers = f"http://127.0.0.1:{self.port}", admin_headers(self.state)
-        return plain_http.client(base_url=url, headers=headers, timeout=10)
+        return plain_http.client(base_url=url, headers=headers, timeout=30)
 
     def target_epoch(self) -> int:
         """Of a target whose files are all there, whole."""

@@ -157,7 +157,7 @@ def control_plane(folder: Path, *options: str, environment: dict[str, str] | Non
 
     def answers() -> bool:
         try:
-            return plain_http.get(f"{url}/healthz", timeout=5).status_code == 200
+            return plain_http.get(f"{url}/healthz", timeout=30).status_code == 200
         except httpx2.HTTPError:
             return False
 

@@ -19,7 +19,7 @@ def told_more(demo: Demo) -> set[str]:
     """The tenants for whom the flag is on: their notifications have one field more."""
     body = {"channel": "push", "to": "somebody", "body": "Hello"}
     found = set()
-    with plain_http.client(demo.router, timeout=10) as client:
+    with plain_http.client(demo.router, timeout=30) as client:
         for tenant in demo.tenants:
             created = client.post("/notifications", json=body, headers={"X-Tenant-Id": tenant})
             assert created.status_code == 202, created.text
@@ -74,7 +74,7 @@ def test_a_cell_believes_its_router_alone(demo: Demo) -> None:
     ports = json.loads((demo.state / "endpoints.json").read_text())["ports"]
     tenant = demo.tenants_of("cell-1")[0]
     made_up = {"x-cell-id": "cell-1", "x-cell-epoch": str(epoch), "x-tenant-id": tenant}
-    with httpx2.Client(base_url=f"http://127.0.0.1:{ports['cell-1.api']}", trust_env=False, timeout=10) as cell:
+    with httpx2.Client(base_url=f"http://127.0.0.1:{ports['cell-1.api']}", trust_env=False, timeout=30) as cell:
         assert cell.get("/notifications", headers=made_up).json()["code"] == "no-proof"
         forged = {**made_up, "x-cell-proof": f"cpp1.{int(time.time())}.key-1.{'A' * 43}"}
         refused = cell.get("/notifications", headers=forged)

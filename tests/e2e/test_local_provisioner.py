@@ -40,7 +40,7 @@ class LocalTrial:
         proof = sign(self._keys, Routing(instance.id.encode(), b"1", b"acme", b""), line, int(time.time()))
         headers = {"x-cell-id": instance.id, "x-cell-epoch": "1", "x-tenant-id": "acme", "x-cell-proof": proof.decode()}
         url = f"http://{instance.address}:{instance.port}/notifications"
-        answer = plain_http.request(method, url, headers=headers, timeout=10, **options)
+        answer = plain_http.request(method, url, headers=headers, timeout=30, **options)
         assert answer.status_code in {200, 202}, answer.text
         return answer
 

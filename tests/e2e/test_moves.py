@@ -47,7 +47,7 @@ class Client:
                 thread.join()
 
     def _write(self, stop: threading.Event) -> None:
-        with plain_http.client(self._demo.router, headers=self._headers, timeout=10) as http:
+        with plain_http.client(self._demo.router, headers=self._headers, timeout=30) as http:
             while not stop.wait(0.01):
                 answer = http.post("/notifications", json=BODY)
                 self.writes.append(answer.status_code)
@@ -55,7 +55,7 @@ class Client:
                     self.acknowledged.add(answer.json()["id"])
 
     def _read(self, stop: threading.Event) -> None:
-        with plain_http.client(self._demo.router, headers=self._headers, timeout=10) as http:
+        with plain_http.client(self._demo.router, headers=self._headers, timeout=30) as http:
             while not stop.wait(0.01):
                 wanted = next(iter(self.acknowledged.copy()), None)
                 answer = http.get("/notifications?limit=1" if wanted is None else f"/notifications/{wanted}")

@@ -160,7 +160,7 @@ class ControlProcess:
     def put(self, path: str, body: dict[str, object]) -> None:
         url = f"http://127.0.0.1:{self.port}{path}"
         headers = admin_headers(self._state)
-        plain_http.put(url, json=body, headers=headers, timeout=10).raise_for_status()
+        plain_http.put(url, json=body, headers=headers, timeout=30).raise_for_status()
 
     def is_up(self) -> bool:
         try:

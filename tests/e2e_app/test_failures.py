@@ -257,7 +257,7 @@ def test_start_without_a_database_ends_with_a_clear_message(cell: Cell) -> None:
     urls = {"CELLPLANE_DATABASE_URL": url, "NOTIFICATIONS_OWNER_URL": url}
     environ = cell.environ | urls | {"NOTIFICATIONS_DATABASE_START_SECONDS": "0.5"}
     command = [sys.executable, "-m", "notifications.worker"]
-    ended = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=10, check=False)
+    ended = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
     assert "Check CELLPLANE_DATABASE_URL" in ended.stderr
     assert "secret" not in ended.stderr
@@ -267,7 +267,7 @@ def test_start_without_a_database_ends_with_a_clear_message(cell: Cell) -> None:
 def test_start_without_settings_names_all_that_are_missing(cell: Cell) -> None:
     environ = {name: value for name, value in cell.environ.items() if not name.startswith("CELLPLANE_")}
     command = [sys.executable, "-m", "notifications.api", "--port", "1"]
-    ended = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=10, check=False)
+    ended = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 2
     for name in ("CELLPLANE_CELL_ID", "CELLPLANE_DATABASE_URL", "CELLPLANE_NATS_URL"):
         assert name in ended.stderr
@@ -278,7 +278,7 @@ def test_start_without_settings_names_all_that_are_missing(cell: Cell) -> None:
 def refused(cell: Cell, **environ: str) -> tuple[int, str]:
     """The status and the last words of a worker that does not start."""
     command = [sys.executable, "-m", "notifications.worker"]
-    ended = subprocess.run(command, env=cell.environ | environ, capture_output=True, text=True, timeout=10, check=False)
+    ended = subprocess.run(command, env=cell.environ | environ, capture_output=True, text=True, timeout=60, check=False)
     assert "Traceback" not in ended.stderr
     return ended.returncode, ended.stderr
 

@@ -46,7 +46,7 @@ def served(app: Any) -> Iterator[int]:
         yield server.servers[0].sockets[0].getsockname()[1]
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
 
 
 def test_an_app_behind_the_door_keeps_its_boundary() -> None:

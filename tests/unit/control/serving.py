@@ -217,7 +217,7 @@ def serving(state: Path, *, client_tls: ssl.SSLContext | None = None, **override
             headers = as_holder(token)
             url = f"{'http' if client_tls is None else 'https'}://127.0.0.1:{port}"
             verify = client_tls or False
-            with httpx2.Client(base_url=url, trust_env=False, timeout=10, headers=headers, verify=verify) as http:
+            with httpx2.Client(base_url=url, trust_env=False, timeout=30, headers=headers, verify=verify) as http:
                 yield Api(http, port, app, token)
         finally:
             server.should_exit = True

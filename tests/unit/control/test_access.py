@@ -183,7 +183,7 @@ def test_nobody_passes_without_a_token_or_with_a_wrong_one(steady_shop: Api) -> 
 
 def nobody(api: Api) -> httpx2.Client:
     """A client that does not say who it is."""
-    return plain_http.client(base_url=f"http://127.0.0.1:{api.port}", timeout=10)
+    return plain_http.client(base_url=f"http://127.0.0.1:{api.port}", timeout=30)
 
 
 def test_health_says_ok_to_all_and_more_to_those_who_are_known(shop: Api) -> None:

@@ -105,7 +105,7 @@ def test_an_entry_that_is_stored_when_its_control_plane_is_killed_is_not_told_ag
         with (tmp_path / "control.log").open("ab") as file:
             process = subprocess.Popen([*command, "--port", str(port)], stdout=file, stderr=file, env=environ)
         try:
-            with plain_http.client(base_url=f"http://127.0.0.1:{port}", timeout=10) as http:
+            with plain_http.client(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
 
                 def answers(http: Any = http) -> bool:
                     try:
@@ -127,4 +127,4 @@ def test_an_entry_that_is_stored_when_its_control_plane_is_killed_is_not_told_ag
                     assert phases(nats) == ["planned", "prepared"]
         finally:
             process.kill()
-            process.wait(10)
+            process.wait(60)

@@ -317,7 +317,7 @@ def test_a_reporter_goes_on_after_an_answer_that_never_ends(tmp_path: Path, monk
             self.end_headers()
             self.wfile.write(b"no")
             self.wfile.flush()
-            ended.wait(5)
+            ended.wait(60)
             self.close_connection = True
 
         def log_message(self, *_: object) -> None:

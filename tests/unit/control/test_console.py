@@ -18,7 +18,7 @@ from unit.control.serving import Api, assert_problem
 @pytest.fixture
 def anybody(steady_shop: Api) -> Iterator[httpx2.Client]:
     """Somebody without a token."""
-    with httpx2.Client(base_url=f"http://127.0.0.1:{steady_shop.port}", trust_env=False, timeout=10) as http:
+    with httpx2.Client(base_url=f"http://127.0.0.1:{steady_shop.port}", trust_env=False, timeout=30) as http:
         yield http
 
 

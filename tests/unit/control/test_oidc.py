@@ -49,7 +49,7 @@ def running() -> Iterator[Provider]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             provider.asked += 1
-            provider.may_answer.wait(10)
+            provider.may_answer.wait(60)
             self.send_response(provider.status)
             if provider.status == 302:
                 self.send_header("Location", "/other")

@@ -163,12 +163,12 @@ def test_a_fold_that_ends_while_something_is_published_is_used(
         publication = compile_publication(*arguments)
         if holding:
             held.set()
-            assert go_on.wait(10)
+            assert go_on.wait(60)
         return publication
 
     def fold(of: Directory) -> CompiledBase | None:
         # Ends only while a publication is under way.
-        assert held.wait(10)
+        assert held.wait(60)
         base = compile_base(of)
         folded.set()
         return base
@@ -217,7 +217,7 @@ def test_a_fold_that_a_change_of_the_fleet_overtook_is_dropped(
 
     def fold(of: Directory) -> CompiledBase | None:
         base = compile_base(of)
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return base
 
     monkeypatch.setattr(module, "compile_base", fold)

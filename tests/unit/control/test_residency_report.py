@@ -332,14 +332,14 @@ def test_one_report_is_made_at_a_time(tmp_path: Path, monkeypatch: pytest.Monkey
 
     def residents(_snapshot: object) -> Iterator[Resident]:
         begun.set()
-        assert may_end.wait(10)
+        assert may_end.wait(60)
         return iter(())
 
     monkeypatch.setattr(residency, "_residents", residents)
     with serving(tmp_path / "state") as api, ThreadPoolExecutor(1) as pool:
         api.fill()
         first = pool.submit(api.get, "/v1/residency")
-        assert begun.wait(10)
+        assert begun.wait(60)
         refused = assert_problem(api.get("/v1/residency"), 409, "conflict")
         assert "is being made" in refused["detail"]
         may_end.set()

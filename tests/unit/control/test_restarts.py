@@ -43,7 +43,7 @@ class Process:
         ]
         with (state / "control.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        self.http = plain_http.client(base_url=f"http://127.0.0.1:{self.port}", timeout=5)
+        self.http = plain_http.client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
         try:
             eventually(self._answers, "the process answers", seconds=START_SECONDS)
         except BaseException:
@@ -69,7 +69,7 @@ class Process:
 
 def put_until_it_dies(port: int, token: str, names: list[str], acknowledged: dict[str, int]) -> None:
     url = f"http://127.0.0.1:{port}"
-    with plain_http.client(base_url=url, timeout=5, headers=as_holder(token)) as http:
+    with plain_http.client(base_url=url, timeout=30, headers=as_holder(token)) as http:
         for name in names:
             try:
                 response = http.put(f"/v1/tenants/{name}", json={"cell": "cell-1"})
@@ -168,8 +168,8 @@ def test_a_waiting_router_does_not_keep_the_process_from_stopping(tmp_path: Path
     assert waiter.is_alive()
     control.process.terminate()
     control.http.close()
-    assert control.process.wait(8) in {0, -signal.SIGTERM}
-    waiter.join(8)
+    assert control.process.wait(18) in {0, -signal.SIGTERM}
+    waiter.join(60)
     assert len(ended) == 1
 
 

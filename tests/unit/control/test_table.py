@@ -114,5 +114,5 @@ def test_a_first_waiter_gets_the_first_table(api: Api) -> None:
     waiter = threading.Thread(target=wait)
     waiter.start()
     api.fill()
-    waiter.join(10)
+    waiter.join(60)
     assert [response.status_code for response in answers] == [200]

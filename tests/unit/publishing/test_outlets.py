@@ -37,7 +37,7 @@ class FakeTarget:
 
     def publish(self, manifest: Manifest, table: RoutingTable) -> None:
         self.began.set()
-        self.gate.wait(5)
+        self.gate.wait(60)
         manifest.statement.check_describes(table)
         if self.failures:
             raise self.failures.pop(0)
@@ -91,7 +91,7 @@ def test_a_target_that_hangs_holds_nobody_up_and_gets_the_newest_next() -> None:
     slow.gate.clear()
     with running(good, slow) as found:
         found.outlets.offer(base_of(3))
-        assert slow.began.wait(5)
+        assert slow.began.wait(60)
         for epoch in (4, 5, 6):
             found.outlets.offer(base_of(epoch))
             until(lambda wanted=epoch: good.took[-1:] == [wanted], f"epoch {epoch}")  # type: ignore[misc]
@@ -105,7 +105,7 @@ def test_after_a_failure_the_newest_is_tried_not_the_one_that_failed() -> None:
     target.gate.clear()
     with running(target) as found:
         found.outlets.offer(base_of(3))
-        assert target.began.wait(5)
+        assert target.began.wait(60)
         found.outlets.offer(base_of(4))
         target.gate.set()
         until(lambda: target.took == [4], "the newest")

@@ -121,7 +121,7 @@ def test_it_looks_by_itself(place: Place) -> None:
     live.look = told  # type: ignore[method-assign]
     live.start()
     place.write(layers={"cell": {"batch": 7}})
-    assert changed.wait(10)
+    assert changed.wait(60)
     live.stop()
     assert live.values().batch == 7
 

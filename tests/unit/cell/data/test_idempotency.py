@@ -121,7 +121,7 @@ def test_while_the_first_is_under_way_others_wait_or_are_told(ready: CellDatabas
             waiting = threading.Thread(target=second)
             waiting.start()
             eventually("it waits", lambda: ready.rows("SELECT 1 FROM pg_locks WHERE NOT granted"))
-        waiting.join(10)
+        waiting.join(60)
     assert found == [True]
 
 
