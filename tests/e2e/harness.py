@@ -177,7 +177,7 @@ class Demo:
             cells = self.get("/v1/cells")["items"]
             routers = self.get("/v1/routers")["items"]
             # What a router said last may be of before its Envoy died.
-            socket.create_connection(("127.0.0.1", self.router_port), timeout=5).close()
+            socket.create_connection(("127.0.0.1", self.router_port), timeout=30).close()
         except (httpx2.HTTPError, OSError, ValueError):
             return False
         return (

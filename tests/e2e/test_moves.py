@@ -30,6 +30,7 @@ class Client:
         self.acknowledged: set[str] = set()
         self.writes: list[int] = []
         self.reads: list[int] = []
+        self.unread: list[str] = []
         self.missing: list[str] = []
 
     @contextmanager
@@ -60,6 +61,8 @@ class Client:
                 wanted = next(iter(self.acknowledged.copy()), None)
                 answer = http.get("/notifications?limit=1" if wanted is None else f"/notifications/{wanted}")
                 self.reads.append(answer.status_code)
+                if answer.status_code != 200:
+                    self.unread.append(answer.text)
                 if answer.status_code == 404:
                     self.missing.append(str(wanted))
 
@@ -103,7 +106,7 @@ def test_a_tenant_moves_under_load_and_is_taken_back_with_what_it_wrote_there(de
         moving.join(90)
         assert not moving.is_alive()
     assert demo.placed()[tenant] == home
-    assert set(client.reads) == {200}
+    assert set(client.reads) == {200}, client.unread
     assert set(client.writes) <= {202} | WAITED
     assert client.acknowledged <= rows(demo, home, tenant)
     assert rows(demo, there, tenant) == set()
@@ -164,7 +167,7 @@ def test_the_new_cell_answers_unseen_before_it_has_the_tenant(demo: Demo) -> Non
     assert said["phase"] == "done"
     assert said["shadow"]["compared"] > 20
     assert demo.placed()[tenant] == there
-    assert set(client.reads) == {200}
+    assert set(client.reads) == {200}, client.unread
     assert client.acknowledged <= rows(demo, there, tenant)
     assert demo.get(f"/v1/tenants/{tenant}")["policy"]["shadow"] is None
     told = [each["event"] for each in demo.get("/v1/events", kind="move", id=tenant, after=0)["items"]]
@@ -214,7 +217,7 @@ def test_a_tenant_moves_with_its_rows_under_load_and_comes_back(demo: Demo) -> N
     (said,) = [each for each in statuses(demo) if each["target"] == there]
     assert said["phase"] == "done"
     assert demo.placed()[tenant] == there
-    assert set(client.reads) == {200}
+    assert set(client.reads) == {200}, client.unread
     assert set(client.writes) <= {202} | WAITED
     assert client.acknowledged <= rows(demo, there, tenant)
     assert rows(demo, home, tenant) == set()
@@ -246,7 +249,7 @@ def test_a_tenant_moves_with_its_rows_under_load_and_comes_back(demo: Demo) -> N
         assert not holding.is_alive()
     assert next(each for each in statuses(demo) if each["id"] == move["id"])["phase"] == "rolled-back"
     assert demo.placed()[tenant] == there
-    assert set(back.reads) == {200}
+    assert set(back.reads) == {200}, back.unread
     assert client.acknowledged | back.acknowledged <= rows(demo, there, tenant)
     assert rows(demo, home, tenant) == set()
     eventually(lambda: undelivered(demo, there, tenant) == 0, "what was queued is delivered")

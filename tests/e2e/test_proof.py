@@ -117,7 +117,7 @@ def test_a_websocket_is_proven_as_the_cell_sees_it(
     else:
         lines = [*of("both").items(), ("Upgrade", "websocket"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")]
         head = "".join(f"{name}: {value}\r\n" for name, value in [("Host", "a"), ("Connection", "Upgrade"), *lines])
-        with socket.create_connection(("127.0.0.1", edge.settings.port), 10) as client:
+        with socket.create_connection(("127.0.0.1", edge.settings.port), 30) as client:
             client.sendall(f"GET /chat?a HTTP/1.1\r\n{head}\r\n".encode())
             assert client.recv(12) == b"HTTP/1.1 101"
             seen = only(cells["cell-1"])

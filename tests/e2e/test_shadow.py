@@ -30,7 +30,7 @@ from support import plain_http
 from unit.agent.fake_control import FakeControl, fake_control
 
 ALL = Compare(100, ("/at", "/items/*/id"))
-CLIENT_SECONDS = 10.0
+CLIENT_SECONDS = 30.0
 """How long a client waits for an answer: less than the shadow takes that is held."""
 
 OUTCOMES = ("match", "mismatch", "unanswered", "too_large", "skipped")

@@ -72,7 +72,7 @@ def connect(port: int, **versions: Any) -> ssl.SSLSocket:
         context.minimum_version = ssl.TLSVersion.TLSv1
         context.set_ciphers("ALL:@SECLEVEL=0")
         context.maximum_version = versions["at_most"]
-    return context.wrap_socket(socket.create_connection(("127.0.0.1", port), 5))
+    return context.wrap_socket(socket.create_connection(("127.0.0.1", port), 30))
 
 
 def ask(connection: ssl.SSLSocket, tenant: str = "acme") -> bytes:

@@ -160,7 +160,7 @@ def test_huge_body_is_refused_while_it_streams(cell: Cell, count: int) -> None:
 def test_announced_huge_body_is_refused_before_it_comes(cell: Cell) -> None:
     headers = cell.headers() | JSON | {"host": "cell", "content-length": "65537"}
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    with socket.create_connection(("127.0.0.1", cell.port), timeout=5) as sock:
+    with socket.create_connection(("127.0.0.1", cell.port), timeout=30) as sock:
         sock.sendall(f"POST /notifications HTTP/1.1\r\n{head}\r\n".encode())
         answer = b""
         while chunk := sock.recv(65536):

@@ -196,7 +196,7 @@ def answering(answer: bytes) -> Iterator[str]:
             connection.sendall(answer)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(10)
+        listener.settimeout(60)
         thread = threading.Thread(target=serve, args=(listener,))
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -285,7 +285,7 @@ def slow_reader(api: Api) -> Iterator[socket.socket]:
     """Asks for a report, takes note that it comes, and does not read it."""
     with socket.socket() as reader:
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        reader.settimeout(10)
+        reader.settimeout(60)
         reader.connect(("127.0.0.1", api.port))
         head = f"GET /v1/residency HTTP/1.1\r\nHost: 127.0.0.1:{api.port}\r\nAuthorization: Bearer {api.token}\r\n\r\n"
         reader.sendall(head.encode())

@@ -150,7 +150,7 @@ def test_a_renewed_certificate_is_shown_without_a_restart_and_a_damaged_one_is_n
     def serial() -> int:
         context = secured.client.context()
         with (
-            socket.create_connection(("127.0.0.1", secured.api.port), 5) as plain,
+            socket.create_connection(("127.0.0.1", secured.api.port), 30) as plain,
             context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped,
         ):
             found = wrapped.getpeercert()
