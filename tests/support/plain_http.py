@@ -8,9 +8,12 @@ import httpx2
 _NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Trusts no authority: of plain HTTP there is nothing to verify, and anything else fails."""
 
+PATIENCE_SECONDS = 30.0
+"""Longest wait for an answer where a test does not say; a busy machine takes its time."""
+
 
 def request(method: str, url: str, **options: Any) -> httpx2.Response:
-    return httpx2.request(method, url, trust_env=False, verify=_NOBODY, **options)
+    return httpx2.request(method, url, trust_env=False, verify=_NOBODY, **{"timeout": PATIENCE_SECONDS, **options})
 
 
 def get(url: str, **options: Any) -> httpx2.Response:
@@ -26,8 +29,10 @@ def put(url: str, **options: Any) -> httpx2.Response:
 
 
 def client(base_url: str = "", **options: Any) -> httpx2.Client:
-    return httpx2.Client(base_url=base_url, trust_env=False, verify=_NOBODY, **options)
+    return httpx2.Client(base_url=base_url, trust_env=False, verify=_NOBODY, **{"timeout": PATIENCE_SECONDS, **options})
 
 
 def async_client(base_url: str = "", **options: Any) -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(base_url=base_url, trust_env=False, verify=_NOBODY, **options)
+    return httpx2.AsyncClient(
+        base_url=base_url, trust_env=False, verify=_NOBODY, **{"timeout": PATIENCE_SECONDS, **options}
+    )

@@ -136,16 +136,16 @@ def test_a_url_that_leads_nowhere_is_a_finding_too(url: str) -> None:
 
 def test_an_expired_certificate_is_the_reason_why_nobody_can_ask(tmp_path: Path) -> None:
     authority = Authority(tmp_path, "ca")
-    pair = authority.sign("control", days=10 / 86_400)
+    pair = authority.sign("control", days=60 / 86_400)
     context = ssl.create_default_context(cafile=authority.file)
-    with serving(tmp_path / "state", tls_certificate=pair.certificate, tls_key=pair.key, client_tls=context) as api:
+    files = {"tls_certificate": pair.certificate, "tls_key": pair.key}
+    with serving(tmp_path / "state", **files, client_tls=context, tls_watch_seconds=0.05) as api:
         ca = ("--control-ca", str(authority.file))
         early = examined(api, *ca, scheme="https")
         assert "ok CPD01" in early
         assert "warning CPD52" in early, "of a life of days, seconds are left"
-        eventually(
-            lambda: "error CPD52" in examined(api, *ca, "--only", "CPD52", scheme="https"), "it ends", seconds=60
-        )
+        authority.sign("control", days=-1)
+        eventually(lambda: "error CPD01" in examined(api, *ca, "--only", "CPD01", scheme="https"), "it is shown")
         late = examined(api, *ca, scheme="https")
     assert "has expired" in late["error CPD52"][0]
     assert "expired" in late["error CPD01"][0]
