@@ -104,7 +104,7 @@ def live(directory: Directory, seed: int, steps: int) -> dict[int, Seen]:
     return found
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_every_epoch_is_put_together_as_it_was(directory: Directory, seed: int) -> None:
     found = live(directory, seed, 100)
     assert len(found) > 40
@@ -115,7 +115,7 @@ def test_every_epoch_is_put_together_as_it_was(directory: Directory, seed: int) 
             assert past.named_tenants(expected.tenants) == {record.tenant.id: record for record in past.tenants()}
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_every_epoch_can_be_so_again(directory: Directory, seed: int) -> None:
     found = live(directory, seed, 60)
     rng = random.Random(seed)

@@ -14,6 +14,16 @@ ISSUER = {"name": "id", "issuer": "https://id.example", "jwks_file": "/etc/jwks.
 
 @pytest.fixture
 def fleet(shop: Api) -> Api:
+    return enlarged(shop)
+
+
+@pytest.fixture(scope="module")
+def steady_fleet(steady_shop: Api) -> Api:
+    """The same for all tests that are refused whatever they ask for."""
+    return enlarged(steady_shop)
+
+
+def enlarged(shop: Api) -> Api:
     """The shop, with a pool that assigns to cell-3 and cell-4, and one of the EU on cell-5; at epoch 10."""
     for number in (3, 4):
         body = {"address": "127.0.0.1", "port": 8000 + number, "capacity": {"tenants": 2, "rps": 100}}
@@ -240,8 +250,8 @@ def test_a_shard_is_assigned_and_its_first_cell_serves(fleet: Api) -> None:
         ({"shard_size": 9}, "tenant.shard_size"),
     ],
 )
-def test_a_tenant_that_cannot_be_is_refused_with_its_field(fleet: Api, body: dict[str, Any], field: str) -> None:
-    assert_problem(fleet.put("/v1/tenants/a", body), 422, "invalid-resource", field=field)
+def test_a_tenant_that_cannot_be_is_refused_with_its_field(steady_fleet: Api, body: dict[str, Any], field: str) -> None:
+    assert_problem(steady_fleet.put("/v1/tenants/a", body), 422, "invalid-resource", field=field)
 
 
 @pytest.mark.parametrize(
@@ -255,10 +265,10 @@ def test_a_tenant_that_cannot_be_is_refused_with_its_field(fleet: Api, body: dic
     ],
 )
 def test_what_would_put_somebody_under_another_law_is_refused(
-    fleet: Api, path: str, body: dict[str, Any], field: str
+    steady_fleet: Api, path: str, body: dict[str, Any], field: str
 ) -> None:
-    assert_problem(fleet.put(path, body), 422, "foreign-law", field=field)
-    assert_problem(fleet.get("/v1/tenants/a"), 404, "not-found")
+    assert_problem(steady_fleet.put(path, body), 422, "foreign-law", field=field)
+    assert_problem(steady_fleet.get("/v1/tenants/a"), 404, "not-found")
 
 
 def test_a_rule_that_none_can_be_placed_by_is_a_problem_and_no_change(fleet: Api) -> None:
@@ -297,8 +307,10 @@ def test_a_rule_that_none_can_be_placed_by_is_a_problem_and_no_change(fleet: Api
         ("/v1/cells/cell-3", {"address": "a", "port": 1, "capacity": {"rps": 0}}, "cell.capacity.rps"),
     ],
 )
-def test_what_no_table_can_be_made_of_is_refused(fleet: Api, path: str, body: dict[str, Any], field: str) -> None:
-    assert_problem(fleet.put(path, body), 422, "invalid-resource", field=field)
+def test_what_no_table_can_be_made_of_is_refused(
+    steady_fleet: Api, path: str, body: dict[str, Any], field: str
+) -> None:
+    assert_problem(steady_fleet.put(path, body), 422, "invalid-resource", field=field)
 
 
 def test_a_cell_whose_jurisdiction_would_split_a_pool_is_refused(fleet: Api) -> None:
@@ -363,13 +375,13 @@ def test_a_route_of_a_request_without_a_key(fleet: Api) -> None:
 
 
 @pytest.mark.parametrize("query", ["", "?tenant=a&source=192.0.2.1"])
-def test_a_route_is_of_a_tenant_or_of_a_source(fleet: Api, query: str) -> None:
-    assert_problem(fleet.http.get(f"/v1/route{query}"), 422, "invalid-resource", field="tenant")
+def test_a_route_is_of_a_tenant_or_of_a_source(steady_fleet: Api, query: str) -> None:
+    assert_problem(steady_fleet.http.get(f"/v1/route{query}"), 422, "invalid-resource", field="tenant")
 
 
 @pytest.mark.parametrize("source", ["", "here", "192.0.2.1/24", "192.0.2.1\x00", "fe80::1%eth0"])
-def test_a_source_is_an_address(fleet: Api, source: str) -> None:
-    assert_problem(fleet.get("/v1/route", source=source), 422, "invalid-resource", field="source")
+def test_a_source_is_an_address(steady_fleet: Api, source: str) -> None:
+    assert_problem(steady_fleet.get("/v1/route", source=source), 422, "invalid-resource", field="source")
 
 
 def test_placement_survives_a_restart(tmp_path: Path) -> None:
