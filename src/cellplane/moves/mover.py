@@ -43,7 +43,7 @@ class Lag:
     """Of the source's log that are not known to be applied."""
 
     untested: int
-    """Changes that were made since all was compared: they are compared while writes wait."""
+    """Rows that were changed since all was compared, or changes: they are compared while writes wait."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,8 +50,9 @@ class MoverSettings:
     max_differences: int = 1_000
     """Differing rows that are named; 1,000: beyond, the copy is made anew."""
 
-    touched_max: int = 20_000
-    """Rows changed since they were compared that are compared again while writes wait; 20,000, some 0.2 s."""
+    repeated_max: int = 500
+    """Notes of changed rows beyond one of each, of PostgreSQL; 500: beyond, one is kept. While writes wait, all are
+    read."""
 
     carry_rows: int = 500
     """Rows that are brought to a SQLite file in one transaction; 500, some milliseconds: others wait to write it."""
@@ -93,7 +94,7 @@ class CutoverSettings:
     """How far behind the target may be when writes are held, in seconds; 0.2."""
 
     untested: int = 5_000
-    """How many changes may be left to compare while writes are held; 5,000, some 50 ms."""
+    """How many changed rows may be left to compare while writes are held; 5,000, some 50 ms."""
 
     catch_up_seconds: float = 600.0
     """Longest wait for the target to be that close, in seconds; 600."""

@@ -3,14 +3,18 @@
 What every mover promises is in ``test_contract.py``.
 """
 
+import itertools
+from typing import Any
+
 import psycopg
 import pytest
 
 from cellplane.moves.errors import NotMovableError
 from cellplane.moves.postgres.mover import PostgresMover
+from cellplane.moves.postgres.stream import Stream
 from cellplane.moves.settings import MoverSettings
 from unit.moves.cells import PostgresWriter, fill, rows_of, writing
-from unit.moves.ends import TARGET, PostgresEnds
+from unit.moves.ends import SOURCE, TARGET, PostgresEnds
 
 
 def mover(cells: tuple[str, str]) -> PostgresMover:
@@ -56,6 +60,62 @@ def test_all_rows_are_compared_and_counted(cells: tuple[str, str]) -> None:
     copied, _ = move.copy()
     move.follow()
     assert move.compare().rows == copied, "ranges follow one another in the order of the key"
+
+
+def test_a_row_that_is_written_at_each_look_leaves_no_others_to_compare(
+    cells: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, _ = cells
+    fill(source, 100)
+    move = PostgresMover("acme", "m1", *cells, MoverSettings(compare_tries=3, compare_pause_seconds=0.0))
+    move.prepare()
+    move.copy()
+    move.follow()
+    with psycopg.connect(source) as connection:
+        connection.execute("UPDATE orders SET note = 'before' WHERE tenant_id = 'acme' AND id < 50")
+    assert move.lag().untested > 20
+    ends = PostgresEnds(cells)
+    with ends.spoiling(TARGET) as execute:
+        execute("UPDATE orders SET note = 'on its way' WHERE tenant_id = 'acme' AND id = 99")
+    wait, waits = Stream.catch_up, itertools.count()
+    with ends.executing(SOURCE) as execute:
+
+        def wait_while_it_is_written(*arguments: Any, **options: Any) -> Any:
+            # The first wait is before it is looked at.
+            if next(waits) > 0:
+                execute("UPDATE orders SET amount = amount + 1 WHERE tenant_id = 'acme' AND id = 99")
+            return wait(*arguments, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Stream, "catch_up", wait_while_it_is_written)
+            verdict = move.compare()
+    assert (verdict.differences, verdict.undecided) == ((), 1)
+    assert move.lag().untested == 1
+    with ends.spoiling(TARGET) as execute:
+        execute("UPDATE orders SET note = 'lost' WHERE tenant_id = 'acme' AND id = 99")
+    move.fence(5)
+    assert move.finish(10).differences == ("public.orders (acme, 99): other",), "it is compared when it stands still"
+
+
+def test_a_row_that_is_written_often_is_one_to_compare(cells: tuple[str, str]) -> None:
+    source, target = cells
+    fill(source, 100)
+    move = mover(cells)
+    move.prepare()
+    move.copy()
+    move.follow()
+    assert move.compare().is_same
+    with psycopg.connect(source, autocommit=True) as connection:
+        for _ in range(2 * MoverSettings().repeated_max):
+            connection.execute("UPDATE orders SET amount = amount + 1 WHERE tenant_id = 'acme' AND id = 7")
+        connection.execute("UPDATE orders SET amount = amount + 1 WHERE tenant_id = 'acme' AND id = 8")
+        assert move.lag().untested == 2
+        notes = connection.execute("SELECT count(*) FROM cellplane_moves.touched").fetchone()
+    assert notes == (2,), "while writes wait, what was noted before is not read"
+    with PostgresEnds(cells).spoiling(TARGET) as execute:
+        execute("UPDATE orders SET note = 'lost' WHERE tenant_id = 'acme' AND id IN (7, 8)")
+    move.fence(5)
+    assert move.finish(10).differences == ("public.orders (acme, 7): other", "public.orders (acme, 8): other")
 
 
 ALIKE = {
