@@ -37,7 +37,7 @@ class Lag:
     """How far the follower is behind."""
 
     seconds: float
-    """How long it took what was written just now to be there."""
+    """How long it took what was written just now to be there; where it is still coming, how long it was waited for."""
 
     bytes: int | None
     """Of the source's log that are not known to be applied."""

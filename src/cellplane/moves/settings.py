@@ -33,7 +33,23 @@ class MoverSettings:
     """Bytes that are copied in a second; None: as fast as both databases can."""
 
     wait_seconds: float = 30.0
-    """Longest wait for what was written at one side to be at the other, in seconds, where no other bound is named."""
+    """Longest wait for what was written at one side to be at the other, in seconds, where no other bound is named, and
+    nobody brings it."""
+
+    quiet_seconds: float = 60.0
+    """Longest wait for more of it to come, while somebody brings it, in seconds; 60: who reads a long transaction of
+    other tenants in the log says for half a minute nothing."""
+
+    coming_seconds: float = 3_600.0
+    """Longest wait for all of it while more is coming, and nobody waits for it, in seconds; an hour: what was written
+    in a cell during a long copy is read first."""
+
+    lag_look_seconds: float = 2.0
+    """Longest wait for all of it while more is coming, where only the lag is asked for, in seconds; 2, so that it is
+    seen how it becomes less, and heard what people want."""
+
+    look_seconds: float = 0.5
+    """How often is looked whether more is coming, in seconds; 0.5."""
 
     poll_seconds: float = 0.002
     """How often that is looked for, in seconds; 0.002, since writes may be waiting for it."""

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from cellplane.moves.errors import NotMovableError
+from cellplane.moves.errors import NotInTimeError, NotMovableError
 from cellplane.moves.postgres.mover import PostgresMover
 from cellplane.moves.postgres.stream import Stream
 from cellplane.moves.settings import MoverSettings
@@ -62,6 +62,66 @@ def test_all_rows_are_compared_and_counted(cells: tuple[str, str]) -> None:
     assert move.compare().rows == copied, "ranges follow one another in the order of the key"
 
 
+BRIEFLY = MoverSettings(wait_seconds=2.5, quiet_seconds=2.5, look_seconds=0.1, lag_look_seconds=0.3)
+AT_THE_TARGET = """
+CREATE FUNCTION at_the_target() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN {}; RETURN NEW; END';
+CREATE TRIGGER at_the_target BEFORE INSERT ON visits FOR EACH ROW EXECUTE FUNCTION at_the_target();
+ALTER TABLE visits ENABLE ALWAYS TRIGGER at_the_target;
+"""
+VISIT = "INSERT INTO visits VALUES ('acme', now())"
+
+
+@pytest.mark.parametrize("transaction", ["executing", pytest.param("under_way", marks=pytest.mark.long)])
+def test_what_is_coming_is_waited_for(cells: tuple[str, str], transaction: str) -> None:
+    ends = PostgresEnds(cells)
+    move = PostgresMover("acme", "m1", *cells, BRIEFLY)
+    move.prepare()
+    move.copy()
+    with ends.executing(TARGET) as execute:
+        execute(AT_THE_TARGET.format("PERFORM pg_sleep(0.2)"))
+    with getattr(ends, transaction)(SOURCE) as execute:
+        for _ in range(20):
+            execute(VISIT)
+    move.follow()
+    assert move.compare().rows == 20
+    with getattr(ends, transaction)(SOURCE) as execute:
+        for _ in range(8):
+            execute(VISIT)
+    move.lag()
+    assert len(rows_of(cells[TARGET], "acme")["visits"]) < 28, "the lag is said before all has come"
+    assert move.compare().rows == 28
+
+
+def test_what_does_not_come_is_not_waited_for(cells: tuple[str, str]) -> None:
+    ends = PostgresEnds(cells)
+    move = PostgresMover("acme", "m1", *cells, BRIEFLY)
+    move.prepare()
+    move.copy()
+    move.follow()
+    with psycopg.connect(cells[TARGET]) as other:
+        other.execute("LOCK TABLE visits_new IN ACCESS EXCLUSIVE MODE")
+        with ends.executing(SOURCE) as execute:
+            execute(VISIT)
+        with pytest.raises(NotInTimeError, match=r"nothing of what .* came for 2\.5 s: it is behind, after 0 errors"):
+            move.lag()
+    assert move.compare().is_same
+
+
+def test_what_fails_each_time_it_comes_is_not_waited_for(cells: tuple[str, str]) -> None:
+    ends = PostgresEnds(cells)
+    move = PostgresMover("acme", "m1", *cells, BRIEFLY)
+    move.prepare()
+    move.copy()
+    with ends.executing(TARGET) as execute:
+        execute(AT_THE_TARGET.format("RAISE EXCEPTION ''never''"))
+    with ends.under_way(SOURCE) as execute:
+        # What comes before comes anew each time.
+        execute("INSERT INTO orders SELECT 'acme', n, 'EUR', 1 FROM generate_series(1, 1000) AS n")
+        execute(VISIT)
+    with pytest.raises(NotInTimeError, match=r"nothing of what .* came for 2\.5 s: .* after [1-9]\d* errors"):
+        move.follow()
+
+
 def test_a_row_that_is_written_at_each_look_leaves_no_others_to_compare(
     cells: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,7 +137,7 @@ def test_a_row_that_is_written_at_each_look_leaves_no_others_to_compare(
     ends = PostgresEnds(cells)
     with ends.spoiling(TARGET) as execute:
         execute("UPDATE orders SET note = 'on its way' WHERE tenant_id = 'acme' AND id = 99")
-    wait, waits = Stream.catch_up, itertools.count()
+    wait, waits = Stream.keep_up, itertools.count()
     with ends.executing(SOURCE) as execute:
 
         def wait_while_it_is_written(*arguments: Any, **options: Any) -> Any:
@@ -87,7 +147,7 @@ def test_a_row_that_is_written_at_each_look_leaves_no_others_to_compare(
             return wait(*arguments, **options)
 
         with monkeypatch.context() as patch:
-            patch.setattr(Stream, "catch_up", wait_while_it_is_written)
+            patch.setattr(Stream, "keep_up", wait_while_it_is_written)
             verdict = move.compare()
     assert (verdict.differences, verdict.undecided) == ((), 1)
     assert move.lag().untested == 1
@@ -98,7 +158,7 @@ def test_a_row_that_is_written_at_each_look_leaves_no_others_to_compare(
 
 
 def test_a_row_that_is_written_often_is_one_to_compare(cells: tuple[str, str]) -> None:
-    source, target = cells
+    source, _ = cells
     fill(source, 100)
     move = mover(cells)
     move.prepare()

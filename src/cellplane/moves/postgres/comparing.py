@@ -114,8 +114,8 @@ class Comparison:
         snapshot = self.source.execute("SELECT pg_current_snapshot()::text").fetchone()
         assert snapshot is not None
         # What is touched before this moment is at the target before it is compared.
-        self.stream.catch_up(self.source, self.target, self.settings.wait_seconds)
         compared = Compared()
+        self._keep_up(compared)
         with ThreadPoolExecutor(1, thread_name_prefix="compare") as aside:
             for table in tables:
                 self._all_of(table, compared, aside)
@@ -128,6 +128,9 @@ class Comparison:
             )
         compared.seconds = self.monotonic() - began
         return compared
+
+    def _keep_up(self, compared: Compared) -> None:
+        self.stream.keep_up(self.source, self.target, lambda: self.told(compared.rows))
 
     def _all_of(self, table: Table, compared: Compared, aside: Executor) -> None:
         ranges = self._rows(table).of(self.source, self.settings.range_rows)
@@ -176,7 +179,7 @@ class Comparison:
     def recopy(self, table: Table, keys: Sequence[Key]) -> None:
         """Make rows at the target what they are at the source, or gone as they are there."""
         columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.copied)
-        self.stream.catch_up(self.source, self.target, self.settings.wait_seconds)
+        self.stream.keep_up(self.source, self.target)
         texts = sql.SQL(", ").join(sql.SQL("t.{}::text").format(sql.Identifier(each.name)) for each in table.copied)
         rows = self._of_keys(self.source, table, keys, texts)
         places = sql.SQL(", ").join(
@@ -251,7 +254,7 @@ class Comparison:
             if not suspects:
                 return
             before = self._hashes_of(self.source, table, suspects)
-            self.stream.catch_up(self.source, self.target, self.settings.wait_seconds)
+            self._keep_up(compared)
             there = self._hashes_of(self.target, table, suspects)
             now = self._hashes_of(self.source, table, suspects)
             steady = [key for key in suspects if before.get(key) == now.get(key)]

@@ -157,11 +157,11 @@ class PostgresMover(DataMover):
         with self._connected() as (source, target):
             found = self._movable(source, target)
             self._reconnect(source, target)
-            self._there.catch_up(source, target, self.settings.wait_seconds)
+            self._there.keep_up(source, target)
             self._back.publish(target, found.tables)
             self._back.begin_here(target)
             self._back.subscribe(source, self._target_conninfo)
-            self._back.catch_up(target, source, self.settings.wait_seconds)
+            self._back.keep_up(target, source)
 
     def reconnect(self) -> None:
         """See ``DataMover``."""
@@ -292,7 +292,7 @@ class PostgresMover(DataMover):
             )
 
     def _lag(self, written: Connection, read: Connection, stream: Stream) -> Lag:
-        seconds = stream.catch_up(written, read, self.settings.wait_seconds)
+        seconds = stream.lag_seconds(written, read)
         untested = self._comparison(written, read, stream=stream).touched()
         return Lag(seconds, stream.lag_bytes(written), untested)
 
