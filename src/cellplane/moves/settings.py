@@ -32,6 +32,10 @@ class MoverSettings:
     copy_bytes_per_second: int | None = None
     """Bytes that are copied in a second; None: as fast as both databases can."""
 
+    slot_seconds: float = 300.0
+    """Longest wait for a replication slot to begin, in seconds; 300: it waits until all transactions of its server have
+    ended that were under way."""
+
     wait_seconds: float = 30.0
     """Longest wait for what was written at one side to be at the other, in seconds, where no other bound is named, and
     nobody brings it."""

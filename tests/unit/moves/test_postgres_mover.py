@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from cellplane.moves.driver import WantedOtherwiseError
 from cellplane.moves.errors import NotInTimeError, NotMovableError
 from cellplane.moves.postgres.mover import PostgresMover
 from cellplane.moves.postgres.stream import Stream
@@ -120,6 +121,39 @@ def test_what_fails_each_time_it_comes_is_not_waited_for(cells: tuple[str, str])
         execute(VISIT)
     with pytest.raises(NotInTimeError, match=r"nothing of what .* came for 2\.5 s: .* after [1-9]\d* errors"):
         move.follow()
+
+
+def test_a_transaction_that_never_ends_is_named_and_not_waited_for(cells: tuple[str, str]) -> None:
+    source, target = cells
+    move = PostgresMover("acme", "m1", *cells, MoverSettings(slot_seconds=0.5))
+    move.prepare()
+    with psycopg.connect(source, application_name="forgotten") as idle:
+        idle.execute("INSERT INTO orders (tenant_id, currency, amount) VALUES ('globex', 'EUR', 77)")
+        advice = rf"forgotten.*idle in transaction.* SELECT pg_terminate_backend\({idle.info.backend_pid}\) ends it"
+        with pytest.raises(NotInTimeError, match=advice) as refused:
+            move.copy()
+        assert "77" not in str(refused.value), "what others write is not told"
+    move.copy()
+    with psycopg.connect(target, application_name="forgotten") as idle:
+        idle.execute("INSERT INTO orders (tenant_id, currency, amount) VALUES ('globex', 'EUR', 77)")
+        with pytest.raises(NotInTimeError, match=rf"pg_terminate_backend\({idle.info.backend_pid}\)"):
+            move.follow()
+    move.follow()
+    assert move.compare().is_same
+
+
+def test_who_waits_for_a_transaction_hears_what_is_wanted(cells: tuple[str, str]) -> None:
+    move = mover(cells)
+    move.prepare()
+
+    def stop(_rows: int, _bytes: int) -> None:
+        raise WantedOtherwiseError
+
+    with psycopg.connect(cells[SOURCE]) as idle:
+        idle.execute("INSERT INTO orders (tenant_id, currency, amount) VALUES ('globex', 'EUR', 1)")
+        with pytest.raises(WantedOtherwiseError):
+            move.copy(stop)
+    assert move.facts().leftovers == ("publication cellplane_m1 at source",)
 
 
 def test_a_row_that_is_written_at_each_look_leaves_no_others_to_compare(

@@ -138,15 +138,10 @@ class PostgresMover(DataMover):
             self._there.publish(source, found.tables)
             with ExitStack() as stack:
                 slots = stack.enter_context(self._opened(self.source_url, replication="database"))
-                row = slots.execute(
-                    sql.SQL("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput (SNAPSHOT 'export')").format(
-                        sql.Identifier(self._there.name)
-                    )
-                ).fetchone()
-                assert row is not None
+                snapshot = self._there.begin_with_snapshot(slots, lambda: heard(Copied()))
                 reader = stack.enter_context(self._opened(self.source_url))
                 done = Copy(self.tenant_id, self.settings, heard, self.monotonic, self.pause).run(
-                    reader, target, found.tables, row[2]
+                    reader, target, found.tables, snapshot
                 )
             self._check_shared(target, found)
             self._there.subscribe(target, self._source_conninfo)

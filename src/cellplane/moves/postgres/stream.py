@@ -6,8 +6,9 @@ committed before it. Marks prove that a stream works, tell how far behind it is,
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -29,6 +30,15 @@ SELECT pg_wal_lsn_diff(w.received_lsn, '0/0')::bigint,
 FROM pg_subscription s
 LEFT JOIN pg_stat_subscription w ON w.subid = s.oid AND w.worker_type = 'apply'
 LEFT JOIN pg_stat_subscription_stats t ON t.subid = s.oid WHERE s.subname = %s
+"""
+
+_WRITING: LiteralString = """
+SELECT pid, usename, application_name, datname, state, extract(epoch FROM now() - xact_start)::bigint
+FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() ORDER BY xact_start LIMIT 3
+"""
+
+_PREPARED: LiteralString = """
+SELECT gid, database, extract(epoch FROM now() - prepared)::bigint FROM pg_prepared_xacts ORDER BY prepared LIMIT 3
 """
 
 
@@ -107,9 +117,53 @@ class Stream:
         )
 
     def begin_here(self, publisher: psycopg.Connection[Any]) -> None:
-        """Keep what is written from now on, until it is taken or the stream is dropped."""
+        """Keep what is written from now on, until it is taken or the stream is dropped.
+
+        Raises:
+            NotInTimeError: a transaction that is under way does not end.
+        """
         if not self._is_there(publisher, "SELECT 1 FROM pg_replication_slots WHERE slot_name = %s"):
-            publisher.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (self.name,))
+            statement = sql.SQL("SELECT pg_create_logical_replication_slot({}, 'pgoutput')")
+            self._slot(publisher, statement.format(sql.Literal(self.name)))
+
+    def begin_with_snapshot(self, slots: psycopg.Connection[Any], told: Callable[[], None] = lambda: None) -> str:
+        """As ``begin_here``; returns a snapshot of that moment, which is there as long as nothing else is asked.
+
+        Args:
+            slots: a connection for replication to where it is written.
+            told: hears that it is waited for; may raise, which ends the wait.
+
+        Raises:
+            NotInTimeError: a transaction that is under way does not end.
+        """
+        statement = sql.SQL("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput (SNAPSHOT 'export')")
+        return str(self._slot(slots, statement.format(sql.Identifier(self.name)), told)[2])
+
+    def _slot(
+        self, connection: psycopg.Connection[Any], statement: sql.Composed, told: Callable[[], None] = lambda: None
+    ) -> tuple[Any, ...]:
+        """Make the slot: its server waits until all transactions have ended that were under way, whoever's."""
+        began = self.monotonic()
+        with ThreadPoolExecutor(1, thread_name_prefix="slot") as aside:
+            made = aside.submit(lambda: connection.execute(statement).fetchone())
+            try:
+                while not made.done() and self.monotonic() - began <= self.settings.slot_seconds:
+                    told()
+                    self.pause(self._pause_seconds(self.monotonic() - began))
+            finally:
+                # More than once: it may not have been asked for yet.
+                while not made.done():
+                    connection.cancel_safe(timeout=self.settings.connect_seconds)
+                    self.pause(self.settings.poll_seconds)
+        try:
+            row: tuple[Any, ...] | None = made.result()
+        except psycopg.errors.QueryCanceled as error:
+            raise NotInTimeError(
+                f"a replication slot begins when all transactions have ended that were under way, and within "
+                f"{self.monotonic() - began:.0f} s these did not: {_under_way(connection)}"
+            ) from error
+        assert row is not None
+        return row
 
     def subscribe(self, subscriber: psycopg.Connection[Any], publisher_conninfo: str) -> None:
         """Apply what is kept there, but for what replication applied there: two directions make no circle."""
@@ -230,8 +284,7 @@ class Stream:
                         f"nothing of what was written at the other cell came for {quiet_seconds:g} s: "
                         f"{self._trouble(subscriber)}"
                     )
-            # The longer it takes, the less matters to a hundredth of a second when it came.
-            self.pause(min(self.settings.look_seconds, max(self.settings.poll_seconds, (now - began) / 10)))
+            self.pause(self._pause_seconds(now - began))
         return self.monotonic() - began, True
 
     def lag_bytes(self, publisher: psycopg.Connection[Any]) -> int | None:
@@ -277,6 +330,10 @@ class Stream:
                 self.pause(self.settings.poll_seconds)
         publisher.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(self.name)))
 
+    def _pause_seconds(self, waited: float) -> float:
+        """Until the next look: the longer it takes, the less a hundredth of a second matters."""
+        return min(self.settings.look_seconds, max(self.settings.poll_seconds, waited / 10))
+
     def _has_come(self, subscriber: psycopg.Connection[Any], number: int) -> bool:
         mark = "SELECT 1 FROM cellplane_moves.marks WHERE stream = %s AND number >= %s"
         return subscriber.execute(mark, (self.name, number)).fetchone() is not None
@@ -304,3 +361,17 @@ class Stream:
                 f"nobody applies it, after {errors} errors: the other database cannot be reached, or its log says why"
             )
         return f"it is behind, after {errors} errors; its database's log names them"
+
+
+def _under_way(connection: psycopg.Connection[Any]) -> str:
+    """The oldest transactions that write on this server, and how to end them. What they ask for is not told."""
+    found = [
+        f"process {pid} ({', '.join(filter(None, (user, application, database)))}; {state}) for {seconds} s: "
+        f"SELECT pg_terminate_backend({pid}) ends it"
+        for pid, user, application, database, state, seconds in connection.execute(_WRITING)
+    ]
+    found += [
+        f"the prepared transaction {name!r} ({database}) for {seconds} s: commit it or roll it back"
+        for name, database, seconds in connection.execute(_PREPARED)
+    ]
+    return "; ".join(found) or "they have ended by now: ask again"
