@@ -212,6 +212,30 @@ def test_a_row_that_is_written_often_is_one_to_compare(cells: tuple[str, str]) -
     assert move.finish(10).differences == ("public.orders (acme, 7): other", "public.orders (acme, 8): other")
 
 
+def test_rows_of_a_large_table_are_told_while_it_is_copied(cells: tuple[str, str]) -> None:
+    fill(cells[SOURCE], 2_000)
+    move = mover(cells)
+    move.prepare()
+    told: list[int] = []
+    rows, _ = move.copy(lambda copied, _bytes: told.append(copied))
+    assert set(range(2_000)) <= set(told), "the orders come first"
+    assert told == sorted(told)
+    assert told[-1] <= rows == 5_000
+
+
+def test_a_partitioned_table_is_as_large_as_its_partitions(cells: tuple[str, str]) -> None:
+    with psycopg.connect(cells[SOURCE], autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO visits SELECT tenant, timestamptz '2025-12-31' + n * interval '1 minute' "
+            "FROM unnest(ARRAY['acme', 'globex']) AS tenant, generate_series(1, 5000) AS n"
+        )
+        # As autovacuum does, which knows no other.
+        connection.execute("ANALYZE visits_old, visits_new")
+    found = mover(cells).estimate()
+    assert 4_500 < found.rows < 5_500
+    assert found.bytes > 5_000 * 32
+
+
 ALIKE = {
     "bare numeric": ("numeric", "1.0", "1.00"),
     "float": ("double precision", "0", "-0"),
