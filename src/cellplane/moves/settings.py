@@ -70,6 +70,10 @@ class MoverSettings:
     max_differences: int = 1_000
     """Differing rows that are named; 1,000: beyond, the copy is made anew."""
 
+    noted_max: int = 1_000_000
+    """Notes of changed rows that are looked through for the rows that they are of, of PostgreSQL; 1,000,000, some
+    seconds: so many count as as many rows, and all rows are compared anew."""
+
     repeated_max: int = 500
     """Notes of changed rows beyond one of each, of PostgreSQL; 500: beyond, one is kept. While writes wait, all are
     read."""

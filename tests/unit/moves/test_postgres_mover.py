@@ -205,7 +205,11 @@ def test_a_row_that_is_written_often_is_one_to_compare(cells: tuple[str, str]) -
         connection.execute("UPDATE orders SET amount = amount + 1 WHERE tenant_id = 'acme' AND id = 8")
         assert move.lag().untested == 2
         notes = connection.execute("SELECT count(*) FROM cellplane_moves.touched").fetchone()
-    assert notes == (2,), "while writes wait, what was noted before is not read"
+        assert notes == (2,), "while writes wait, what was noted before is not read"
+        few = PostgresMover("acme", "m1", *cells, MoverSettings(noted_max=10))
+        for _ in range(12):
+            connection.execute("UPDATE orders SET amount = amount + 1 WHERE tenant_id = 'acme' AND id = 7")
+        assert (few.lag().untested, move.lag().untested) == (10, 2), "of many it is not looked whose they are"
     with PostgresEnds(cells).spoiling(TARGET) as execute:
         execute("UPDATE orders SET note = 'lost' WHERE tenant_id = 'acme' AND id IN (7, 8)")
     move.fence(5)

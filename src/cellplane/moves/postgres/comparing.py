@@ -63,8 +63,10 @@ _MODIFIER = re.compile(r"\(\d+(?:,-?\d+)?\)")
 
 _ROWS_AND_NOTES = """
 SELECT count(*), coalesce(sum(notes), 0)::bigint FROM (
-    SELECT count(*) AS notes FROM cellplane_moves.touched WHERE move_id = %s GROUP BY table_name, key
-) AS noted
+    SELECT count(*) AS notes
+    FROM (SELECT table_name, key FROM cellplane_moves.touched WHERE move_id = %s LIMIT %s) AS noted
+    GROUP BY table_name, key
+) AS of_rows
 """
 
 _NOTE_ONCE = """
@@ -150,9 +152,11 @@ class Comparison:
         """How many rows are noted that are not compared yet; where many of the notes are of the same rows, one is kept
         of each, so that the end does not take as long as a row was written often.
         """
-        row = self.source.execute(_ROWS_AND_NOTES, (self.move_id,)).fetchone()
+        row = self.source.execute(_ROWS_AND_NOTES, (self.move_id, self.settings.noted_max)).fetchone()
         assert row is not None
         rows, notes = row
+        if notes == self.settings.noted_max:
+            return int(notes)
         if notes - rows > self.settings.repeated_max:
             self.source.execute(_NOTE_ONCE, {"move": self.move_id})
         return int(rows)
