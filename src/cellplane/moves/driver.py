@@ -271,7 +271,7 @@ class Driver:
                 move.rows_expected,
                 move.bytes_expected,
                 lag_seconds,
-                eta_seconds(rows, move.rows_expected, now - began),
+                eta_seconds(rows, move.rows_expected, now - began, bytes, move.bytes_expected),
             )
             self.book.tell(move.id, progress)
             self.reports.going(move, progress)
@@ -281,8 +281,13 @@ class Driver:
         return tell
 
 
-def eta_seconds(rows: int, rows_expected: int, seconds: float) -> float | None:
-    """How long a step goes on that has done some of its rows in so many seconds; None where nobody can say."""
-    if not 0 < rows < rows_expected or seconds <= 0:
-        return None
-    return (rows_expected - rows) * seconds / rows
+def eta_seconds(rows: int, rows_expected: int, seconds: float, size: int = 0, size_expected: int = 0) -> float | None:
+    """How long a step goes on that has done some of its rows in so many seconds; None where nobody can say.
+
+    By bytes where these are known too: one row may be as large as a thousand others. Both are expected as they are
+    stored; where more came than that, rows alone say something.
+    """
+    for done, expected in ((size, size_expected), (rows, rows_expected)):
+        if 0 < done < expected and seconds > 0:
+            return (expected - done) * seconds / done
+    return None

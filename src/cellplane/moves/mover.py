@@ -37,13 +37,13 @@ class Lag:
     """How far the follower is behind."""
 
     seconds: float
-    """How long it took what was written just now to be there."""
+    """How long it took what was written just now to be there; where it is still coming, how long it was waited for."""
 
     bytes: int | None
     """Of the source's log that are not known to be applied."""
 
     untested: int
-    """Changes that were made since all was compared: they are compared while writes wait."""
+    """Rows that were changed since all was compared, or changes: they are compared while writes wait."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,28 @@ class MoverSettings:
     copy_bytes_per_second: int | None = None
     """Bytes that are copied in a second; None: as fast as both databases can."""
 
+    slot_seconds: float = 300.0
+    """Longest wait for a replication slot to begin, in seconds; 300: it waits until all transactions of its server have
+    ended that were under way."""
+
     wait_seconds: float = 30.0
-    """Longest wait for what was written at one side to be at the other, in seconds, where no other bound is named."""
+    """Longest wait for what was written at one side to be at the other, in seconds, where no other bound is named, and
+    nobody brings it."""
+
+    quiet_seconds: float = 60.0
+    """Longest wait for more of it to come, while somebody brings it, in seconds; 60: who reads a long transaction of
+    other tenants in the log says for half a minute nothing."""
+
+    coming_seconds: float = 3_600.0
+    """Longest wait for all of it while more is coming, and nobody waits for it, in seconds; an hour: what was written
+    in a cell during a long copy is read first."""
+
+    lag_look_seconds: float = 2.0
+    """Longest wait for all of it while more is coming, where only the lag is asked for, in seconds; 2, so that it is
+    seen how it becomes less, and heard what people want."""
+
+    look_seconds: float = 0.5
+    """How often is looked whether more is coming, in seconds; 0.5."""
 
     poll_seconds: float = 0.002
     """How often that is looked for, in seconds; 0.002, since writes may be waiting for it."""
@@ -50,8 +70,13 @@ class MoverSettings:
     max_differences: int = 1_000
     """Differing rows that are named; 1,000: beyond, the copy is made anew."""
 
-    touched_max: int = 20_000
-    """Rows changed since they were compared that are compared again while writes wait; 20,000, some 0.2 s."""
+    noted_max: int = 1_000_000
+    """Notes of changed rows that are looked through for the rows that they are of, of PostgreSQL; 1,000,000, some
+    seconds: so many count as as many rows, and all rows are compared anew."""
+
+    repeated_max: int = 500
+    """Notes of changed rows beyond one of each, of PostgreSQL; 500: beyond, one is kept. While writes wait, all are
+    read."""
 
     carry_rows: int = 500
     """Rows that are brought to a SQLite file in one transaction; 500, some milliseconds: others wait to write it."""
@@ -93,7 +118,7 @@ class CutoverSettings:
     """How far behind the target may be when writes are held, in seconds; 0.2."""
 
     untested: int = 5_000
-    """How many changes may be left to compare while writes are held; 5,000, some 50 ms."""
+    """How many changed rows may be left to compare while writes are held; 5,000, some 50 ms."""
 
     catch_up_seconds: float = 600.0
     """Longest wait for the target to be that close, in seconds; 600."""

@@ -190,6 +190,8 @@ def test_how_far_it_is_comes_with_what_was_expected(api: Api, client: Client, tm
         "eta_seconds": 12.0,
     }
     assert eta_seconds(25, 100, 5.0) == 15.0
+    assert eta_seconds(90, 100, 5.0, 100, 400) == 15.0, "by bytes, where some are expected"
+    assert eta_seconds(25, 100, 5.0, 500, 400) == 15.0, "and by rows where there are more than that"
     assert [eta_seconds(*each) for each in ((0, 100, 5.0), (100, 100, 5.0), (9, 0, 5.0), (9, 100, 0.0))] == [None] * 4
 
 

@@ -1,9 +1,14 @@
 """Who takes a move up behind a death goes by the directory, and what the dead asked for comes too late."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
 import pytest
 
+from cellplane.moves.book import Progress
 from cellplane.moves.move import Move, Phase, Wish
-from support.moving import SOURCE, TARGET, TENANT, Asked, WorldBook, driver_in, world_that_follows
+from cellplane.moves.steps import Steps
+from support.moving import SOURCE, TARGET, TENANT, Asked, WorldBook, WorldMover, driver_in, world_that_follows
 
 FENCED = Move("m1", TENANT, SOURCE, TARGET, True, 10.0, phase=Phase.FENCED)
 
@@ -31,3 +36,36 @@ def test_one_that_is_found_at_the_source_cannot_be_flipped_any_more(wish: Wish) 
     world.answer_late()
     assert (world.directory.cell, world.directory.holds) == (SOURCE, False)
     assert world.stores[SOURCE].closed is False
+
+
+@dataclass
+class ToldBook(WorldBook):
+    """Keeps what it was told."""
+
+    told: list[Progress] = field(default_factory=list)
+
+    def tell(self, move_id: str, progress: Progress) -> None:
+        self.told.append(progress)
+
+
+def test_how_long_a_copy_goes_on_is_said_by_its_bytes() -> None:
+    world = world_that_follows()
+    book = ToldBook(replace(FENCED, phase=Phase.PREPARED, rows_expected=100, bytes_expected=4_000))
+    driver = driver_in(world, book)
+
+    def steps_of(move: Move) -> Steps:
+        made = driver.steps_of(move)
+
+        class HalfCopied(WorldMover):
+            def copy(self, told: Callable[[int, int], None]) -> tuple[int, int]:
+                made.pause(5.0)
+                told(90, 1_000)
+                return 100, 4_000
+
+        return replace(made, mover=HalfCopied(world))
+
+    assert replace(driver, steps_of=steps_of).advance("m1").phase is Phase.COPIED
+    (progress,) = book.told
+    assert (progress.rows, progress.bytes, progress.eta_seconds) == (90, 1_000, 15.0), (
+        "nine tenths of the rows are small"
+    )

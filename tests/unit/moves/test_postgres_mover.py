@@ -3,14 +3,19 @@
 What every mover promises is in ``test_contract.py``.
 """
 
+import itertools
+from typing import Any
+
 import psycopg
 import pytest
 
-from cellplane.moves.errors import NotMovableError
+from cellplane.moves.driver import WantedOtherwiseError
+from cellplane.moves.errors import NotInTimeError, NotMovableError
 from cellplane.moves.postgres.mover import PostgresMover
+from cellplane.moves.postgres.stream import Stream
 from cellplane.moves.settings import MoverSettings
 from unit.moves.cells import PostgresWriter, fill, rows_of, writing
-from unit.moves.ends import TARGET, PostgresEnds
+from unit.moves.ends import SOURCE, TARGET, PostgresEnds
 
 
 def mover(cells: tuple[str, str]) -> PostgresMover:
@@ -56,6 +61,183 @@ def test_all_rows_are_compared_and_counted(cells: tuple[str, str]) -> None:
     copied, _ = move.copy()
     move.follow()
     assert move.compare().rows == copied, "ranges follow one another in the order of the key"
+
+
+BRIEFLY = MoverSettings(wait_seconds=2.5, quiet_seconds=2.5, look_seconds=0.1, lag_look_seconds=0.3)
+AT_THE_TARGET = """
+CREATE FUNCTION at_the_target() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN {}; RETURN NEW; END';
+CREATE TRIGGER at_the_target BEFORE INSERT ON visits FOR EACH ROW EXECUTE FUNCTION at_the_target();
+ALTER TABLE visits ENABLE ALWAYS TRIGGER at_the_target;
+"""
+VISIT = "INSERT INTO visits VALUES ('acme', now())"
+
+
+@pytest.mark.parametrize("transaction", ["executing", pytest.param("under_way", marks=pytest.mark.long)])
+def test_what_is_coming_is_waited_for(cells: tuple[str, str], transaction: str) -> None:
+    ends = PostgresEnds(cells)
+    move = PostgresMover("acme", "m1", *cells, BRIEFLY)
+    move.prepare()
+    move.copy()
+    with ends.executing(TARGET) as execute:
+        execute(AT_THE_TARGET.format("PERFORM pg_sleep(0.2)"))
+    with getattr(ends, transaction)(SOURCE) as execute:
+        for _ in range(20):
+            execute(VISIT)
+    move.follow()
+    assert move.compare().rows == 20
+    with getattr(ends, transaction)(SOURCE) as execute:
+        for _ in range(8):
+            execute(VISIT)
+    move.lag()
+    assert len(rows_of(cells[TARGET], "acme")["visits"]) < 28, "the lag is said before all has come"
+    assert move.compare().rows == 28
+
+
+def test_what_does_not_come_is_not_waited_for(cells: tuple[str, str]) -> None:
+    ends = PostgresEnds(cells)
+    move = PostgresMover("acme", "m1", *cells, BRIEFLY)
+    move.prepare()
+    move.copy()
+    move.follow()
+    with psycopg.connect(cells[TARGET]) as other:
+        other.execute("LOCK TABLE visits_new IN ACCESS EXCLUSIVE MODE")
+        with ends.executing(SOURCE) as execute:
+            execute(VISIT)
+        with pytest.raises(NotInTimeError, match=r"nothing of what .* came for 2\.5 s: it is behind, after 0 errors"):
+            move.lag()
+    assert move.compare().is_same
+
+
+def test_what_fails_each_time_it_comes_is_not_waited_for(cells: tuple[str, str]) -> None:
+    ends = PostgresEnds(cells)
+    move = PostgresMover("acme", "m1", *cells, BRIEFLY)
+    move.prepare()
+    move.copy()
+    with ends.executing(TARGET) as execute:
+        execute(AT_THE_TARGET.format("RAISE EXCEPTION ''never''"))
+    with ends.under_way(SOURCE) as execute:
+        # What comes before comes anew each time.
+        execute("INSERT INTO orders SELECT 'acme', n, 'EUR', 1 FROM generate_series(1, 1000) AS n")
+        execute(VISIT)
+    with pytest.raises(NotInTimeError, match=r"nothing of what .* came for 2\.5 s: .* after [1-9]\d* errors"):
+        move.follow()
+
+
+def test_a_transaction_that_never_ends_is_named_and_not_waited_for(cells: tuple[str, str]) -> None:
+    source, target = cells
+    move = PostgresMover("acme", "m1", *cells, MoverSettings(slot_seconds=0.5))
+    move.prepare()
+    with psycopg.connect(source, application_name="forgotten") as idle:
+        idle.execute("INSERT INTO orders (tenant_id, currency, amount) VALUES ('globex', 'EUR', 77)")
+        advice = rf"forgotten.*idle in transaction.* SELECT pg_terminate_backend\({idle.info.backend_pid}\) ends it"
+        with pytest.raises(NotInTimeError, match=advice) as refused:
+            move.copy()
+        assert "77" not in str(refused.value), "what others write is not told"
+    move.copy()
+    with psycopg.connect(target, application_name="forgotten") as idle:
+        idle.execute("INSERT INTO orders (tenant_id, currency, amount) VALUES ('globex', 'EUR', 77)")
+        with pytest.raises(NotInTimeError, match=rf"pg_terminate_backend\({idle.info.backend_pid}\)"):
+            move.follow()
+    move.follow()
+    assert move.compare().is_same
+
+
+def test_who_waits_for_a_transaction_hears_what_is_wanted(cells: tuple[str, str]) -> None:
+    move = mover(cells)
+    move.prepare()
+
+    def stop(_rows: int, _bytes: int) -> None:
+        raise WantedOtherwiseError
+
+    with psycopg.connect(cells[SOURCE]) as idle:
+        idle.execute("INSERT INTO orders (tenant_id, currency, amount) VALUES ('globex', 'EUR', 1)")
+        with pytest.raises(WantedOtherwiseError):
+            move.copy(stop)
+    assert move.facts().leftovers == ("publication cellplane_m1 at source",)
+
+
+def test_a_row_that_is_written_at_each_look_leaves_no_others_to_compare(
+    cells: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, _ = cells
+    fill(source, 100)
+    move = PostgresMover("acme", "m1", *cells, MoverSettings(compare_tries=3, compare_pause_seconds=0.0))
+    move.prepare()
+    move.copy()
+    move.follow()
+    with psycopg.connect(source) as connection:
+        connection.execute("UPDATE orders SET note = 'before' WHERE tenant_id = 'acme' AND id < 50")
+    assert move.lag().untested > 20
+    ends = PostgresEnds(cells)
+    with ends.spoiling(TARGET) as execute:
+        execute("UPDATE orders SET note = 'on its way' WHERE tenant_id = 'acme' AND id = 99")
+    wait, waits = Stream.keep_up, itertools.count()
+    with ends.executing(SOURCE) as execute:
+
+        def wait_while_it_is_written(*arguments: Any, **options: Any) -> Any:
+            # The first wait is before it is looked at.
+            if next(waits) > 0:
+                execute("UPDATE orders SET amount = amount + 1 WHERE tenant_id = 'acme' AND id = 99")
+            return wait(*arguments, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Stream, "keep_up", wait_while_it_is_written)
+            verdict = move.compare()
+    assert (verdict.differences, verdict.undecided) == ((), 1)
+    assert move.lag().untested == 1
+    with ends.spoiling(TARGET) as execute:
+        execute("UPDATE orders SET note = 'lost' WHERE tenant_id = 'acme' AND id = 99")
+    move.fence(5)
+    assert move.finish(10).differences == ("public.orders (acme, 99): other",), "it is compared when it stands still"
+
+
+def test_a_row_that_is_written_often_is_one_to_compare(cells: tuple[str, str]) -> None:
+    source, _ = cells
+    fill(source, 100)
+    move = mover(cells)
+    move.prepare()
+    move.copy()
+    move.follow()
+    assert move.compare().is_same
+    with psycopg.connect(source, autocommit=True) as connection:
+        for _ in range(2 * MoverSettings().repeated_max):
+            connection.execute("UPDATE orders SET amount = amount + 1 WHERE tenant_id = 'acme' AND id = 7")
+        connection.execute("UPDATE orders SET amount = amount + 1 WHERE tenant_id = 'acme' AND id = 8")
+        assert move.lag().untested == 2
+        notes = connection.execute("SELECT count(*) FROM cellplane_moves.touched").fetchone()
+        assert notes == (2,), "while writes wait, what was noted before is not read"
+        few = PostgresMover("acme", "m1", *cells, MoverSettings(noted_max=10))
+        for _ in range(12):
+            connection.execute("UPDATE orders SET amount = amount + 1 WHERE tenant_id = 'acme' AND id = 7")
+        assert (few.lag().untested, move.lag().untested) == (10, 2), "of many it is not looked whose they are"
+    with PostgresEnds(cells).spoiling(TARGET) as execute:
+        execute("UPDATE orders SET note = 'lost' WHERE tenant_id = 'acme' AND id IN (7, 8)")
+    move.fence(5)
+    assert move.finish(10).differences == ("public.orders (acme, 7): other", "public.orders (acme, 8): other")
+
+
+def test_rows_of_a_large_table_are_told_while_it_is_copied(cells: tuple[str, str]) -> None:
+    fill(cells[SOURCE], 2_000)
+    move = mover(cells)
+    move.prepare()
+    told: list[int] = []
+    rows, _ = move.copy(lambda copied, _bytes: told.append(copied))
+    assert set(range(2_000)) <= set(told), "the orders come first"
+    assert told == sorted(told)
+    assert told[-1] <= rows == 5_000
+
+
+def test_a_partitioned_table_is_as_large_as_its_partitions(cells: tuple[str, str]) -> None:
+    with psycopg.connect(cells[SOURCE], autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO visits SELECT tenant, timestamptz '2025-12-31' + n * interval '1 minute' "
+            "FROM unnest(ARRAY['acme', 'globex']) AS tenant, generate_series(1, 5000) AS n"
+        )
+        # As autovacuum does, which knows no other.
+        connection.execute("ANALYZE visits_old, visits_new")
+    found = mover(cells).estimate()
+    assert 4_500 < found.rows < 5_500
+    assert found.bytes > 5_000 * 32
 
 
 ALIKE = {

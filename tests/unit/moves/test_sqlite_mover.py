@@ -3,6 +3,7 @@
 What every mover promises is in ``test_contract.py``.
 """
 
+import itertools
 import shutil
 import sqlite3
 import threading
@@ -428,6 +429,26 @@ def test_text_that_is_none_is_refused_without_telling_it(tmp_path: Path) -> None
     with pytest.raises(StoreError, match="has a text that is not UTF-8") as refused:
         move.copy()
     assert "secret" not in str(refused.value)
+
+
+def test_what_takes_long_to_be_brought_is_brought(tmp_path: Path) -> None:
+    paths = pair(tmp_path, "CREATE TABLE t (tenant_id TEXT NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (tenant_id, id))")
+    more = "WITH RECURSIVE n (i) AS (SELECT {0} UNION ALL SELECT i + 1 FROM n WHERE i < {0} + 999) "
+    more += "INSERT INTO t SELECT 'acme', i FROM n"
+    # To it each look at the clock is a second, and so each of the batches takes more than one.
+    seconds = itertools.count()
+    move = replace(mover(paths, carry_rows=10), monotonic=lambda: float(next(seconds)))
+    move.prepare()
+    move.copy()
+    do(paths[0], more.format(0))
+    move.follow()
+    assert rows(paths[1], "SELECT count(*) FROM t") == [(1_000,)]
+    do(paths[0], more.format(1_000))
+    lag = move.lag()
+    assert lag.seconds > CutoverSettings().lag_seconds, "it is behind"
+    assert 1_000 < rows(paths[1], "SELECT count(*) FROM t")[0][0] < 2_000, "and comes closer at each look"
+    assert move.compare().is_same
+    assert rows(paths[1], "SELECT count(*) FROM t") == [(2_000,)]
 
 
 def test_a_file_that_others_write_all_the_while_is_given_up_in_time(tmp_path: Path) -> None:

@@ -13,9 +13,14 @@ SCHEMA = "cellplane_moves"
 
 _TABLES = """
 SELECT c.oid, format('%%I.%%I', n.nspname, c.relname) AS name, c.relkind = 'p' AS is_partitioned,
-    c.relpersistence = 'u' AS is_unlogged, greatest(c.reltuples, 0)::bigint AS rows_estimate,
-    pg_table_size(c.oid) AS bytes_estimate, c.relreplident AS identity
+    c.relpersistence = 'u' AS is_unlogged, c.relreplident AS identity,
+    coalesce(parts.rows, greatest(c.reltuples, 0))::bigint AS rows_estimate,
+    coalesce(parts.bytes, pg_table_size(c.oid))::bigint AS bytes_estimate
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN LATERAL (
+    SELECT sum(greatest(l.reltuples, 0)) AS rows, sum(pg_table_size(l.oid)) AS bytes
+    FROM pg_partition_tree(c.oid) p JOIN pg_class l ON l.oid = p.relid WHERE p.isleaf
+) AS parts ON c.relkind = 'p'
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
     AND n.nspname NOT LIKE 'pg\\_%%' AND n.nspname NOT IN ('information_schema', %(schema)s)
 """

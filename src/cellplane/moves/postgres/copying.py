@@ -20,10 +20,10 @@ class Copied:
 
     table: str = ""
     rows: int = 0
-    """Of the tables that are done."""
+    """Also of the table that is being copied."""
 
     bytes: int = 0
-    """As PostgreSQL's binary form of COPY, also of the table that is being copied."""
+    """As PostgreSQL's binary form of COPY, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +77,16 @@ class Copy:
                 )
                 into = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(named(table), columns)
                 with source.cursor() as reader, target.cursor() as writer:
+                    rows = copied.rows
                     with reader.copy(out) as blocks, writer.copy(into) as written:
-                        for block in blocks:
+                        # Each is a row, and the last one the end.
+                        for place, block in enumerate(blocks):
                             written.write(block)
+                            copied.rows = rows + place
                             copied.bytes += len(block)
                             self.told(copied)
                             self._hold_back(copied.bytes, began)
-                    copied.rows += writer.rowcount
+                    copied.rows = rows + writer.rowcount
             copied.table = ""
         return copied
 

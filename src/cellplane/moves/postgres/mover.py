@@ -138,15 +138,10 @@ class PostgresMover(DataMover):
             self._there.publish(source, found.tables)
             with ExitStack() as stack:
                 slots = stack.enter_context(self._opened(self.source_url, replication="database"))
-                row = slots.execute(
-                    sql.SQL("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput (SNAPSHOT 'export')").format(
-                        sql.Identifier(self._there.name)
-                    )
-                ).fetchone()
-                assert row is not None
+                snapshot = self._there.begin_with_snapshot(slots, lambda: heard(Copied()))
                 reader = stack.enter_context(self._opened(self.source_url))
                 done = Copy(self.tenant_id, self.settings, heard, self.monotonic, self.pause).run(
-                    reader, target, found.tables, row[2]
+                    reader, target, found.tables, snapshot
                 )
             self._check_shared(target, found)
             self._there.subscribe(target, self._source_conninfo)
@@ -157,11 +152,11 @@ class PostgresMover(DataMover):
         with self._connected() as (source, target):
             found = self._movable(source, target)
             self._reconnect(source, target)
-            self._there.catch_up(source, target, self.settings.wait_seconds)
+            self._there.keep_up(source, target)
             self._back.publish(target, found.tables)
             self._back.begin_here(target)
             self._back.subscribe(source, self._target_conninfo)
-            self._back.catch_up(target, source, self.settings.wait_seconds)
+            self._back.keep_up(target, source)
 
     def reconnect(self) -> None:
         """See ``DataMover``."""
@@ -292,7 +287,7 @@ class PostgresMover(DataMover):
             )
 
     def _lag(self, written: Connection, read: Connection, stream: Stream) -> Lag:
-        seconds = stream.catch_up(written, read, self.settings.wait_seconds)
+        seconds = stream.lag_seconds(written, read)
         untested = self._comparison(written, read, stream=stream).touched()
         return Lag(seconds, stream.lag_bytes(written), untested)
 

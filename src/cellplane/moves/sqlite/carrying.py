@@ -125,10 +125,26 @@ class Way:
                     f"what was written at the other cell was not brought within {within_seconds:g} s: "
                     f"{until - position} changes are left; move the tenant when it writes less"
                 )
-            self._bring(written, read, tables, (position, until), left)
+            self._bring(written, read, tables, (position, until), min(left, self.settings.wait_seconds))
             done += 1
             # Others that write there come in between.
             self.pause(self.settings.poll_seconds)
+        return self.monotonic() - began
+
+    def lag_seconds(self, written: End, read: End, tables: Sequence[Table]) -> float:
+        """Bring all that is committed now, and a mark behind it, which proves that it can be; returns how long that
+        took. Where that takes longer than the lag is looked at, the rest is left.
+
+        Raises:
+            NotInTimeError: others keep the other end.
+            MoveError: as ``catch_up``.
+        """
+        began = self.monotonic()
+        until = self.mark(written)
+        while self._require_position(read) < until:
+            self.catch_up(written, read, tables, self.settings.wait_seconds, batches=1)
+            if self.monotonic() - began >= self.settings.lag_look_seconds:
+                break
         return self.monotonic() - began
 
     def _require_position(self, read: End) -> int:

@@ -56,7 +56,7 @@ class Comparison:
         began = self.monotonic()
         until = self.way.head(self.written.connection)
         # What is touched before this moment is at the other end before it is compared.
-        self.way.catch_up(self.written, self.read, tables, self.settings.wait_seconds)
+        self.way.catch_up(self.written, self.read, tables, self.settings.coming_seconds)
         compared = Compared()
         for table in tables:
             for after, last in self._ranges(table):

@@ -32,11 +32,11 @@ class SqliteMover(DataMover):
     """Moves by triggers that note what changes, as ``DataMover`` says.
 
     No server runs between the files: the mover itself brings what is noted, in its calls, and nothing goes on between
-    them. ``follow``, ``lag``, ``compare`` and ``finish`` bring what was written at the source, all that is there when
-    they are called. Behind the flip, ``reconnect``, which is called again and again while the way back is held, brings
-    some of what was written at the target, compares it, and forgets it there; ``compare_back`` and ``finish_back``
-    bring the rest. While no mover runs notes remain where they are, a few bytes for each change, and nothing is lost:
-    the way back takes as much longer.
+    them. ``follow``, ``compare`` and ``finish`` bring what was written at the source, all that is there when they are
+    called, and ``lag`` what it can in a moment. Behind the flip, ``reconnect``, which is called again and again while
+    the way back is held, brings some of what was written at the target, compares it, and forgets it there;
+    ``compare_back`` and ``finish_back`` bring the rest. While no mover runs notes remain where they are, a few bytes
+    for each change, and nothing is lost: the way back takes as much longer.
 
     Args:
         tenant_id: whose rows.
@@ -111,11 +111,11 @@ class SqliteMover(DataMover):
         """See ``DataMover``."""
         with self._opened() as (source, target):
             found = self._movable(source, target)
-            self._catch_up(self._there, source, target, found.tables, self.settings.wait_seconds)
+            self._catch_up(self._there, source, target, found.tables, self.settings.coming_seconds)
             if self._back.position(source.connection) is None:
                 with self._writing(source):
                     self._back.begin(source.connection, self._back.head(target.connection))
-            self._catch_up(self._back, target, source, found.tables, self.settings.wait_seconds)
+            self._catch_up(self._back, target, source, found.tables, self.settings.coming_seconds)
 
     def reconnect(self) -> None:
         """See ``DataMover``. Behind the flip it brings back some of what was written, so that little is ever left."""
@@ -155,7 +155,7 @@ class SqliteMover(DataMover):
             comparison = self._comparison(source, target, self._there)
             wanted = [each for each in comparison.all_rows(found.tables).differences if str(each) in set(differences)]
             comparison.note(wanted, found.tables)
-            self._there.catch_up(source, target, found.tables, self.settings.wait_seconds)
+            self._there.catch_up(source, target, found.tables, self.settings.coming_seconds)
 
     def fence(self, epoch: int) -> None:
         """See ``DataMover``."""
@@ -237,7 +237,7 @@ class SqliteMover(DataMover):
         """See ``DataMover``. No file is open between two calls."""
 
     def _lag(self, written: End, read: End, found: Survey, way: Way) -> Lag:
-        seconds = self._catch_up(way, written, read, found.tables, self.settings.wait_seconds)
+        seconds = way.lag_seconds(written, read, found.tables)
         return Lag(seconds, None, self._comparison(written, read, way).touched())
 
     def _bring_some_back(self, source: End, target: End) -> None:
