@@ -21,7 +21,7 @@ from cellplane.cli.topologies import read_fleet
 from cellplane.moves.batch import Batch, BatchBook, Item, State, items_of, run, summary
 from cellplane.moves.book import MoveBook
 from cellplane.moves.errors import MoveError
-from cellplane.moves.move import Phase
+from cellplane.moves.outcomes import again, came_of, must_abort
 from cellplane.moves.settings import BatchSettings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -31,8 +31,6 @@ INTERRUPTED = 130
 
 BATCHES = "batches"
 """Folder of batches, beside those of the moves."""
-
-_AFTER_THE_FLIP = {Phase.FLIPPED, Phase.RELEASED, Phase.RETURNED}
 
 
 def batch_options(command: Command) -> Command:
@@ -79,7 +77,7 @@ def batch() -> None:
     """Move many tenants: out of a cell, from full cells, a part of a cell, or all of a cell into another.
 
     Each move is one of `cellplane move status`. One that fails before its flip is aborted, so that its tenant stays
-    where it was; the batch goes on until too many fail.
+    where it was; the batch goes on until too many fail. One that somebody pauses is left as it is.
     """
 
 
@@ -134,13 +132,20 @@ def merge(*, cell: str, into: str, **options: Any) -> None:
 @state_option
 @json_option
 def resume(batch_id: str, state_dir: Path, *, as_json: bool) -> None:
-    """Go on with BATCH, after a crash or Ctrl-C; what failed is tried again."""
+    """Go on with BATCH, after a crash or Ctrl-C, and with what was paused; what failed is tried again."""
     book = _book(state_dir)
-    found = book.get(batch_id)
-    for item in found.items:
-        if item.state is State.FAILED:
-            found = found.with_item(replace(item, move_id=_new_id(), state=State.WAITING, reason=""))
-    _work(found, book, state_dir, as_json=as_json)
+    moves = MoveBook(cells_in(state_dir).moves)
+
+    def tried(item: Item) -> Item:
+        if item.state not in {State.PAUSED, State.FAILED}:
+            return item
+        return again(item, moves.get(item.move_id) if moves.has(item.move_id) else None, _new_id)
+
+    with book.working_on(batch_id):
+        found = book.get(batch_id)
+        found = replace(found, items=tuple(map(tried, found.items)))
+        book.put(found)
+        _work(found, book, state_dir, as_json=as_json)
 
 
 @batch.command()
@@ -198,8 +203,9 @@ def _begin(what: str, moves: Sequence[tuple[str, str, str]], options: dict[str, 
     found = Batch(_new_id(), what, time.time(), items, BatchSettings(**limits), tuple(words))
     book = _book(state_dir)
     book.put(found)
-    click.echo(f"batch {found.id}: {what}, {len(moves):,} tenants", err=True)
-    _work(found, book, state_dir, as_json=as_json)
+    with book.working_on(found.id):
+        click.echo(f"batch {found.id}: {what}, {len(moves):,} tenants", err=True)
+        _work(found, book, state_dir, as_json=as_json)
 
 
 def _work(found: Batch, book: BatchBook, state_dir: Path, *, as_json: bool) -> None:
@@ -231,7 +237,10 @@ def _work(found: Batch, book: BatchBook, state_dir: Path, *, as_json: bool) -> N
         for reason in summary(found).reasons:
             click.echo(f"  {reason}")
     if any(item.state is not State.DONE for item in found.items):
-        raise MoveError(f"not all moved: `cellplane move batch resume {found.id}` tries those again that did not")
+        raise MoveError(
+            f"not all moved: `cellplane move batch resume {found.id}` goes on with those that pause, and tries those "
+            "again that failed"
+        )
 
 
 def _made(item: Item, moves: MoveBook, state_dir: Path, options: Sequence[str]) -> Item:
@@ -244,14 +253,13 @@ def _made(item: Item, moves: MoveBook, state_dir: Path, options: Sequence[str]) 
     if not moves.has(item.move_id):
         return replace(item, state=State.FAILED, reason=_last_line(ended.stderr))
     move = moves.get(item.move_id)
-    if move.phase is Phase.DONE:
-        return replace(item, state=State.DONE, pause_seconds=move.pause_seconds)
-    reason = move.reason or f"it is {move.phase.value}"
-    if not move.phase.is_end and move.phase not in _AFTER_THE_FLIP:
+    wish = moves.wish(item.move_id)
+    came = came_of(item, move, wish)
+    if must_abort(move, wish):
         aborted = _run(["abort", item.move_id], state_dir)
         if aborted.returncode:
-            reason += f"; and it could not be aborted: {_last_line(aborted.stderr)}"
-    return replace(item, state=State.FAILED, reason=reason)
+            came = replace(came, reason=f"{came.reason}; and it could not be aborted: {_last_line(aborted.stderr)}")
+    return came
 
 
 def _run(words: Sequence[str], state_dir: Path) -> subprocess.CompletedProcess[str]:

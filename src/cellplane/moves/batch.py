@@ -5,13 +5,14 @@ import json
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
-from cellplane.durable import write_durably
+from cellplane.durable import locked, write_durably
 from cellplane.moves.errors import MoveError
 from cellplane.moves.settings import BatchSettings
 
@@ -22,6 +23,9 @@ class State(Enum):
     WAITING = "waiting"
     MOVING = "moving"
     DONE = "done"
+    PAUSED = "paused"
+    """Somebody lets it pause: it goes on when the batch is resumed, or by itself."""
+
     FAILED = "failed"
 
 
@@ -35,7 +39,7 @@ class Item:
         source: the cell that it is in.
         target: the cell that it goes to.
         state: what became of it.
-        reason: why it failed.
+        reason: why it failed, or could not go on before it paused.
         pause_seconds: for how long its writes waited.
     """
 
@@ -165,6 +169,21 @@ class BatchBook:
         """All batches, by when they began."""
         found = [self.get(path.stem) for path in self.root.glob("*.json")]
         return sorted(found, key=lambda batch: (batch.began, batch.id))
+
+    @contextmanager
+    def working_on(self, batch_id: str) -> Iterator[None]:
+        """Be the only process that works on a batch, until the block ends.
+
+        Raises:
+            MoveError: another one does.
+        """
+        with locked(self.root / f"{batch_id}.lock") as is_free:
+            if not is_free:
+                raise MoveError(
+                    f"another process makes the batch {batch_id}: `cellplane move batch status {batch_id}` shows how "
+                    "far it is"
+                )
+            yield
 
     def _path(self, batch_id: str) -> Path:
         return self.root / f"{batch_id}.json"
