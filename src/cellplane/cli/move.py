@@ -28,13 +28,10 @@ from cellplane.moves.errors import MoveError, NotMovableError
 from cellplane.moves.hours import Hours
 from cellplane.moves.move import Move, Phase, Wish
 from cellplane.moves.remains import Remnant
-from cellplane.moves.settings import ShadowSettings
+from cellplane.moves.settings import HoldSettings, ShadowSettings
 
 if TYPE_CHECKING:
     from cellplane.cli.mover import Mover
-
-HOLD_SECONDS = 10.0
-"""How long the way back is held open where nobody says: it is a local fleet."""
 
 WATCH_SECONDS = 0.25
 """How often what is shown of a move is read."""
@@ -89,10 +86,9 @@ def move() -> None:
 @click.option(
     "--hold",
     "hold_seconds",
-    type=click.FloatRange(0, 30 * 86_400),
-    default=HOLD_SECONDS,
-    show_default=True,
-    help="How long, in seconds, the former cell keeps up, so that `rollback` loses nothing.",
+    type=click.FloatRange(0, HoldSettings().max_seconds),
+    help="How long, in seconds, the former cell keeps up, so that `rollback` loses nothing; by default "
+    f"{HoldSettings().seconds:g}, and {HoldSettings().local_seconds:g} in a local fleet.",
 )
 @click.option("--rate", type=click.FloatRange(0.001), help="Copy at most so many MB in a second.")
 @click.option(
@@ -120,7 +116,7 @@ def start(
     *,
     tenant: str,
     cell: str,
-    hold_seconds: float,
+    hold_seconds: float | None,
     rate: float | None,
     hours: str,
     shadow_seconds: float,
@@ -157,9 +153,10 @@ def start(
                 where = {"tenant": tenant, "source": planned.source, "target": cell}
                 beside = {name: {"things": load.things, "bytes": load.bytes} for name, load in loads.items()}
                 data = {"rows": estimate.rows, "bytes": estimate.bytes, "tables": names}
-                print_json({**where, **data, "carriers": beside})
+                print_json({**where, **data, "carriers": beside, "hold_seconds": planned.hold_seconds})
             else:
-                click.echo(f"{said}. Nothing is moved (--dry-run).")
+                held = moves_elsewhere.duration(planned.hold_seconds)
+                click.echo(f"{said}. The way back would be held for {held}. Nothing is moved (--dry-run).")
             return
         planned = replace(planned, rows_expected=estimate.rows, bytes_expected=estimate.bytes)
         mover.book.add(planned, {KEPT: configured.kept()})

@@ -15,14 +15,15 @@ from rich.live import Live
 from rich.table import Table
 
 from cellplane.cli.move_cells import cells_in
+from cellplane.cli.moves_elsewhere import duration
 from cellplane.cli.options import json_option, state_option
 from cellplane.cli.output import print_json
 from cellplane.cli.topologies import read_fleet
-from cellplane.moves.batch import Batch, BatchBook, Item, State, items_of, run, summary
+from cellplane.moves.batch import Batch, BatchBook, Item, State, items_of, least_held_seconds, run, summary
 from cellplane.moves.book import MoveBook
 from cellplane.moves.errors import MoveError
 from cellplane.moves.outcomes import again, came_of, must_abort
-from cellplane.moves.settings import BatchSettings
+from cellplane.moves.settings import BatchSettings, HoldSettings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -60,7 +61,11 @@ def batch_options(command: Command) -> Command:
                 show_default=True,
                 help="Begin no more after so many failures.",
             ),
-            click.option("--hold", type=float, help="As of `cellplane move start`: a move that is held counts as one."),
+            click.option(
+                "--hold",
+                type=click.FloatRange(0, HoldSettings().max_seconds),
+                help="As of `cellplane move start`, with its default: a move that is held counts as one at once.",
+            ),
             click.option("--rate", type=float, help="As of `cellplane move start`, for each move."),
             click.option("--hours", help="As of `cellplane move start`."),
             click.option("--shadow", type=float, help="As of `cellplane move start`, for each move."),
@@ -185,26 +190,29 @@ def _leave(what: str, cell: str, into: str, share: float, options: dict[str, Any
 def _begin(what: str, moves: Sequence[tuple[str, str, str]], options: dict[str, Any]) -> None:
     state_dir: Path = options["state_dir"]
     as_json: bool = options["as_json"]
+    hold_seconds = cells_in(state_dir).hold_seconds if options["hold"] is None else options["hold"]
+    settings = BatchSettings(**{name: options[name] for name in ("at_once", "per_cell", "max_failures")})
+    least = least_held_seconds(moves, settings, hold_seconds)
+    held = f"; each is held for {duration(hold_seconds)} and counts as one, so they take {duration(least)} and more"
     if options["dry_run"]:
         if as_json:
             names = ("tenant", "source", "target")
-            print_json({"what": what, "moves": [dict(zip(names, move, strict=True)) for move in moves]})
+            wanted = [dict(zip(names, move, strict=True)) for move in moves]
+            print_json({"what": what, "moves": wanted, "hold_seconds": hold_seconds, "least_seconds": least})
             return
         for tenant, source, target in moves:
             click.echo(f"{tenant}: {source} → {target}")
-        click.echo(f"{what}: {len(moves):,} tenants would move. Nothing is moved (--dry-run).")
+        click.echo(f"{what}: {len(moves):,} tenants would move{held if least else ''}. Nothing is moved (--dry-run).")
         return
     words = []
     for name in ("hold", "rate", "hours", "shadow"):
         if options[name] is not None:
             words += [f"--{name}", str(options[name])]
-    limits = {name: options[name] for name in ("at_once", "per_cell", "max_failures")}
-    items = items_of(moves, _new_id)
-    found = Batch(_new_id(), what, time.time(), items, BatchSettings(**limits), tuple(words))
+    found = Batch(_new_id(), what, time.time(), items_of(moves, _new_id), settings, tuple(words))
     book = _book(state_dir)
     book.put(found)
     with book.working_on(found.id):
-        click.echo(f"batch {found.id}: {what}, {len(moves):,} tenants", err=True)
+        click.echo(f"batch {found.id}: {what}, {len(moves):,} tenants{held if least else ''}", err=True)
         _work(found, book, state_dir, as_json=as_json)
 
 

@@ -111,13 +111,13 @@ class Mover:
             raise MoveError(f"no cell is named {cell!r}: this fleet has {', '.join(sorted(self.cells.databases))}")
         return found
 
-    def plan(self, tenant: str, target: str, hold_seconds: float, **options: Any) -> Move:
+    def plan(self, tenant: str, target: str, hold_seconds: float | None, **options: Any) -> Move:
         """A move as it would be.
 
         Args:
             tenant: who moves.
             target: where to.
-            hold_seconds: see ``Move``.
+            hold_seconds: see ``Move``; None: as long as these cells hold it.
             **options: other attributes of ``Move``, such as ``hours``.
 
         Raises:
@@ -142,7 +142,7 @@ class Mover:
             source=placed.cells[0],
             target=target,
             was_pinned=placed.is_assigned,
-            hold_seconds=hold_seconds,
+            hold_seconds=self.cells.hold_seconds if hold_seconds is None else hold_seconds,
             began=time.time(),
             **options,
         )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import statistics
 import time
 from collections import Counter
@@ -113,6 +114,20 @@ def next_items(items: Sequence[Item], settings: BatchSettings) -> list[Item]:
             found.append(item)
             busy.update((item.source, item.target))
     return found
+
+
+def least_held_seconds(moves: Sequence[tuple[str, str, str]], settings: BatchSettings, hold_seconds: float) -> float:
+    """How long the ways back of (tenant, source, target) are held open one after the other, at least: one that is held
+    counts as one that goes on.
+
+    Args:
+        moves: those of the batch.
+        settings: how many may go on at once.
+        hold_seconds: of each.
+    """
+    of_cells = Counter(cell for _, source, target in moves for cell in (source, target))
+    busiest = max(of_cells.values(), default=0)
+    return hold_seconds * max(math.ceil(len(moves) / settings.at_once), math.ceil(busiest / settings.per_cell))
 
 
 def summary(batch: Batch) -> Summary:

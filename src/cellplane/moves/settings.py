@@ -103,6 +103,20 @@ class CutoverSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldSettings:
+    """For how long the way back is held open where nobody says."""
+
+    seconds: float = 86_400.0
+    """Of the cells of a cells.yaml, in seconds; a day, in which people come to work and see what went wrong."""
+
+    local_seconds: float = 10.0
+    """Of a local fleet, in seconds; 10, as somebody sits before it and waits."""
+
+    max_seconds: float = 30 * 86_400.0
+    """Longest that may be asked for, in seconds; 30 days."""
+
+
+@dataclass(frozen=True, slots=True)
 class ShadowSettings:
     """How a target shadows its source."""
 
