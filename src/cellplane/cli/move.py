@@ -107,7 +107,7 @@ def move() -> None:
 @click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="What moves beside rows, and hooks; moves.yaml in the fleet's folder, where it is there.",
+    help="Which tables move, what moves beside rows, and hooks; moves.yaml in the fleet's folder, where it is there.",
 )
 @click.option("--id", "move_id", hidden=True, help="The move's id, for whoever has to know it before.")
 @state_option
@@ -139,20 +139,21 @@ def start(
     with _mover(state_dir) as mover:
         planned = mover.plan(tenant, cell, hold_seconds, **options)
         configured = mover.config(config)
-        with closing(mover.mover_of(planned)) as rows:
-            estimate = rows.estimate()
+        estimate = mover.estimate_of(planned, configured)
         if estimate.refusals:
             raise NotMovableError(estimate.refusals)
         loads = mover.cargo_of(planned, configured).estimate()
         said = f"{tenant}: {planned.source} → {cell}, some {estimate.rows:,} rows ({estimate.bytes / 1e6:.1f} MB)"
         said += f" in {', '.join(estimate.tables)}"
+        left_out = configured.tables.left_out
+        said += f", without {', '.join(left_out)}" if left_out else ""
         said += "".join(f", {load.things:,} of {name}" for name, load in loads.items())
         if dry_run:
             if as_json:
                 names = list(estimate.tables)
                 where = {"tenant": tenant, "source": planned.source, "target": cell}
                 beside = {name: {"things": load.things, "bytes": load.bytes} for name, load in loads.items()}
-                data = {"rows": estimate.rows, "bytes": estimate.bytes, "tables": names}
+                data = {"rows": estimate.rows, "bytes": estimate.bytes, "tables": names, "left_out": list(left_out)}
                 print_json({**where, **data, "carriers": beside, "hold_seconds": planned.hold_seconds})
             else:
                 held = moves_elsewhere.duration(planned.hold_seconds)

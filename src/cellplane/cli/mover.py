@@ -2,7 +2,8 @@
 
 import secrets
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,20 @@ from cellplane.cli.options import connect
 from cellplane.client import Client
 from cellplane.moves.book import MoveBook
 from cellplane.moves.carriers.cargo import Cargo
+from cellplane.moves.chosen import ChosenTables
 from cellplane.moves.config import FILE, MovesConfig, config_of, read_config
 from cellplane.moves.driver import Driver
 from cellplane.moves.errors import MoveError
 from cellplane.moves.hooks import FileHookRecord
 from cellplane.moves.move import Move
-from cellplane.moves.mover import DataMover
+from cellplane.moves.mover import DataMover, Estimate
 from cellplane.moves.records import FileRecords
 from cellplane.moves.reports import ControlPlaneReports
 from cellplane.moves.routes import ControlPlaneRoutes
 from cellplane.moves.settings import CutoverSettings, DriverSettings, MoverSettings
 from cellplane.moves.shadowing import PolicyShadows
 from cellplane.moves.steps import Steps
-from cellplane.moves.stores import mover_between
+from cellplane.moves.stores import mover_between, tables_in
 
 HOOKS = "hooks.json"
 """Name of the record of hooks, in the folder of a move."""
@@ -93,12 +95,24 @@ class Mover:
             self._configs[move.id] = config_of(self.book.root / move.id)
         return self._configs[move.id]
 
-    def mover_of(self, move: Move) -> DataMover:
-        """What carries its rows."""
-        settings = MoverSettings(copy_bytes_per_second=move.copy_bytes_per_second)
+    def mover_of(self, move: Move, config: MovesConfig | None = None) -> DataMover:
+        """What carries its rows: by a configuration, or by that which the move has kept."""
+        tables = (config or self._config_of(move)).tables
+        settings = tables.settings(MoverSettings(copy_bytes_per_second=move.copy_bytes_per_second))
         source, target = self.database(move.source), self.database(move.target)
         peers = (self.cells.peer_databases.get(move.source), self.cells.peer_databases.get(move.target))
         return mover_between(move.tenant_id, move.id, source, target, settings, peer_urls=peers)
+
+    def estimate_of(self, move: Move, config: MovesConfig) -> Estimate:
+        """What a move would carry by a configuration, and all that keeps it from being made."""
+        with closing(self.mover_of(move, config)) as rows:
+            estimate = rows.estimate()
+        if config.tables == ChosenTables():
+            return estimate
+        settings = MoverSettings(tenant_column=config.tables.tenant_column)
+        tables = (tables_in(cell, self.database(cell), settings) for cell in (move.source, move.target))
+        refusals = (*config.tables.refusals(*tables), *estimate.refusals)
+        return replace(estimate, refusals=refusals)
 
     def database(self, cell: str) -> str:
         """The URL of a cell's database.

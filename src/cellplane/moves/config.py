@@ -1,4 +1,4 @@
-"""moves.yaml: what of a fleet's tenants moves beside their rows, and who is asked and told.
+"""moves.yaml: which tables are the tenants', what moves beside their rows, and who is asked and told.
 
 A move keeps the text that it began with: the file may be changed while it goes on.
 """
@@ -16,6 +16,8 @@ from cellplane.model.policy import Compare
 from cellplane.moves.carriers.cargo import Cargo
 from cellplane.moves.carriers.carrier import Carrier
 from cellplane.moves.carriers.subjects import CELL, SubjectPattern
+from cellplane.moves.chosen import FIELD as TABLES
+from cellplane.moves.chosen import ChosenTables, read_chosen
 from cellplane.moves.errors import MoveError
 from cellplane.moves.fields import Place, Reader, WrongError, parsed, text_of
 from cellplane.moves.hooks import NAMES, Hook, HookRecord, Hooks, HttpHook, PythonHook, loaded
@@ -164,6 +166,7 @@ class MovesConfig:
         carriers: in the order in which they are asked.
         hooks: in the order in which they are called.
         shadow: what of answers is compared, where a move has a shadow.
+        tables: which are the tenant's.
         text: as it was read.
         folder: to which its paths are relative.
     """
@@ -171,6 +174,7 @@ class MovesConfig:
     carriers: tuple[CarrierConfig, ...] = ()
     hooks: tuple[HookConfig, ...] = ()
     shadow: ShadowRules = field(default_factory=ShadowRules)
+    tables: ChosenTables = field(default_factory=ChosenTables)
     text: str = ""
     folder: Path = field(default_factory=Path)
 
@@ -256,9 +260,9 @@ def parse_config(text: str, folder: Path, file: str = FILE) -> MovesConfig:
             if names.count(name) > 1:
                 raise top.wrong("carriers", f"two are named {name!r}: give each a name of its own")
         hooks = tuple(_hook(each, folder) for each in top.items("hooks"))
-        return MovesConfig(carriers, hooks, _shadow(top), text, folder)
+        return MovesConfig(carriers, hooks, _shadow(top), read_chosen(top), text, folder)
 
-    return parsed(text, file, ("carriers", "hooks", "shadow"), read) or MovesConfig(text=text, folder=folder)
+    return parsed(text, file, ("carriers", "hooks", "shadow", TABLES), read) or MovesConfig(text=text, folder=folder)
 
 
 def _per_cell(found: Reader, name: str) -> PerCell | None:
