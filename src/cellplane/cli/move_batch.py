@@ -1,5 +1,6 @@
 """`cellplane move batch`: many tenants to other cells: a few at once, stopped where too many fail, with one summary."""
 
+import json
 import secrets
 import subprocess
 import sys
@@ -15,24 +16,27 @@ from rich.live import Live
 from rich.table import Table
 
 from cellplane.cli.move_cells import cells_in
+from cellplane.cli.move_planned import TOO_LARGE
+from cellplane.cli.moves_elsewhere import duration
 from cellplane.cli.options import json_option, state_option
 from cellplane.cli.output import print_json
 from cellplane.cli.topologies import read_fleet
-from cellplane.moves.batch import Batch, BatchBook, Item, State, items_of, run, summary
+from cellplane.moves.batch import Batch, BatchBook, Item, State, items_of, least_held_seconds, run, summary
 from cellplane.moves.book import MoveBook
 from cellplane.moves.errors import MoveError
-from cellplane.moves.move import Phase
-from cellplane.moves.settings import BatchSettings
+from cellplane.moves.outcomes import again, came_of, must_abort
+from cellplane.moves.settings import BatchSettings, HoldSettings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 INTERRUPTED = 130
 """Exit status of a command that ended by Ctrl-C."""
 
+FORCE = "--force"
+"""Of `cellplane move start`: move also what is too large."""
+
 BATCHES = "batches"
 """Folder of batches, beside those of the moves."""
-
-_AFTER_THE_FLIP = {Phase.FLIPPED, Phase.RELEASED, Phase.RETURNED}
 
 
 def batch_options(command: Command) -> Command:
@@ -62,10 +66,15 @@ def batch_options(command: Command) -> Command:
                 show_default=True,
                 help="Begin no more after so many failures.",
             ),
-            click.option("--hold", type=float, help="As of `cellplane move start`: a move that is held counts as one."),
+            click.option(
+                "--hold",
+                type=click.FloatRange(0, HoldSettings().max_seconds),
+                help="As of `cellplane move start`, with its default: a move that is held counts as one at once.",
+            ),
             click.option("--rate", type=float, help="As of `cellplane move start`, for each move."),
             click.option("--hours", help="As of `cellplane move start`."),
             click.option("--shadow", type=float, help="As of `cellplane move start`, for each move."),
+            click.option("--force", "is_forced", is_flag=True, help="As of `cellplane move start`, for each move."),
             state_option,
             json_option,
         )
@@ -79,7 +88,8 @@ def batch() -> None:
     """Move many tenants: out of a cell, from full cells, a part of a cell, or all of a cell into another.
 
     Each move is one of `cellplane move status`. One that fails before its flip is aborted, so that its tenant stays
-    where it was; the batch goes on until too many fail.
+    where it was; the batch goes on until too many fail. One that somebody pauses is left as it is. Tenants beyond the
+    limits of moves.yaml are left where they are without --force.
     """
 
 
@@ -131,16 +141,28 @@ def merge(*, cell: str, into: str, **options: Any) -> None:
 
 @batch.command()
 @click.argument("batch_id", metavar="BATCH")
+@click.option("--force", "is_forced", is_flag=True, help="From now on as of `cellplane move start`, for each move.")
 @state_option
 @json_option
-def resume(batch_id: str, state_dir: Path, *, as_json: bool) -> None:
-    """Go on with BATCH, after a crash or Ctrl-C; what failed is tried again."""
+def resume(batch_id: str, state_dir: Path, *, is_forced: bool, as_json: bool) -> None:
+    """Go on with BATCH, after a crash or Ctrl-C, and with what was paused.
+
+    What failed, or was refused for its size, is tried again.
+    """
     book = _book(state_dir)
-    found = book.get(batch_id)
-    for item in found.items:
-        if item.state is State.FAILED:
-            found = found.with_item(replace(item, move_id=_new_id(), state=State.WAITING, reason=""))
-    _work(found, book, state_dir, as_json=as_json)
+    moves = MoveBook(cells_in(state_dir).moves)
+
+    def tried(item: Item) -> Item:
+        if item.state in {State.WAITING, State.MOVING, State.DONE}:
+            return item
+        return again(item, moves.get(item.move_id) if moves.has(item.move_id) else None, _new_id)
+
+    with book.working_on(batch_id):
+        found = book.get(batch_id)
+        options = (*found.options, FORCE) if is_forced and FORCE not in found.options else found.options
+        found = replace(found, items=tuple(map(tried, found.items)), options=options)
+        book.put(found)
+        _work(found, book, state_dir, as_json=as_json)
 
 
 @batch.command()
@@ -180,26 +202,31 @@ def _leave(what: str, cell: str, into: str, share: float, options: dict[str, Any
 def _begin(what: str, moves: Sequence[tuple[str, str, str]], options: dict[str, Any]) -> None:
     state_dir: Path = options["state_dir"]
     as_json: bool = options["as_json"]
+    hold_seconds = cells_in(state_dir).hold_seconds if options["hold"] is None else options["hold"]
+    settings = BatchSettings(**{name: options[name] for name in ("at_once", "per_cell", "max_failures")})
+    least = least_held_seconds(moves, settings, hold_seconds)
+    held = f"; each is held for {duration(hold_seconds)} and counts as one, so they take {duration(least)} and more"
     if options["dry_run"]:
         if as_json:
             names = ("tenant", "source", "target")
-            print_json({"what": what, "moves": [dict(zip(names, move, strict=True)) for move in moves]})
+            wanted = [dict(zip(names, move, strict=True)) for move in moves]
+            print_json({"what": what, "moves": wanted, "hold_seconds": hold_seconds, "least_seconds": least})
             return
         for tenant, source, target in moves:
             click.echo(f"{tenant}: {source} → {target}")
-        click.echo(f"{what}: {len(moves):,} tenants would move. Nothing is moved (--dry-run).")
+        click.echo(f"{what}: {len(moves):,} tenants would move{held if least else ''}. Nothing is moved (--dry-run).")
         return
     words = []
     for name in ("hold", "rate", "hours", "shadow"):
         if options[name] is not None:
             words += [f"--{name}", str(options[name])]
-    limits = {name: options[name] for name in ("at_once", "per_cell", "max_failures")}
-    items = items_of(moves, _new_id)
-    found = Batch(_new_id(), what, time.time(), items, BatchSettings(**limits), tuple(words))
+    words += [FORCE] if options["is_forced"] else []
+    found = Batch(_new_id(), what, time.time(), items_of(moves, _new_id), settings, tuple(words))
     book = _book(state_dir)
     book.put(found)
-    click.echo(f"batch {found.id}: {what}, {len(moves):,} tenants", err=True)
-    _work(found, book, state_dir, as_json=as_json)
+    with book.working_on(found.id):
+        click.echo(f"batch {found.id}: {what}, {len(moves):,} tenants{held if least else ''}", err=True)
+        _work(found, book, state_dir, as_json=as_json)
 
 
 def _work(found: Batch, book: BatchBook, state_dir: Path, *, as_json: bool) -> None:
@@ -231,7 +258,10 @@ def _work(found: Batch, book: BatchBook, state_dir: Path, *, as_json: bool) -> N
         for reason in summary(found).reasons:
             click.echo(f"  {reason}")
     if any(item.state is not State.DONE for item in found.items):
-        raise MoveError(f"not all moved: `cellplane move batch resume {found.id}` tries those again that did not")
+        raise MoveError(
+            f"not all moved: `cellplane move batch resume {found.id}` goes on with those that pause, and tries those "
+            "again that failed or, with --force, are too large"
+        )
 
 
 def _made(item: Item, moves: MoveBook, state_dir: Path, options: Sequence[str]) -> Item:
@@ -242,16 +272,18 @@ def _made(item: Item, moves: MoveBook, state_dir: Path, options: Sequence[str]) 
         words = ["start", item.tenant_id, item.target, "--id", item.move_id, *options]
     ended = _run(words, state_dir)
     if not moves.has(item.move_id):
+        refused = _refused(ended.stdout)
+        if refused:
+            return replace(item, state=State.REFUSED, reason=refused)
         return replace(item, state=State.FAILED, reason=_last_line(ended.stderr))
     move = moves.get(item.move_id)
-    if move.phase is Phase.DONE:
-        return replace(item, state=State.DONE, pause_seconds=move.pause_seconds)
-    reason = move.reason or f"it is {move.phase.value}"
-    if not move.phase.is_end and move.phase not in _AFTER_THE_FLIP:
+    wish = moves.wish(item.move_id)
+    came = came_of(item, move, wish)
+    if must_abort(move, wish):
         aborted = _run(["abort", item.move_id], state_dir)
         if aborted.returncode:
-            reason += f"; and it could not be aborted: {_last_line(aborted.stderr)}"
-    return replace(item, state=State.FAILED, reason=reason)
+            came = replace(came, reason=f"{came.reason}; and it could not be aborted: {_last_line(aborted.stderr)}")
+    return came
 
 
 def _run(words: Sequence[str], state_dir: Path) -> subprocess.CompletedProcess[str]:
@@ -260,6 +292,14 @@ def _run(words: Sequence[str], state_dir: Path) -> subprocess.CompletedProcess[s
     if ended.returncode == INTERRUPTED:
         raise MoveError("stopped by Ctrl-C")
     return ended
+
+
+def _refused(text: str) -> str:
+    """Why a move that may be forced was not begun, by what it said as JSON; empty where it did not say so."""
+    if not text:
+        return ""
+    said = json.loads(text)
+    return str(said["reason"]) if said.get("refused") == TOO_LARGE else ""
 
 
 def _last_line(text: str) -> str:

@@ -2,28 +2,32 @@
 
 import secrets
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cellplane.cli.move_cells import cells_in
+from cellplane.cli.move_planned import Planned
 from cellplane.cli.options import connect
 from cellplane.client import Client
 from cellplane.moves.book import MoveBook
 from cellplane.moves.carriers.cargo import Cargo
+from cellplane.moves.chosen import ChosenTables
 from cellplane.moves.config import FILE, MovesConfig, config_of, read_config
 from cellplane.moves.driver import Driver
-from cellplane.moves.errors import MoveError
+from cellplane.moves.errors import MoveError, NotMovableError
+from cellplane.moves.expecting import Carried, expected
 from cellplane.moves.hooks import FileHookRecord
 from cellplane.moves.move import Move
-from cellplane.moves.mover import DataMover
+from cellplane.moves.mover import DataMover, Estimate
 from cellplane.moves.records import FileRecords
 from cellplane.moves.reports import ControlPlaneReports
 from cellplane.moves.routes import ControlPlaneRoutes
 from cellplane.moves.settings import CutoverSettings, DriverSettings, MoverSettings
 from cellplane.moves.shadowing import PolicyShadows
 from cellplane.moves.steps import Steps
-from cellplane.moves.stores import mover_between
+from cellplane.moves.stores import kind_of, mover_between, tables_in
 
 HOOKS = "hooks.json"
 """Name of the record of hooks, in the folder of a move."""
@@ -93,12 +97,43 @@ class Mover:
             self._configs[move.id] = config_of(self.book.root / move.id)
         return self._configs[move.id]
 
-    def mover_of(self, move: Move) -> DataMover:
-        """What carries its rows."""
-        settings = MoverSettings(copy_bytes_per_second=move.copy_bytes_per_second)
+    def mover_of(self, move: Move, config: MovesConfig | None = None) -> DataMover:
+        """What carries its rows: by a configuration, or by that which the move has kept."""
+        tables = (config or self._config_of(move)).tables
+        settings = tables.settings(MoverSettings(copy_bytes_per_second=move.copy_bytes_per_second))
         source, target = self.database(move.source), self.database(move.target)
         peers = (self.cells.peer_databases.get(move.source), self.cells.peer_databases.get(move.target))
         return mover_between(move.tenant_id, move.id, source, target, settings, peer_urls=peers)
+
+    def estimate_of(self, move: Move, config: MovesConfig) -> Estimate:
+        """What a move would carry by a configuration, and all that keeps it from being made."""
+        with closing(self.mover_of(move, config)) as rows:
+            estimate = rows.estimate()
+        if config.tables == ChosenTables():
+            return estimate
+        settings = MoverSettings(tenant_column=config.tables.tenant_column)
+        tables = (tables_in(cell, self.database(cell), settings) for cell in (move.source, move.target))
+        refusals = (*config.tables.refusals(*tables), *estimate.refusals)
+        return replace(estimate, refusals=refusals)
+
+    def planned(self, move: Move, config: MovesConfig) -> Planned:
+        """A move with what is to be known before it begins.
+
+        Raises:
+            NotMovableError: what the tenant has cannot be moved.
+        """
+        estimate = self.estimate_of(move, config)
+        if estimate.refusals:
+            raise NotMovableError(estimate.refusals)
+        loads = self.cargo_of(move, config).estimate()
+        messages = sum(load.things for name, load in loads.items() if name in config.queues)
+        times = expected(
+            Carried(estimate.rows, estimate.bytes, messages),
+            of_files=kind_of(self.database(move.source)) == "SQLite",
+            copy_bytes_per_second=move.copy_bytes_per_second,
+            shadow_seconds=move.shadow_seconds,
+        )
+        return Planned(move, config, estimate, loads, times)
 
     def database(self, cell: str) -> str:
         """The URL of a cell's database.
@@ -111,13 +146,13 @@ class Mover:
             raise MoveError(f"no cell is named {cell!r}: this fleet has {', '.join(sorted(self.cells.databases))}")
         return found
 
-    def plan(self, tenant: str, target: str, hold_seconds: float, **options: Any) -> Move:
+    def plan(self, tenant: str, target: str, hold_seconds: float | None, **options: Any) -> Move:
         """A move as it would be.
 
         Args:
             tenant: who moves.
             target: where to.
-            hold_seconds: see ``Move``.
+            hold_seconds: see ``Move``; None: as long as these cells hold it.
             **options: other attributes of ``Move``, such as ``hours``.
 
         Raises:
@@ -142,7 +177,7 @@ class Mover:
             source=placed.cells[0],
             target=target,
             was_pinned=placed.is_assigned,
-            hold_seconds=hold_seconds,
+            hold_seconds=self.cells.hold_seconds if hold_seconds is None else hold_seconds,
             began=time.time(),
             **options,
         )

@@ -2,16 +2,18 @@
 
 import dataclasses
 import json
+import math
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
-from cellplane.durable import write_durably
+from cellplane.durable import locked, write_durably
 from cellplane.moves.errors import MoveError
 from cellplane.moves.settings import BatchSettings
 
@@ -22,6 +24,12 @@ class State(Enum):
     WAITING = "waiting"
     MOVING = "moving"
     DONE = "done"
+    PAUSED = "paused"
+    """Somebody lets it pause: it goes on when the batch is resumed, or by itself."""
+
+    REFUSED = "refused"
+    """It is too large to be moved without being forced. That is no failure."""
+
     FAILED = "failed"
 
 
@@ -35,7 +43,7 @@ class Item:
         source: the cell that it is in.
         target: the cell that it goes to.
         state: what became of it.
-        reason: why it failed.
+        reason: why it failed, was refused, or could not go on before it paused.
         pause_seconds: for how long its writes waited.
     """
 
@@ -83,7 +91,7 @@ class Summary:
     pause_p50_ms: float | None
     pause_max_ms: float | None
     reasons: tuple[str, ...]
-    """Of failures, the most frequent first, with how many there are."""
+    """Of failures and refusals, the most frequent first, with how many there are."""
 
 
 def is_stopped(items: Sequence[Item], settings: BatchSettings) -> bool:
@@ -111,10 +119,24 @@ def next_items(items: Sequence[Item], settings: BatchSettings) -> list[Item]:
     return found
 
 
+def least_held_seconds(moves: Sequence[tuple[str, str, str]], settings: BatchSettings, hold_seconds: float) -> float:
+    """How long the ways back of (tenant, source, target) are held open one after the other, at least: one that is held
+    counts as one that goes on.
+
+    Args:
+        moves: those of the batch.
+        settings: how many may go on at once.
+        hold_seconds: of each.
+    """
+    of_cells = Counter(cell for _, source, target in moves for cell in (source, target))
+    busiest = max(of_cells.values(), default=0)
+    return hold_seconds * max(math.ceil(len(moves) / settings.at_once), math.ceil(busiest / settings.per_cell))
+
+
 def summary(batch: Batch) -> Summary:
     """What it came to, so far."""
     pauses = sorted(1000 * item.pause_seconds for item in batch.items if item.pause_seconds is not None)
-    reasons = Counter(item.reason for item in batch.items if item.state is State.FAILED)
+    reasons = Counter(item.reason for item in batch.items if item.state in {State.FAILED, State.REFUSED})
     return Summary(
         {state.value: sum(item.state is state for item in batch.items) for state in State},
         is_stopped(batch.items, batch.settings),
@@ -165,6 +187,21 @@ class BatchBook:
         """All batches, by when they began."""
         found = [self.get(path.stem) for path in self.root.glob("*.json")]
         return sorted(found, key=lambda batch: (batch.began, batch.id))
+
+    @contextmanager
+    def working_on(self, batch_id: str) -> Iterator[None]:
+        """Be the only process that works on a batch, until the block ends.
+
+        Raises:
+            MoveError: another one does.
+        """
+        with locked(self.root / f"{batch_id}.lock") as is_free:
+            if not is_free:
+                raise MoveError(
+                    f"another process makes the batch {batch_id}: `cellplane move batch status {batch_id}` shows how "
+                    "far it is"
+                )
+            yield
 
     def _path(self, batch_id: str) -> Path:
         return self.root / f"{batch_id}.json"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cellplane.moves.errors import MoveError
 from cellplane.moves.fields import Place, Reader, WrongError, parsed
+from cellplane.moves.settings import HoldSettings
 
 FILE = "cells.yaml"
 """Name of the file in the folder of moves."""
@@ -24,6 +25,7 @@ class Cells:
         records: cell → file of its record of moves; of those whose file can be written here.
         moves: folder in which moves are kept.
         peer_databases: cell → URL of its database as the other cells' servers reach it, where it is another.
+        hold_seconds: how long the way back of a move is held open where nobody says.
     """
 
     control_url: str
@@ -32,6 +34,7 @@ class Cells:
     records: Mapping[str, Path]
     moves: Path
     peer_databases: Mapping[str, str] = field(default_factory=dict, repr=False)
+    hold_seconds: float = HoldSettings().seconds
 
 
 def read_cells(folder: Path) -> Cells:

@@ -7,14 +7,17 @@ import psycopg
 
 from cellplane.moves.errors import MoveError, StoreError
 from cellplane.moves.mover import DataMover
+from cellplane.moves.postgres import catalog as postgres_catalog
 from cellplane.moves.postgres import remains as postgres_remains
 from cellplane.moves.postgres.mover import PostgresMover
 from cellplane.moves.remains import Remnant, Slot
 from cellplane.moves.settings import MoverSettings
+from cellplane.moves.sqlite import catalog as sqlite_catalog
 from cellplane.moves.sqlite import remains as sqlite_remains
 from cellplane.moves.sqlite.carrying import End
 from cellplane.moves.sqlite.files import CellFile, path_of
 from cellplane.moves.sqlite.mover import SqliteMover
+from cellplane.moves.tables import Table
 
 
 def kind_of(url: str) -> str:
@@ -74,6 +77,19 @@ def mover_between(
         source_seen_from_target=source_peer,
         target_seen_from_source=target_peer,
     )
+
+
+def tables_in(cell: str, url: str, settings: MoverSettings) -> tuple[Table, ...]:
+    """All tables of a cell's database but those that the settings leave out.
+
+    Raises:
+        MoveError: the database cannot be asked.
+    """
+    if kind_of(url) == "SQLite":
+        with _file(cell, url, settings) as end:
+            return sqlite_catalog.read_tables(end.connection, settings.tenant_column, settings.left_out)
+    with _server(cell, url, settings) as connection:
+        return postgres_catalog.read_tables(connection, settings.left_out)
 
 
 def remnants_in(cell: str, url: str, settings: MoverSettings) -> list[Remnant]:

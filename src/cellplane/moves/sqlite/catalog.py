@@ -37,13 +37,13 @@ def read_tables(
         connection: to the file.
         tenant_column: of the column that holds the tenant's id: what keeps a table from being moved is told of those
             that have it.
-        left_out: names as in the settings; a schema in them is PostgreSQL's.
+        left_out: names as in the settings, or as they are quoted; a schema in them is PostgreSQL's.
     """
-    without = {name.rpartition(".")[2] for name in left_out}
+    without = {each for name in left_out for each in (name, name.rpartition(".")[2])}
     names: dict[str, str] = {
         name: sql or ""
         for name, sql in connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table' ORDER BY name")
-        if not name.startswith(("sqlite_", PREFIX)) and name not in without
+        if not name.startswith(("sqlite_", PREFIX)) and without.isdisjoint((name, table_name(name)))
     }
     by_lower = {name.lower(): name for name in names}
     triggers = _triggers(connection)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from cellplane.errors import ProvisionError
 from cellplane.moves.cells import Cells
+from cellplane.moves.settings import HoldSettings
 from cellplane.provision.local.folder import StateFolder, read_json
 from cellplane.provision.local.roster import members_of
 
@@ -28,4 +29,5 @@ def local_cells(state_dir: Path) -> Cells:
         {cell: f"nats://127.0.0.1:{ports[f'{cell}.nats']}" for cell in members},
         {cell: folder.moves(cell) for cell in members},
         folder.root / "moves",
+        hold_seconds=HoldSettings().local_seconds,
     )
