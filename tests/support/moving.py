@@ -12,7 +12,7 @@ from cellplane.moves.move import Move, Wish
 from cellplane.moves.mover import DataMover, Estimate, Facts, Lag, Verdict
 from cellplane.moves.routes import Placed
 from cellplane.moves.settings import CutoverSettings, DriverSettings
-from cellplane.moves.shadowing import Seen, ShadowRules, Shadows
+from cellplane.moves.shadowing import Heard, Seen, ShadowRules, Shadows, Sight
 from cellplane.moves.steps import Steps
 
 TENANT, SOURCE, TARGET = "acme", "cell-1", "cell-2"
@@ -491,12 +491,9 @@ class WorldShadows(Shadows):
         self.world.happen()
         return self.world.directory.epoch
 
-    def seen(self, move: Move) -> Seen:
+    def look(self, move: Move) -> Sight:
         self.world.happen()
-        return Seen(self.world.choose(3), int(self.world.choose(20) == 0))
-
-    def samples(self, move: Move) -> tuple[str, ...]:
-        return ()
+        return Sight({"router-1": Heard(Seen(self.world.choose(3), int(self.world.choose(20) == 0)))})
 
     def end(self, move: Move) -> None:
         self.world.happen()

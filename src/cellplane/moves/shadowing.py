@@ -3,7 +3,7 @@
 Nobody waits for the target's answers, and no write is copied: nothing depends on a shadow but whether the move goes on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -38,11 +38,60 @@ class Seen:
         )
 
     def since(self, before: "Seen") -> "Seen":
-        """What came behind that. Where a count is smaller than it was, they were begun anew."""
+        """What one router counted behind that. Where a count is smaller than it was, it began anew."""
         news = Seen(
             self.matching - before.matching, self.differing - before.differing, self.unanswered - before.unanswered
         )
         return self if min(news.matching, news.differing, news.unanswered) < 0 else news
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a router said last."""
+
+    seen: Seen = Seen()
+    """What it has counted of the tenant, since a time that is nobody's business."""
+
+    at: float | None = None
+    """When it counted, Unix seconds by its clock; None where it does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What all routers said last."""
+
+    routers: Mapping[str, Heard] = field(default_factory=dict)
+    """Router → its words; also of one that has counted nothing."""
+
+    samples: tuple[str, ...] = ()
+    """The last requests that were answered differently, without values."""
+
+
+class Tally:
+    """What comparing came to since a first sight.
+
+    Each router counts by itself, and may begin anew. What it counted before is nobody's business here: not where it
+    begins anew, nor where the control plane has forgotten it for a while, nor where it is heard of later than others.
+
+    Args:
+        first: what was counted before.
+    """
+
+    def __init__(self, first: Sight) -> None:
+        self._last = dict(first.routers)
+        self.seen = Seen()
+        self.samples: tuple[str, ...] = ()
+
+    def add(self, sight: Sight) -> None:
+        """Count what is new in it."""
+        for router, heard in sight.routers.items():
+            before = self._last.get(router, heard)
+            if heard.at is not None and before.at is not None and heard.at < before.at:
+                # Of several control planes one hears of it later than another.
+                continue
+            self.seen += heard.seen.since(before.seen)
+            self._last[router] = heard
+        self.samples = sight.samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +146,8 @@ class Shadows(Protocol):
             MoveError: the tenant's policy has a shadow of its own.
         """
 
-    def seen(self, move: Move) -> Seen:
-        """What was counted until now, since a time that is nobody's business."""
-
-    def samples(self, move: Move) -> tuple[str, ...]:
-        """The last requests that were answered differently, without values."""
+    def look(self, move: Move) -> Sight:
+        """What was counted until now."""
 
     def end(self, move: Move) -> None:
         """End it, if there is one."""
@@ -116,13 +162,9 @@ class NoShadows(Shadows):
         """See ``Shadows``."""
         raise MoveError("nobody here can let a cell shadow another one")
 
-    def seen(self, move: Move) -> Seen:  # noqa: ARG002  # as in Shadows
+    def look(self, move: Move) -> Sight:  # noqa: ARG002  # as in Shadows
         """See ``Shadows``."""
-        return Seen()
-
-    def samples(self, move: Move) -> tuple[str, ...]:  # noqa: ARG002  # as in Shadows
-        """See ``Shadows``."""
-        return ()
+        return Sight()
 
     def end(self, move: Move) -> None:
         """See ``Shadows``."""
@@ -153,20 +195,20 @@ class PolicyShadows(Shadows):
             )
         return self._tenants.change(move.tenant_id, tenant["version"], policy=policy | said)
 
-    def seen(self, move: Move) -> Seen:
+    def look(self, move: Move) -> Sight:
         """See ``Shadows``."""
-        counts = (each for item in self._items(move) for each in item["tenants"] if each["tenant"] == move.tenant_id)
-        total = Seen()
-        for each in counts:
-            total += Seen(each["match"], each["mismatch"], each["unanswered"])
-        return total
-
-    def samples(self, move: Move) -> tuple[str, ...]:
-        """See ``Shadows``."""
-        of_tenant = (
-            sample for item in self._items(move) for sample in item["samples"] if sample["tenant"] == move.tenant_id
+        answer = self.client.get("/v1/shadows", tenant=move.tenant_id)
+        items = [item for item in answer["items"] if (item["cell"], item["shadow"]) == (move.source, move.target)]
+        counted = {
+            counts["router"]: Seen(counts["match"], counts["mismatch"], counts["unanswered"])
+            for item in items
+            for tenant in item["tenants"]
+            for counts in tenant["routers"]
+        }
+        return Sight(
+            {router["id"]: Heard(counted.get(router["id"], Seen()), router["at"]) for router in answer["routers"]},
+            tuple(_said(sample) for item in items for sample in item["samples"]),
         )
-        return tuple(map(_said, of_tenant))
 
     def end(self, move: Move) -> None:
         """See ``Shadows``."""
@@ -174,10 +216,6 @@ class PolicyShadows(Shadows):
         if _is_ours(tenant["policy"], move):
             policy = tenant["policy"] | dict.fromkeys(_OURS)
             self._tenants.change(move.tenant_id, tenant["version"], policy=policy)
-
-    def _items(self, move: Move) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = self.client.get("/v1/shadows")["items"]
-        return [item for item in items if (item["cell"], item["shadow"]) == (move.source, move.target)]
 
     @property
     def _tenants(self) -> Tenants:

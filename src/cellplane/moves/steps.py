@@ -19,7 +19,7 @@ from cellplane.moves.mover import DataMover, Lag, Verdict
 from cellplane.moves.records import Records
 from cellplane.moves.routes import Routes
 from cellplane.moves.settings import CutoverSettings, ShadowSettings
-from cellplane.moves.shadowing import NoShadows, Seen, Shadows
+from cellplane.moves.shadowing import NoShadows, Seen, Shadows, Tally
 
 _DONE = {
     Phase.PREPARED: "prepare",
@@ -133,14 +133,11 @@ class Steps:
         """
         self.before("shadow")
         self._require_at(self.move.source)
-        last, total = self.shadows.seen(self.move), Seen()
+        tally = Tally(self.shadows.look(self.move))
 
         def look() -> Seen:
-            nonlocal last, total
-            now = self.shadows.seen(self.move)
-            total += now.since(last)
-            last = now
-            return total
+            tally.add(self.shadows.look(self.move))
+            return tally.seen
 
         try:
             epoch = self.shadows.begin(self.move)
@@ -153,9 +150,10 @@ class Steps:
         finally:
             self.shadows.end(self.move)
         self.pause(self.shadowing.settle_seconds)
-        self.shadows.rules.check(look(), self.move, self.shadows.samples(self.move))
+        seen = look()
+        self.shadows.rules.check(seen, self.move, tally.samples)
         fault_point("move.shadowed")
-        return total
+        return seen
 
     def hold_and_finish(self, told: Callable[[Lag], None] = lambda _: None) -> float:
         """Hold writes, and wait until the last of them is at the target; returns since when, by ``monotonic``.

@@ -7,8 +7,9 @@ import pytest
 from cellplane.client import Client
 from cellplane.moves.errors import ChangedError, MoveError
 from cellplane.moves.move import Move
-from cellplane.moves.shadowing import PolicyShadows, Seen, ShadowRules
+from cellplane.moves.shadowing import Heard, PolicyShadows, Seen, ShadowRules, Sight
 from unit.control.serving import Api
+from unit.control.test_shadows import counts, of_tenant, report, sample
 
 TENANT = "acme"
 PATH = f"/v1/tenants/{TENANT}"
@@ -44,8 +45,21 @@ def test_it_begins_and_ends_and_leaves_the_rest_of_the_policy(shop: Api, shadows
     for _ in range(2):
         shadows.end(MOVE)
         assert policy(shop) == before
-    assert shadows.seen(MOVE) == Seen()
-    assert shadows.samples(MOVE) == ()
+    assert shadows.look(MOVE) == Sight()
+
+
+def test_it_says_of_each_router_what_it_counted_of_the_tenant(shop: Api, shadows: PolicyShadows) -> None:
+    acme = of_tenant(TENANT, match=3, mismatch=1, unanswered=2)
+    mine = counts("cell-1", shadow="cell-2", tenants=[acme], samples=[sample(9), sample(8, tenant="globex")])
+    others = counts("cell-1", shadow="cell-2", tenants=[of_tenant("globex", match=7)])
+    elsewhere = counts("cell-3", shadow="cell-2", tenants=[acme])
+    for router, said in (("router-1", [mine, elsewhere]), ("router-2", [others]), ("router-3", [])):
+        answer = shop.http.post(f"/v1/routers/{router}/report", json={**report(*said), "at": 5.0})
+        assert answer.status_code == 200
+    assert shadows.look(MOVE) == Sight(
+        {"router-1": Heard(Seen(3, 1, 2), 5.0), "router-2": Heard(Seen(), 5.0), "router-3": Heard(Seen(), 5.0)},
+        ("GET /orders/*: /total number / text of 4",),
+    )
 
 
 @pytest.mark.parametrize("own", [{"shadow": "cell-2"}, {"copies": "all"}, {"compare": {"percent": 1.0}}])

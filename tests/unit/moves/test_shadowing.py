@@ -1,6 +1,6 @@
 """A shadow ends whatever comes of it, and a move goes on only where enough was compared and little differed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -9,7 +9,7 @@ from cellplane.moves.driver import Driver
 from cellplane.moves.errors import MoveError, NotTheSameError
 from cellplane.moves.move import Move, Phase, Wish
 from cellplane.moves.settings import ShadowSettings
-from cellplane.moves.shadowing import NoShadows, Seen, ShadowRules, Shadows
+from cellplane.moves.shadowing import Heard, NoShadows, Seen, ShadowRules, Shadows, Sight
 from support.moving import SOURCE, TARGET, TENANT, WorldBook, driver_in, world_that_follows
 
 MOVE = Move("m1", TENANT, SOURCE, TARGET, True, 0.0, shadow_seconds=10.0, phase=Phase.VERIFIED)
@@ -17,9 +17,9 @@ MOVE = Move("m1", TENANT, SOURCE, TARGET, True, 0.0, shadow_seconds=10.0, phase=
 
 @dataclass
 class Counted(Shadows):
-    """Says one count after the other, and the last of them for ever."""
+    """Says one count after the other, and the last of them for ever: of one router, or of those that are named."""
 
-    counts: Sequence[Seen]
+    counts: Sequence[Seen | Mapping[str, Heard]]
     rules: ShadowRules = field(default_factory=ShadowRules)
     has_begun: bool = False
     ends: int = 0
@@ -28,13 +28,11 @@ class Counted(Shadows):
         self.has_begun = True
         return 1
 
-    def seen(self, move: Move) -> Seen:
+    def look(self, move: Move) -> Sight:
         now, *rest = self.counts
         self.counts = rest or [now]
-        return now
-
-    def samples(self, move: Move) -> tuple[str, ...]:
-        return ("GET /orders/*: /price number / text of 5",)
+        samples = ("GET /orders/*: /price number / text of 5",)
+        return Sight({"router-1": Heard(now)} if isinstance(now, Seen) else now, samples)
 
     def end(self, move: Move) -> None:
         self.has_begun = False
@@ -66,6 +64,34 @@ def test_what_is_compared_meanwhile_is_counted_also_where_routers_count_anew() -
     assert (reached.phase, reached.shadow_compared, reached.shadow_differing) == (Phase.SHADOWED, 100, 1)
     assert (shadows.has_begun, shadows.ends) == (False, 1)
     assert book.said[0] == "comparing answers for 1 s more: 40 so far, 0 of them differ"
+
+
+HISTORY, NEWS = Seen(10_000), Seen(0, 50)
+BEFORE = {"a": Heard(HISTORY), "b": Heard(HISTORY)}
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        [{"a": Heard(NEWS), "b": Heard(HISTORY + NEWS)}],
+        [{"b": Heard(HISTORY + NEWS)}, {"a": Heard(HISTORY + NEWS), "b": Heard(HISTORY + NEWS)}],
+        [{}, {"a": Heard(HISTORY + NEWS), "b": Heard(HISTORY + NEWS)}],
+        [{"a": Heard(HISTORY + NEWS), "b": Heard(HISTORY + NEWS), "c": Heard(HISTORY)}],
+        [{"a": Heard(), "b": Heard()}, {"a": Heard(NEWS), "b": Heard(NEWS)}],
+    ],
+    ids=["an agent begins anew", "a router is forgotten", "all are forgotten", "one is heard of late", "all anew"],
+)
+def test_what_was_counted_before_decides_nothing(then: list[dict[str, Heard]]) -> None:
+    shadows = Counted([BEFORE, *then])
+    with pytest.raises(NotTheSameError, match=r"of 100 answers 100 differ between cell-1 and cell-2, and 0 did not"):
+        driver_of(shadows, WorldBook(MOVE)).advance("m1")
+
+
+def test_what_another_control_plane_heard_before_is_no_news() -> None:
+    then = [Heard(HISTORY + Seen(98), at=3.0), Heard(HISTORY + Seen(40), at=2.0), Heard(HISTORY + Seen(98, 2), at=4.0)]
+    shadows = Counted([{"a": Heard(HISTORY, at=1.0)}, *({"a": heard} for heard in then)])
+    reached = driver_of(shadows, WorldBook(MOVE)).advance("m1")
+    assert (reached.shadow_compared, reached.shadow_differing) == (100, 2)
 
 
 def test_too_many_that_differ_or_do_not_come_keep_a_move_from_going_on() -> None:
