@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from cellplane.errors import CellplaneError
 from cellplane.moves.book import MoveBook, Progress
@@ -133,8 +134,8 @@ class Driver:
                 steps.verify(lambda rows: tell("comparing", rows=rows))
                 return move.reached(Phase.VERIFIED)
             case Phase.VERIFIED if move.shadow_seconds > 0 and move.shadow_compared is None:
-                seen = steps.shadow(self._shadow_teller(move))
-                return move.reached(
+                seen = steps.shadow(self._shadow_teller(move), partial(self._note_shadow, move.id))
+                return self.book.get(move.id).reached(
                     Phase.SHADOWED, shadow_compared=seen.compared, shadow_differing=seen.differing + seen.unanswered
                 )
             case Phase.VERIFIED | Phase.SHADOWED:
@@ -243,6 +244,10 @@ class Driver:
             tell("waiting until the target is close", lag_seconds=lag.seconds)
 
         return told
+
+    def _note_shadow(self, move_id: str, *, has_shadow: bool) -> None:
+        """Keep whether there may be one: whoever goes on ends that one, and none that the tenant has of its own."""
+        self.book.put(replace(self.book.get(move_id), has_shadow=has_shadow))
 
     def _shadow_teller(self, move: Move) -> Callable[[Seen, float], None]:
         """Notes what comparing answers came to so far; it ends where somebody wants that."""

@@ -119,6 +119,7 @@ class Move:
         rows_expected: about how many rows it carries, as was estimated before it began; 0 where nobody did.
         bytes_expected: likewise.
         is_returning: whether a way back was begun that may still be under way at the control plane.
+        has_shadow: whether the tenant's policy may say the shadow of this move, now or a little later.
         shadow_compared: how many answers were compared; None: not yet, or not at all.
         shadow_differing: how many of them differed, or did not come.
     """
@@ -143,6 +144,7 @@ class Move:
     rows_expected: int = 0
     bytes_expected: int = 0
     is_returning: bool = False
+    has_shadow: bool = False
     shadow_compared: int | None = None
     shadow_differing: int = 0
 

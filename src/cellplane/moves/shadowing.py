@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from cellplane.client import Client
-from cellplane.moves.errors import MoveError, NotTheSameError
+from cellplane.moves.errors import ChangedError, MoveError, NotTheSameError
 from cellplane.moves.move import Move
 from cellplane.moves.tenants import Tenants
 
@@ -134,23 +134,42 @@ class ShadowRules:
             )
 
 
+class Note(Protocol):
+    """Keeps whether the tenant's policy may say the shadow of a move from now on."""
+
+    def __call__(self, *, has_shadow: bool) -> None:
+        """Keep it, before that is so."""
+
+
 class Shadows(Protocol):
     """Who lets the target of a move shadow its source."""
 
     rules: ShadowRules
 
-    def begin(self, move: Move) -> int:
-        """Let it get a copy of what the tenant reads; returns the epoch. It may have begun already.
+    def begin(self, move: Move, note: Note) -> int:
+        """Let it get a copy of what the tenant reads; returns the epoch. One that somebody left who died ends before.
+
+        Args:
+            move: which; where ``has_shadow``, such a one may be there.
+            note: keeps, before it begins, that there may be one from now on, or that there is none after all.
 
         Raises:
             MoveError: the tenant's policy has a shadow of its own.
+            ChangedError: somebody changed the tenant meanwhile.
         """
 
     def look(self, move: Move) -> Sight:
         """What was counted until now."""
 
-    def end(self, move: Move) -> None:
-        """End it, if there is one."""
+    def is_on(self, move: Move) -> bool:
+        """Whether the policy says what ``begin`` made it say."""
+
+    def end(self, move: Move) -> bool:
+        """End it; returns whether it was on until now.
+
+        Raises:
+            ChangedError: somebody changed the tenant meanwhile.
+        """
 
 
 class NoShadows(Shadows):
@@ -158,7 +177,7 @@ class NoShadows(Shadows):
 
     rules = ShadowRules()
 
-    def begin(self, move: Move) -> int:  # noqa: ARG002  # as in Shadows
+    def begin(self, move: Move, note: Note) -> int:  # noqa: ARG002  # as in Shadows
         """See ``Shadows``."""
         raise MoveError("nobody here can let a cell shadow another one")
 
@@ -166,8 +185,13 @@ class NoShadows(Shadows):
         """See ``Shadows``."""
         return Sight()
 
-    def end(self, move: Move) -> None:
+    def is_on(self, move: Move) -> bool:  # noqa: ARG002  # as in Shadows
         """See ``Shadows``."""
+        return False
+
+    def end(self, move: Move) -> bool:  # noqa: ARG002  # as in Shadows
+        """See ``Shadows``."""
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,18 +206,24 @@ class PolicyShadows(Shadows):
     client: Client
     rules: ShadowRules = field(default_factory=ShadowRules)
 
-    def begin(self, move: Move) -> int:
+    def begin(self, move: Move, note: Note) -> int:
         """See ``Shadows``."""
+        if move.has_shadow:
+            # What is not changed is of the same version: what the dead asked for would still be done.
+            self.end(move)
         tenant = self._tenants.get(move.tenant_id)
-        said = {"shadow": move.target, "copies": _READS, "compare": {"percent": 100.0, "ignore": [*self.rules.ignore]}}
-        policy = tenant["policy"]
-        found = {name: policy[name] for name in _OURS}
-        if found != said and any(value is not None for value in found.values()) and not _is_ours(policy, move):
+        own = [name for name, value in _found(tenant).items() if value is not None]
+        if own:
             raise MoveError(
                 f"the policy of {move.tenant_id} has a shadow of its own: take away what it says of "
-                f"{', '.join(name for name, value in found.items() if value is not None)}, or move it without a shadow"
+                f"{', '.join(own)}, or move it without a shadow"
             )
-        return self._tenants.change(move.tenant_id, tenant["version"], policy=policy | said)
+        note(has_shadow=True)
+        try:
+            return self._tenants.change(move.tenant_id, tenant["version"], policy=tenant["policy"] | self._said(move))
+        except ChangedError:
+            note(has_shadow=move.has_shadow)
+            raise
 
     def look(self, move: Move) -> Sight:
         """See ``Shadows``."""
@@ -210,21 +240,35 @@ class PolicyShadows(Shadows):
             tuple(_said(sample) for item in items for sample in item["samples"]),
         )
 
-    def end(self, move: Move) -> None:
+    def is_on(self, move: Move) -> bool:
+        """See ``Shadows``."""
+        return _found(self._tenants.get(move.tenant_id)) == self._said(move)
+
+    def end(self, move: Move) -> bool:
         """See ``Shadows``."""
         tenant = self._tenants.get(move.tenant_id)
-        if _is_ours(tenant["policy"], move):
+        found = _found(tenant)
+        if _is_ours(found, move):
             policy = tenant["policy"] | dict.fromkeys(_OURS)
             self._tenants.change(move.tenant_id, tenant["version"], policy=policy)
+        return found == self._said(move)
+
+    def _said(self, move: Move) -> dict[str, Any]:
+        return {"shadow": move.target, "copies": _READS, "compare": {"percent": 100.0, "ignore": [*self.rules.ignore]}}
 
     @property
     def _tenants(self) -> Tenants:
         return Tenants(self.client)
 
 
-def _is_ours(policy: dict[str, Any], move: Move) -> bool:
-    """Whether a policy says what a shadow of this move says; what is ignored may have been another thing then."""
-    return (policy["shadow"], policy["copies"]) == (move.target, _READS)
+def _found(tenant: dict[str, Any]) -> dict[str, Any]:
+    """What a tenant's policy says of shadows."""
+    return {name: tenant["policy"][name] for name in _OURS}
+
+
+def _is_ours(found: dict[str, Any], move: Move) -> bool:
+    """Whether that may be of this move; what is ignored may have been another thing when it began."""
+    return (found["shadow"], found["copies"]) == (move.target, _READS)
 
 
 def _said(sample: dict[str, Any]) -> str:

@@ -19,7 +19,8 @@ from cellplane.moves.mover import DataMover, Lag, Verdict
 from cellplane.moves.records import Records
 from cellplane.moves.routes import Routes
 from cellplane.moves.settings import CutoverSettings, ShadowSettings
-from cellplane.moves.shadowing import NoShadows, Seen, Shadows, Tally
+from cellplane.moves.shadow_watch import ShadowWatch
+from cellplane.moves.shadowing import NoShadows, Note, Seen, Shadows
 
 _DONE = {
     Phase.PREPARED: "prepare",
@@ -121,37 +122,29 @@ class Steps:
         fault_point("move.verified")
         return verdict
 
-    def shadow(self, told: Callable[[Seen, float], None]) -> Seen:
+    def shadow(self, told: Callable[[Seen, float], None], note: Note) -> Seen:
         """Let the target answer what the tenant reads, unseen, for as long as the move says, and compare.
 
         Args:
             told: hears what was compared so far, and for how many seconds it goes on.
+            note: keeps whether the tenant's policy may say a shadow of this move from now on.
 
         Raises:
-            MoveError: nothing was compared, or the tenant has a shadow already.
+            MoveError: nothing was compared, or the tenant has a shadow of its own.
             NotTheSameError: too many answers differ.
         """
         self.before("shadow")
         self._require_at(self.move.source)
-        tally = Tally(self.shadows.look(self.move))
-
-        def look() -> Seen:
-            tally.add(self.shadows.look(self.move))
-            return tally.seen
-
+        watch = ShadowWatch(self.move, self.shadows, self.shadowing, note, self.monotonic, self.pause)
         try:
-            epoch = self.shadows.begin(self.move)
+            epoch = watch.begin()
             fault_point("move.shadowing")
             self.routes.wait_until_applied(epoch, self.shadowing.apply_seconds)
-            began = self.monotonic()
-            while (left := self.move.shadow_seconds - (self.monotonic() - began)) > 0:
-                told(look(), left)
-                self.pause(min(left, self.shadowing.poll_seconds))
+            watch.watch(told)
         finally:
-            self.shadows.end(self.move)
-        self.pause(self.shadowing.settle_seconds)
-        seen = look()
-        self.shadows.rules.check(seen, self.move, tally.samples)
+            watch.end()
+        watch.settle()
+        seen = watch.judge()
         fault_point("move.shadowed")
         return seen
 
@@ -320,7 +313,7 @@ class Steps:
             self.hooks.after(self.move, _ENDS[self.move.phase])
 
     def _end_shadow(self) -> None:
-        if self.move.shadow_seconds > 0:
+        if self.move.has_shadow:
             self.shadows.end(self.move)
 
     def _let_writes(self, cell: str, *, anyway: bool) -> None:

@@ -9,7 +9,7 @@ from cellplane.moves.driver import Driver
 from cellplane.moves.errors import MoveError, NotTheSameError
 from cellplane.moves.move import Move, Phase, Wish
 from cellplane.moves.settings import ShadowSettings
-from cellplane.moves.shadowing import Heard, NoShadows, Seen, ShadowRules, Shadows, Sight
+from cellplane.moves.shadowing import Heard, NoShadows, Note, Seen, ShadowRules, Shadows, Sight
 from support.moving import SOURCE, TARGET, TENANT, WorldBook, driver_in, world_that_follows
 
 MOVE = Move("m1", TENANT, SOURCE, TARGET, True, 0.0, shadow_seconds=10.0, phase=Phase.VERIFIED)
@@ -24,7 +24,8 @@ class Counted(Shadows):
     has_begun: bool = False
     ends: int = 0
 
-    def begin(self, move: Move) -> int:
+    def begin(self, move: Move, note: Note) -> int:
+        note(has_shadow=True)
         self.has_begun = True
         return 1
 
@@ -34,9 +35,13 @@ class Counted(Shadows):
         samples = ("GET /orders/*: /price number / text of 5",)
         return Sight({"router-1": Heard(now)} if isinstance(now, Seen) else now, samples)
 
-    def end(self, move: Move) -> None:
-        self.has_begun = False
+    def is_on(self, move: Move) -> bool:
+        return self.has_begun
+
+    def end(self, move: Move) -> bool:
+        was_on, self.has_begun = self.has_begun, False
         self.ends += 1
+        return was_on
 
 
 def driver_of(shadows: Shadows, book: WorldBook) -> Driver:
@@ -122,12 +127,38 @@ def test_who_wants_another_thing_ends_it() -> None:
 
 def test_what_a_dead_one_left_ends_with_the_move() -> None:
     shadows = Counted([Seen()], has_begun=True)
-    book = WorldBook(MOVE, wanted=Wish.ABORT)
+    book = WorldBook(replace(MOVE, has_shadow=True), wanted=Wish.ABORT)
     assert driver_of(shadows, book).advance("m1").phase is Phase.ABORTING
     assert not shadows.has_begun
     shadows.has_begun = True
     assert driver_of(shadows, book).advance("m1").phase is Phase.ABORTED
     assert not shadows.has_begun, "also one that was begun behind that"
+
+
+def test_one_that_the_tenant_has_is_nothing_to_a_move_that_began_none() -> None:
+    shadows = Counted([Seen()], has_begun=True)
+    book = WorldBook(MOVE, wanted=Wish.ABORT)
+    driver = driver_of(shadows, book)
+    assert [driver.advance("m1").phase for _ in range(2)] == [Phase.ABORTING, Phase.ABORTED]
+    assert (shadows.has_begun, shadows.ends) == (True, 0)
+
+
+def test_that_there_is_one_is_kept_before_it_begins_and_until_it_has_ended() -> None:
+    kept = []
+
+    class Kept(Counted):
+        def begin(self, move: Move, note: Note) -> int:
+            epoch = super().begin(move, note)
+            kept.append(book.move.has_shadow)
+            return epoch
+
+        def end(self, move: Move) -> bool:
+            kept.append(book.move.has_shadow)
+            return super().end(move)
+
+    book = WorldBook(MOVE)
+    driver_of(Kept([Seen(), Seen(100)]), book).advance("m1")
+    assert ([*kept, book.move.has_shadow], book.move.phase) == ([True, True, False], Phase.SHADOWED)
 
 
 def test_writes_that_are_let_again_need_no_second_shadow() -> None:

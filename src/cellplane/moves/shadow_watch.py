@@ -1,0 +1,77 @@
+"""One shadow of a move, from its begin to what it came to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from cellplane.moves.move import Move
+from cellplane.moves.settings import ShadowSettings
+from cellplane.moves.shadowing import Note, Seen, Shadows, Sight, Tally
+
+
+@dataclass
+class ShadowWatch:
+    """Begins it, counts while it lasts, and ends it.
+
+    Args:
+        move: of which move.
+        shadows: who lets the target shadow the source.
+        settings: how often that is looked at.
+        note: keeps whether the tenant's policy may say this shadow.
+        monotonic: seconds.
+        pause: waits so many seconds.
+    """
+
+    move: Move
+    shadows: Shadows
+    settings: ShadowSettings
+    note: Note
+    monotonic: Callable[[], float]
+    pause: Callable[[float], None]
+
+    def __post_init__(self) -> None:
+        self._tally = Tally(Sight())
+
+    def begin(self) -> int:
+        """Let it begin; returns the epoch. Raises as ``Shadows.begin`` does."""
+        self._tally = Tally(self.shadows.look(self.move))
+        return self.shadows.begin(self.move, self._note)
+
+    def watch(self, told: Callable[[Seen, float], None]) -> None:
+        """Count for as long as the move says.
+
+        Args:
+            told: hears what was compared so far, and for how many seconds it goes on.
+        """
+        began = self.monotonic()
+        while (left := self.move.shadow_seconds - (self.monotonic() - began)) > 0:
+            told(self._look(), left)
+            self.pause(min(left, self.settings.poll_seconds))
+
+    def end(self) -> None:
+        """End it, where it may have begun."""
+        if self.move.has_shadow:
+            self.shadows.end(self.move)
+            self._note(has_shadow=False)
+
+    def settle(self) -> None:
+        """Count what was compared last."""
+        self.pause(self.settings.settle_seconds)
+        self._look()
+
+    def judge(self) -> Seen:
+        """What it came to.
+
+        Raises:
+            MoveError: nothing was compared.
+            NotTheSameError: too many answers differ.
+        """
+        self.shadows.rules.check(self._tally.seen, self.move, self._tally.samples)
+        return self._tally.seen
+
+    def _look(self) -> Seen:
+        self._tally.add(self.shadows.look(self.move))
+        return self._tally.seen
+
+    def _note(self, *, has_shadow: bool) -> None:
+        self.note(has_shadow=has_shadow)
+        self.move = replace(self.move, has_shadow=has_shadow)
