@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from cellplane.moves.errors import MoveError
 from cellplane.moves.move import Move
 from cellplane.moves.settings import ShadowSettings
-from cellplane.moves.shadowing import Note, Seen, Shadows, Sight, Tally
+from cellplane.moves.shadowing import OURS, Note, Seen, Shadows, Sight, Tally
 
 
 @dataclass
@@ -41,17 +42,37 @@ class ShadowWatch:
 
         Args:
             told: hears what was compared so far, and for how many seconds it goes on.
+
+        Raises:
+            MoveError: somebody has taken the shadow away.
         """
         began = self.monotonic()
         while (left := self.move.shadow_seconds - (self.monotonic() - began)) > 0:
             told(self._look(), left)
+            self.require(is_on=self.shadows.is_on(self.move))
             self.pause(min(left, self.settings.poll_seconds))
 
-    def end(self) -> None:
-        """End it, where it may have begun."""
-        if self.move.has_shadow:
-            self.shadows.end(self.move)
+    def end(self) -> bool:
+        """End it, where it may have begun; returns whether it was on until now."""
+        if not self.move.has_shadow:
+            return False
+        was_on = self.shadows.end(self.move)
+        if was_on:
+            # Each change is of a version: what the dead asked for before this one comes too late.
             self._note(has_shadow=False)
+        return was_on
+
+    def require(self, *, is_on: bool) -> None:
+        """Take for nothing what somebody has ended before its time.
+
+        Raises:
+            MoveError: it is so.
+        """
+        if not is_on:
+            raise MoveError(
+                f"the policy of {self.move.tenant_id} does not say any more what the shadow of this move made it say: "
+                f"somebody changed its {', '.join(OURS)}; resume the move when nobody else sets them"
+            )
 
     def settle(self) -> None:
         """Count what was compared last."""

@@ -12,7 +12,7 @@ from cellplane.moves.errors import ChangedError, MoveError, NotTheSameError
 from cellplane.moves.move import Move
 from cellplane.moves.tenants import Tenants
 
-_OURS = ("shadow", "copies", "compare")
+OURS = ("shadow", "copies", "compare")
 """What a shadow says in the tenant's policy."""
 
 _READS = "reads"
@@ -249,7 +249,7 @@ class PolicyShadows(Shadows):
         tenant = self._tenants.get(move.tenant_id)
         found = _found(tenant)
         if _is_ours(found, move):
-            policy = tenant["policy"] | dict.fromkeys(_OURS)
+            policy = tenant["policy"] | dict.fromkeys(OURS)
             self._tenants.change(move.tenant_id, tenant["version"], policy=policy)
         return found == self._said(move)
 
@@ -263,7 +263,7 @@ class PolicyShadows(Shadows):
 
 def _found(tenant: dict[str, Any]) -> dict[str, Any]:
     """What a tenant's policy says of shadows."""
-    return {name: tenant["policy"][name] for name in _OURS}
+    return {name: tenant["policy"][name] for name in OURS}
 
 
 def _is_ours(found: dict[str, Any], move: Move) -> bool:

@@ -130,7 +130,7 @@ class Steps:
             note: keeps whether the tenant's policy may say a shadow of this move from now on.
 
         Raises:
-            MoveError: nothing was compared, or the tenant has a shadow of its own.
+            MoveError: nothing was compared, the tenant has a shadow of its own, or somebody took this one away.
             NotTheSameError: too many answers differ.
         """
         self.before("shadow")
@@ -142,7 +142,8 @@ class Steps:
             self.routes.wait_until_applied(epoch, self.shadowing.apply_seconds)
             watch.watch(told)
         finally:
-            watch.end()
+            was_on = watch.end()
+        watch.require(is_on=was_on)
         watch.settle()
         seen = watch.judge()
         fault_point("move.shadowed")

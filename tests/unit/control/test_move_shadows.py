@@ -109,6 +109,16 @@ def test_that_one_may_be_there_is_taken_back_where_somebody_else_was_first(
     assert "shadow" not in policy(shop)
 
 
+@pytest.mark.parametrize("changes", [{"shadow": None, "copies": None, "compare": None}, {"compare": {"percent": 1.0}}])
+def test_one_that_somebody_changed_is_not_what_it_was(
+    shop: Api, shadows: PolicyShadows, changes: dict[str, object]
+) -> None:
+    shadows.begin(MOVE, unkept)
+    shop.put_epoch(PATH, {"policy": {**policy(shop), **changes}})
+    assert not shadows.is_on(BEGUN)
+    assert not shadows.end(BEGUN)
+
+
 def test_one_that_somebody_left_ends_before_it_begins_anew(shop: Api, shadows: PolicyShadows) -> None:
     first = shadows.begin(MOVE, unkept)
     seen_by_the_dead = shop.get(PATH).json()["version"]

@@ -143,6 +143,32 @@ def test_one_that_the_tenant_has_is_nothing_to_a_move_that_began_none() -> None:
     assert (shadows.has_begun, shadows.ends) == (True, 0)
 
 
+@dataclass
+class Taken(Counted):
+    """Somebody takes the shadow away after so many looks at whether it is there."""
+
+    looks: int = 0
+
+    def is_on(self, move: Move) -> bool:
+        self.looks -= 1
+        self.has_begun = self.has_begun and self.looks > 0
+        return self.has_begun
+
+    def end(self, move: Move) -> bool:
+        self.is_on(move)
+        return super().end(move)
+
+
+@pytest.mark.parametrize("looks", [1, 5, 21])
+def test_one_that_somebody_took_away_shows_nothing(looks: int) -> None:
+    shadows = Taken([Seen(), Seen(100)], looks=looks)
+    book = Told(MOVE)
+    with pytest.raises(MoveError, match=r"acme does not say any more .* somebody changed its shadow, copies, compare"):
+        driver_of(shadows, book).advance("m1")
+    assert book.move.phase is Phase.VERIFIED
+    assert len(book.said) == min(looks, 20), "nobody waits for the rest of it"
+
+
 def test_that_there_is_one_is_kept_before_it_begins_and_until_it_has_ended() -> None:
     kept = []
 
