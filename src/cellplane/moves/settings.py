@@ -115,6 +115,9 @@ class ShadowSettings:
     settle_seconds: float = 3.0
     """How long what was compared last may take to be counted, in seconds; 3, two reports of a router."""
 
+    end_seconds: float = 30.0
+    """How long it is tried to end it, in seconds; 30, a restart of the control plane."""
+
     max_seconds: float = 86_400.0
     """Longest shadow, in seconds; a day."""
 

@@ -1,9 +1,11 @@
 """One shadow of a move, from its begin to what it came to."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from cellplane.moves.errors import MoveError
+from cellplane.errors import ControlPlaneError
+from cellplane.moves.errors import ChangedError, MoveError
 from cellplane.moves.move import Move
 from cellplane.moves.settings import ShadowSettings
 from cellplane.moves.shadowing import OURS, Note, Seen, Shadows, Sight, Tally
@@ -48,19 +50,43 @@ class ShadowWatch:
         """
         began = self.monotonic()
         while (left := self.move.shadow_seconds - (self.monotonic() - began)) > 0:
-            told(self._look(), left)
-            self.require(is_on=self.shadows.is_on(self.move))
+            with suppress(ControlPlaneError):
+                # What is counted meanwhile is there when it answers again.
+                self._look()
+                self.require(is_on=self.shadows.is_on(self.move))
+            told(self._tally.seen, left)
             self.pause(min(left, self.settings.poll_seconds))
 
     def end(self) -> bool:
-        """End it, where it may have begun; returns whether it was on until now."""
+        """End it, where it may have begun; returns whether it was on until now. Tries for a while.
+
+        Raises:
+            ControlPlaneError: the control plane does not take it.
+            MoveError: others change the tenant all the while.
+        """
         if not self.move.has_shadow:
             return False
-        was_on = self.shadows.end(self.move)
-        if was_on:
-            # Each change is of a version: what the dead asked for before this one comes too late.
-            self._note(has_shadow=False)
-        return was_on
+        began, may_be_done = self.monotonic(), False
+        while True:
+            try:
+                was_on = self.shadows.end(self.move) or may_be_done
+            except (ControlPlaneError, ChangedError) as error:
+                if self.monotonic() - began > self.settings.end_seconds:
+                    if isinstance(error, ControlPlaneError):
+                        raise
+                    # And no ChangedError, behind which all of it would be made anew.
+                    raise MoveError(
+                        f"{self.move.tenant_id} was changed by others all the while, for "
+                        f"{self.settings.end_seconds:g} s, so that its shadow did not end: resume the move when that "
+                        "is over"
+                    ) from error
+                may_be_done = may_be_done or isinstance(error, ControlPlaneError)
+            else:
+                if was_on:
+                    # Each change is of a version: what the dead asked for before this one comes too late.
+                    self._note(has_shadow=False)
+                return was_on
+            self.pause(self.settings.poll_seconds)
 
     def require(self, *, is_on: bool) -> None:
         """Take for nothing what somebody has ended before its time.
@@ -75,9 +101,21 @@ class ShadowWatch:
             )
 
     def settle(self) -> None:
-        """Count what was compared last."""
+        """Count what was compared last. Tries for a while.
+
+        Raises:
+            ControlPlaneError: the control plane does not say it.
+        """
         self.pause(self.settings.settle_seconds)
-        self._look()
+        began = self.monotonic()
+        while True:
+            try:
+                self._look()
+                return
+            except ControlPlaneError:
+                if self.monotonic() - began > self.settings.end_seconds:
+                    raise
+            self.pause(self.settings.poll_seconds)
 
     def judge(self) -> Seen:
         """What it came to.
@@ -89,9 +127,8 @@ class ShadowWatch:
         self.shadows.rules.check(self._tally.seen, self.move, self._tally.samples)
         return self._tally.seen
 
-    def _look(self) -> Seen:
+    def _look(self) -> None:
         self._tally.add(self.shadows.look(self.move))
-        return self._tally.seen
 
     def _note(self, *, has_shadow: bool) -> None:
         self.note(has_shadow=has_shadow)

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from cellplane.errors import CellplaneError, UnreachableError
 from cellplane.moves.driver import Driver
-from cellplane.moves.errors import MoveError, NotTheSameError
+from cellplane.moves.errors import ChangedError, MoveError, NotTheSameError
 from cellplane.moves.move import Move, Phase, Wish
 from cellplane.moves.settings import ShadowSettings
 from cellplane.moves.shadowing import Heard, NoShadows, Note, Seen, ShadowRules, Shadows, Sight
@@ -144,6 +145,61 @@ def test_one_that_the_tenant_has_is_nothing_to_a_move_that_began_none() -> None:
 
 
 @dataclass
+class Shaky(Counted):
+    """The control plane does not answer now and then, or somebody else was first."""
+
+    errors: list[Exception | None] = field(default_factory=list)
+    """What comes of the next calls behind the begin; behind them all is well."""
+
+    is_done: bool = False
+    """Whether what is not answered is done all the same."""
+
+    def look(self, move: Move) -> Sight:
+        self.fail()
+        return super().look(move)
+
+    def end(self, move: Move) -> bool:
+        if self.is_done and self.errors and self.errors[0]:
+            super().end(move)
+        self.fail()
+        return super().end(move)
+
+    def fail(self) -> None:
+        error = self.errors.pop(0) if self.has_begun or (self.ends and self.errors) else None
+        if error is not None:
+            raise error
+
+
+AWAY, CHANGED = UnreachableError("nobody answers"), ChangedError("somebody else was first")
+
+
+def test_a_control_plane_that_is_away_for_a_while_ends_no_shadow() -> None:
+    polls = round(MOVE.shadow_seconds / ShadowSettings().poll_seconds)
+    errors: list[Exception | None] = [None, AWAY, *[None] * (polls - 3), AWAY, CHANGED, AWAY, None, AWAY, AWAY]
+    shadows = Shaky([Seen(), Seen(1), Seen(100)], errors=errors)
+    book = Told(MOVE)
+    reached = driver_of(shadows, book).advance("m1")
+    assert (reached.phase, reached.shadow_compared, len(book.said)) == (Phase.SHADOWED, 100, polls)
+    assert (shadows.errors, shadows.has_begun, reached.has_shadow) == ([], False, False)
+
+
+def test_an_end_that_was_done_and_not_answered_is_none_of_somebody_elses() -> None:
+    shadows = Shaky([Seen(), Seen(100)], errors=[*[None] * 20, AWAY], is_done=True)
+    assert driver_of(shadows, WorldBook(MOVE)).advance("m1").phase is Phase.SHADOWED
+
+
+@pytest.mark.parametrize("error", [AWAY, CHANGED])
+def test_it_is_tried_for_a_while_alone_to_end_it(error: Exception) -> None:
+    shadows = Shaky([Seen(), Seen(100)], errors=[*[None] * 20, *[error] * 1_000])
+    book = WorldBook(MOVE)
+    with pytest.raises(CellplaneError, match=r"nobody answers|acme was changed by others all the while, for 30 s"):
+        driver_of(shadows, book).advance("m1")
+    tried = 1_000 - len(shadows.errors)
+    assert tried == 1 + round(ShadowSettings().end_seconds / ShadowSettings().poll_seconds) + 1
+    assert (book.move.phase, book.move.has_shadow) == (Phase.VERIFIED, True), "whoever goes on ends it"
+
+
+@dataclass
 class Taken(Counted):
     """Somebody takes the shadow away after so many looks at whether it is there."""
 
@@ -166,7 +222,7 @@ def test_one_that_somebody_took_away_shows_nothing(looks: int) -> None:
     with pytest.raises(MoveError, match=r"acme does not say any more .* somebody changed its shadow, copies, compare"):
         driver_of(shadows, book).advance("m1")
     assert book.move.phase is Phase.VERIFIED
-    assert len(book.said) == min(looks, 20), "nobody waits for the rest of it"
+    assert len(book.said) == min(looks - 1, 20), "nobody waits for the rest of it"
 
 
 def test_that_there_is_one_is_kept_before_it_begins_and_until_it_has_ended() -> None:
