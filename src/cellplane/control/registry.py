@@ -114,6 +114,7 @@ class RouterRegistry:
                     at=known.report.at,
                     age_seconds=round(age, 3),
                     lost=age > self._settings.router_stale_seconds,
+                    waiting_seconds=known.report.waiting_seconds,
                 )
                 for known, age in routers
             ],

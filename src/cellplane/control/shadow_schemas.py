@@ -108,6 +108,10 @@ class ShadowRouter(BaseModel):
     at: Annotated[float | None, Field(description="When it counted, Unix seconds by its clock; null: it does not say")]
     age_seconds: Annotated[float, Field(description="For how long it has said nothing")]
     lost: Annotated[bool, Field(description="Whether it has been silent for too long")]
+    waiting_seconds: Annotated[
+        float | None,
+        Field(description="For how long its oldest answer waited for one of a shadow; null: it does not say"),
+    ]
 
 
 class ShadowList(BaseModel):

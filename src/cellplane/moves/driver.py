@@ -255,7 +255,8 @@ class Driver:
 
         def told(seen: Seen, left: float) -> None:
             wrong = seen.differing + seen.unanswered
-            tell(f"comparing answers for {left:.0f} s more: {seen.compared} so far, {wrong} of them differ")
+            doing = f"comparing answers for {left:.0f} s more" if left > 0 else "waiting for the last answers"
+            tell(f"{doing}: {seen.compared} so far, {wrong} of them differ")
 
         return told
 

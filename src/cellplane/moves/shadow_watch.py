@@ -100,21 +100,31 @@ class ShadowWatch:
                 f"somebody changed its {', '.join(OURS)}; resume the move when nobody else sets them"
             )
 
-    def settle(self) -> None:
-        """Count what was compared last. Tries for a while.
+    def settle(self, told: Callable[[Seen, float], None]) -> None:
+        """Count what was compared last: until routers say that no answer of it is waited for any more, or for long
+        enough that none is.
+
+        Args:
+            told: hears what was compared so far.
 
         Raises:
             ControlPlaneError: the control plane does not say it.
         """
-        self.pause(self.settings.settle_seconds)
         began = self.monotonic()
         while True:
+            passed = self.monotonic() - began
             try:
-                self._look()
-                return
+                sight = self._look()
             except ControlPlaneError:
-                if self.monotonic() - began > self.settings.end_seconds:
+                if passed > self.settings.late_seconds:
                     raise
+            else:
+                # What was asked right before the end, or at a router that heard of it later, is answered a while on.
+                before = passed - self.settings.settle_seconds
+                has_counted = before >= 0 and all(heard.has_counted(before) for heard in sight.routers.values())
+                if has_counted or passed > self.settings.late_seconds:
+                    return
+            told(self._tally.seen, 0.0)
             self.pause(self.settings.poll_seconds)
 
     def judge(self) -> Seen:
@@ -127,8 +137,10 @@ class ShadowWatch:
         self.shadows.rules.check(self._tally.seen, self.move, self._tally.samples)
         return self._tally.seen
 
-    def _look(self) -> None:
-        self._tally.add(self.shadows.look(self.move))
+    def _look(self) -> Sight:
+        sight = self.shadows.look(self.move)
+        self._tally.add(sight)
+        return sight
 
     def _note(self, *, has_shadow: bool) -> None:
         self.note(has_shadow=has_shadow)

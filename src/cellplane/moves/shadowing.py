@@ -55,6 +55,21 @@ class Heard:
     at: float | None = None
     """When it counted, Unix seconds by its clock; None where it does not say."""
 
+    age_seconds: float = 0.0
+    """How long ago that was."""
+
+    waiting_seconds: float | None = 0.0
+    """For how long the oldest answer waited then for the one with which it is compared; None: it does not say."""
+
+    is_lost: bool = False
+    """Whether it has been silent for too long."""
+
+    def has_counted(self, before_seconds: float) -> bool:
+        """Whether all answers are counted that came before that many seconds ago, or nobody will count them."""
+        if self.is_lost:
+            return True
+        return self.waiting_seconds is not None and self.age_seconds + self.waiting_seconds <= before_seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Sight:
@@ -236,7 +251,16 @@ class PolicyShadows(Shadows):
             for counts in tenant["routers"]
         }
         return Sight(
-            {router["id"]: Heard(counted.get(router["id"], Seen()), router["at"]) for router in answer["routers"]},
+            {
+                router["id"]: Heard(
+                    counted.get(router["id"], Seen()),
+                    router["at"],
+                    router["age_seconds"],
+                    router["waiting_seconds"],
+                    router["lost"],
+                )
+                for router in answer["routers"]
+            },
             tuple(_said(sample) for item in items for sample in item["samples"]),
         )
 

@@ -144,7 +144,7 @@ class Steps:
         finally:
             was_on = watch.end()
         watch.require(is_on=was_on)
-        watch.settle()
+        watch.settle(told)
         seen = watch.judge()
         fault_point("move.shadowed")
         return seen

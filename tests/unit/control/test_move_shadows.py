@@ -58,12 +58,18 @@ def test_it_says_of_each_router_what_it_counted_of_the_tenant(shop: Api, shadows
     others = counts("cell-1", shadow="cell-2", tenants=[of_tenant("globex", match=7)])
     elsewhere = counts("cell-3", shadow="cell-2", tenants=[acme])
     for router, said in (("router-1", [mine, elsewhere]), ("router-2", [others]), ("router-3", [])):
-        answer = shop.http.post(f"/v1/routers/{router}/report", json={**report(*said), "at": 5.0})
+        said_too = {"at": 5.0, "waiting_seconds": 7.0}
+        answer = shop.http.post(f"/v1/routers/{router}/report", json={**report(*said), **said_too})
         assert answer.status_code == 200
-    assert shadows.look(MOVE) == Sight(
-        {"router-1": Heard(Seen(3, 1, 2), 5.0), "router-2": Heard(Seen(), 5.0), "router-3": Heard(Seen(), 5.0)},
-        ("GET /orders/*: /total number / text of 4",),
-    )
+    sight = shadows.look(MOVE)
+    assert {router: replace(heard, age_seconds=0.0) for router, heard in sight.routers.items()} == {
+        "router-1": Heard(Seen(3, 1, 2), 5.0, 0.0, 7.0),
+        "router-2": Heard(Seen(), 5.0, 0.0, 7.0),
+        "router-3": Heard(Seen(), 5.0, 0.0, 7.0),
+    }
+    assert {heard.has_counted(7.0) for heard in sight.routers.values()} == {False}
+    assert {heard.has_counted(3_600.0) for heard in sight.routers.values()} == {True}
+    assert sight.samples == ("GET /orders/*: /total number / text of 4",)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """A shadow ends whatever comes of it, and a move goes on only where enough was compared and little differed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -11,6 +11,7 @@ from cellplane.moves.errors import ChangedError, MoveError, NotTheSameError
 from cellplane.moves.move import Move, Phase, Wish
 from cellplane.moves.settings import ShadowSettings
 from cellplane.moves.shadowing import Heard, NoShadows, Note, Seen, ShadowRules, Shadows, Sight
+from cellplane.moves.steps import Steps
 from support.moving import SOURCE, TARGET, TENANT, WorldBook, driver_in, world_that_follows
 
 MOVE = Move("m1", TENANT, SOURCE, TARGET, True, 0.0, shadow_seconds=10.0, phase=Phase.VERIFIED)
@@ -50,17 +51,34 @@ def driver_of(shadows: Shadows, book: WorldBook) -> Driver:
     return driver_in(world, book, shadows=shadows, shadowing=ShadowSettings())
 
 
+def driver_by_clock(book: WorldBook, shadows_of: Callable[[Callable[[], float]], Shadows]) -> Driver:
+    """One whose shadows go by the same clock."""
+    now = [1_000.0]
+
+    def pause(seconds: float) -> None:
+        now[0] += seconds
+
+    shadows = shadows_of(lambda: now[0])
+    driver = driver_of(shadows, book)
+    steps_of = driver.steps_of
+
+    def steps_by_clock(move: Move) -> Steps:
+        return replace(steps_of(move), monotonic=lambda: now[0], pause=pause)
+
+    return replace(driver, steps_of=steps_by_clock, clock=lambda: now[0])
+
+
 class Told(WorldBook):
     """Notes what is told, and may be asked for something meanwhile."""
 
     def __init__(self, move: Move, wish_then: Wish = Wish.RUN) -> None:
         super().__init__(move)
         self.said: list[str] = []
-        self._wish_then = wish_then
+        self.wish_then = wish_then
 
     def tell(self, move_id: str, progress: object) -> None:
         self.said.append(progress.doing)  # type: ignore[attr-defined]
-        self.wanted = self._wish_then
+        self.wanted = self.wish_then
 
 
 def test_what_is_compared_meanwhile_is_counted_also_where_routers_count_anew() -> None:
@@ -144,6 +162,92 @@ def test_one_that_the_tenant_has_is_nothing_to_a_move_that_began_none() -> None:
     assert (shadows.has_begun, shadows.ends) == (True, 0)
 
 
+WAIT_SECONDS = 20.0
+"""How long a router waits for an answer."""
+
+
+@dataclass
+class Hanging(Shadows):
+    """A target that hangs on some reads: each is counted when its time is up, and routers say that they wait."""
+
+    clock: Callable[[], float]
+    hangs: bool = True
+    says: bool = True
+    """Whether the router is of a release that says for how long it has waited."""
+
+    others: Mapping[str, Heard] = field(default_factory=dict)
+    rules: ShadowRules = field(default_factory=ShadowRules)
+    began: float | None = None
+    ended: float | None = None
+
+    def begin(self, move: Move, note: Note) -> int:
+        note(has_shadow=True)
+        self.began = self.clock()
+        return 1
+
+    def look(self, move: Move) -> Sight:
+        """Ten reads a second, of which one is never answered by the target."""
+        if self.began is None:
+            return Sight({"r": Heard()})
+        now = self.clock()
+        until = now if self.ended is None else self.ended
+        reads, late = until - self.began, max(0.0, min(now - WAIT_SECONDS, until) - self.began)
+        waits = 0.0 if now - until > WAIT_SECONDS else min(now - self.began, WAIT_SECONDS)
+        if not self.hangs:
+            late = waits = 0.0
+        seen = Seen(round(9 * reads), 0, round(late))
+        return Sight({"r": Heard(seen, waiting_seconds=waits if self.says else None), **self.others})
+
+    def is_on(self, move: Move) -> bool:
+        return True
+
+    def end(self, move: Move) -> bool:
+        self.ended = self.clock()
+        return True
+
+
+@pytest.mark.parametrize("says", [True, False])
+def test_a_target_that_hangs_on_some_reads_does_not_get_the_tenant(says: bool) -> None:
+    book = Told(MOVE)
+    with pytest.raises(NotTheSameError, match="of 100 answers 0 differ between cell-1 and cell-2, and 10 did not come"):
+        driver_by_clock(book, lambda clock: Hanging(clock, says=says)).advance("m1")
+    assert book.said[-1].startswith("waiting for the last answers: ")
+
+
+def test_a_target_that_answers_is_waited_for_no_longer_than_needed() -> None:
+    now: list[Callable[[], float]] = []
+
+    def well(clock: Callable[[], float]) -> Shadows:
+        now.append(clock)
+        # Of others: one that died, and one whose answers of other tenants are under way all the while.
+        others = {"lost": Heard(age_seconds=900.0, is_lost=True), "busy": Heard(age_seconds=1.0, waiting_seconds=0.5)}
+        return Hanging(clock, hangs=False, others=others)
+
+    driver = driver_by_clock(WorldBook(replace(MOVE, shadow_seconds=1_000.0)), well)
+    (clock,) = now
+    began = clock()
+    assert driver.advance("m1").phase is Phase.SHADOWED
+    settings = ShadowSettings()
+    assert clock() - began - 1_000.0 == settings.settle_seconds + 1.5 < settings.late_seconds
+
+
+def test_who_waits_for_the_last_answers_hears_what_is_wanted() -> None:
+    book = Told(MOVE)
+
+    def then_abort(clock: Callable[[], float]) -> Shadows:
+        class Asking(Hanging):
+            def end(self, move: Move) -> bool:
+                book.wanted = book.wish_then = Wish.ABORT
+                return super().end(move)
+
+        return Asking(clock)
+
+    driver = driver_by_clock(book, then_abort)
+    assert driver.advance("m1").phase is Phase.VERIFIED
+    assert driver.advance("m1").phase is Phase.ABORTING
+    assert sum(said.startswith("waiting for the last answers") for said in book.said) == 1
+
+
 @dataclass
 class Shaky(Counted):
     """The control plane does not answer now and then, or somebody else was first."""
@@ -179,7 +283,7 @@ def test_a_control_plane_that_is_away_for_a_while_ends_no_shadow() -> None:
     shadows = Shaky([Seen(), Seen(1), Seen(100)], errors=errors)
     book = Told(MOVE)
     reached = driver_of(shadows, book).advance("m1")
-    assert (reached.phase, reached.shadow_compared, len(book.said)) == (Phase.SHADOWED, 100, polls)
+    assert (reached.phase, reached.shadow_compared, len(book.said)) == (Phase.SHADOWED, 100, polls + 6)
     assert (shadows.errors, shadows.has_begun, reached.has_shadow) == ([], False, False)
 
 

@@ -32,7 +32,7 @@ def list_routers(
     views = [
         schemas.RouterView(
             id=known.id,
-            **known.report.model_dump(exclude={"cells", "suspects", "shadows", "at"}),
+            **known.report.model_dump(exclude={"cells", "suspects", "shadows", "waiting_seconds", "at"}),
             age_seconds=round(age, 3),
             clock_offset_seconds=None if known.report.at is None else round(known.report.at - (now - age), 3),
             lost=age > service.settings.router_stale_seconds,
