@@ -136,7 +136,10 @@ class Driver:
             case Phase.VERIFIED if move.shadow_seconds > 0 and move.shadow_compared is None:
                 seen = steps.shadow(self._shadow_teller(move), partial(self._note_shadow, move.id))
                 return self.book.get(move.id).reached(
-                    Phase.SHADOWED, shadow_compared=seen.compared, shadow_differing=seen.differing + seen.unanswered
+                    Phase.SHADOWED,
+                    shadow_compared=seen.compared,
+                    shadow_differing=seen.differing + seen.unanswered,
+                    shadow_too_large=seen.too_large,
                 )
             case Phase.VERIFIED | Phase.SHADOWED:
                 tell("cutting over")

@@ -122,6 +122,7 @@ class Move:
         has_shadow: whether the tenant's policy may say the shadow of this move, now or a little later.
         shadow_compared: how many answers were compared; None: not yet, or not at all.
         shadow_differing: how many of them differed, or did not come.
+        shadow_too_large: how many others were not compared, as they differ, and are too large to say where.
     """
 
     id: str
@@ -147,6 +148,7 @@ class Move:
     has_shadow: bool = False
     shadow_compared: int | None = None
     shadow_differing: int = 0
+    shadow_too_large: int = 0
 
     def reached(self, phase: Phase, **changes: Any) -> "Move":
         """The move with its next phase; that it has already, it may reach again.

@@ -54,7 +54,7 @@ class ShadowWatch:
                 # What is counted meanwhile is there when it answers again.
                 self._look()
                 self.require(is_on=self.shadows.is_on(self.move))
-            told(self._tally.seen, left)
+            told(self._seen, left)
             self.pause(min(left, self.settings.poll_seconds))
 
     def end(self) -> bool:
@@ -124,7 +124,7 @@ class ShadowWatch:
                 has_counted = before >= 0 and all(heard.has_counted(before) for heard in sight.routers.values())
                 if has_counted or passed > self.settings.late_seconds:
                     return
-            told(self._tally.seen, 0.0)
+            told(self._seen, 0.0)
             self.pause(self.settings.poll_seconds)
 
     def judge(self) -> Seen:
@@ -134,8 +134,12 @@ class ShadowWatch:
             MoveError: nothing was compared.
             NotTheSameError: too many answers differ.
         """
-        self.shadows.rules.check(self._tally.seen, self.move, self._tally.samples)
-        return self._tally.seen
+        self.shadows.rules.check(self._seen, self.move, self._tally.samples)
+        return self._seen
+
+    @property
+    def _seen(self) -> Seen:
+        return self.shadows.rules.judged(self._tally.seen)
 
     def _look(self) -> Sight:
         sight = self.shadows.look(self.move)

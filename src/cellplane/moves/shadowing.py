@@ -4,7 +4,7 @@ Nobody waits for the target's answers, and no write is copied: nothing depends o
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any, Protocol
 
 from cellplane.client import Client
@@ -27,22 +27,21 @@ class Seen:
     unanswered: int = 0
     """The target, or the source, gave no whole answer in time."""
 
+    too_large: int = 0
+    """Both differ, and are too large to say whether only in what is ignored."""
+
     @property
     def compared(self) -> int:
         """Of how many requests both answers were looked at, or waited for."""
         return self.matching + self.differing + self.unanswered
 
     def __add__(self, other: "Seen") -> "Seen":
-        return Seen(
-            self.matching + other.matching, self.differing + other.differing, self.unanswered + other.unanswered
-        )
+        return Seen(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
 
     def since(self, before: "Seen") -> "Seen":
         """What one router counted behind that. Where a count is smaller than it was, it began anew."""
-        news = Seen(
-            self.matching - before.matching, self.differing - before.differing, self.unanswered - before.unanswered
-        )
-        return self if min(news.matching, news.differing, news.unanswered) < 0 else news
+        news = [mine - its for mine, its in zip(astuple(self), astuple(before), strict=True)]
+        return self if min(news) < 0 else Seen(*news)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +121,30 @@ class ShadowRules:
     ignore: tuple[str, ...] = ()
     tolerance_percent: float = 2.0
 
+    def judged(self, seen: Seen) -> Seen:
+        """Answers that are too large to look into differ, where nothing may."""
+        if self.ignore:
+            return seen
+        return Seen(seen.matching, seen.differing + seen.too_large, seen.unanswered)
+
     def check(self, seen: Seen, move: Move, samples: Sequence[str] = ()) -> None:
         """Raise where it does not hold.
 
         Args:
-            seen: what the comparison came to.
+            seen: what the comparison came to, as judged.
             move: of which move.
             samples: requests that were answered differently, for the message.
 
         Raises:
             MoveError: nothing was compared.
-            NotTheSameError: too many answers differ, or did not come.
+            NotTheSameError: too many answers differ, or did not come, or nobody can say whether most do.
         """
+        if seen.too_large > seen.compared:
+            raise NotTheSameError(
+                f"{seen.too_large} answers differ between {move.source} and {move.target}, and are too large to say "
+                f"whether only in what is ignored, where {seen.compared} could be compared: look at some of them by "
+                "hand, and move it without a shadow"
+            )
         if not seen.compared:
             raise MoveError(
                 f"no answers were compared in {move.shadow_seconds:g} s: {move.tenant_id} read nothing, or "
@@ -245,7 +256,7 @@ class PolicyShadows(Shadows):
         answer = self.client.get("/v1/shadows", tenant=move.tenant_id)
         items = [item for item in answer["items"] if (item["cell"], item["shadow"]) == (move.source, move.target)]
         counted = {
-            counts["router"]: Seen(counts["match"], counts["mismatch"], counts["unanswered"])
+            counts["router"]: Seen(counts["match"], counts["mismatch"], counts["unanswered"], counts["too_large"])
             for item in items
             for tenant in item["tenants"]
             for counts in tenant["routers"]

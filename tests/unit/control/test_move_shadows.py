@@ -53,7 +53,7 @@ def test_it_begins_and_ends_and_leaves_the_rest_of_the_policy(shop: Api, shadows
 
 
 def test_it_says_of_each_router_what_it_counted_of_the_tenant(shop: Api, shadows: PolicyShadows) -> None:
-    acme = of_tenant(TENANT, match=3, mismatch=1, unanswered=2)
+    acme = of_tenant(TENANT, match=3, mismatch=1, unanswered=2, too_large=4)
     mine = counts("cell-1", shadow="cell-2", tenants=[acme], samples=[sample(9), sample(8, tenant="globex")])
     others = counts("cell-1", shadow="cell-2", tenants=[of_tenant("globex", match=7)])
     elsewhere = counts("cell-3", shadow="cell-2", tenants=[acme])
@@ -63,7 +63,7 @@ def test_it_says_of_each_router_what_it_counted_of_the_tenant(shop: Api, shadows
         assert answer.status_code == 200
     sight = shadows.look(MOVE)
     assert {router: replace(heard, age_seconds=0.0) for router, heard in sight.routers.items()} == {
-        "router-1": Heard(Seen(3, 1, 2), 5.0, 0.0, 7.0),
+        "router-1": Heard(Seen(3, 1, 2, 4), 5.0, 0.0, 7.0),
         "router-2": Heard(Seen(), 5.0, 0.0, 7.0),
         "router-3": Heard(Seen(), 5.0, 0.0, 7.0),
     }

@@ -130,6 +130,29 @@ def test_too_many_that_differ_or_do_not_come_keep_a_move_from_going_on() -> None
     assert driver_of(few, WorldBook(MOVE)).advance("m1").phase is Phase.SHADOWED
 
 
+LARGE = ShadowRules(ignore=("/at",))
+
+
+@pytest.mark.parametrize(
+    ("rules", "seen", "says"),
+    [
+        (ShadowRules(), Seen(1, 0, 0, 99), "of 100 answers 99 differ between cell-1 and cell-2"),
+        (ShadowRules(), Seen(0, 0, 0, 5), "of 5 answers 5 differ between cell-1 and cell-2"),
+        (LARGE, Seen(1, 0, 0, 2), "2 answers differ between .* too large .* ignored, where 1 could be compared"),
+        (LARGE, Seen(0, 0, 0, 5), "5 answers differ between .* too large .* ignored, where 0 could be compared"),
+    ],
+)
+def test_large_answers_that_differ_keep_a_move_from_going_on(rules: ShadowRules, seen: Seen, says: str) -> None:
+    with pytest.raises(NotTheSameError, match=says):
+        driver_of(Counted([Seen(), seen], rules), WorldBook(MOVE)).advance("m1")
+
+
+def test_large_answers_that_nobody_can_compare_are_told_of() -> None:
+    reached = driver_of(Counted([Seen(), Seen(50, 1, 0, 49)], LARGE), WorldBook(MOVE)).advance("m1")
+    assert reached.phase is Phase.SHADOWED
+    assert (reached.shadow_compared, reached.shadow_differing, reached.shadow_too_large) == (51, 1, 49)
+
+
 def test_a_shadow_that_compared_nothing_shows_nothing() -> None:
     with pytest.raises(MoveError, match="no answers were compared in 10 s: acme read nothing, or cell-2 takes no"):
         driver_of(Counted([Seen(5, 5)]), WorldBook(MOVE)).advance("m1")
