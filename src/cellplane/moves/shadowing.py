@@ -71,14 +71,25 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """A request that was answered differently."""
+
+    at: float
+    """When, Unix seconds by its router's clock."""
+
+    text: str
+    """What differed, without values."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sight:
     """What all routers said last."""
 
     routers: Mapping[str, Heard] = field(default_factory=dict)
     """Router → its words; also of one that has counted nothing."""
 
-    samples: tuple[str, ...] = ()
-    """The last requests that were answered differently, without values."""
+    samples: tuple[Sample, ...] = ()
+    """The last requests that were answered differently."""
 
 
 class Tally:
@@ -93,6 +104,7 @@ class Tally:
 
     def __init__(self, first: Sight) -> None:
         self._last = dict(first.routers)
+        self._told_before = frozenset(first.samples)
         self.seen = Seen()
         self.samples: tuple[str, ...] = ()
 
@@ -105,7 +117,7 @@ class Tally:
                 continue
             self.seen += heard.seen.since(before.seen)
             self._last[router] = heard
-        self.samples = sight.samples
+        self.samples = tuple(sample.text for sample in sight.samples if sample not in self._told_before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +284,7 @@ class PolicyShadows(Shadows):
                 )
                 for router in answer["routers"]
             },
-            tuple(_said(sample) for item in items for sample in item["samples"]),
+            tuple(Sample(sample["at"], _said(sample)) for item in items for sample in item["samples"]),
         )
 
     def is_on(self, move: Move) -> bool:

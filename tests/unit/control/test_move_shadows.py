@@ -8,7 +8,7 @@ import pytest
 from cellplane.client import Client
 from cellplane.moves.errors import ChangedError, MoveError
 from cellplane.moves.move import Move
-from cellplane.moves.shadowing import Heard, PolicyShadows, Seen, ShadowRules, Sight
+from cellplane.moves.shadowing import Heard, PolicyShadows, Sample, Seen, ShadowRules, Sight
 from unit.control.serving import Api
 from unit.control.test_shadows import counts, of_tenant, report, sample
 
@@ -69,7 +69,7 @@ def test_it_says_of_each_router_what_it_counted_of_the_tenant(shop: Api, shadows
     }
     assert {heard.has_counted(7.0) for heard in sight.routers.values()} == {False}
     assert {heard.has_counted(3_600.0) for heard in sight.routers.values()} == {True}
-    assert sight.samples == ("GET /orders/*: /total number / text of 4",)
+    assert sight.samples == (Sample(9.0, "GET /orders/*: /total number / text of 4"),)
 
 
 @pytest.mark.parametrize(
