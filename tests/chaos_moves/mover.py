@@ -29,7 +29,7 @@ STOP_SECONDS = 10.0
 ANY_ANSWER = ShadowRules(tolerance_percent=100.0)
 """What is read here is written all the while, and cells are killed that should have answered."""
 
-SHADOWING = ShadowSettings(poll_seconds=0.1, settle_seconds=2.5)
+SHADOWING = ShadowSettings(poll_seconds=0.1, settle_seconds=2.5, late_seconds=5.0)
 HOLD = "hold"
 """Where a mover can stop beside its fault points: it is about to ask for writes to be held."""
 

@@ -14,7 +14,7 @@ from cellplane.moves.carriers.cargo import Cargo
 from cellplane.moves.driver import Driver
 from cellplane.moves.errors import MoveError
 from cellplane.moves.move import Mending, Move, Phase, Wish, mendings
-from cellplane.moves.settings import CutoverSettings, DriverSettings
+from cellplane.moves.settings import CutoverSettings, DriverSettings, ShadowSettings
 from cellplane.moves.steps import Steps
 from support.depth import examples
 from support.moving import (
@@ -53,6 +53,7 @@ def settled(world: World, book: WorldBook, rng: random.Random) -> None:
             pause=lambda _: world.happen(),
             cargo=cargo,
             shadows=WorldShadows(world),
+            shadowing=ShadowSettings(settle_seconds=3 * TICK_SECONDS, late_seconds=9 * TICK_SECONDS),
         )
 
     moments = itertools.count()

@@ -12,7 +12,7 @@ from cellplane.moves.move import Move, Wish
 from cellplane.moves.mover import DataMover, Estimate, Facts, Lag, Verdict
 from cellplane.moves.routes import Placed
 from cellplane.moves.settings import CutoverSettings, DriverSettings
-from cellplane.moves.shadowing import Seen, ShadowRules, Shadows
+from cellplane.moves.shadowing import Heard, Note, Seen, ShadowRules, Shadows, Sight
 from cellplane.moves.steps import Steps
 
 TENANT, SOURCE, TARGET = "acme", "cell-1", "cell-2"
@@ -484,23 +484,25 @@ class WorldShadows(Shadows):
     world: World
     rules: ShadowRules = field(default_factory=ShadowRules)
 
-    def begin(self, move: Move) -> int:
+    def begin(self, move: Move, note: Note) -> int:
         if self.world.directory.cell != SOURCE:
             raise AssertionError("the target shadows itself")
+        note(has_shadow=True)
         self.world.has_shadow = True
         self.world.happen()
         return self.world.directory.epoch
 
-    def seen(self, move: Move) -> Seen:
+    def look(self, move: Move) -> Sight:
         self.world.happen()
-        return Seen(self.world.choose(3), int(self.world.choose(20) == 0))
+        return Sight({"router-1": Heard(Seen(self.world.choose(3), int(self.world.choose(20) == 0)))})
 
-    def samples(self, move: Move) -> tuple[str, ...]:
-        return ()
+    def is_on(self, move: Move) -> bool:
+        return self.world.has_shadow
 
-    def end(self, move: Move) -> None:
+    def end(self, move: Move) -> bool:
         self.world.happen()
-        self.world.has_shadow = False
+        was_on, self.world.has_shadow = self.world.has_shadow, False
+        return was_on
 
 
 @dataclass

@@ -95,7 +95,9 @@ async def test_what_nobody_else_answers_is_counted_in_time(tmp_path: Path) -> No
     try:
         assert await hear(captures, tmp_path, half("a", "cell")) == {}
         clock.now += 20
+        assert captures.waiting_seconds == 20
         told = await hear(captures, tmp_path)
+        assert captures.waiting_seconds == 0
         assert counted(told) == {"unanswered": 1}
         assert told["tenants"] == [{"tenant": "acme", **NOTHING, "unanswered": 1}]
     finally:

@@ -436,7 +436,8 @@ def _line(book: MoveBook, found: Move) -> str:
 def _shadowed(found: Move) -> str:
     if found.shadow_compared is None:
         return ""
-    return f", {found.shadow_compared:,} answers compared, of which {found.shadow_differing:,} differed"
+    too_large = f", {found.shadow_too_large:,} too large to compare" if found.shadow_too_large else ""
+    return f", {found.shadow_compared:,} answers compared, of which {found.shadow_differing:,} differed{too_large}"
 
 
 def _view(book: MoveBook, found: Move) -> dict[str, Any]:
@@ -451,7 +452,11 @@ def _view(book: MoveBook, found: Move) -> dict[str, Any]:
         "flipped_epoch": found.flipped_epoch or None,
         "shadow": None
         if found.shadow_compared is None
-        else {"compared": found.shadow_compared, "differing": found.shadow_differing},
+        else {
+            "compared": found.shadow_compared,
+            "differing": found.shadow_differing,
+            "too_large": found.shadow_too_large,
+        },
         "pause_ms": None if found.pause_seconds is None else round(1000 * found.pause_seconds, 1),
         "progress": {name: value for name, value in asdict(progress).items() if name != "at"},
     }

@@ -8,7 +8,16 @@ from typing import TypeAlias
 from cellplane.control.report_book import ReportBook, Reported
 from cellplane.control.schemas import CellHealth, RouterReport
 from cellplane.control.settings import ControlSettings
-from cellplane.control.shadow_schemas import ShadowCounts, ShadowTenant, ShadowTotals
+from cellplane.control.shadow_schemas import (
+    ShadowAtRouter,
+    ShadowCounts,
+    ShadowList,
+    ShadowRouter,
+    ShadowSample,
+    ShadowTenant,
+    ShadowTenantTotals,
+    ShadowTotals,
+)
 from cellplane.shadow.comparison import Outcome
 from cellplane.shadow.report import MAX_SAMPLES_OF_ONE
 
@@ -83,21 +92,41 @@ class RouterRegistry:
         self._last_seen = began + min(took * TIMES_AS_LONG, MOST_SECONDS), seen
         return seen
 
-    def shadows(self) -> list[ShadowTotals]:
-        """What comparisons came to at all routers together, with the last samples and tenants."""
-        found: dict[tuple[str, str], list[ShadowCounts]] = {}
-        for known, _ in self.routers():
+    def shadows(self, tenant: str | None = None) -> ShadowList:
+        """What comparisons came to at all routers together, with the last samples and tenants.
+
+        Args:
+            tenant: whose alone, and by router too.
+        """
+        routers = self.routers()
+        found: dict[tuple[str, str], dict[str, ShadowCounts]] = {}
+        for known, _ in routers:
             for counts in known.report.shadows:
-                found.setdefault((counts.cell, counts.shadow), []).append(counts)
-        return [_totals(*cells, parts) for cells, parts in sorted(found.items())]
+                found.setdefault((counts.cell, counts.shadow), {})[known.id] = counts
+        totals = [_totals(*cells, parts) for cells, parts in sorted(found.items())]
+        if tenant is None:
+            return ShadowList(items=totals)
+        return ShadowList(
+            items=[_of_tenant(tenant, total, found[total.cell, total.shadow]) for total in totals],
+            routers=[
+                ShadowRouter(
+                    id=known.id,
+                    at=known.report.at,
+                    age_seconds=round(age, 3),
+                    lost=age > self._settings.router_stale_seconds,
+                    waiting_seconds=known.report.waiting_seconds,
+                )
+                for known, age in routers
+            ],
+        )
 
     def unhealthy_cells(self) -> frozenset[str]:
         """Ids of the cells that fresh routers speak of and none can reach."""
         return frozenset(cell_id for cell_id, is_healthy in self.cell_health().items() if not is_healthy)
 
 
-def _totals(cell: str, shadow: str, parts: Sequence[ShadowCounts]) -> ShadowTotals:
-    samples = sorted((sample for part in parts for sample in part.samples), key=lambda sample: sample.at)
+def _totals(cell: str, shadow: str, by_router: Mapping[str, ShadowCounts]) -> ShadowTotals:
+    parts = list(by_router.values())
     tenants: dict[str, list[ShadowTenant]] = {}
     for part in parts:
         for counts in part.tenants:
@@ -106,9 +135,28 @@ def _totals(cell: str, shadow: str, parts: Sequence[ShadowCounts]) -> ShadowTota
         cell=cell,
         shadow=shadow,
         **_sums(parts),
-        samples=samples[-MAX_SAMPLES_OF_ONE:],
-        tenants=[ShadowTenant(tenant=tenant, **_sums(counts)) for tenant, counts in sorted(tenants.items())],
+        samples=_last_samples(parts),
+        tenants=[
+            ShadowTenantTotals(tenant=tenant, **_sums(counts), routers=[]) for tenant, counts in sorted(tenants.items())
+        ],
     )
+
+
+def _of_tenant(tenant: str, total: ShadowTotals, by_router: Mapping[str, ShadowCounts]) -> ShadowTotals:
+    """The same with nobody else's counts and samples."""
+    routers = [
+        ShadowAtRouter(router=router, **_sums([counts]))
+        for router, part in by_router.items()
+        for counts in part.tenants
+        if counts.tenant == tenant
+    ]
+    tenants = [each.model_copy(update={"routers": routers}) for each in total.tenants if each.tenant == tenant]
+    return total.model_copy(update={"samples": _last_samples(by_router.values(), tenant), "tenants": tenants})
+
+
+def _last_samples(parts: Iterable[ShadowCounts], tenant: str | None = None) -> list[ShadowSample]:
+    samples = (sample for part in parts for sample in part.samples if tenant in {None, sample.tenant})
+    return sorted(samples, key=lambda sample: sample.at)[-MAX_SAMPLES_OF_ONE:]
 
 
 def _sums(parts: Sequence[ShadowCounts | ShadowTenant]) -> dict[str, int]:

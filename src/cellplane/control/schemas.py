@@ -308,6 +308,10 @@ class RouterReport(Strict):
         list[Suspect], Field(max_length=MAX_SUSPECTS, description="Tenants that make a cell ill for all others")
     ] = []
     shadows: Annotated[list[ShadowCounts], Field(max_length=MAX_COUNTED)] = []
+    waiting_seconds: Annotated[
+        float | None,
+        Field(ge=0, description="For how long the oldest answer waits for a shadow's; null: it does not say"),
+    ] = None
 
 
 class RouterView(BaseModel):

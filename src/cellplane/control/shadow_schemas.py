@@ -1,5 +1,6 @@
 """What routers say of the comparison of shadows, and what the API gives of it, as JSON."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import BaseModel, Field
@@ -68,14 +69,48 @@ class ShadowCounts(BaseModel):
     too_large: TooLarge
     skipped: Skipped
     samples: Annotated[list[ShadowSample], Field(max_length=MAX_SAMPLES_OF_ONE, description="The last mismatches")]
-    tenants: Annotated[list[ShadowTenant], Field(max_length=MAX_TENANTS_OF_ONE, description="The last tenants")] = []
+    tenants: Annotated[
+        Sequence[ShadowTenant], Field(max_length=MAX_TENANTS_OF_ONE, description="The last tenants")
+    ] = []
+
+
+class ShadowAtRouter(BaseModel):
+    """What one router counted of a tenant."""
+
+    router: str
+    match: int
+    mismatch: int
+    unanswered: int
+    too_large: int
+    skipped: int
+
+
+class ShadowTenantTotals(ShadowTenant):
+    """The same of the requests of one tenant, at all routers."""
+
+    routers: Annotated[
+        list[ShadowAtRouter], Field(description="By router, where `tenant` asks for it: each counts anew by itself")
+    ] = []
 
 
 class ShadowTotals(ShadowCounts):
     """What comparing the answers of a cell and its shadow came to at all routers, since their agents began."""
 
     tenants: Annotated[
-        list[ShadowTenant], Field(description=f"The last tenants, up to {MAX_TENANTS_OF_ONE} of each router")
+        list[ShadowTenantTotals], Field(description=f"The last tenants, up to {MAX_TENANTS_OF_ONE} of each router")
+    ]
+
+
+class ShadowRouter(BaseModel):
+    """A router whose counts are in a list."""
+
+    id: str
+    at: Annotated[float | None, Field(description="When it counted, Unix seconds by its clock; null: it does not say")]
+    age_seconds: Annotated[float, Field(description="For how long it has said nothing")]
+    lost: Annotated[bool, Field(description="Whether it has been silent for too long")]
+    waiting_seconds: Annotated[
+        float | None,
+        Field(description="For how long its oldest answer waited for one of a shadow; null: it does not say"),
     ]
 
 
@@ -83,3 +118,7 @@ class ShadowList(BaseModel):
     """All shadows whose answers are compared."""
 
     items: list[ShadowTotals]
+    routers: Annotated[
+        list[ShadowRouter],
+        Field(description="Where `tenant` asks for it: all that report, also those that have counted nothing of it"),
+    ] = []

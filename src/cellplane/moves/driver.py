@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from cellplane.errors import CellplaneError
 from cellplane.moves.book import MoveBook, Progress
@@ -133,9 +134,12 @@ class Driver:
                 steps.verify(lambda rows: tell("comparing", rows=rows))
                 return move.reached(Phase.VERIFIED)
             case Phase.VERIFIED if move.shadow_seconds > 0 and move.shadow_compared is None:
-                seen = steps.shadow(self._shadow_teller(move))
-                return move.reached(
-                    Phase.SHADOWED, shadow_compared=seen.compared, shadow_differing=seen.differing + seen.unanswered
+                seen = steps.shadow(self._shadow_teller(move), partial(self._note_shadow, move.id))
+                return self.book.get(move.id).reached(
+                    Phase.SHADOWED,
+                    shadow_compared=seen.compared,
+                    shadow_differing=seen.differing + seen.unanswered,
+                    shadow_too_large=seen.too_large,
                 )
             case Phase.VERIFIED | Phase.SHADOWED:
                 tell("cutting over")
@@ -244,13 +248,18 @@ class Driver:
 
         return told
 
+    def _note_shadow(self, move_id: str, *, has_shadow: bool) -> None:
+        """Keep whether there may be one: whoever goes on ends that one, and none that the tenant has of its own."""
+        self.book.put(replace(self.book.get(move_id), has_shadow=has_shadow))
+
     def _shadow_teller(self, move: Move) -> Callable[[Seen, float], None]:
         """Notes what comparing answers came to so far; it ends where somebody wants that."""
         tell = self._teller(move, may_end=True)
 
         def told(seen: Seen, left: float) -> None:
             wrong = seen.differing + seen.unanswered
-            tell(f"comparing answers for {left:.0f} s more: {seen.compared} so far, {wrong} of them differ")
+            doing = f"comparing answers for {left:.0f} s more" if left > 0 else "waiting for the last answers"
+            tell(f"{doing}: {seen.compared} so far, {wrong} of them differ")
 
         return told
 

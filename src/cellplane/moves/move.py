@@ -119,8 +119,10 @@ class Move:
         rows_expected: about how many rows it carries, as was estimated before it began; 0 where nobody did.
         bytes_expected: likewise.
         is_returning: whether a way back was begun that may still be under way at the control plane.
+        has_shadow: whether the tenant's policy may say the shadow of this move, now or a little later.
         shadow_compared: how many answers were compared; None: not yet, or not at all.
         shadow_differing: how many of them differed, or did not come.
+        shadow_too_large: how many others were not compared, as they differ, and are too large to say where.
     """
 
     id: str
@@ -143,8 +145,10 @@ class Move:
     rows_expected: int = 0
     bytes_expected: int = 0
     is_returning: bool = False
+    has_shadow: bool = False
     shadow_compared: int | None = None
     shadow_differing: int = 0
+    shadow_too_large: int = 0
 
     def reached(self, phase: Phase, **changes: Any) -> "Move":
         """The move with its next phase; that it has already, it may reach again.

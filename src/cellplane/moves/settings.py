@@ -195,7 +195,15 @@ class ShadowSettings:
     """Between two looks at what came of it, in seconds; 0.5, as routers report once a second."""
 
     settle_seconds: float = 3.0
-    """How long what was compared last may take to be counted, in seconds; 3, two reports of a router."""
+    """How long the source may take, in seconds, to answer what was asked right before a shadow's end, by a router that
+    hears of that later than others; 3. Its answers come to be compared then."""
+
+    late_seconds: float = 25.0
+    """Longest wait for what was compared last to be counted, in seconds; 25: a router gives an answer 20 s to come, and
+    tells of it a second later. Where it says that none is waited for, that ends sooner."""
+
+    end_seconds: float = 30.0
+    """How long it is tried to end it, in seconds; 30, a restart of the control plane."""
 
     max_seconds: float = 86_400.0
     """Longest shadow, in seconds; a day."""

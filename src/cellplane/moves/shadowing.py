@@ -3,16 +3,16 @@
 Nobody waits for the target's answers, and no write is copied: nothing depends on a shadow but whether the move goes on.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 from typing import Any, Protocol
 
 from cellplane.client import Client
-from cellplane.moves.errors import MoveError, NotTheSameError
+from cellplane.moves.errors import ChangedError, MoveError, NotTheSameError
 from cellplane.moves.move import Move
 from cellplane.moves.tenants import Tenants
 
-_OURS = ("shadow", "copies", "compare")
+OURS = ("shadow", "copies", "compare")
 """What a shadow says in the tenant's policy."""
 
 _READS = "reads"
@@ -27,22 +27,97 @@ class Seen:
     unanswered: int = 0
     """The target, or the source, gave no whole answer in time."""
 
+    too_large: int = 0
+    """Both differ, and are too large to say whether only in what is ignored."""
+
     @property
     def compared(self) -> int:
         """Of how many requests both answers were looked at, or waited for."""
         return self.matching + self.differing + self.unanswered
 
     def __add__(self, other: "Seen") -> "Seen":
-        return Seen(
-            self.matching + other.matching, self.differing + other.differing, self.unanswered + other.unanswered
-        )
+        return Seen(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
 
     def since(self, before: "Seen") -> "Seen":
-        """What came behind that. Where a count is smaller than it was, they were begun anew."""
-        news = Seen(
-            self.matching - before.matching, self.differing - before.differing, self.unanswered - before.unanswered
-        )
-        return self if min(news.matching, news.differing, news.unanswered) < 0 else news
+        """What one router counted behind that. Where a count is smaller than it was, it began anew."""
+        news = [mine - its for mine, its in zip(astuple(self), astuple(before), strict=True)]
+        return self if min(news) < 0 else Seen(*news)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a router said last."""
+
+    seen: Seen = Seen()
+    """What it has counted of the tenant, since a time that is nobody's business."""
+
+    at: float | None = None
+    """When it counted, Unix seconds by its clock; None where it does not say."""
+
+    age_seconds: float = 0.0
+    """How long ago that was."""
+
+    waiting_seconds: float | None = 0.0
+    """For how long the oldest answer waited then for the one with which it is compared; None: it does not say."""
+
+    is_lost: bool = False
+    """Whether it has been silent for too long."""
+
+    def has_counted(self, before_seconds: float) -> bool:
+        """Whether all answers are counted that came before that many seconds ago, or nobody will count them."""
+        if self.is_lost:
+            return True
+        return self.waiting_seconds is not None and self.age_seconds + self.waiting_seconds <= before_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A request that was answered differently."""
+
+    at: float
+    """When, Unix seconds by its router's clock."""
+
+    text: str
+    """What differed, without values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What all routers said last."""
+
+    routers: Mapping[str, Heard] = field(default_factory=dict)
+    """Router → its words; also of one that has counted nothing."""
+
+    samples: tuple[Sample, ...] = ()
+    """The last requests that were answered differently."""
+
+
+class Tally:
+    """What comparing came to since a first sight.
+
+    Each router counts by itself, and may begin anew. What it counted before is nobody's business here: not where it
+    begins anew, nor where the control plane has forgotten it for a while, nor where it is heard of later than others.
+
+    Args:
+        first: what was counted before.
+    """
+
+    def __init__(self, first: Sight) -> None:
+        self._last = dict(first.routers)
+        self._told_before = frozenset(first.samples)
+        self.seen = Seen()
+        self.samples: tuple[str, ...] = ()
+
+    def add(self, sight: Sight) -> None:
+        """Count what is new in it."""
+        for router, heard in sight.routers.items():
+            before = self._last.get(router, heard)
+            if heard.at is not None and before.at is not None and heard.at < before.at:
+                # Of several control planes one hears of it later than another.
+                continue
+            self.seen += heard.seen.since(before.seen)
+            self._last[router] = heard
+        self.samples = tuple(sample.text for sample in sight.samples if sample not in self._told_before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +133,30 @@ class ShadowRules:
     ignore: tuple[str, ...] = ()
     tolerance_percent: float = 2.0
 
+    def judged(self, seen: Seen) -> Seen:
+        """Answers that are too large to look into differ, where nothing may."""
+        if self.ignore:
+            return seen
+        return Seen(seen.matching, seen.differing + seen.too_large, seen.unanswered)
+
     def check(self, seen: Seen, move: Move, samples: Sequence[str] = ()) -> None:
         """Raise where it does not hold.
 
         Args:
-            seen: what the comparison came to.
+            seen: what the comparison came to, as judged.
             move: of which move.
             samples: requests that were answered differently, for the message.
 
         Raises:
             MoveError: nothing was compared.
-            NotTheSameError: too many answers differ, or did not come.
+            NotTheSameError: too many answers differ, or did not come, or nobody can say whether most do.
         """
+        if seen.too_large > seen.compared:
+            raise NotTheSameError(
+                f"{seen.too_large} answers differ between {move.source} and {move.target}, and are too large to say "
+                f"whether only in what is ignored, where {seen.compared} could be compared: look at some of them by "
+                "hand, and move it without a shadow"
+            )
         if not seen.compared:
             raise MoveError(
                 f"no answers were compared in {move.shadow_seconds:g} s: {move.tenant_id} read nothing, or "
@@ -85,26 +172,42 @@ class ShadowRules:
             )
 
 
+class Note(Protocol):
+    """Keeps whether the tenant's policy may say the shadow of a move from now on."""
+
+    def __call__(self, *, has_shadow: bool) -> None:
+        """Keep it, before that is so."""
+
+
 class Shadows(Protocol):
     """Who lets the target of a move shadow its source."""
 
     rules: ShadowRules
 
-    def begin(self, move: Move) -> int:
-        """Let it get a copy of what the tenant reads; returns the epoch. It may have begun already.
+    def begin(self, move: Move, note: Note) -> int:
+        """Let it get a copy of what the tenant reads; returns the epoch. One that somebody left who died ends before.
+
+        Args:
+            move: which; where ``has_shadow``, such a one may be there.
+            note: keeps, before it begins, that there may be one from now on, or that there is none after all.
 
         Raises:
             MoveError: the tenant's policy has a shadow of its own.
+            ChangedError: somebody changed the tenant meanwhile.
         """
 
-    def seen(self, move: Move) -> Seen:
-        """What was counted until now, since a time that is nobody's business."""
+    def look(self, move: Move) -> Sight:
+        """What was counted until now."""
 
-    def samples(self, move: Move) -> tuple[str, ...]:
-        """The last requests that were answered differently, without values."""
+    def is_on(self, move: Move) -> bool:
+        """Whether the policy says what ``begin`` made it say."""
 
-    def end(self, move: Move) -> None:
-        """End it, if there is one."""
+    def end(self, move: Move) -> bool:
+        """End it; returns whether it was on until now.
+
+        Raises:
+            ChangedError: somebody changed the tenant meanwhile.
+        """
 
 
 class NoShadows(Shadows):
@@ -112,20 +215,21 @@ class NoShadows(Shadows):
 
     rules = ShadowRules()
 
-    def begin(self, move: Move) -> int:  # noqa: ARG002  # as in Shadows
+    def begin(self, move: Move, note: Note) -> int:  # noqa: ARG002  # as in Shadows
         """See ``Shadows``."""
         raise MoveError("nobody here can let a cell shadow another one")
 
-    def seen(self, move: Move) -> Seen:  # noqa: ARG002  # as in Shadows
+    def look(self, move: Move) -> Sight:  # noqa: ARG002  # as in Shadows
         """See ``Shadows``."""
-        return Seen()
+        return Sight()
 
-    def samples(self, move: Move) -> tuple[str, ...]:  # noqa: ARG002  # as in Shadows
+    def is_on(self, move: Move) -> bool:  # noqa: ARG002  # as in Shadows
         """See ``Shadows``."""
-        return ()
+        return False
 
-    def end(self, move: Move) -> None:
+    def end(self, move: Move) -> bool:  # noqa: ARG002  # as in Shadows
         """See ``Shadows``."""
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,53 +244,78 @@ class PolicyShadows(Shadows):
     client: Client
     rules: ShadowRules = field(default_factory=ShadowRules)
 
-    def begin(self, move: Move) -> int:
+    def begin(self, move: Move, note: Note) -> int:
         """See ``Shadows``."""
+        if move.has_shadow:
+            # What is not changed is of the same version: what the dead asked for would still be done.
+            self.end(move)
         tenant = self._tenants.get(move.tenant_id)
-        said = {"shadow": move.target, "copies": _READS, "compare": {"percent": 100.0, "ignore": [*self.rules.ignore]}}
-        policy = tenant["policy"]
-        found = {name: policy[name] for name in _OURS}
-        if found != said and any(value is not None for value in found.values()) and not _is_ours(policy, move):
+        own = [name for name, value in _found(tenant).items() if value is not None]
+        if own:
             raise MoveError(
                 f"the policy of {move.tenant_id} has a shadow of its own: take away what it says of "
-                f"{', '.join(name for name, value in found.items() if value is not None)}, or move it without a shadow"
+                f"{', '.join(own)}, or move it without a shadow"
             )
-        return self._tenants.change(move.tenant_id, tenant["version"], policy=policy | said)
+        note(has_shadow=True)
+        try:
+            return self._tenants.change(move.tenant_id, tenant["version"], policy=tenant["policy"] | self._said(move))
+        except ChangedError:
+            note(has_shadow=move.has_shadow)
+            raise
 
-    def seen(self, move: Move) -> Seen:
+    def look(self, move: Move) -> Sight:
         """See ``Shadows``."""
-        counts = (each for item in self._items(move) for each in item["tenants"] if each["tenant"] == move.tenant_id)
-        total = Seen()
-        for each in counts:
-            total += Seen(each["match"], each["mismatch"], each["unanswered"])
-        return total
-
-    def samples(self, move: Move) -> tuple[str, ...]:
-        """See ``Shadows``."""
-        of_tenant = (
-            sample for item in self._items(move) for sample in item["samples"] if sample["tenant"] == move.tenant_id
+        answer = self.client.get("/v1/shadows", tenant=move.tenant_id)
+        items = [item for item in answer["items"] if (item["cell"], item["shadow"]) == (move.source, move.target)]
+        counted = {
+            counts["router"]: Seen(counts["match"], counts["mismatch"], counts["unanswered"], counts["too_large"])
+            for item in items
+            for tenant in item["tenants"]
+            for counts in tenant["routers"]
+        }
+        return Sight(
+            {
+                router["id"]: Heard(
+                    counted.get(router["id"], Seen()),
+                    router["at"],
+                    router["age_seconds"],
+                    router["waiting_seconds"],
+                    router["lost"],
+                )
+                for router in answer["routers"]
+            },
+            tuple(Sample(sample["at"], _said(sample)) for item in items for sample in item["samples"]),
         )
-        return tuple(map(_said, of_tenant))
 
-    def end(self, move: Move) -> None:
+    def is_on(self, move: Move) -> bool:
+        """See ``Shadows``."""
+        return _found(self._tenants.get(move.tenant_id)) == self._said(move)
+
+    def end(self, move: Move) -> bool:
         """See ``Shadows``."""
         tenant = self._tenants.get(move.tenant_id)
-        if _is_ours(tenant["policy"], move):
-            policy = tenant["policy"] | dict.fromkeys(_OURS)
+        found = _found(tenant)
+        if _is_ours(found, move):
+            policy = tenant["policy"] | dict.fromkeys(OURS)
             self._tenants.change(move.tenant_id, tenant["version"], policy=policy)
+        return found == self._said(move)
 
-    def _items(self, move: Move) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = self.client.get("/v1/shadows")["items"]
-        return [item for item in items if (item["cell"], item["shadow"]) == (move.source, move.target)]
+    def _said(self, move: Move) -> dict[str, Any]:
+        return {"shadow": move.target, "copies": _READS, "compare": {"percent": 100.0, "ignore": [*self.rules.ignore]}}
 
     @property
     def _tenants(self) -> Tenants:
         return Tenants(self.client)
 
 
-def _is_ours(policy: dict[str, Any], move: Move) -> bool:
-    """Whether a policy says what a shadow of this move says; what is ignored may have been another thing then."""
-    return (policy["shadow"], policy["copies"]) == (move.target, _READS)
+def _found(tenant: dict[str, Any]) -> dict[str, Any]:
+    """What a tenant's policy says of shadows."""
+    return {name: tenant["policy"][name] for name in OURS}
+
+
+def _is_ours(found: dict[str, Any], move: Move) -> bool:
+    """Whether that may be of this move; what is ignored may have been another thing when it began."""
+    return (found["shadow"], found["copies"]) == (move.target, _READS)
 
 
 def _said(sample: dict[str, Any]) -> str:

@@ -19,7 +19,8 @@ from cellplane.moves.mover import DataMover, Lag, Verdict
 from cellplane.moves.records import Records
 from cellplane.moves.routes import Routes
 from cellplane.moves.settings import CutoverSettings, ShadowSettings
-from cellplane.moves.shadowing import NoShadows, Seen, Shadows
+from cellplane.moves.shadow_watch import ShadowWatch
+from cellplane.moves.shadowing import NoShadows, Note, Seen, Shadows
 
 _DONE = {
     Phase.PREPARED: "prepare",
@@ -121,41 +122,32 @@ class Steps:
         fault_point("move.verified")
         return verdict
 
-    def shadow(self, told: Callable[[Seen, float], None]) -> Seen:
+    def shadow(self, told: Callable[[Seen, float], None], note: Note) -> Seen:
         """Let the target answer what the tenant reads, unseen, for as long as the move says, and compare.
 
         Args:
             told: hears what was compared so far, and for how many seconds it goes on.
+            note: keeps whether the tenant's policy may say a shadow of this move from now on.
 
         Raises:
-            MoveError: nothing was compared, or the tenant has a shadow already.
+            MoveError: nothing was compared, the tenant has a shadow of its own, or somebody took this one away.
             NotTheSameError: too many answers differ.
         """
         self.before("shadow")
         self._require_at(self.move.source)
-        last, total = self.shadows.seen(self.move), Seen()
-
-        def look() -> Seen:
-            nonlocal last, total
-            now = self.shadows.seen(self.move)
-            total += now.since(last)
-            last = now
-            return total
-
+        watch = ShadowWatch(self.move, self.shadows, self.shadowing, note, self.monotonic, self.pause)
         try:
-            epoch = self.shadows.begin(self.move)
+            epoch = watch.begin()
             fault_point("move.shadowing")
             self.routes.wait_until_applied(epoch, self.shadowing.apply_seconds)
-            began = self.monotonic()
-            while (left := self.move.shadow_seconds - (self.monotonic() - began)) > 0:
-                told(look(), left)
-                self.pause(min(left, self.shadowing.poll_seconds))
+            watch.watch(told)
         finally:
-            self.shadows.end(self.move)
-        self.pause(self.shadowing.settle_seconds)
-        self.shadows.rules.check(look(), self.move, self.shadows.samples(self.move))
+            was_on = watch.end()
+        watch.require(is_on=was_on)
+        watch.settle(told)
+        seen = watch.judge()
         fault_point("move.shadowed")
-        return total
+        return seen
 
     def hold_and_finish(self, told: Callable[[Lag], None] = lambda _: None) -> float:
         """Hold writes, and wait until the last of them is at the target; returns since when, by ``monotonic``.
@@ -322,7 +314,7 @@ class Steps:
             self.hooks.after(self.move, _ENDS[self.move.phase])
 
     def _end_shadow(self) -> None:
-        if self.move.shadow_seconds > 0:
+        if self.move.has_shadow:
             self.shadows.end(self.move)
 
     def _let_writes(self, cell: str, *, anyway: bool) -> None:

@@ -370,6 +370,7 @@ class Agent:
             "suspects": [],
         }
         shadows = self._captures.to_json()
+        report["waiting_seconds"] = round(self._captures.waiting_seconds, 3)
         if shadows:
             report["shadows"] = shadows
         try:

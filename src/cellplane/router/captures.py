@@ -61,6 +61,11 @@ class Captures:
         """What was counted since this agent began."""
         return self._report
 
+    @property
+    def waiting_seconds(self) -> float:
+        """For how long the oldest answer waits for the one with which it is compared."""
+        return max(0.0, self._pairs.oldest_seconds(self._clock()))
+
     def open(self) -> None:
         """Begin to read."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -28,6 +28,11 @@ class Pairs:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    def oldest_seconds(self, now: float) -> float:
+        """For how long the one has waited that came first; 0 where none waits."""
+        _, deadline = next(iter(self._waiting.values()), (None, now + self._wait_seconds))
+        return now - (deadline - self._wait_seconds)
+
     def take(self, answer: Answer, now: float) -> list[Pair]:
         """Take a half; gives the pair that it completes, and those of which nobody waits for the rest any more."""
         ended = self.expire(now)

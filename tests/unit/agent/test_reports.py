@@ -29,6 +29,7 @@ def test_a_report_is_what_the_control_plane_takes(tmp_path: Path, control: FakeC
                 "rejected": None,
                 "cells": {"cell-1": {"hosts": 1, "healthy_hosts": 1}},
                 "suspects": [],
+                "waiting_seconds": 0.0,
             }
             await agent.until(lambda: len(control.reports) >= 3, "it goes on reporting")
 

@@ -30,6 +30,11 @@ def of_tenant(tenant: str, **changes: int) -> dict[str, Any]:
     return {"tenant": tenant, "match": 0, "mismatch": 0, "unanswered": 0, "too_large": 0, "skipped": 0, **changes}
 
 
+def total(tenant: str, **changes: int) -> dict[str, Any]:
+    """Of all routers."""
+    return {**of_tenant(tenant, **changes), "routers": []}
+
+
 def report(*shadows: dict[str, Any]) -> dict[str, Any]:
     return {"epoch": 4, "sha256": "ab", "proxy": "envoy/1.40", "ready": True, "shadows": list(shadows)}
 
@@ -44,7 +49,7 @@ def test_what_routers_counted_is_summed_and_the_last_samples_are_kept() -> None:
         samples = [sample(first + 2 * number) for number in range(4)]
         shadows = (counts(match=first + 1, mismatch=4, skipped=1, samples=samples), counts(f"cell-{router}", match=1))
         registry.report(router, RouterReport.model_validate(report(*shadows)))
-    one, *others = registry.shadows()
+    one, *others = registry.shadows().items
     assert (one.match, one.mismatch, one.unanswered, one.skipped) == (3, 8, 0, 2)
     assert [found.at for found in one.samples] == [3, 4, 5, 6, 7]
     assert [other.cell for other in others] == ["cell-a", "cell-b"]
@@ -57,11 +62,11 @@ def test_what_routers_counted_of_tenants_is_summed_and_none_is_left_out() -> Non
         shared = of_tenant("acme", match=2, mismatch=1, unanswered=3, too_large=4, skipped=5)
         registry.report(router, RouterReport.model_validate(report(counts(tenants=[*mine, shared]))))
     registry.report("c", RouterReport.model_validate(report(counts("cell-2", tenants=[of_tenant("acme", match=7)]))))
-    one, other = registry.shadows()
+    one, other = registry.shadows().items
     assert len(one.tenants) == 2 * MAX_TENANTS_OF_ONE - 1
     (acme,) = (counts for counts in one.tenants if counts.tenant == "acme")
-    assert acme.model_dump() == of_tenant("acme", match=4, mismatch=2, unanswered=6, too_large=8, skipped=10)
-    assert [counts.model_dump() for counts in other.tenants] == [of_tenant("acme", match=7)]
+    assert acme.model_dump() == total("acme", match=4, mismatch=2, unanswered=6, too_large=8, skipped=10)
+    assert [counts.model_dump() for counts in other.tenants] == [total("acme", match=7)]
 
 
 def test_an_agent_of_an_older_release_says_nothing_of_tenants(api: Api) -> None:
@@ -70,7 +75,26 @@ def test_an_agent_of_an_older_release_says_nothing_of_tenants(api: Api) -> None:
     assert post(api, "router-1", before).status_code == 200
     assert post(api, "router-2", counts(match=1, tenants=[of_tenant("acme", match=1)])).status_code == 200
     (told,) = api.get("/v1/shadows").json()["items"]
-    assert told == counts(match=4, tenants=[of_tenant("acme", match=1)])
+    assert told == counts(match=4, tenants=[total("acme", match=1)])
+
+
+def test_one_tenant_is_shown_by_router_and_alone(api: Api) -> None:
+    others = [sample(at, tenant="globex") for at in range(1, MAX_SAMPLES_OF_ONE + 1)]
+    busy = counts(match=9, tenants=[of_tenant("globex", match=9)], samples=others)
+    acme = counts(match=1, mismatch=1, tenants=[of_tenant("acme", match=1, mismatch=1)], samples=[sample(0)])
+    for router, said in (("router-1", [busy]), ("router-2", [acme]), ("router-3", [acme]), ("router-4", [])):
+        assert post(api, router, *said).status_code == 200
+    told = api.get("/v1/shadows?tenant=acme").json()
+    by_router = [{**of_tenant("acme", match=1, mismatch=1), "router": router} for router in ("router-2", "router-3")]
+    for each in by_router:
+        del each["tenant"]
+    tenants = [{**total("acme", match=2, mismatch=2), "routers": by_router}]
+    assert told["items"] == [counts(match=11, mismatch=2, tenants=tenants, samples=[sample(0), sample(0)])]
+    assert [(each["id"], each["at"], each["lost"]) for each in told["routers"]] == [
+        (f"router-{number}", None, False) for number in range(1, 5)
+    ]
+    assert api.get("/v1/shadows").json()["routers"] == []
+    assert api.get(f"/v1/shadows?tenant={'a' * 129}").status_code == 422
 
 
 def test_a_report_says_no_more_of_shadows_than_may_be(api: Api) -> None:
@@ -131,4 +155,4 @@ def test_one_command_shows_what_was_compared_of_one_tenant(api: Api) -> None:
     nothing = CliRunner().invoke(shadow, [*control, "--tenant", "initech"])
     assert (nothing.output, nothing.exit_code) == ("Nothing of initech has been compared lately.\n", 0)
     found = json.loads(CliRunner().invoke(shadow, [*control, "--tenant", "globex", "--json"]).output)
-    assert found == {"items": [first]}
+    assert found == {"items": [{**first, "tenants": [{**each, "routers": []} for each in tenants]}]}

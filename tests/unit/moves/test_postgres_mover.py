@@ -335,6 +335,26 @@ def test_who_empties_a_table_takes_no_tenant_at_either_end(cells: tuple[str, str
             connection.execute("TRUNCATE orders, lines, visits")
 
 
+def test_partitions_may_come_and_go_between_two_tries_to_prepare(cells: tuple[str, str]) -> None:
+    mover(cells).prepare()
+    for url in cells:
+        with psycopg.connect(url) as connection:
+            connection.execute("ALTER TABLE visits DETACH PARTITION visits_old")
+            connection.execute(
+                "CREATE TABLE visits_older PARTITION OF visits FOR VALUES FROM (MINVALUE) TO ('2026-01-01')"
+            )
+    move = mover(cells)
+    for _ in range(2):
+        move.prepare()
+    with psycopg.connect(cells[1]) as connection:
+        for table in ("visits", "visits_older", "visits_new", "visits_old"):
+            with pytest.raises(psycopg.errors.ObjectInUse), connection.transaction():
+                connection.execute(f"TRUNCATE {table}".encode())
+            at = "2026-01-01" if table == "visits_new" else "2025-01-01"
+            with pytest.raises(psycopg.Error, match="tenant acme is not written"), connection.transaction():
+                connection.execute(f"INSERT INTO {table} VALUES ('acme', '{at}')".encode())
+
+
 def test_a_transaction_that_began_before_the_fence_cannot_slip_through(cells: tuple[str, str]) -> None:
     source, _ = cells
     fill(source, 10)

@@ -74,6 +74,18 @@ def test_halves_are_brought_together_whichever_comes_first(first: str) -> None:
     assert len(pairs) == 0
 
 
+def test_it_says_for_how_long_the_oldest_half_has_waited() -> None:
+    pairs = Pairs(wait_seconds=20, most=10)
+    assert pairs.oldest_seconds(now=7) == 0
+    pairs.take(answer(pair="1"), now=10)
+    pairs.take(answer(pair="2"), now=14)
+    assert pairs.oldest_seconds(now=15) == 5
+    pairs.take(answer("shadow", pair="1"), now=16)
+    assert pairs.oldest_seconds(now=17) == 3
+    pairs.expire(now=34)
+    assert pairs.oldest_seconds(now=34) == 0
+
+
 def test_a_half_waits_for_so_long_and_no_more_than_so_many_wait() -> None:
     pairs = Pairs(wait_seconds=20, most=2)
     for number in range(3):

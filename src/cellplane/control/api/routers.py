@@ -11,7 +11,7 @@ from cellplane.control.access.roles import Permission
 from cellplane.control.api.asking import After, CurrentService, Limit, problems
 from cellplane.control.paging import page_of
 from cellplane.control.shadow_schemas import ShadowList
-from cellplane.model.key import check_name
+from cellplane.model.key import MAX_KEY_BYTES, check_name
 
 router = APIRouter(tags=["routers"])
 
@@ -32,7 +32,7 @@ def list_routers(
     views = [
         schemas.RouterView(
             id=known.id,
-            **known.report.model_dump(exclude={"cells", "suspects", "shadows", "at"}),
+            **known.report.model_dump(exclude={"cells", "suspects", "shadows", "waiting_seconds", "at"}),
             age_seconds=round(age, 3),
             clock_offset_seconds=None if known.report.at is None else round(known.report.at - (now - age), 3),
             lost=age > service.settings.router_stale_seconds,
@@ -53,9 +53,15 @@ def list_routers(
 
 
 @router.get("/v1/shadows", dependencies=[needs(Permission.READ)])
-def list_shadows(service: CurrentService) -> ShadowList:
+def list_shadows(
+    service: CurrentService,
+    *,
+    tenant: Annotated[
+        str | None, Query(max_length=MAX_KEY_BYTES, description="Show this tenant alone, and by router too")
+    ] = None,
+) -> ShadowList:
     """What comparing the answers of cells and their shadows came to, at all routers together."""
-    return ShadowList(items=service.routers.shadows())
+    return service.routers.shadows(tenant)
 
 
 @router.post(

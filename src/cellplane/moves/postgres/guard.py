@@ -103,6 +103,7 @@ SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_trigger t
 JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE t.tgname = %s ORDER BY 1
 """
+_THEIRS = "SELECT tgname::text FROM pg_trigger WHERE tgrelid = %s::regclass"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,39 +174,32 @@ END"""
         )
         # Those for rows come to partitions by themselves.
         emptied = [relation for (relation,) in connection.execute(_WITH_PARTITIONS, {"table": table.name})]
-        if self._has_triggers(connection, table, name, emptied):
-            return
         where = sql.SQL("{row}.{column} = {tenant}")
         new = where.format(row=sql.SQL("NEW"), column=column, tenant=tenant)
         old = where.format(row=sql.SQL("OLD"), column=column, tenant=tenant)
-        statements = [
-            sql.SQL("CREATE TRIGGER {} BEFORE INSERT ON {} FOR EACH ROW WHEN ({}) EXECUTE FUNCTION {}()").format(
-                sql.Identifier(f"{name}_i"), named(table), new, sql.Identifier(SCHEMA, name)
+        row = sql.SQL("ON {} FOR EACH ROW WHEN ({}) EXECUTE FUNCTION {}()")
+        does = sql.Identifier(SCHEMA, name)
+        keeps = sql.SQL("EXECUTE FUNCTION {}({})").format(sql.Identifier(SCHEMA, "keep"), tenant)
+        wanted = {
+            (table.name, f"{name}_i"): sql.SQL("BEFORE INSERT {}").format(row.format(named(table), new, does)),
+            (table.name, f"{name}_u"): sql.SQL("BEFORE UPDATE {}").format(
+                row.format(named(table), sql.SQL("{} OR {}").format(old, new), does)
             ),
-            sql.SQL("CREATE TRIGGER {} BEFORE UPDATE ON {} FOR EACH ROW WHEN ({} OR {}) EXECUTE FUNCTION {}()").format(
-                sql.Identifier(f"{name}_u"), named(table), old, new, sql.Identifier(SCHEMA, name)
-            ),
-            sql.SQL("CREATE TRIGGER {} BEFORE DELETE ON {} FOR EACH ROW WHEN ({}) EXECUTE FUNCTION {}()").format(
-                sql.Identifier(f"{name}_d"), named(table), old, sql.Identifier(SCHEMA, name)
-            ),
-            *(
-                sql.SQL("CREATE TRIGGER {} BEFORE TRUNCATE ON {} EXECUTE FUNCTION {}({})").format(
-                    sql.Identifier(f"{name}_t"), sql.SQL(relation), sql.Identifier(SCHEMA, "keep"), tenant
-                )
+            (table.name, f"{name}_d"): sql.SQL("BEFORE DELETE {}").format(row.format(named(table), old, does)),
+            **{
+                (relation, f"{name}_t"): sql.SQL("BEFORE TRUNCATE ON {} {}").format(sql.SQL(relation), keeps)
                 for relation in emptied
-            ),
+            },
+        }
+        # Partitions may have come and gone since the others were made.
+        there = {(each, found) for each in emptied for (found,) in connection.execute(_THEIRS, (each,))}
+        statements = [
+            sql.SQL("CREATE TRIGGER {} {}").format(sql.Identifier(trigger), rest)
+            for (relation, trigger), rest in wanted.items()
+            if (relation, trigger) not in there
         ]
-        self._briefly(connection, statements, table)
-
-    def _has_triggers(
-        self, connection: psycopg.Connection[Any], table: Table, name: str, emptied: Sequence[str]
-    ) -> bool:
-        row = connection.execute(
-            "SELECT count(*) FROM pg_trigger WHERE tgrelid = %s::regclass AND tgname = ANY(%s)",
-            (table.name, [f"{name}_i", f"{name}_u", f"{name}_d"]),
-        ).fetchone()
-        kept = [relation for (relation,) in connection.execute(_WITH_TRIGGER, (f"{name}_t",))]
-        return row == (3,) and kept == emptied
+        if statements:
+            self._briefly(connection, statements, table)
 
     def close(self, connection: psycopg.Connection[Any], epoch: int = 0) -> None:
         """Refuse the tenant's writes from now on; when it returns, none that passed is under way.
