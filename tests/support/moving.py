@@ -10,12 +10,13 @@ from cellplane.moves.driver import Driver
 from cellplane.moves.errors import ChangedError, MoveError, NotInTimeError
 from cellplane.moves.move import Move, Wish
 from cellplane.moves.mover import DataMover, Estimate, Facts, Lag, Verdict
-from cellplane.moves.routes import Placed
+from cellplane.moves.routes import ACTIVE, HELD, Placed
 from cellplane.moves.settings import CutoverSettings, DriverSettings
 from cellplane.moves.shadowing import Seen, ShadowRules, Shadows
 from cellplane.moves.steps import Steps
 
 TENANT, SOURCE, TARGET = "acme", "cell-1", "cell-2"
+SUSPENDED = "suspended"
 
 
 class CrashError(BaseException):
@@ -54,8 +55,13 @@ class Table:
     """What a router goes by."""
 
     cell: str = SOURCE
-    holds: bool = False
+    state: str = ACTIVE
     epoch: int = 1
+
+    @property
+    def holds(self) -> bool:
+        """Whether writes wait."""
+        return self.state == HELD
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,9 @@ class World:
     deaths: int = 0
     """How often whoever moves the tenant may still die while it waits for the control plane."""
 
+    words: int = 0
+    """How often an operator may still suspend the tenant; who is suspended is let in again at any time."""
+
     late: list["Asked"] = field(default_factory=list)
     """What the dead have asked the control plane for, and it may still do."""
 
@@ -110,11 +119,13 @@ class World:
     def happen(self) -> None:
         """A few things happen, in any order: tables arrive, writes come, replication applies."""
         for _ in range(self.choose(6)):
-            match self.choose(6):
+            match self.choose(7):
                 case 0:
                     self.deliver(self.choose(self.routers))
-                case 5:
+                case 6:
                     self.work((SOURCE, TARGET)[self.choose(2)])
+                case 5:
+                    self.operate()
                 case 1 | 2:
                     self.write(self.choose(self.routers), key=self.choose(4), deletes=self.choose(5) == 0)
                 case 3:
@@ -133,10 +144,23 @@ class World:
             asked = self.late.pop(self.choose(len(self.late)))
             self.publish(asked)
 
+    def operate(self) -> None:
+        """An operator suspends the tenant, or lets it in again."""
+        if self.directory.state == SUSPENDED:
+            self._change(state=ACTIVE)
+        elif self.words:
+            self.words -= 1
+            self._change(state=SUSPENDED)
+
+    def _change(self, **changes: Any) -> None:
+        self.directory = replace(self.directory, epoch=self.directory.epoch + 1, **changes)
+
     def publish(self, asked: "Asked") -> bool:
-        """Change the directory, if it is as it was looked at."""
+        """Change the directory for a move, if it is as it was looked at."""
         if self.directory.epoch != asked.seen:
             return False
+        if self.directory.state == SUSPENDED:
+            assert asked.changes.get("state", SUSPENDED) == SUSPENDED, "what an operator said is not a move's to undo"
         self.directory = replace(self.directory, epoch=asked.seen + 1, **asked.changes)
         self.is_cut_off = self.choose(3) == 0
         return True
@@ -145,7 +169,7 @@ class World:
         """A client writes by way of a router; it is acknowledged, or refused by whom it comes to."""
         table = self.tables[router]
         store = self.stores[table.cell]
-        if table.holds or store.closed or table.epoch < store.gone_at:
+        if table.state != ACTIVE or store.closed or table.epoch < store.gone_at:
             self.refused += 1
             return
         self.number += 1
@@ -438,20 +462,27 @@ class WorldRoutes:
 
     def placed(self, tenant_id: str) -> Placed:
         table = self.world.directory
-        return Placed((table.cell,), True, "moving" if table.holds else "active", table.epoch)
+        return Placed((table.cell,), True, table.state, table.epoch)
 
     def hold_writes(self, tenant_id: str) -> int:
-        return self._publish(holds=True)
+        if self.world.directory.state == SUSPENDED:
+            raise MoveError("it is suspended")
+        return self._publish(state=HELD)
 
     def let_writes(self, tenant_id: str) -> int:
-        if not self.world.directory.holds:
-            self.hold_writes(tenant_id)
-        return self._publish(holds=False)
+        if self.world.directory.state == ACTIVE:
+            self._publish(state=HELD)
+        if self.world.directory.state != HELD:
+            return self.world.directory.epoch
+        return self._publish(state=ACTIVE)
 
-    def assign(self, tenant_id: str, cell: str | None, *, taken_from: str) -> int:
-        if self.world.directory.cell != taken_from:
+    def assign(self, tenant_id: str, cell: str | None, *, taken_from: str, only_held: bool = False) -> int:
+        directory = self.world.directory
+        if directory.cell != taken_from:
             raise ChangedError("it is another cell's")
-        return self._publish(cell=cell or SOURCE, holds=False)
+        if only_held and not directory.holds:
+            raise ChangedError("its writes are not held any more")
+        return self._publish(cell=cell or SOURCE, state=SUSPENDED if directory.state == SUSPENDED else ACTIVE)
 
     def wait_until_applied(self, epoch: int, within_seconds: float) -> None:
         # A router that is cut off is lost, and not waited for; of others, one may be late.
@@ -549,6 +580,18 @@ def world_that_follows() -> World:
     source, target = world.stores[SOURCE], world.stores[TARGET]
     source.closed, source.sends = False, []
     target.closed, target.applies, target.rows = True, True, dict(source.rows)
+    return world
+
+
+def world_that_is_flipped() -> World:
+    """One in which the target has the tenant, and the source follows it."""
+    world = world_that_follows()
+    world.directory.cell = TARGET
+    for router in range(world.routers):
+        world.deliver(router)
+    source, target = world.stores[SOURCE], world.stores[TARGET]
+    source.closed, source.applies = True, True
+    target.closed, target.sends = False, []
     return world
 
 

@@ -12,7 +12,7 @@ from cellplane.moves.hours import Hours
 from cellplane.moves.move import WISHES, Move, Phase, Wish
 from cellplane.moves.mover import Lag
 from cellplane.moves.reports import RefusedMoveError, Reports, Untold
-from cellplane.moves.routes import Routes
+from cellplane.moves.routes import Placed, Routes
 from cellplane.moves.settings import DriverSettings
 from cellplane.moves.shadowing import Seen
 from cellplane.moves.steps import Steps
@@ -138,6 +138,7 @@ class Driver:
                     Phase.SHADOWED, shadow_compared=seen.compared, shadow_differing=seen.differing + seen.unanswered
                 )
             case Phase.VERIFIED | Phase.SHADOWED:
+                steps.require_active()
                 tell("cutting over")
                 # Whoever finds this after a crash looks in the directory how far it came.
                 fenced = move.reached(Phase.FENCED, tries=move.tries + 1)
@@ -199,12 +200,11 @@ class Driver:
             # A way back that was cut short behind its flip.
             self.routes.let_writes(move.tenant_id)
             return steps.return_home(placed.epoch)
-        if wish is Wish.ROLLBACK:
+        if wish is Wish.ROLLBACK or (move.is_returning and not placed.is_ours):
+            # Of one that is suspended, too, what was begun is made to its end: a flip back that the dead have asked for
+            # would come late only behind another change, and who is suspended is not changed.
             tell("rolling back")
-            # Whoever finds this after a crash ends what was begun.
-            move = replace(move, is_returning=True)
-            self.book.put(move)
-            return replace(steps, move=move).roll_back()
+            return self._roll_back(move, steps, placed)
         # A way back that was cut short before its flip, and is not wanted any more.
         steps.go_on_there()
         move = replace(move, is_returning=False)
@@ -222,6 +222,20 @@ class Driver:
             return move
         steps.before("release")
         return move.reached(Phase.RELEASED)
+
+    def _roll_back(self, move: Move, steps: Steps, placed: Placed) -> Move:
+        # Whoever finds this after a crash ends what was begun.
+        returning = replace(move, is_returning=True)
+        self.book.put(returning)
+        steps = replace(steps, move=returning)
+        try:
+            began = steps.hold_and_finish_back()
+        except (CellplaneError, OSError):
+            # Where even this fails, a hold may still come late; and a flip back of one that is suspended.
+            steps.go_on_there()
+            self.book.put(replace(move, is_returning=move.is_returning and not placed.is_ours))
+            raise
+        return steps.flip_back(began)
 
     def _abort(self, move: Move) -> Move:
         with self._steps(move) as steps:

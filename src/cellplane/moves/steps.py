@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cellplane.errors import CellplaneError
 from cellplane.faults import fault_point
 from cellplane.moves.carriers.cargo import Cargo
 from cellplane.moves.carriers.carrier import Way
@@ -17,7 +16,7 @@ from cellplane.moves.hooks import Hooks
 from cellplane.moves.move import Mending, Move, Phase, mendings
 from cellplane.moves.mover import DataMover, Lag, Verdict
 from cellplane.moves.records import Records
-from cellplane.moves.routes import Routes
+from cellplane.moves.routes import ACTIVE, HELD, Routes
 from cellplane.moves.settings import CutoverSettings, ShadowSettings
 from cellplane.moves.shadowing import NoShadows, Seen, Shadows
 
@@ -157,6 +156,19 @@ class Steps:
         fault_point("move.shadowed")
         return total
 
+    def require_active(self) -> None:
+        """Before writes are held.
+
+        Raises:
+            MoveError: somebody has suspended the tenant.
+        """
+        state = self.routes.placed(self.move.tenant_id).state
+        if state not in {ACTIVE, HELD}:
+            raise MoveError(
+                f"{self.move.tenant_id} is {state}: only an active tenant is moved; make it active, then resume the "
+                "move, or abort it"
+            )
+
     def hold_and_finish(self, told: Callable[[Lag], None] = lambda _: None) -> float:
         """Hold writes, and wait until the last of them is at the target; returns since when, by ``monotonic``.
         Until writes are held, ``told`` hears how far the target is behind.
@@ -200,7 +212,9 @@ class Steps:
 
     def flip(self) -> int:
         """Make the target the tenant's cell: from here on everything leads there. Returns the epoch."""
-        epoch = self.routes.assign(self.move.tenant_id, self.move.target, taken_from=self.move.source)
+        # Held, so that who suspends the tenant now leaves nothing that comes late: the source writes again before that.
+        tenant, target = self.move.tenant_id, self.move.target
+        epoch = self.routes.assign(tenant, target, taken_from=self.move.source, only_held=True)
         fault_point("move.flipped")
         return epoch
 
@@ -231,7 +245,7 @@ class Steps:
         fault_point("move.stayed")
 
     def go_on_there(self) -> None:
-        """Behind the flip: the target writes, and routers let it."""
+        """Behind the flip: the target writes, and routers let it, unless somebody has suspended the tenant."""
         self._let_writes(self.move.target, anyway=self.move.is_returning)
         self.mend()
 
@@ -240,31 +254,39 @@ class Steps:
         if self.mover.lag_back().untested > self.settings.untested:
             self.mover.compare_back(told)
 
-    def roll_back(self) -> Move:
-        """Behind the flip: hold writes, wait for the last of them at the source, and make it the tenant's cell again.
+    def hold_and_finish_back(self) -> float:
+        """Behind the flip: hold writes, and wait for the last of them at the source; returns since when, by
+        ``monotonic``.
+
+        Where it raises, writes may be held: ``go_on_there`` is next.
 
         Raises:
-            NotInTimeError: writes would wait for too long; the target goes on.
-            NotTheSameError: something differs; the target goes on.
+            NotInTimeError: writes would wait for too long.
+            NotTheSameError: something differs.
+            HookError: somebody refuses the way back.
         """
         self.before("rollback")
         self.cargo.catch_up(Way.BACK)
         self._wait_until_close(self.mover.lag_back, self.mover.compare_back)
         self.cargo.catch_up(Way.BACK)
         began = self.monotonic()
-        try:
-            held = self.routes.hold_writes(self.move.tenant_id)
-            self.routes.wait_until_applied(held, self.settings.router_seconds)
-            self.mover.fence_target(held)
-            fault_point("move.back.fenced")
-            verdict = self.mover.finish_back(self._left(began))
-            if not verdict.is_same:
-                raise NotTheSameError(_said(verdict))
-            self.cargo.finish(Way.BACK, self._left(began))
-        except (CellplaneError, OSError):
-            self.go_on_there()
-            raise
-        home = self.move.source if self.move.was_pinned else None
+        placed = self.routes.placed(self.move.tenant_id)
+        # Who is suspended writes nothing, and stays so.
+        held = self.routes.hold_writes(self.move.tenant_id) if placed.is_ours else placed.epoch
+        self.routes.wait_until_applied(held, self.settings.router_seconds)
+        self.mover.fence_target(held)
+        fault_point("move.back.fenced")
+        verdict = self.mover.finish_back(self._left(began))
+        if not verdict.is_same:
+            raise NotTheSameError(_said(verdict))
+        self.cargo.finish(Way.BACK, self._left(began))
+        return began
+
+    def flip_back(self, began: float) -> Move:
+        """Make the source the tenant's cell again, and let it write. Arguments as of ``arrive``."""
+        # Of one that is suspended no table says which cell its slot is.
+        is_ours = self.routes.placed(self.move.tenant_id).is_ours
+        home = None if is_ours and not self.move.was_pinned else self.move.source
         epoch = self.routes.assign(self.move.tenant_id, home, taken_from=self.move.target)
         fault_point("move.back.flipped")
         return self.return_home(epoch, began)
@@ -328,6 +350,9 @@ class Steps:
     def _let_writes(self, cell: str, *, anyway: bool) -> None:
         """Let routers send the tenant's writes to a cell, before it takes them.
 
+        One that somebody has suspended stays so. Nothing that was asked for can be late then: a flip is asked for while
+        writes are held alone, and one back is made to its end.
+
         Args:
             cell: whose the tenant is.
             anyway: also where they do: a flip that somebody asked for is then done before this, or never.
@@ -335,7 +360,8 @@ class Steps:
         Raises:
             ChangedError: it was done.
         """
-        if not anyway and self.routes.placed(self.move.tenant_id).state == "active":
+        state = self.routes.placed(self.move.tenant_id).state
+        if not anyway and state != HELD:
             return
         self.routes.let_writes(self.move.tenant_id)
         (other,) = {self.move.source, self.move.target} - {cell}

@@ -1,18 +1,34 @@
 """Who takes a move up behind a death goes by the directory, and what the dead asked for comes too late."""
 
+from dataclasses import replace
+
 import pytest
 
+from cellplane.moves.errors import MoveError
 from cellplane.moves.move import Move, Phase, Wish
-from support.moving import SOURCE, TARGET, TENANT, Asked, WorldBook, driver_in, world_that_follows
+from cellplane.moves.routes import ACTIVE, HELD
+from support.moving import (
+    SOURCE,
+    SUSPENDED,
+    TARGET,
+    TENANT,
+    Asked,
+    World,
+    WorldBook,
+    driver_in,
+    world_that_follows,
+    world_that_is_flipped,
+)
 
 FENCED = Move("m1", TENANT, SOURCE, TARGET, True, 10.0, phase=Phase.FENCED)
+FLIPPED = replace(FENCED, phase=Phase.FLIPPED, flipped=1_000.0, flipped_epoch=1)
 
 
 @pytest.mark.parametrize("wish", [Wish.RUN, Wish.ABORT])
 def test_one_that_is_found_flipped_cannot_be_held_any_more(wish: Wish) -> None:
     world = world_that_follows()
     world.stores[SOURCE].closed, world.directory.cell = True, TARGET
-    world.late.append(Asked(world.directory.epoch, {"holds": True}))
+    world.late.append(Asked(world.directory.epoch, {"state": HELD}))
     book = WorldBook(FENCED, wanted=wish)
     assert driver_in(world, book).advance("m1").phase is Phase.FLIPPED
     world.answer_late()
@@ -23,11 +39,53 @@ def test_one_that_is_found_flipped_cannot_be_held_any_more(wish: Wish) -> None:
 @pytest.mark.parametrize("wish", [Wish.RUN, Wish.ABORT])
 def test_one_that_is_found_at_the_source_cannot_be_flipped_any_more(wish: Wish) -> None:
     world = world_that_follows()
-    world.stores[SOURCE].closed, world.directory.holds = True, True
-    world.late.append(Asked(world.directory.epoch, {"cell": TARGET, "holds": False}))
+    world.stores[SOURCE].closed, world.directory.state = True, HELD
+    world.late.append(Asked(world.directory.epoch, {"cell": TARGET, "state": ACTIVE}))
     book = WorldBook(FENCED, wanted=wish)
     reached = driver_in(world, book).advance("m1")
     assert reached.phase is (Phase.VERIFIED if wish is Wish.RUN else Phase.ABORTING)
     world.answer_late()
     assert (world.directory.cell, world.directory.holds) == (SOURCE, False)
+    assert world.stores[SOURCE].closed is False
+
+
+def until_end(world: World, book: WorldBook) -> Phase:
+    driver = driver_in(world, book)
+    for _ in range(100):
+        if book.move.phase.is_end:
+            return book.move.phase
+        driver.advance("m1")
+    raise AssertionError(f"it did not end: {book.move}")
+
+
+@pytest.mark.parametrize(("wish", "cell"), [(Wish.RUN, TARGET), (Wish.RELEASE, TARGET), (Wish.ROLLBACK, SOURCE)])
+def test_one_that_is_suspended_behind_the_flip_stays_so(wish: Wish, cell: str) -> None:
+    world = world_that_is_flipped()
+    world.directory.state = SUSPENDED
+    assert until_end(world, WorldBook(FLIPPED, wanted=wish)) is (Phase.DONE if cell == TARGET else Phase.ROLLED_BACK)
+    assert (world.directory.cell, world.directory.state) == (cell, SUSPENDED)
+    assert world.stores[cell].rows == world.expected()
+
+
+@pytest.mark.parametrize("phase", [Phase.VERIFIED, Phase.SHADOWED])
+def test_one_that_is_suspended_before_its_writes_are_held_waits_with_a_reason_until_it_is_active(phase: Phase) -> None:
+    world = world_that_follows()
+    world.directory.state = SUSPENDED
+    book = WorldBook(replace(FENCED, phase=phase))
+    with pytest.raises(MoveError, match="acme is suspended: only an active tenant is moved"):
+        driver_in(world, book).advance("m1")
+    assert (book.move.phase, world.directory.state) == (phase, SUSPENDED)
+    assert "is suspended" in book.move.reason
+    world.directory.state = ACTIVE
+    assert until_end(world, book) is Phase.DONE
+
+
+@pytest.mark.parametrize("wish", [Wish.RUN, Wish.ABORT])
+def test_one_that_is_suspended_while_its_writes_are_held_is_not_flipped_and_stays_so(wish: Wish) -> None:
+    world = world_that_follows()
+    world.stores[SOURCE].closed, world.directory.state = True, SUSPENDED
+    book = WorldBook(FENCED, wanted=wish)
+    reached = driver_in(world, book).advance("m1")
+    assert reached.phase is (Phase.VERIFIED if wish is Wish.RUN else Phase.ABORTING)
+    assert (world.directory.cell, world.directory.state) == (SOURCE, SUSPENDED)
     assert world.stores[SOURCE].closed is False
