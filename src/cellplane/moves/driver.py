@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from cellplane.errors import CellplaneError
 from cellplane.moves.book import MoveBook, Progress
-from cellplane.moves.errors import ChangedError, MoveError, NotInTimeError, StoreError
+from cellplane.moves.errors import ChangedError, MoveError, NotInTimeError, NotTheSameError, StoreError
 from cellplane.moves.hours import Hours
 from cellplane.moves.move import WISHES, Move, Phase, Wish
 from cellplane.moves.mover import Lag
@@ -20,6 +20,8 @@ from cellplane.moves.steps import Steps
 _MAY_END = frozenset({Phase.PLANNED, Phase.PREPARED, Phase.COPIED, Phase.FOLLOWING})
 """Phases whose next step may be ended in its middle: it is made anew, or taken back."""
 
+_RELEASES = frozenset({Wish.RELEASE, Wish.RELEASE_ANYWAY})
+
 _MAY_PAUSE, _BEFORE_THE_FLIP = WISHES[Wish.PAUSE], WISHES[Wish.ABORT]
 _BY_THE_HOUR = frozenset({Phase.PREPARED, Phase.FOLLOWING, Phase.VERIFIED, Phase.SHADOWED})
 """Phases whose next step is a load on the cells, or holds writes: it begins in the move's hours."""
@@ -29,6 +31,26 @@ _ENDINGS = {Phase.ABORTING: Phase.ABORTED, Phase.RETURNED: Phase.ROLLED_BACK, Ph
 
 class WantedOtherwiseError(MoveError):
     """Somebody wants a step to end that is being made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """When something is looked at again that was not as it is to be.
+
+    Attributes:
+        at: when, Unix seconds.
+        pause_seconds: since it was looked at.
+    """
+
+    at: float
+    pause_seconds: float
+
+    @classmethod
+    def after(cls, last: "Look | None", now: float, settings: DriverSettings) -> "Look":
+        """The next one behind another, later each time."""
+        seconds = settings.look_min_seconds if last is None else 2 * last.pause_seconds
+        seconds = min(seconds, settings.look_max_seconds)
+        return cls(now + seconds, seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +74,8 @@ class Driver:
     clock: Callable[[], float] = time.time
     pause: Callable[[float], None] = time.sleep
     reports: Reports = field(default_factory=Untold)
+    looks: dict[str, Look] = field(default_factory=dict)
+    """Move → when its way back is compared again, where that found a difference."""
 
     def advance(self, move_id: str) -> Move:
         """Make the next step of a move; returns what is reached then.
@@ -209,19 +233,37 @@ class Driver:
         steps.go_on_there()
         move = replace(move, is_returning=False)
         left = move.flipped + move.hold_seconds - self.clock()
-        if left > 0 and wish is not Wish.RELEASE:
-            tell(f"holding the way back for {left:.0f} s")
-            try:
-                steps.keep_way_back(lambda rows: tell("comparing, so that the way back stays short", rows=rows))
-            except MoveError as error:
-                # Who wants the way back hears why it is barred; who gives it up need not.
-                move = replace(move, reason=str(error))
-            else:
-                move = replace(move, reason="")
+        if left > 0 and wish not in _RELEASES:
+            move = self._hold(move, steps, left)
             self.pause(min(left, self.settings.hold_poll_seconds))
             return move
         steps.before("release")
-        return move.reached(Phase.RELEASED)
+        is_unchecked = wish is Wish.RELEASE_ANYWAY
+        if not is_unchecked:
+            steps.check_before_release(lambda rows: tell("comparing a last time", rows=rows))
+        self.looks.pop(move.id, None)
+        return move.reached(Phase.RELEASED, reason="", is_unchecked=is_unchecked)
+
+    def _hold(self, move: Move, steps: Steps, left: float) -> Move:
+        """Look once whether the way back is open, and short; the reason says where it is not."""
+        tell = self._teller(move)
+        tell(f"holding the way back for {left:.0f} s")
+        look = self.looks.get(move.id)
+        try:
+            # Something that differs is compared again and again, with all the rest: seldom.
+            if steps.way_back_is_long() and (look is None or self.clock() >= look.at):
+                steps.keep_way_back(lambda rows: tell("comparing, so that the way back stays short", rows=rows))
+                look = None
+        except NotTheSameError as error:
+            self.looks[move.id] = Look.after(look, self.clock(), self.settings)
+            # Who wants the way back hears why it is barred; who gives it up, before anything is deleted.
+            return replace(move, reason=f"{move.source} is not what {move.target} is: {error}")
+        except MoveError as error:
+            return replace(move, reason=str(error))
+        if look is not None:
+            return move
+        self.looks.pop(move.id, None)
+        return replace(move, reason="")
 
     def _roll_back(self, move: Move, steps: Steps, placed: Placed) -> Move:
         # Whoever finds this after a crash ends what was begun.

@@ -80,6 +80,9 @@ class Wish(Enum):
     RELEASE = "release"
     """Do not wait for the hold to end."""
 
+    RELEASE_ANYWAY = "release-anyway"
+    """Nor for a last check, or whatever it finds: the source's copy is given up unseen."""
+
 
 _MAY_PAUSE = frozenset({Phase.PLANNED, Phase.PREPARED, Phase.COPIED, Phase.FOLLOWING, Phase.VERIFIED, Phase.SHADOWED})
 _BEFORE_THE_FLIP = _MAY_PAUSE | {Phase.FENCED}
@@ -90,6 +93,7 @@ WISHES: dict[Wish, frozenset[Phase]] = {
     Wish.ABORT: _BEFORE_THE_FLIP,
     Wish.ROLLBACK: frozenset({Phase.FLIPPED}),
     Wish.RELEASE: _BEFORE_THE_FLIP | {Phase.FLIPPED},
+    Wish.RELEASE_ANYWAY: frozenset({Phase.FLIPPED}),
 }
 """Wish → the phases in which it can still be met."""
 
@@ -118,6 +122,7 @@ class Move:
         flipped: when the target was opened, Unix seconds.
         rows_expected: about how many rows it carries, as was estimated before it began; 0 where nobody did.
         bytes_expected: likewise.
+        is_unchecked: whether its way back was given up without a last check, as somebody wanted.
         is_returning: whether a way back was begun that may still be under way at the control plane.
         shadow_compared: how many answers were compared; None: not yet, or not at all.
         shadow_differing: how many of them differed, or did not come.
@@ -143,6 +148,7 @@ class Move:
     rows_expected: int = 0
     bytes_expected: int = 0
     is_returning: bool = False
+    is_unchecked: bool = False
     shadow_compared: int | None = None
     shadow_differing: int = 0
 

@@ -183,6 +183,13 @@ class DriverSettings:
     cutover_pause_seconds: float = 2.0
     """Between two of these, in seconds; 2, in which the tenant writes."""
 
+    look_min_seconds: float = 0.5
+    """First pause, behind a difference that was found while the way back is held, until it is looked for again, or
+    until somebody is told again who could not be, in seconds; 0.5. It doubles."""
+
+    look_max_seconds: float = 300.0
+    """Longest pause between two of these, in seconds; 300: all of the tenant's rows are compared each time."""
+
     hold_poll_seconds: float = 0.5
     """How often, while the way back is held open, wishes are looked at, in seconds; 0.5."""
 

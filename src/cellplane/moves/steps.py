@@ -249,10 +249,45 @@ class Steps:
         self._let_writes(self.move.target, anyway=self.move.is_returning)
         self.mend()
 
-    def keep_way_back(self, told: Callable[[int], None] = lambda _: None) -> None:
-        """Behind the flip: see to it that little is left to compare if the tenant goes back."""
-        if self.mover.lag_back().untested > self.settings.untested:
-            self.mover.compare_back(told)
+    def way_back_is_long(self) -> bool:
+        """Behind the flip: whether much is left to compare if the tenant goes back.
+
+        Raises:
+            NotInTimeError: the source does not follow.
+        """
+        return self.mover.lag_back().untested > self.settings.untested
+
+    def keep_way_back(self, told: Callable[[int], None]) -> None:
+        """Behind the flip: compare, so that little is left if the tenant goes back.
+
+        Raises:
+            NotTheSameError: something differs.
+        """
+        verdict = self.mover.compare_back(told)
+        if not verdict.is_same:
+            raise NotTheSameError(_said(verdict))
+
+    def check_before_release(self, told: Callable[[int], None]) -> None:
+        """The last check: the target has what the source has, and takes writes, before the source's copy is deleted.
+
+        Raises:
+            NotTheSameError: it does not; where it lost rows the source's copy may be the only one.
+        """
+        self._require_open_target()
+        verdict = self.mover.compare_back(told)
+        if not verdict.is_same:
+            raise NotTheSameError(
+                f"{self.move.target} is not what {self.move.source} is, {_said(verdict)}: nothing is deleted; find out "
+                f"which is right, then `cellplane move rollback {self.move.id}`, or `release {self.move.id} --anyway`"
+            )
+
+    def _require_open_target(self) -> None:
+        if self.mover.facts().target_closed is not False:
+            raise MoveError(
+                f"{self.move.target} does not take {self.move.tenant_id}'s writes by this move, as is to be so "
+                f"behind its flip: was its database put back? Nothing is deleted at {self.move.source}; find out "
+                f"what it has, then `cellplane move rollback {self.move.id}`, or `release {self.move.id} --anyway`"
+            )
 
     def hold_and_finish_back(self) -> float:
         """Behind the flip: hold writes, and wait for the last of them at the source; returns since when, by
@@ -330,6 +365,8 @@ class Steps:
         facts = self.mover.facts()
         # Without a guard there is nothing any more: it goes behind all else.
         if cell == self.move.target and facts.source_closed is not None:
+            if not self.move.is_unchecked:
+                self._require_open_target()
             self.mover.clean_source(cleaned)
         elif cell == self.move.source and facts.target_closed is not None:
             self.mover.clean_target(cleaned)

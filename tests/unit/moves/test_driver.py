@@ -89,3 +89,50 @@ def test_one_that_is_suspended_while_its_writes_are_held_is_not_flipped_and_stay
     assert reached.phase is (Phase.VERIFIED if wish is Wish.RUN else Phase.ABORTING)
     assert (world.directory.cell, world.directory.state) == (SOURCE, SUSPENDED)
     assert world.stores[SOURCE].closed is False
+
+
+def test_one_whose_target_lost_rows_is_not_released_and_its_source_keeps_them() -> None:
+    world = world_that_is_flipped()
+    kept = dict(world.stores[SOURCE].rows)
+    # Behind replication's back, as a database does that is put back to a day before.
+    world.stores[TARGET].rows.pop(1)
+    book = WorldBook(FLIPPED, wanted=Wish.RELEASE)
+    with pytest.raises(MoveError, match=r"cell-2 is not what cell-1 is, 1 rows differ.*rollback m1.*--anyway"):
+        driver_in(world, book).advance("m1")
+    assert book.move.phase is Phase.FLIPPED
+    assert "nothing is deleted" in book.move.reason
+    assert world.stores[SOURCE].rows == kept
+    book.wanted = Wish.RELEASE_ANYWAY
+    assert until_end(world, book) is Phase.DONE
+    assert world.stores[SOURCE].rows == {}
+
+
+@pytest.mark.parametrize("phase", [Phase.FLIPPED, Phase.RELEASED])
+@pytest.mark.parametrize("closed", [True, None])
+def test_one_whose_target_is_not_open_by_the_move_is_not_released(phase: Phase, closed: bool | None) -> None:
+    world = world_that_is_flipped()
+    kept = dict(world.stores[SOURCE].rows)
+    if phase is Phase.RELEASED or closed is None:
+        # Where it is closed and the directory has the tenant there, it is opened first.
+        world.stores[TARGET].closed = closed
+        book = WorldBook(replace(FLIPPED, phase=phase), wanted=Wish.RELEASE)
+        with pytest.raises(MoveError, match="cell-2 does not take acme's writes by this move"):
+            driver_in(world, book).advance("m1")
+        assert book.move.phase is phase
+        assert world.stores[SOURCE].rows == kept
+
+
+def test_what_differs_while_the_way_back_is_held_is_said_and_looked_for_ever_more_seldom() -> None:
+    world = world_that_is_flipped()
+    world.untested_back = 1_000_000
+    world.stores[TARGET].rows.pop(1)
+    book = WorldBook(replace(FLIPPED, hold_seconds=3_600.0))
+    driver = driver_in(world, book)
+    for _ in range(1_000):
+        driver.advance("m1")
+        assert "cell-1 is not what cell-2 is: 1 rows differ" in book.move.reason
+    assert 5 < world.compared_back < 20, "500 s, with pauses that double"
+    world.stores[TARGET].rows.update(world.stores[SOURCE].rows)
+    for _ in range(1_000):
+        driver.advance("m1")
+    assert book.move.reason == ""
