@@ -8,7 +8,7 @@ from cellplane.moves.book import Progress
 from cellplane.moves.carriers.carrier import Carrier, Load, Way
 from cellplane.moves.driver import Driver
 from cellplane.moves.errors import ChangedError, MoveError, NotInTimeError
-from cellplane.moves.move import Move, Wish
+from cellplane.moves.move import Move, Phase, Wish
 from cellplane.moves.mover import DataMover, Estimate, Facts, Lag, Verdict
 from cellplane.moves.routes import ACTIVE, HELD, Placed
 from cellplane.moves.settings import CutoverSettings, DriverSettings
@@ -115,6 +115,12 @@ class World:
     words: int = 0
     """How often an operator may still suspend the tenant; who is suspended is let in again at any time."""
 
+    homecomings: int = 0
+    """How often an operator may still assign the tenant back to the source behind its flip, without a rollback."""
+
+    phase: Callable[[], Phase] = lambda: Phase.PLANNED
+    """What the move has reached."""
+
     late: list["Asked"] = field(default_factory=list)
     """What the dead have asked the control plane for, and it may still do."""
 
@@ -151,8 +157,14 @@ class World:
             self.publish(asked)
 
     def operate(self) -> None:
-        """An operator suspends the tenant, or lets it in again."""
-        if self.directory.state == SUSPENDED:
+        """An operator suspends the tenant, lets it in again, or assigns it back, knowing nothing of its move."""
+        if self.homecomings and self.directory.cell == TARGET and self.phase() in {Phase.FENCED, Phase.FLIPPED}:
+            self.homecomings -= 1
+            self._change(cell=SOURCE)
+        elif self.phase() is Phase.RELEASED and self.directory.cell == SOURCE:
+            # As the move says that it has to be.
+            self._change(cell=TARGET)
+        elif self.directory.state == SUSPENDED:
             self._change(state=ACTIVE)
         elif self.words:
             self.words -= 1
@@ -392,8 +404,8 @@ class WorldQueue(Carrier):
 
     def hand_over(self, way: Way, epoch: int) -> None:
         here, there = self._ends(way)
-        if not self.world.stores[here].closed or self.world.directory.cell != there:
-            raise AssertionError("it goes from whom nobody writes, to whom the directory names")
+        assert self.world.stores[here].closed, "it goes from whom nobody writes"
+        assert self.world.directory.cell == there or way is Way.THERE, "it goes to whom the directory names"
         self._carry(here, there, epoch)
 
     def clean(self, way: Way, epoch: int) -> None:

@@ -200,7 +200,10 @@ class Driver:
         placed = self.routes.placed(move.tenant_id)
         if placed.cells == (move.target,):
             return self._found_flipped(steps, placed.epoch)
-        steps.stay()
+        if steps.was_open_there():
+            # Somebody has assigned it back before anybody noted that it was flipped.
+            return self._flipped(move)
+        steps.stay(is_found=True)
         return move.reached(Phase.VERIFIED)
 
     def _refused(self, move: Move, reason: str) -> Move:
@@ -221,9 +224,10 @@ class Driver:
         tell = self._teller(move)
         placed = self.routes.placed(move.tenant_id)
         if placed.cells == (move.source,):
-            # A way back that was cut short behind its flip.
+            # A way back that was cut short behind its flip; or somebody assigned it, who knows nothing of the move.
             self.routes.let_writes(move.tenant_id)
-            return steps.return_home(placed.epoch)
+            tell("bringing home what was written")
+            return steps.come_home(placed.epoch)
         if wish is Wish.ROLLBACK or (move.is_returning and not placed.is_ours):
             # Of one that is suspended, too, what was begun is made to its end: a flip back that the dead have asked for
             # would come late only behind another change, and who is suspended is not changed.
@@ -288,7 +292,9 @@ class Driver:
                     # Too late: it is the target's. What is wanted now is the way back.
                     self.book.ask(move.id, Wish.ROLLBACK)
                     return self._found_flipped(steps, placed.epoch)
-            steps.stay()
+                if steps.was_open_there():
+                    return self._flipped(move)
+            steps.stay(is_found=move.phase is Phase.FENCED)
         return move.reached(Phase.ABORTING)
 
     def _lag_teller(self, move: Move) -> Callable[[Lag], None]:

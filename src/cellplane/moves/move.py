@@ -163,6 +163,10 @@ class Move:
         return replace(self, phase=phase, **changes)
 
 
+_BEHIND_THE_FLIP = frozenset({Phase.FLIPPED, Phase.RELEASED})
+"""Phases in which the target has what the source may not have."""
+
+
 class Mending(Enum):
     """What brings the two databases to what the directory says."""
 
@@ -185,11 +189,22 @@ def mendings(move: Move, facts: Facts, cell: str) -> tuple[Mending, ...]:
         cell: whose the tenant is by the directory.
 
     Raises:
-        MoveError: the tenant is neither's.
+        MoveError: the tenant is neither's, or it is one's to whom not all of it has come.
     """
     if cell not in {move.source, move.target}:
         raise MoveError(
             f"{move.tenant_id} is {cell}'s, and this move is from {move.source} to {move.target}: nothing is mended"
+        )
+    was_flipped = move.phase in _BEHIND_THE_FLIP or (move.phase is Phase.FENCED and facts.target_closed is False)
+    if cell == move.source and was_flipped:
+        raise MoveError(
+            f"{move.tenant_id} was assigned back to {move.source} behind its flip, and what was written at "
+            f"{move.target} since is not known to be there: `cellplane move resume {move.id}` brings it"
+        )
+    if cell == move.target and move.phase not in {Phase.FENCED, *_BEHIND_THE_FLIP}:
+        raise MoveError(
+            f"{move.tenant_id} was assigned to {move.target} while this move was {move.phase.value}, and not all of it "
+            f"is there: assign it to {move.source} again"
         )
     found = []
     if cell == move.source:

@@ -98,6 +98,10 @@ class CutoverSettings:
     catch_up_seconds: float = 600.0
     """Longest wait for the target to be that close, in seconds; 600."""
 
+    home_seconds: float = 60.0
+    """Longest wait for what the target has to be at the source, where somebody has assigned the tenant back, in
+    seconds; 60, in which nobody can write it: there is nothing else to go back to."""
+
     lag_poll_seconds: float = 0.5
     """Between two looks at how close it is, in seconds; 0.5."""
 

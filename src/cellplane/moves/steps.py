@@ -236,17 +236,41 @@ class Steps:
         paused = None if began is None else self.monotonic() - began
         return self.move.reached(Phase.FLIPPED, flipped_epoch=epoch, pause_seconds=paused)
 
-    def stay(self) -> None:
-        """Before the flip: the source writes, and routers let it."""
+    def stay(self, *, is_found: bool = False) -> None:
+        """Before the flip: the source writes, and routers let it.
+
+        Args:
+            is_found: whether somebody else held its writes, who may have come further than is known.
+        """
         self._let_writes(self.move.source, anyway=self.move.phase is Phase.FENCED)
         self._require_at(self.move.source)
+        if is_found:
+            self._take_back()
         self.mend()
         self._end_shadow()
         fault_point("move.stayed")
 
+    def _take_back(self) -> None:
+        """Where the source is closed the tenant may have been flipped, and assigned back by somebody before its target
+        was opened. What a flip brings there is undone before the source opens.
+        """
+        if self.mover.facts().source_closed:
+            self._hand_back(self.routes.placed(self.move.tenant_id).epoch)
+
+    def _hand_back(self, epoch: int) -> None:
+        self.cargo.hand_over(Way.BACK, epoch)
+        self.records.note(self.move.target, self.move.tenant_id, self.move.source, epoch)
+        self.records.note(self.move.source, self.move.tenant_id, self.move.source, epoch)
+
     def go_on_there(self) -> None:
-        """Behind the flip: the target writes, and routers let it, unless somebody has suspended the tenant."""
+        """Behind the flip: the target writes, and routers let it, unless somebody has suspended the tenant.
+
+        Raises:
+            ChangedError: somebody has assigned it back.
+        """
         self._let_writes(self.move.target, anyway=self.move.is_returning)
+        if self.routes.placed(self.move.tenant_id).cells == (self.move.source,):
+            raise ChangedError(f"{self.move.tenant_id} was assigned back to {self.move.source}")
         self.mend()
 
     def way_back_is_long(self) -> bool:
@@ -326,14 +350,38 @@ class Steps:
         fault_point("move.back.flipped")
         return self.return_home(epoch, began)
 
+    def come_home(self, epoch: int) -> Move:
+        """Behind a flip back that is found: of a rollback that was cut short, or by somebody who assigned the tenant.
+        The source takes no writes until it has all that the target has.
+
+        Raises:
+            NotInTimeError: that did not come.
+            NotTheSameError: something differs: the source stays closed.
+        """
+        # Where it is open already all was there, and it may have been written since.
+        if self.mover.facts().source_closed is not False:
+            self.mover.fence_target(epoch)
+            self.cargo.catch_up(Way.BACK)
+            verdict = self.mover.finish_back(self.settings.home_seconds)
+            if not verdict.is_same:
+                raise NotTheSameError(
+                    f"{self.move.tenant_id} was assigned back to {self.move.source}, which is not what "
+                    f"{self.move.target} is, {_said(verdict)}: assign it to {self.move.target} again, which has all"
+                )
+            self.cargo.finish(Way.BACK, self.settings.home_seconds)
+            fault_point("move.back.found")
+        return self.return_home(epoch)
+
+    def was_open_there(self) -> bool:
+        """Whether the target has taken writes by this move."""
+        return self.mover.facts().target_closed is False
+
     def return_home(self, epoch: int, began: float | None = None) -> Move:
         """Behind the flip back: queued work comes back, the target's apps refuse, then the source writes. Arguments as
         of ``arrive``.
         """
         self.mover.fence_target(epoch)
-        self.cargo.hand_over(Way.BACK, epoch)
-        self.records.note(self.move.target, self.move.tenant_id, self.move.source, epoch)
-        self.records.note(self.move.source, self.move.tenant_id, self.move.source, epoch)
+        self._hand_back(epoch)
         self.mover.reopen_source()
         fault_point("move.back.open")
         paused = None if began is None else self.monotonic() - began
@@ -360,6 +408,11 @@ class Steps:
         """Part the cells, delete the copy that nobody needs, and take away all that the move brought."""
         placed = self.routes.placed(self.move.tenant_id)
         cell = placed.cells[0]
+        if self.move.phase is Phase.RELEASED and cell == self.move.source:
+            raise MoveError(
+                f"{self.move.tenant_id} was assigned back to {self.move.source} when its way back was given up "
+                f"already: assign it to {self.move.target} again, which has all; then resume"
+            )
         self.mover.part()
         fault_point("move.parted")
         facts = self.mover.facts()

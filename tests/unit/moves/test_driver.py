@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from cellplane.moves.errors import MoveError
-from cellplane.moves.move import Move, Phase, Wish
+from cellplane.moves.move import Move, Phase, Wish, mendings
 from cellplane.moves.routes import ACTIVE, HELD
 from support.moving import (
     SOURCE,
@@ -15,6 +15,7 @@ from support.moving import (
     Asked,
     World,
     WorldBook,
+    WorldMover,
     driver_in,
     world_that_follows,
     world_that_is_flipped,
@@ -136,3 +137,38 @@ def test_what_differs_while_the_way_back_is_held_is_said_and_looked_for_ever_mor
     for _ in range(1_000):
         driver.advance("m1")
     assert book.move.reason == ""
+
+
+@pytest.mark.parametrize("phase", [Phase.FENCED, Phase.FLIPPED])
+def test_what_was_written_behind_the_flip_comes_home_with_a_tenant_that_somebody_assigned_back(phase: Phase) -> None:
+    world = world_that_is_flipped()
+    world.write(0, 3, deletes=False)
+    world.directory.cell = SOURCE
+    assert world.stores[SOURCE].rows != world.expected()
+    # Who made the move may have died before it noted the flip.
+    book = WorldBook(replace(FLIPPED, phase=phase))
+    assert until_end(world, book) is Phase.ROLLED_BACK
+    assert world.stores[SOURCE].rows == world.expected()
+    assert world.stores[TARGET].rows == {}
+
+
+def test_one_that_was_assigned_back_stays_closed_where_its_rows_cannot_come() -> None:
+    world = world_that_is_flipped()
+    world.write(0, 3, deletes=False)
+    world.stores[SOURCE].rows.pop(1)
+    world.directory.cell = SOURCE
+    book = WorldBook(FLIPPED)
+    with pytest.raises(MoveError, match="assign it to cell-2 again, which has all"):
+        driver_in(world, book).advance("m1")
+    assert book.move.phase is Phase.FLIPPED
+    assert world.stores[SOURCE].closed
+    world.directory.cell = TARGET
+    world.stores[SOURCE].rows[1] = 0
+    assert until_end(world, book) is Phase.DONE
+
+
+@pytest.mark.parametrize("phase", [Phase.PREPARED, Phase.FOLLOWING, Phase.VERIFIED])
+def test_a_repair_opens_no_target_that_has_not_all(phase: Phase) -> None:
+    move = replace(FENCED, phase=phase)
+    with pytest.raises(MoveError, match="not all of it is there: assign it to cell-1 again"):
+        mendings(move, WorldMover(world_that_follows()).facts(), TARGET)
