@@ -7,7 +7,7 @@ from typing import Any
 from cellplane.moves.book import Progress
 from cellplane.moves.carriers.carrier import Carrier, Load, Way
 from cellplane.moves.driver import Driver
-from cellplane.moves.errors import ChangedError, MoveError, NotInTimeError
+from cellplane.moves.errors import ChangedError, MoveError, NotInTimeError, StoreError
 from cellplane.moves.move import Move, Phase, Wish
 from cellplane.moves.mover import DataMover, Estimate, Facts, Lag, Verdict
 from cellplane.moves.routes import ACTIVE, HELD, Placed
@@ -118,6 +118,15 @@ class World:
     homecomings: int = 0
     """How often an operator may still assign the tenant back to the source behind its flip, without a rollback."""
 
+    outages: int = 0
+    """How often a cell's database may still go down; one that is down comes back at any time."""
+
+    had_outages: bool = False
+    """Whether there was one."""
+
+    down: set[str] = field(default_factory=set)
+    """Cells whose databases are down."""
+
     phase: Callable[[], Phase] = lambda: Phase.PLANNED
     """What the move has reached."""
 
@@ -131,11 +140,13 @@ class World:
     def happen(self) -> None:
         """A few things happen, in any order: tables arrive, writes come, replication applies."""
         for _ in range(self.choose(6)):
-            match self.choose(7):
+            match self.choose(8):
                 case 0:
                     self.deliver(self.choose(self.routers))
-                case 6:
+                case 7:
                     self.work((SOURCE, TARGET)[self.choose(2)])
+                case 6:
+                    self.fail()
                 case 5:
                     self.operate()
                 case 1 | 2:
@@ -170,6 +181,15 @@ class World:
             self.words -= 1
             self._change(state=SUSPENDED)
 
+    def fail(self) -> None:
+        """A database goes down, or comes back with all that was committed."""
+        if self.down:
+            self.down.clear()
+        elif self.outages:
+            self.outages -= 1
+            self.had_outages = True
+            self.down.add((SOURCE, TARGET)[self.choose(2)])
+
     def _change(self, **changes: Any) -> None:
         self.directory = replace(self.directory, epoch=self.directory.epoch + 1, **changes)
 
@@ -187,7 +207,7 @@ class World:
         """A client writes by way of a router; it is acknowledged, or refused by whom it comes to."""
         table = self.tables[router]
         store = self.stores[table.cell]
-        if table.state != ACTIVE or store.closed or table.epoch < store.gone_at:
+        if table.cell in self.down or table.state != ACTIVE or store.closed or table.epoch < store.gone_at:
             self.refused += 1
             return
         self.number += 1
@@ -218,6 +238,8 @@ class World:
 
     def replicate(self) -> None:
         """Each subscription applies one change."""
+        if self.down:
+            return
         for name, other in ((SOURCE, TARGET), (TARGET, SOURCE)):
             sends = self.stores[name].sends
             if sends and self.stores[other].applies:
@@ -226,7 +248,7 @@ class World:
     def drain(self, name: str) -> None:
         """All that a store's slot keeps is applied."""
         other = TARGET if name == SOURCE else SOURCE
-        if not self.stores[other].applies:
+        if self.down or not self.stores[other].applies:
             raise NotInTimeError("nobody applies it")
         sends = self.stores[name].sends
         while sends:
@@ -258,6 +280,7 @@ class WorldMover(DataMover):
 
     def prepare(self) -> None:
         self.world.happen()
+        self._reach()
         if self.target.closed is None:
             self.target.closed = True
         self.world.happen()
@@ -265,6 +288,7 @@ class WorldMover(DataMover):
             self.source.closed = False
 
     def copy(self, told: Callable[[int, int], None]) -> tuple[int, int]:
+        self._reach()
         self.target.applies, self.source.sends = False, []
         snapshot = dict(self.source.rows)
         self.world.happen()
@@ -280,13 +304,15 @@ class WorldMover(DataMover):
         self.world.happen()
 
     def reconnect(self) -> None:
-        """Both are where they were."""
+        self._reach()
 
     def lag(self) -> Lag:
+        self._reach()
         return Lag(0.0, 0, 0)
 
     def compare(self, told: Callable[[int], None]) -> Verdict:
         self.world.happen()
+        self._reach()
         return Verdict(len(self.source.rows), (), 0, 0.0)
 
     def compare_back(self, told: Callable[[int], None]) -> Verdict:
@@ -301,6 +327,7 @@ class WorldMover(DataMover):
 
     def fence(self, epoch: int) -> None:
         self.world.happen()
+        self._reach(SOURCE)
         self._require(self.source)
         self.source.closed = True
         self.world.happen()
@@ -309,13 +336,22 @@ class WorldMover(DataMover):
         return self._finish(SOURCE)
 
     def open_target(self, epoch: int) -> None:
+        self._reach()
         if not self.source.closed:
             raise MoveError("the source takes writes")
         assert not self.source.queue, "what waited goes before new work comes"
         self.target.closed = False
         self.world.happen()
 
-    def reopen_source(self) -> None:
+    def reopen_source(self, *, alone: bool = False) -> None:
+        if alone:
+            self._reach(SOURCE)
+            assert self.target.closed in {True, None}, "before the flip nobody opens the target"
+            if self.source.closed:
+                self.source.closed = False
+            self.world.happen()
+            return
+        self._reach()
         if not self.target.closed:
             raise MoveError("the target takes writes")
         assert not self.target.queue, "what waited goes before new work comes"
@@ -323,10 +359,12 @@ class WorldMover(DataMover):
         self.world.happen()
 
     def lag_back(self) -> Lag:
+        self._reach()
         return Lag(0.0, 0, self.world.untested_back)
 
     def fence_target(self, epoch: int) -> None:
         self.world.happen()
+        self._reach(TARGET)
         self._require(self.target)
         self.target.closed = True
         self.world.happen()
@@ -335,9 +373,23 @@ class WorldMover(DataMover):
         return self._finish(TARGET)
 
     def part(self) -> None:
-        for store in (self.source, self.target):
+        troubles = []
+        for name in (SOURCE, TARGET):
             self.world.happen()
-            store.applies, store.sends = False, None
+            if name in self.world.down:
+                troubles.append(name)
+            else:
+                self.world.stores[name].applies, self.world.stores[name].sends = False, None
+        if troubles:
+            raise StoreError(f"not all is removed: {troubles} are down")
+
+    def leave_source(self) -> None:
+        self._reach(SOURCE)
+        if self.source.closed:
+            self.source.closed = False
+        self.world.happen()
+        self._reach(SOURCE)
+        self.source.applies, self.source.sends, self.source.closed = False, None, None
 
     def clean_source(self, told: Callable[[int], None]) -> int:
         return self._clean(self.source)
@@ -346,6 +398,7 @@ class WorldMover(DataMover):
         return self._clean(self.target)
 
     def forget(self) -> None:
+        self._reach()
         for store in (self.source, self.target):
             store.closed = None
             self.world.happen()
@@ -354,6 +407,7 @@ class WorldMover(DataMover):
         """It has no connections."""
 
     def facts(self) -> Facts:
+        self._reach()
         return Facts(self.source.closed, self.target.closed, self.target.applies, self.source.applies, ())
 
     def _finish(self, name: str) -> Verdict:
@@ -361,18 +415,25 @@ class WorldMover(DataMover):
         if not store.closed:
             raise MoveError("it is still written")
         self.world.happen()
+        self._reach()
         if self.world.choose(8) == 0:
             raise NotInTimeError("this time the last write did not come")
         self.world.drain(name)
         return Verdict(0, () if store.rows == other.rows else ("rows differ",), 0, 0.0)
 
     def _clean(self, store: Store) -> int:
+        self._reach()
         if not store.closed:
             raise MoveError("it takes writes")
         count = len(store.rows)
         store.rows = {}
         self.world.happen()
         return count
+
+    def _reach(self, *names: str) -> None:
+        for name in names or (SOURCE, TARGET):
+            if name in self.world.down:
+                raise StoreError(f"the database of {name} is down")
 
     def _require(self, store: Store) -> None:
         if store.closed is None:

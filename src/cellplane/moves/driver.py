@@ -12,7 +12,7 @@ from cellplane.moves.hours import Hours
 from cellplane.moves.move import WISHES, Move, Phase, Wish
 from cellplane.moves.mover import Lag
 from cellplane.moves.reports import RefusedMoveError, Reports, Untold
-from cellplane.moves.routes import Placed, Routes
+from cellplane.moves.routes import Placed, Routes, placed_or_removed
 from cellplane.moves.settings import DriverSettings
 from cellplane.moves.shadowing import Seen
 from cellplane.moves.steps import Steps
@@ -285,16 +285,22 @@ class Driver:
 
     def _abort(self, move: Move) -> Move:
         with self._steps(move) as steps:
-            steps.before("abort")
             if move.phase is Phase.FENCED:
-                placed = self.routes.placed(move.tenant_id)
+                placed = placed_or_removed(self.routes, move.tenant_id)
                 if placed.cells == (move.target,):
                     # Too late: it is the target's. What is wanted now is the way back.
                     self.book.ask(move.id, Wish.ROLLBACK)
                     return self._found_flipped(steps, placed.epoch)
                 if steps.was_open_there():
                     return self._flipped(move)
-            steps.stay(is_found=move.phase is Phase.FENCED)
+            steps.give_up()
+            try:
+                steps.before("abort")
+            except CellplaneError as error:
+                # Who refuses it leaves the move as it was, and writes go on.
+                if move.phase is Phase.FENCED:
+                    self.book.put(move.reached(Phase.VERIFIED, reason=str(error)))
+                raise
         return move.reached(Phase.ABORTING)
 
     def _lag_teller(self, move: Move) -> Callable[[Lag], None]:

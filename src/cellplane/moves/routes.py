@@ -3,9 +3,11 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Protocol
 
 from cellplane.client import Client
+from cellplane.errors import ControlPlaneError
 from cellplane.moves.errors import ChangedError, MoveError, NotInTimeError
 from cellplane.moves.tenants import Tenants
 
@@ -74,6 +76,20 @@ class Routes(Protocol):
         Raises:
             NotInTimeError: one does not.
         """
+
+
+NOWHERE = Placed((), is_assigned=False, state="removed", epoch=0)
+"""Where a tenant is that the directory does not have any more."""
+
+
+def placed_or_removed(routes: Routes, tenant_id: str) -> Placed:
+    """As ``Routes.placed``; also of one that somebody has removed."""
+    try:
+        return routes.placed(tenant_id)
+    except ControlPlaneError as error:
+        if error.status != HTTPStatus.NOT_FOUND:
+            raise
+        return NOWHERE
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,17 +6,18 @@ flip. Before it everything leads back to the source, after it to the target. ``d
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from cellplane.faults import fault_point
 from cellplane.moves.carriers.cargo import Cargo
 from cellplane.moves.carriers.carrier import Way
-from cellplane.moves.errors import ChangedError, MoveError, NotInTimeError, NotTheSameError
+from cellplane.moves.errors import ChangedError, MoveError, NotInTimeError, NotTheSameError, StoreError
 from cellplane.moves.hooks import Hooks
 from cellplane.moves.move import Mending, Move, Phase, mendings
 from cellplane.moves.mover import DataMover, Lag, Verdict
 from cellplane.moves.records import Records
-from cellplane.moves.routes import ACTIVE, HELD, Routes
+from cellplane.moves.routes import ACTIVE, HELD, NOWHERE, Routes, placed_or_removed
 from cellplane.moves.settings import CutoverSettings, ShadowSettings
 from cellplane.moves.shadowing import NoShadows, Seen, Shadows
 
@@ -244,11 +245,32 @@ class Steps:
         """
         self._let_writes(self.move.source, anyway=self.move.phase is Phase.FENCED)
         self._require_at(self.move.source)
-        if is_found:
-            self._take_back()
-        self.mend()
+        self._open_source(is_found=is_found)
         self._end_shadow()
         fault_point("move.stayed")
+
+    def give_up(self) -> None:
+        """Before the flip, where the move is to end: as ``stay``, as far as is possible. What cannot be done at a cell
+        that is down is done when the move cleans up.
+        """
+        placed = placed_or_removed(self.routes, self.move.tenant_id)
+        if placed is not NOWHERE:
+            # Also where somebody has assigned it to a third cell: its writes are held for this move.
+            self._let_writes(self.move.source, anyway=self.move.phase is Phase.FENCED)
+            self._end_shadow()
+        if self.move.phase is Phase.FENCED and placed.cells == (self.move.source,):
+            with suppress(StoreError):
+                self._open_source(is_found=True)
+        fault_point("move.given.up")
+
+    def _open_source(self, *, is_found: bool) -> None:
+        try:
+            if is_found:
+                self._take_back()
+            self.mend()
+        except StoreError:
+            # One is down. Before the flip no step has opened the target, so the source need not ask it.
+            self.mover.reopen_source(alone=True)
 
     def _take_back(self) -> None:
         """Where the source is closed the tenant may have been flipped, and assigned back by somebody before its target
@@ -373,8 +395,11 @@ class Steps:
         return self.return_home(epoch)
 
     def was_open_there(self) -> bool:
-        """Whether the target has taken writes by this move."""
-        return self.mover.facts().target_closed is False
+        """Whether the target takes writes by this move, as far as it can be asked."""
+        try:
+            return self.mover.facts().target_closed is False
+        except StoreError:
+            return False
 
     def return_home(self, epoch: int, began: float | None = None) -> Move:
         """Behind the flip back: queued work comes back, the target's apps refuse, then the source writes. Arguments as
@@ -405,7 +430,14 @@ class Steps:
         return found
 
     def clean_up(self, cleaned: Callable[[int], None]) -> None:
-        """Part the cells, delete the copy that nobody needs, and take away all that the move brought."""
+        """Part the cells, delete the copy that nobody needs, and take away all that the move brought.
+
+        Raises:
+            StoreError: a cell is down; at the other one nothing is left that keeps its log, or its tenant.
+        """
+        if self.move.phase is Phase.ABORTING:
+            self._clean_up_aborted(cleaned)
+            return
         placed = self.routes.placed(self.move.tenant_id)
         cell = placed.cells[0]
         if self.move.phase is Phase.RELEASED and cell == self.move.source:
@@ -428,6 +460,36 @@ class Steps:
         fault_point("move.cleaned")
         # Once more: one that somebody asked for who died may have begun behind its end.
         self._end_shadow()
+        self._forget()
+
+    def _clean_up_aborted(self, cleaned: Callable[[int], None]) -> None:
+        """Of one that was not flipped: the source is let go first, whatever becomes of the target."""
+        troubles = []
+        for step in (self.mover.leave_source, self.mover.part):
+            try:
+                step()
+            except StoreError as error:
+                troubles.append(str(error))
+            fault_point("move.parted")
+        if troubles:
+            raise StoreError(
+                f"{self.move.tenant_id} stays where it is, and something of the move is left where a cell cannot be "
+                f"reached: its slots, its guard, and at {self.move.target} the rows that it brought; `cellplane move "
+                f"resume {self.move.id}` removes that when the cell is back: {'; '.join(dict.fromkeys(troubles))}"
+            )
+        placed = placed_or_removed(self.routes, self.move.tenant_id)
+        # Where somebody has assigned it to the target meanwhile, what is there is not this move's to delete.
+        if placed.cells != (self.move.target,):
+            if self.mover.facts().target_closed is not None:
+                self.mover.clean_target(cleaned)
+            self.cargo.clean(Way.BACK, placed.epoch)
+        fault_point("move.cleaned")
+        # Once more: one that somebody asked for who died may have begun behind its end.
+        if placed is not NOWHERE:
+            self._end_shadow()
+        self._forget()
+
+    def _forget(self) -> None:
         self.mover.forget()
         fault_point("move.forgotten")
         if self.move.phase in _ENDS:

@@ -1,12 +1,14 @@
 """Who takes a move up behind a death goes by the directory, and what the dead asked for comes too late."""
 
 from dataclasses import replace
+from http import HTTPStatus
 
 import pytest
 
+from cellplane.errors import ControlPlaneError
 from cellplane.moves.errors import MoveError
 from cellplane.moves.move import Move, Phase, Wish, mendings
-from cellplane.moves.routes import ACTIVE, HELD
+from cellplane.moves.routes import ACTIVE, HELD, Placed
 from support.moving import (
     SOURCE,
     SUSPENDED,
@@ -16,6 +18,7 @@ from support.moving import (
     World,
     WorldBook,
     WorldMover,
+    WorldRoutes,
     driver_in,
     world_that_follows,
     world_that_is_flipped,
@@ -172,3 +175,39 @@ def test_a_repair_opens_no_target_that_has_not_all(phase: Phase) -> None:
     move = replace(FENCED, phase=phase)
     with pytest.raises(MoveError, match="not all of it is there: assign it to cell-1 again"):
         mendings(move, WorldMover(world_that_follows()).facts(), TARGET)
+
+
+@pytest.mark.parametrize("wish", [Wish.RUN, Wish.ABORT])
+def test_a_source_that_is_fenced_opens_where_the_target_is_down(wish: Wish) -> None:
+    world = world_that_follows()
+    world.stores[SOURCE].closed, world.directory.state = True, HELD
+    world.down.add(TARGET)
+    book = WorldBook(FENCED, wanted=wish)
+    reached = driver_in(world, book).advance("m1")
+    assert reached.phase is (Phase.VERIFIED if wish is Wish.RUN else Phase.ABORTING)
+    assert world.stores[SOURCE].closed is False
+
+
+@pytest.mark.parametrize("phase", [Phase.FOLLOWING, Phase.FENCED])
+@pytest.mark.parametrize("cell", ["cell-3", None])
+def test_one_whose_tenant_was_assigned_elsewhere_or_removed_is_aborted(phase: Phase, cell: str | None) -> None:
+    world = world_that_follows()
+    book = WorldBook(replace(FENCED, phase=phase), wanted=Wish.ABORT)
+    driver = driver_in(world, book)
+    if cell is None:
+
+        class Removed(WorldRoutes):
+            def placed(self, tenant_id: str) -> Placed:
+                raise ControlPlaneError(f"no tenant is named {tenant_id!r}", HTTPStatus.NOT_FOUND)
+
+        steps_of = driver.steps_of
+        driver = replace(
+            driver, routes=Removed(world), steps_of=lambda move: replace(steps_of(move), routes=Removed(world))
+        )
+    else:
+        world.directory.cell = cell
+    for _ in range(2):
+        driver.advance("m1")
+    assert book.move.phase is Phase.ABORTED
+    assert world.stores[TARGET].rows == {}
+    assert world.stores[SOURCE].rows == world.expected()
