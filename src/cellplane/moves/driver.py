@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from cellplane.errors import CellplaneError
 from cellplane.moves.book import MoveBook, Progress
-from cellplane.moves.errors import ChangedError, MoveError, NotInTimeError, NotTheSameError, StoreError
+from cellplane.moves.errors import ChangedError, HookError, MoveError, NotInTimeError, NotTheSameError, StoreError
 from cellplane.moves.hours import Hours
 from cellplane.moves.move import WISHES, Move, Phase, Wish
 from cellplane.moves.mover import Lag
@@ -21,6 +21,12 @@ _MAY_END = frozenset({Phase.PLANNED, Phase.PREPARED, Phase.COPIED, Phase.FOLLOWI
 """Phases whose next step may be ended in its middle: it is made anew, or taken back."""
 
 _RELEASES = frozenset({Wish.RELEASE, Wish.RELEASE_ANYWAY})
+_AT_ONCE = _RELEASES | {Wish.ROLLBACK}
+"""What is wanted of one that is flipped, and waits for nobody who is to be told that it is."""
+
+_NOT_BARRED = frozenset({Phase.FLIPPED, Phase.RETURNED})
+"""Phases that go on where somebody could not be told of them: the way back, or slots that are to go, wait for nobody.
+They are told again meanwhile, and where the move has cleaned up."""
 
 _MAY_PAUSE, _BEFORE_THE_FLIP = WISHES[Wish.PAUSE], WISHES[Wish.ABORT]
 _BY_THE_HOUR = frozenset({Phase.PREPARED, Phase.FOLLOWING, Phase.VERIFIED, Phase.SHADOWED})
@@ -77,6 +83,9 @@ class Driver:
     looks: dict[str, Look] = field(default_factory=dict)
     """Move → when its way back is compared again, where that found a difference."""
 
+    deaf: dict[str, Look] = field(default_factory=dict)
+    """Move → when somebody is told again what it has reached, who could not be."""
+
     def advance(self, move_id: str) -> Move:
         """Make the next step of a move; returns what is reached then.
 
@@ -113,12 +122,33 @@ class Driver:
             raise
         self.book.put(reached)
         try:
-            self.steps_of(reached).announce()
+            reached = self._announced(reached, self.steps_of(reached))
         except CellplaneError as error:
             # What is reached stays so; who goes on tries again.
             self.book.put(replace(reached, reason=str(error)))
             raise
         return reached
+
+    def _announced(self, move: Move, steps: Steps, wish: Wish = Wish.RUN) -> Move:
+        """Tell those who are to know what is done; returns the move, with the reason where they could not be told and
+        it goes on all the same.
+        """
+        told_again = self.deaf.get(move.id)
+        if move.phase is Phase.FLIPPED and wish in _AT_ONCE:
+            return move
+        if move.phase in _NOT_BARRED and told_again is not None and self.clock() < told_again.at:
+            return move
+        try:
+            steps.announce()
+        except HookError as error:
+            if move.phase not in _NOT_BARRED:
+                raise
+            self.deaf[move.id] = Look.after(told_again, self.clock(), self.settings)
+            move = replace(move, reason=str(error))
+            self.book.put(move)
+            return move
+        self.deaf.pop(move.id, None)
+        return move
 
     def _step(self, move: Move, wish: Wish) -> Move:
         with self._steps(move) as steps:
@@ -133,7 +163,7 @@ class Driver:
             steps.mover.close()
 
     def _made(self, move: Move, steps: Steps, wish: Wish) -> Move:
-        steps.announce()
+        move = self._announced(move, steps, wish)
         tell = self._teller(move, may_end=move.phase in _MAY_END)
         if move.phase in _BY_THE_HOUR and move.hours:
             left = Hours.parse(move.hours).wait_seconds(self.clock())
@@ -264,7 +294,7 @@ class Driver:
             return replace(move, reason=f"{move.source} is not what {move.target} is: {error}")
         except MoveError as error:
             return replace(move, reason=str(error))
-        if look is not None:
+        if look is not None or move.id in self.deaf:
             return move
         self.looks.pop(move.id, None)
         return replace(move, reason="")

@@ -32,8 +32,8 @@ _DONE = {
 }
 """What is done where a move has reached a phase, as hooks name it."""
 
-_ENDS = {Phase.ABORTING: "abort", Phase.RELEASED: "release"}
-"""What is done where it has been cleaned up behind a phase."""
+_ENDS = {Phase.ABORTING: ("abort",), Phase.RELEASED: ("flip", "release"), Phase.RETURNED: ("rollback",)}
+"""What is done where it has been cleaned up behind a phase; of some was told before, as far as that could be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -492,8 +492,8 @@ class Steps:
     def _forget(self) -> None:
         self.mover.forget()
         fault_point("move.forgotten")
-        if self.move.phase in _ENDS:
-            self.hooks.after(self.move, _ENDS[self.move.phase])
+        for done in _ENDS[self.move.phase]:
+            self.hooks.after(self.move, done)
 
     def _end_shadow(self) -> None:
         if self.move.shadow_seconds > 0:
