@@ -548,24 +548,27 @@ class WorldRoutes:
         return Placed((table.cell,), True, table.state, table.epoch)
 
     def hold_writes(self, tenant_id: str) -> int:
-        if self.world.directory.state == SUSPENDED:
+        seen = self.world.directory
+        if seen.state == SUSPENDED:
             raise MoveError("it is suspended")
-        return self._publish(state=HELD)
+        return self._publish(seen, state=HELD)
 
     def let_writes(self, tenant_id: str) -> int:
-        if self.world.directory.state == ACTIVE:
-            self._publish(state=HELD)
-        if self.world.directory.state != HELD:
-            return self.world.directory.epoch
-        return self._publish(state=ACTIVE)
+        seen = self.world.directory
+        if seen.state == ACTIVE:
+            self._publish(seen, state=HELD)
+            seen = self.world.directory
+        if seen.state != HELD:
+            return seen.epoch
+        return self._publish(seen, state=ACTIVE)
 
     def assign(self, tenant_id: str, cell: str | None, *, taken_from: str, only_held: bool = False) -> int:
-        directory = self.world.directory
-        if directory.cell != taken_from:
+        seen = self.world.directory
+        if seen.cell != taken_from:
             raise ChangedError("it is another cell's")
-        if only_held and not directory.holds:
+        if only_held and not seen.holds:
             raise ChangedError("its writes are not held any more")
-        return self._publish(cell=cell or SOURCE, state=SUSPENDED if directory.state == SUSPENDED else ACTIVE)
+        return self._publish(seen, cell=cell or SOURCE, state=SUSPENDED if seen.state == SUSPENDED else ACTIVE)
 
     def wait_until_applied(self, epoch: int, within_seconds: float) -> None:
         # A router that is cut off is lost, and not waited for; of others, one may be late.
@@ -575,10 +578,10 @@ class WorldRoutes:
         for router in range(self.world.routers):
             self.world.deliver(router)
 
-    def _publish(self, **changes: Any) -> int:
+    def _publish(self, seen: Table, **changes: Any) -> int:
         world = self.world
         world.happen()
-        asked = Asked(world.directory.epoch, changes)
+        asked = Asked(seen.epoch, changes)
         if world.deaths and world.choose(4) == 0:
             world.deaths -= 1
             world.late.append(asked)

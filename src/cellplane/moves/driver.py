@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from cellplane.errors import CellplaneError
+from cellplane.errors import CellplaneError, ControlPlaneError
 from cellplane.moves.book import MoveBook, Progress
 from cellplane.moves.errors import ChangedError, HookError, MoveError, NotInTimeError, NotTheSameError, StoreError
 from cellplane.moves.hours import Hours
 from cellplane.moves.move import WISHES, Move, Phase, Wish
 from cellplane.moves.mover import Lag
-from cellplane.moves.reports import RefusedMoveError, Reports, Untold
+from cellplane.moves.reports import RefusedMoveError, Reports, Untold, may_pass
 from cellplane.moves.routes import Placed, Routes, placed_or_removed
 from cellplane.moves.settings import DriverSettings
 from cellplane.moves.shadowing import Seen
@@ -33,6 +33,20 @@ _BY_THE_HOUR = frozenset({Phase.PREPARED, Phase.FOLLOWING, Phase.VERIFIED, Phase
 """Phases whose next step is a load on the cells, or holds writes: it begins in the move's hours."""
 
 _ENDINGS = {Phase.ABORTING: Phase.ABORTED, Phase.RETURNED: Phase.ROLLED_BACK, Phase.RELEASED: Phase.DONE}
+
+
+_CLEANING = frozenset(_ENDINGS)
+_FOR_LONG = _CLEANING | {Phase.FENCED, Phase.FLIPPED}
+"""Phases in which a mover does not give up: nobody may write, or something is left that must not stay."""
+
+
+def _may_pass(error: Exception, phase: Phase) -> bool:
+    """Whether the same step may do if it is made again."""
+    if isinstance(error, ControlPlaneError):
+        return phase in _FOR_LONG and may_pass(error)
+    if isinstance(error, NotInTimeError):
+        return phase in _CLEANING or phase is Phase.FENCED
+    return isinstance(error, StoreError | OSError)
 
 
 class WantedOtherwiseError(MoveError):
@@ -120,6 +134,9 @@ class Driver:
         except (CellplaneError, OSError) as error:
             self.book.put(replace(self.book.get(move_id), reason=str(error)))
             raise
+        if reached.phase not in {move.phase, Phase.ABORTING} and reached.reason == move.reason:
+            # Of a try before.
+            reached = replace(reached, reason="")
         self.book.put(reached)
         try:
             reached = self._announced(reached, self.steps_of(reached))
@@ -128,6 +145,39 @@ class Driver:
             self.book.put(replace(reached, reason=str(error)))
             raise
         return reached
+
+    def persist(self, move_id: str) -> Move:
+        """``advance``, and once more where a cell or the control plane could not be reached, with growing pauses: for
+        long where giving up would leave the tenant without a writer, or a slot behind; else a few times. Wishes are
+        heard between two tries, and the reason is with the move.
+        """
+        began, tries, seconds = self.clock(), 0, self.settings.retry_min_seconds
+        while True:
+            try:
+                return self.advance(move_id)
+            except (CellplaneError, OSError) as error:
+                move, tries = self.book.get(move_id), tries + 1
+                if move.phase in _FOR_LONG:
+                    is_over = self.clock() - began > self.settings.retry_seconds
+                else:
+                    is_over = tries > self.settings.retry_tries
+                is_paused = self.book.wish(move_id) is Wish.PAUSE and move.phase in _MAY_PAUSE
+                if is_over or is_paused or not _may_pass(error, move.phase):
+                    raise
+            if self._wait(move, seconds):
+                seconds = self.settings.retry_min_seconds
+            else:
+                seconds = min(2 * seconds, self.settings.retry_max_seconds)
+
+    def _wait(self, move: Move, seconds: float) -> bool:
+        """Wait before a step is made again; returns whether somebody wants another thing, which ends it."""
+        until, wish, tell = self.clock() + seconds, self.book.wish(move.id), self._teller(move)
+        while (left := until - self.clock()) > 0:
+            tell(f"trying again in {left:.0f} s")
+            if self.book.wish(move.id) is not wish:
+                return True
+            self.pause(min(left, self.settings.hold_poll_seconds))
+        return self.book.wish(move.id) is not wish
 
     def _announced(self, move: Move, steps: Steps, wish: Wish = Wish.RUN) -> Move:
         """Tell those who are to know what is done; returns the move, with the reason where they could not be told and
@@ -264,7 +314,12 @@ class Driver:
             tell("rolling back")
             return self._roll_back(move, steps, placed)
         # A way back that was cut short before its flip, and is not wanted any more.
-        steps.go_on_there()
+        try:
+            steps.go_on_there()
+        except StoreError:
+            # Who gives the way back up, whatever it is, need not wait for a source that is down.
+            if wish is not Wish.RELEASE_ANYWAY:
+                raise
         move = replace(move, is_returning=False)
         left = move.flipped + move.hold_seconds - self.clock()
         if left > 0 and wish not in _RELEASES:

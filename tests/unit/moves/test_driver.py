@@ -6,7 +6,7 @@ from http import HTTPStatus
 import pytest
 
 from cellplane.errors import ControlPlaneError
-from cellplane.moves.errors import MoveError
+from cellplane.moves.errors import MoveError, StoreError
 from cellplane.moves.move import Move, Phase, Wish, mendings
 from cellplane.moves.routes import ACTIVE, HELD, Placed
 from support.moving import (
@@ -211,3 +211,60 @@ def test_one_whose_tenant_was_assigned_elsewhere_or_removed_is_aborted(phase: Ph
     assert book.move.phase is Phase.ABORTED
     assert world.stores[TARGET].rows == {}
     assert world.stores[SOURCE].rows == world.expected()
+
+
+@pytest.mark.parametrize(("phase", "end"), [(Phase.FENCED, Phase.FLIPPED), (Phase.RELEASED, Phase.DONE)])
+def test_a_cell_that_is_down_for_an_hour_is_waited_for_where_something_would_be_left(phase: Phase, end: Phase) -> None:
+    world = world_that_is_flipped()
+    if phase is Phase.FENCED:
+        world.stores[TARGET].closed = True
+    world.down.add(TARGET)
+    book = WorldBook(replace(FLIPPED, phase=phase))
+    driver = driver_in(world, book)
+    tries: list[float] = []
+
+    def pause(seconds: float) -> None:
+        driver.pause(seconds)
+        tries.append(seconds)
+        assert "down" in book.move.reason
+        if sum(tries) > 3_600:
+            world.down.clear()
+
+    reached = replace(driver, pause=pause).persist("m1")
+    assert (reached.phase, reached.reason) == (end, "")
+    assert len(tries) < 10_000
+
+
+def test_a_cell_that_is_down_while_the_source_writes_is_waited_for_a_few_times() -> None:
+    world = world_that_follows()
+    world.down.add(TARGET)
+    book = WorldBook(replace(FENCED, phase=Phase.FOLLOWING))
+    with pytest.raises(StoreError, match="cell-2 is down"):
+        driver_in(world, book).persist("m1")
+    assert (book.move.phase, book.move.reason) == (Phase.FOLLOWING, "the database of cell-2 is down")
+
+
+@pytest.mark.parametrize(
+    ("phase", "wish", "reached"),
+    [
+        (Phase.FOLLOWING, Wish.PAUSE, Phase.FOLLOWING),
+        (Phase.FOLLOWING, Wish.ABORT, Phase.ABORTING),
+        (Phase.FLIPPED, Wish.RELEASE_ANYWAY, Phase.RELEASED),
+        (Phase.FLIPPED, Wish.ROLLBACK, Phase.RETURNED),
+    ],
+)
+def test_what_somebody_wants_is_heard_between_two_tries(phase: Phase, wish: Wish, reached: Phase) -> None:
+    world = world_that_follows() if phase is Phase.FOLLOWING else world_that_is_flipped()
+    world.down.add(SOURCE)
+    book = WorldBook(replace(FLIPPED, phase=phase, hold_seconds=100_000.0))
+    driver = driver_in(world, book)
+
+    def pause(seconds: float) -> None:
+        driver.pause(seconds)
+        if driver.clock() > 1_000.3:
+            book.wanted = wish
+        if wish is Wish.ROLLBACK and driver.clock() > 1_100:
+            world.down.clear()
+
+    patient = replace(driver, pause=pause)
+    assert patient.persist("m1").phase is reached
