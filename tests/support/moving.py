@@ -7,15 +7,16 @@ from typing import Any
 from cellplane.moves.book import Progress
 from cellplane.moves.carriers.carrier import Carrier, Load, Way
 from cellplane.moves.driver import Driver
-from cellplane.moves.errors import ChangedError, MoveError, NotInTimeError
-from cellplane.moves.move import Move, Wish
+from cellplane.moves.errors import ChangedError, MoveError, NotInTimeError, StoreError
+from cellplane.moves.move import Move, Phase, Wish
 from cellplane.moves.mover import DataMover, Estimate, Facts, Lag, Verdict
-from cellplane.moves.routes import Placed
+from cellplane.moves.routes import ACTIVE, HELD, Placed
 from cellplane.moves.settings import CutoverSettings, DriverSettings
 from cellplane.moves.shadowing import Heard, Note, Seen, ShadowRules, Shadows, Sight
 from cellplane.moves.steps import Steps
 
 TENANT, SOURCE, TARGET = "acme", "cell-1", "cell-2"
+SUSPENDED = "suspended"
 
 
 class CrashError(BaseException):
@@ -54,8 +55,13 @@ class Table:
     """What a router goes by."""
 
     cell: str = SOURCE
-    holds: bool = False
+    state: str = ACTIVE
     epoch: int = 1
+
+    @property
+    def holds(self) -> bool:
+        """Whether writes wait."""
+        return self.state == HELD
 
 
 @dataclass(frozen=True)
@@ -95,10 +101,34 @@ class World:
     has_shadow: bool = False
     """Whether routers copy to the target what the tenant reads."""
 
+    untested_back: int = 0
+    """Changes that were made behind the flip and not compared."""
+
+    compared_back: int = 0
+    """How often that was compared."""
+
     refused: int = 0
     number: int = 0
     deaths: int = 0
     """How often whoever moves the tenant may still die while it waits for the control plane."""
+
+    words: int = 0
+    """How often an operator may still suspend the tenant; who is suspended is let in again at any time."""
+
+    homecomings: int = 0
+    """How often an operator may still assign the tenant back to the source behind its flip, without a rollback."""
+
+    outages: int = 0
+    """How often a cell's database may still go down; one that is down comes back at any time."""
+
+    had_outages: bool = False
+    """Whether there was one."""
+
+    down: set[str] = field(default_factory=set)
+    """Cells whose databases are down."""
+
+    phase: Callable[[], Phase] = lambda: Phase.PLANNED
+    """What the move has reached."""
 
     late: list["Asked"] = field(default_factory=list)
     """What the dead have asked the control plane for, and it may still do."""
@@ -110,11 +140,15 @@ class World:
     def happen(self) -> None:
         """A few things happen, in any order: tables arrive, writes come, replication applies."""
         for _ in range(self.choose(6)):
-            match self.choose(6):
+            match self.choose(8):
                 case 0:
                     self.deliver(self.choose(self.routers))
-                case 5:
+                case 7:
                     self.work((SOURCE, TARGET)[self.choose(2)])
+                case 6:
+                    self.fail()
+                case 5:
+                    self.operate()
                 case 1 | 2:
                     self.write(self.choose(self.routers), key=self.choose(4), deletes=self.choose(5) == 0)
                 case 3:
@@ -133,10 +167,38 @@ class World:
             asked = self.late.pop(self.choose(len(self.late)))
             self.publish(asked)
 
+    def operate(self) -> None:
+        """An operator suspends the tenant, lets it in again, or assigns it back, knowing nothing of its move."""
+        if self.homecomings and self.directory.cell == TARGET and self.phase() in {Phase.FENCED, Phase.FLIPPED}:
+            self.homecomings -= 1
+            self._change(cell=SOURCE)
+        elif self.phase() is Phase.RELEASED and self.directory.cell == SOURCE:
+            # As the move says that it has to be.
+            self._change(cell=TARGET)
+        elif self.directory.state == SUSPENDED:
+            self._change(state=ACTIVE)
+        elif self.words:
+            self.words -= 1
+            self._change(state=SUSPENDED)
+
+    def fail(self) -> None:
+        """A database goes down, or comes back with all that was committed."""
+        if self.down:
+            self.down.clear()
+        elif self.outages:
+            self.outages -= 1
+            self.had_outages = True
+            self.down.add((SOURCE, TARGET)[self.choose(2)])
+
+    def _change(self, **changes: Any) -> None:
+        self.directory = replace(self.directory, epoch=self.directory.epoch + 1, **changes)
+
     def publish(self, asked: "Asked") -> bool:
-        """Change the directory, if it is as it was looked at."""
+        """Change the directory for a move, if it is as it was looked at."""
         if self.directory.epoch != asked.seen:
             return False
+        if self.directory.state == SUSPENDED:
+            assert asked.changes.get("state", SUSPENDED) == SUSPENDED, "what an operator said is not a move's to undo"
         self.directory = replace(self.directory, epoch=asked.seen + 1, **asked.changes)
         self.is_cut_off = self.choose(3) == 0
         return True
@@ -145,7 +207,7 @@ class World:
         """A client writes by way of a router; it is acknowledged, or refused by whom it comes to."""
         table = self.tables[router]
         store = self.stores[table.cell]
-        if table.holds or store.closed or table.epoch < store.gone_at:
+        if table.cell in self.down or table.state != ACTIVE or store.closed or table.epoch < store.gone_at:
             self.refused += 1
             return
         self.number += 1
@@ -176,6 +238,8 @@ class World:
 
     def replicate(self) -> None:
         """Each subscription applies one change."""
+        if self.down:
+            return
         for name, other in ((SOURCE, TARGET), (TARGET, SOURCE)):
             sends = self.stores[name].sends
             if sends and self.stores[other].applies:
@@ -184,7 +248,7 @@ class World:
     def drain(self, name: str) -> None:
         """All that a store's slot keeps is applied."""
         other = TARGET if name == SOURCE else SOURCE
-        if not self.stores[other].applies:
+        if self.down or not self.stores[other].applies:
             raise NotInTimeError("nobody applies it")
         sends = self.stores[name].sends
         while sends:
@@ -216,6 +280,7 @@ class WorldMover(DataMover):
 
     def prepare(self) -> None:
         self.world.happen()
+        self._reach()
         if self.target.closed is None:
             self.target.closed = True
         self.world.happen()
@@ -223,6 +288,7 @@ class WorldMover(DataMover):
             self.source.closed = False
 
     def copy(self, told: Callable[[int, int], None]) -> tuple[int, int]:
+        self._reach()
         self.target.applies, self.source.sends = False, []
         snapshot = dict(self.source.rows)
         self.world.happen()
@@ -238,23 +304,30 @@ class WorldMover(DataMover):
         self.world.happen()
 
     def reconnect(self) -> None:
-        """Both are where they were."""
+        self._reach()
 
     def lag(self) -> Lag:
+        self._reach()
         return Lag(0.0, 0, 0)
 
     def compare(self, told: Callable[[int], None]) -> Verdict:
         self.world.happen()
+        self._reach()
         return Verdict(len(self.source.rows), (), 0, 0.0)
 
     def compare_back(self, told: Callable[[int], None]) -> Verdict:
-        return self.compare(told)
+        self.world.happen()
+        self.world.compared_back += 1
+        self.world.drain(TARGET)
+        differences = () if self.source.rows == self.target.rows else ("rows differ",)
+        return Verdict(len(self.source.rows), differences, 0, 0.0)
 
     def recopy(self, differences: Sequence[str]) -> None:
         raise AssertionError("nothing differs in this world")
 
     def fence(self, epoch: int) -> None:
         self.world.happen()
+        self._reach(SOURCE)
         self._require(self.source)
         self.source.closed = True
         self.world.happen()
@@ -263,13 +336,22 @@ class WorldMover(DataMover):
         return self._finish(SOURCE)
 
     def open_target(self, epoch: int) -> None:
+        self._reach()
         if not self.source.closed:
             raise MoveError("the source takes writes")
         assert not self.source.queue, "what waited goes before new work comes"
         self.target.closed = False
         self.world.happen()
 
-    def reopen_source(self) -> None:
+    def reopen_source(self, *, alone: bool = False) -> None:
+        if alone:
+            self._reach(SOURCE)
+            assert self.target.closed in {True, None}, "before the flip nobody opens the target"
+            if self.source.closed:
+                self.source.closed = False
+            self.world.happen()
+            return
+        self._reach()
         if not self.target.closed:
             raise MoveError("the target takes writes")
         assert not self.target.queue, "what waited goes before new work comes"
@@ -277,10 +359,12 @@ class WorldMover(DataMover):
         self.world.happen()
 
     def lag_back(self) -> Lag:
-        return Lag(0.0, 0, 0)
+        self._reach()
+        return Lag(0.0, 0, self.world.untested_back)
 
     def fence_target(self, epoch: int) -> None:
         self.world.happen()
+        self._reach(TARGET)
         self._require(self.target)
         self.target.closed = True
         self.world.happen()
@@ -289,9 +373,23 @@ class WorldMover(DataMover):
         return self._finish(TARGET)
 
     def part(self) -> None:
-        for store in (self.source, self.target):
+        troubles = []
+        for name in (SOURCE, TARGET):
             self.world.happen()
-            store.applies, store.sends = False, None
+            if name in self.world.down:
+                troubles.append(name)
+            else:
+                self.world.stores[name].applies, self.world.stores[name].sends = False, None
+        if troubles:
+            raise StoreError(f"not all is removed: {troubles} are down")
+
+    def leave_source(self) -> None:
+        self._reach(SOURCE)
+        if self.source.closed:
+            self.source.closed = False
+        self.world.happen()
+        self._reach(SOURCE)
+        self.source.applies, self.source.sends, self.source.closed = False, None, None
 
     def clean_source(self, told: Callable[[int], None]) -> int:
         return self._clean(self.source)
@@ -300,6 +398,7 @@ class WorldMover(DataMover):
         return self._clean(self.target)
 
     def forget(self) -> None:
+        self._reach()
         for store in (self.source, self.target):
             store.closed = None
             self.world.happen()
@@ -308,6 +407,7 @@ class WorldMover(DataMover):
         """It has no connections."""
 
     def facts(self) -> Facts:
+        self._reach()
         return Facts(self.source.closed, self.target.closed, self.target.applies, self.source.applies, ())
 
     def _finish(self, name: str) -> Verdict:
@@ -315,18 +415,25 @@ class WorldMover(DataMover):
         if not store.closed:
             raise MoveError("it is still written")
         self.world.happen()
+        self._reach()
         if self.world.choose(8) == 0:
             raise NotInTimeError("this time the last write did not come")
         self.world.drain(name)
         return Verdict(0, () if store.rows == other.rows else ("rows differ",), 0, 0.0)
 
     def _clean(self, store: Store) -> int:
+        self._reach()
         if not store.closed:
             raise MoveError("it takes writes")
         count = len(store.rows)
         store.rows = {}
         self.world.happen()
         return count
+
+    def _reach(self, *names: str) -> None:
+        for name in names or (SOURCE, TARGET):
+            if name in self.world.down:
+                raise StoreError(f"the database of {name} is down")
 
     def _require(self, store: Store) -> None:
         if store.closed is None:
@@ -358,8 +465,8 @@ class WorldQueue(Carrier):
 
     def hand_over(self, way: Way, epoch: int) -> None:
         here, there = self._ends(way)
-        if not self.world.stores[here].closed or self.world.directory.cell != there:
-            raise AssertionError("it goes from whom nobody writes, to whom the directory names")
+        assert self.world.stores[here].closed, "it goes from whom nobody writes"
+        assert self.world.directory.cell == there or way is Way.THERE, "it goes to whom the directory names"
         self._carry(here, there, epoch)
 
     def clean(self, way: Way, epoch: int) -> None:
@@ -438,20 +545,30 @@ class WorldRoutes:
 
     def placed(self, tenant_id: str) -> Placed:
         table = self.world.directory
-        return Placed((table.cell,), True, "moving" if table.holds else "active", table.epoch)
+        return Placed((table.cell,), True, table.state, table.epoch)
 
     def hold_writes(self, tenant_id: str) -> int:
-        return self._publish(holds=True)
+        seen = self.world.directory
+        if seen.state == SUSPENDED:
+            raise MoveError("it is suspended")
+        return self._publish(seen, state=HELD)
 
     def let_writes(self, tenant_id: str) -> int:
-        if not self.world.directory.holds:
-            self.hold_writes(tenant_id)
-        return self._publish(holds=False)
+        seen = self.world.directory
+        if seen.state == ACTIVE:
+            self._publish(seen, state=HELD)
+            seen = self.world.directory
+        if seen.state != HELD:
+            return seen.epoch
+        return self._publish(seen, state=ACTIVE)
 
-    def assign(self, tenant_id: str, cell: str | None, *, taken_from: str) -> int:
-        if self.world.directory.cell != taken_from:
+    def assign(self, tenant_id: str, cell: str | None, *, taken_from: str, only_held: bool = False) -> int:
+        seen = self.world.directory
+        if seen.cell != taken_from:
             raise ChangedError("it is another cell's")
-        return self._publish(cell=cell or SOURCE, holds=False)
+        if only_held and not seen.holds:
+            raise ChangedError("its writes are not held any more")
+        return self._publish(seen, cell=cell or SOURCE, state=SUSPENDED if seen.state == SUSPENDED else ACTIVE)
 
     def wait_until_applied(self, epoch: int, within_seconds: float) -> None:
         # A router that is cut off is lost, and not waited for; of others, one may be late.
@@ -461,10 +578,10 @@ class WorldRoutes:
         for router in range(self.world.routers):
             self.world.deliver(router)
 
-    def _publish(self, **changes: Any) -> int:
+    def _publish(self, seen: Table, **changes: Any) -> int:
         world = self.world
         world.happen()
-        asked = Asked(world.directory.epoch, changes)
+        asked = Asked(seen.epoch, changes)
         if world.deaths and world.choose(4) == 0:
             world.deaths -= 1
             world.late.append(asked)
@@ -549,8 +666,19 @@ def world_that_follows() -> World:
     """One in which the target has what the source has, and follows it, and nothing goes wrong by chance."""
     world = World(lambda below: below - 1)
     source, target = world.stores[SOURCE], world.stores[TARGET]
-    source.closed, source.sends = False, []
-    target.closed, target.applies, target.rows = True, True, dict(source.rows)
+    source.closed, source.sends, source.applies = False, [], True
+    target.closed, target.sends, target.applies, target.rows = True, [], True, dict(source.rows)
+    return world
+
+
+def world_that_is_flipped() -> World:
+    """One in which the target has the tenant, and the source follows it."""
+    world = world_that_follows()
+    world.directory.cell = TARGET
+    for router in range(world.routers):
+        world.deliver(router)
+    source, target = world.stores[SOURCE], world.stores[TARGET]
+    source.closed, target.closed = True, False
     return world
 
 

@@ -218,11 +218,18 @@ def rollback(move_id: str, control_url: str, state_dir: Path, *, as_json: bool) 
 @move.command()
 @click.argument("move_id", metavar="MOVE")
 @control_option
+@click.option("--anyway", is_flag=True, help="Without the last check, whatever differs: the copy is deleted unseen.")
 @state_option
 @json_option
-def release(move_id: str, control_url: str, state_dir: Path, *, as_json: bool) -> None:
-    """Give up the way back of MOVE now, and the copy that the former cell keeps for it."""
-    _want(Wish.RELEASE, move_id, control_url, state_dir, as_json=as_json)
+def release(move_id: str, control_url: str, state_dir: Path, *, anyway: bool, as_json: bool) -> None:
+    """Give up the way back of MOVE now, and the copy that the former cell keeps for it, where both are the same."""
+
+    def check(found: Move) -> None:
+        if found.phase is not Phase.FLIPPED:
+            raise MoveError(f"{move_id} is {found.phase.value}: only one that is flipped is released anyway")
+
+    wish = Wish.RELEASE_ANYWAY if anyway else Wish.RELEASE
+    _want(wish, move_id, control_url, state_dir, as_json=as_json, check=check if anyway else lambda _: None)
 
 
 @move.command()

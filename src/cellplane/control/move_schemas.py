@@ -26,7 +26,7 @@ PhaseName = Literal[
     "rolled-back",
     "refused",
 ]
-WishName = Literal["run", "pause", "abort", "rollback", "release"]
+WishName = Literal["run", "pause", "abort", "rollback", "release", "release-anyway"]
 
 MAX_MOVE_REASON_CHARS = 2_000
 """Longest reason of a move: some rows that differ, or the tables that cannot be moved."""
@@ -130,7 +130,7 @@ class WishSpec(BaseModel):
         WishName,
         Field(
             description="`pause` before writes are held, `abort` before the flip, `rollback` behind it, `release` to "
-            "give the way back up, `run` to go on"
+            "give the way back up, `release-anyway` to do so without its last check, `run` to go on"
         ),
     ]
 

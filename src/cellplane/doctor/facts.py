@@ -196,6 +196,7 @@ class MoveFact:
     phase: str
     paused: bool
     age_seconds: float | None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,8 @@ class MoveBook:
         if self.has(move.id):
             raise MoveError(f"there is a move {move.id} already: `cellplane move resume {move.id}` goes on with it")
         for other in self.all():
-            if other.tenant_id == move.tenant_id and not other.phase.is_end:
+            # What one that is aborting has left the next one finds by itself: a cell may be down for long.
+            if other.tenant_id == move.tenant_id and not (other.phase.is_end or other.phase is Phase.ABORTING):
                 raise MoveError(
                     f"{move.tenant_id} is moving already, from {other.source} to {other.target} ({other.id}, "
                     f"{other.phase.value}): wait for it, or `cellplane move abort {other.id}`"

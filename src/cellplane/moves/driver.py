@@ -6,20 +6,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from cellplane.errors import CellplaneError
+from cellplane.errors import CellplaneError, ControlPlaneError
 from cellplane.moves.book import MoveBook, Progress
-from cellplane.moves.errors import ChangedError, MoveError, NotInTimeError, StoreError
+from cellplane.moves.errors import ChangedError, HookError, MoveError, NotInTimeError, NotTheSameError, StoreError
 from cellplane.moves.hours import Hours
 from cellplane.moves.move import WISHES, Move, Phase, Wish
 from cellplane.moves.mover import Lag
-from cellplane.moves.reports import RefusedMoveError, Reports, Untold
-from cellplane.moves.routes import Routes
+from cellplane.moves.reports import RefusedMoveError, Reports, Untold, may_pass
+from cellplane.moves.routes import Placed, Routes, placed_or_removed
 from cellplane.moves.settings import DriverSettings
 from cellplane.moves.shadowing import Seen
 from cellplane.moves.steps import Steps
 
 _MAY_END = frozenset({Phase.PLANNED, Phase.PREPARED, Phase.COPIED, Phase.FOLLOWING})
 """Phases whose next step may be ended in its middle: it is made anew, or taken back."""
+
+_RELEASES = frozenset({Wish.RELEASE, Wish.RELEASE_ANYWAY})
+_AT_ONCE = _RELEASES | {Wish.ROLLBACK}
+"""What is wanted of one that is flipped, and waits for nobody who is to be told that it is."""
+
+_NOT_BARRED = frozenset({Phase.FLIPPED, Phase.RETURNED})
+"""Phases that go on where somebody could not be told of them: the way back, or slots that are to go, wait for nobody.
+They are told again meanwhile, and where the move has cleaned up."""
 
 _MAY_PAUSE, _BEFORE_THE_FLIP = WISHES[Wish.PAUSE], WISHES[Wish.ABORT]
 _BY_THE_HOUR = frozenset({Phase.PREPARED, Phase.FOLLOWING, Phase.VERIFIED, Phase.SHADOWED})
@@ -28,8 +36,42 @@ _BY_THE_HOUR = frozenset({Phase.PREPARED, Phase.FOLLOWING, Phase.VERIFIED, Phase
 _ENDINGS = {Phase.ABORTING: Phase.ABORTED, Phase.RETURNED: Phase.ROLLED_BACK, Phase.RELEASED: Phase.DONE}
 
 
+_CLEANING = frozenset(_ENDINGS)
+_FOR_LONG = _CLEANING | {Phase.FENCED, Phase.FLIPPED}
+"""Phases in which a mover does not give up: nobody may write, or something is left that must not stay."""
+
+
+def _may_pass(error: Exception, phase: Phase) -> bool:
+    """Whether the same step may do if it is made again."""
+    if isinstance(error, ControlPlaneError):
+        return phase in _FOR_LONG and may_pass(error)
+    if isinstance(error, NotInTimeError):
+        return phase in _CLEANING or phase is Phase.FENCED
+    return isinstance(error, StoreError | OSError)
+
+
 class WantedOtherwiseError(MoveError):
     """Somebody wants a step to end that is being made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """When something is looked at again that was not as it is to be.
+
+    Attributes:
+        at: when, Unix seconds.
+        pause_seconds: since it was looked at.
+    """
+
+    at: float
+    pause_seconds: float
+
+    @classmethod
+    def after(cls, last: "Look | None", now: float, settings: DriverSettings) -> "Look":
+        """The next one behind another, later each time."""
+        seconds = settings.look_min_seconds if last is None else 2 * last.pause_seconds
+        seconds = min(seconds, settings.look_max_seconds)
+        return cls(now + seconds, seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +95,11 @@ class Driver:
     clock: Callable[[], float] = time.time
     pause: Callable[[float], None] = time.sleep
     reports: Reports = field(default_factory=Untold)
+    looks: dict[str, Look] = field(default_factory=dict)
+    """Move → when its way back is compared again, where that found a difference."""
+
+    deaf: dict[str, Look] = field(default_factory=dict)
+    """Move → when somebody is told again what it has reached, who could not be."""
 
     def advance(self, move_id: str) -> Move:
         """Make the next step of a move; returns what is reached then.
@@ -88,14 +135,71 @@ class Driver:
         except (CellplaneError, OSError) as error:
             self.book.put(replace(self.book.get(move_id), reason=str(error)))
             raise
+        if reached.phase not in {move.phase, Phase.ABORTING} and reached.reason == move.reason:
+            # Of a try before.
+            reached = replace(reached, reason="")
         self.book.put(reached)
         try:
-            self.steps_of(reached).announce()
+            reached = self._announced(reached, self.steps_of(reached))
         except CellplaneError as error:
             # What is reached stays so; who goes on tries again.
             self.book.put(replace(reached, reason=str(error)))
             raise
         return reached
+
+    def persist(self, move_id: str) -> Move:
+        """``advance``, and once more where a cell or the control plane could not be reached, with growing pauses: for
+        long where giving up would leave the tenant without a writer, or a slot behind; else a few times. Wishes are
+        heard between two tries, and the reason is with the move.
+        """
+        began, tries, seconds = self.clock(), 0, self.settings.retry_min_seconds
+        while True:
+            try:
+                return self.advance(move_id)
+            except (CellplaneError, OSError) as error:
+                move, tries = self.book.get(move_id), tries + 1
+                if move.phase in _FOR_LONG:
+                    is_over = self.clock() - began > self.settings.retry_seconds
+                else:
+                    is_over = tries > self.settings.retry_tries
+                is_paused = self.book.wish(move_id) is Wish.PAUSE and move.phase in _MAY_PAUSE
+                if is_over or is_paused or not _may_pass(error, move.phase):
+                    raise
+            if self._wait(move, seconds):
+                seconds = self.settings.retry_min_seconds
+            else:
+                seconds = min(2 * seconds, self.settings.retry_max_seconds)
+
+    def _wait(self, move: Move, seconds: float) -> bool:
+        """Wait before a step is made again; returns whether somebody wants another thing, which ends it."""
+        until, wish, tell = self.clock() + seconds, self.book.wish(move.id), self._teller(move)
+        while (left := until - self.clock()) > 0:
+            tell(f"trying again in {left:.0f} s")
+            if self.book.wish(move.id) is not wish:
+                return True
+            self.pause(min(left, self.settings.hold_poll_seconds))
+        return self.book.wish(move.id) is not wish
+
+    def _announced(self, move: Move, steps: Steps, wish: Wish = Wish.RUN) -> Move:
+        """Tell those who are to know what is done; returns the move, with the reason where they could not be told and
+        it goes on all the same.
+        """
+        told_again = self.deaf.get(move.id)
+        if move.phase is Phase.FLIPPED and wish in _AT_ONCE:
+            return move
+        if move.phase in _NOT_BARRED and told_again is not None and self.clock() < told_again.at:
+            return move
+        try:
+            steps.announce()
+        except HookError as error:
+            if move.phase not in _NOT_BARRED:
+                raise
+            self.deaf[move.id] = Look.after(told_again, self.clock(), self.settings)
+            move = replace(move, reason=str(error))
+            self.book.put(move)
+            return move
+        self.deaf.pop(move.id, None)
+        return move
 
     def _step(self, move: Move, wish: Wish) -> Move:
         with self._steps(move) as steps:
@@ -110,7 +214,7 @@ class Driver:
             steps.mover.close()
 
     def _made(self, move: Move, steps: Steps, wish: Wish) -> Move:
-        steps.announce()
+        move = self._announced(move, steps, wish)
         tell = self._teller(move, may_end=move.phase in _MAY_END)
         if move.phase in _BY_THE_HOUR and move.hours:
             left = Hours.parse(move.hours).wait_seconds(self.clock())
@@ -142,6 +246,7 @@ class Driver:
                     shadow_too_large=seen.too_large,
                 )
             case Phase.VERIFIED | Phase.SHADOWED:
+                steps.require_active()
                 tell("cutting over")
                 # Whoever finds this after a crash looks in the directory how far it came.
                 fenced = move.reached(Phase.FENCED, tries=move.tries + 1)
@@ -179,7 +284,10 @@ class Driver:
         placed = self.routes.placed(move.tenant_id)
         if placed.cells == (move.target,):
             return self._found_flipped(steps, placed.epoch)
-        steps.stay()
+        if steps.was_open_there():
+            # Somebody has assigned it back before anybody noted that it was flipped.
+            return self._flipped(move)
+        steps.stay(is_found=True)
         return move.reached(Phase.VERIFIED)
 
     def _refused(self, move: Move, reason: str) -> Move:
@@ -200,43 +308,88 @@ class Driver:
         tell = self._teller(move)
         placed = self.routes.placed(move.tenant_id)
         if placed.cells == (move.source,):
-            # A way back that was cut short behind its flip.
+            # A way back that was cut short behind its flip; or somebody assigned it, who knows nothing of the move.
             self.routes.let_writes(move.tenant_id)
-            return steps.return_home(placed.epoch)
-        if wish is Wish.ROLLBACK:
+            tell("bringing home what was written")
+            return steps.come_home(placed.epoch)
+        if wish is Wish.ROLLBACK or (move.is_returning and not placed.is_ours):
+            # Of one that is suspended, too, what was begun is made to its end: a flip back that the dead have asked for
+            # would come late only behind another change, and who is suspended is not changed.
             tell("rolling back")
-            # Whoever finds this after a crash ends what was begun.
-            move = replace(move, is_returning=True)
-            self.book.put(move)
-            return replace(steps, move=move).roll_back()
+            return self._roll_back(move, steps, placed)
         # A way back that was cut short before its flip, and is not wanted any more.
-        steps.go_on_there()
+        try:
+            steps.go_on_there()
+        except StoreError:
+            # Who gives the way back up, whatever it is, need not wait for a source that is down.
+            if wish is not Wish.RELEASE_ANYWAY:
+                raise
         move = replace(move, is_returning=False)
         left = move.flipped + move.hold_seconds - self.clock()
-        if left > 0 and wish is not Wish.RELEASE:
-            tell(f"holding the way back for {left:.0f} s")
-            try:
-                steps.keep_way_back(lambda rows: tell("comparing, so that the way back stays short", rows=rows))
-            except MoveError as error:
-                # Who wants the way back hears why it is barred; who gives it up need not.
-                move = replace(move, reason=str(error))
-            else:
-                move = replace(move, reason="")
+        if left > 0 and wish not in _RELEASES:
+            move = self._hold(move, steps, left)
             self.pause(min(left, self.settings.hold_poll_seconds))
             return move
         steps.before("release")
-        return move.reached(Phase.RELEASED)
+        is_unchecked = wish is Wish.RELEASE_ANYWAY
+        if not is_unchecked:
+            steps.check_before_release(lambda rows: tell("comparing a last time", rows=rows))
+        self.looks.pop(move.id, None)
+        return move.reached(Phase.RELEASED, reason="", is_unchecked=is_unchecked)
+
+    def _hold(self, move: Move, steps: Steps, left: float) -> Move:
+        """Look once whether the way back is open, and short; the reason says where it is not."""
+        tell = self._teller(move)
+        tell(f"holding the way back for {left:.0f} s")
+        look = self.looks.get(move.id)
+        try:
+            # Something that differs is compared again and again, with all the rest: seldom.
+            if steps.way_back_is_long() and (look is None or self.clock() >= look.at):
+                steps.keep_way_back(lambda rows: tell("comparing, so that the way back stays short", rows=rows))
+                look = None
+        except NotTheSameError as error:
+            self.looks[move.id] = Look.after(look, self.clock(), self.settings)
+            # Who wants the way back hears why it is barred; who gives it up, before anything is deleted.
+            return replace(move, reason=f"{move.source} is not what {move.target} is: {error}")
+        except MoveError as error:
+            return replace(move, reason=str(error))
+        if look is not None or move.id in self.deaf:
+            return move
+        self.looks.pop(move.id, None)
+        return replace(move, reason="")
+
+    def _roll_back(self, move: Move, steps: Steps, placed: Placed) -> Move:
+        # Whoever finds this after a crash ends what was begun.
+        returning = replace(move, is_returning=True)
+        self.book.put(returning)
+        steps = replace(steps, move=returning)
+        try:
+            began = steps.hold_and_finish_back()
+        except (CellplaneError, OSError):
+            # Where even this fails, a hold may still come late; and a flip back of one that is suspended.
+            steps.go_on_there()
+            self.book.put(replace(move, is_returning=move.is_returning and not placed.is_ours))
+            raise
+        return steps.flip_back(began)
 
     def _abort(self, move: Move) -> Move:
         with self._steps(move) as steps:
-            steps.before("abort")
             if move.phase is Phase.FENCED:
-                placed = self.routes.placed(move.tenant_id)
+                placed = placed_or_removed(self.routes, move.tenant_id)
                 if placed.cells == (move.target,):
                     # Too late: it is the target's. What is wanted now is the way back.
                     self.book.ask(move.id, Wish.ROLLBACK)
                     return self._found_flipped(steps, placed.epoch)
-            steps.stay()
+                if steps.was_open_there():
+                    return self._flipped(move)
+            steps.give_up()
+            try:
+                steps.before("abort")
+            except CellplaneError as error:
+                # Who refuses it leaves the move as it was, and writes go on.
+                if move.phase is Phase.FENCED:
+                    self.book.put(move.reached(Phase.VERIFIED, reason=str(error)))
+                raise
         return move.reached(Phase.ABORTING)
 
     def _lag_teller(self, move: Move) -> Callable[[Lag], None]:

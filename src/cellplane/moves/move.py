@@ -80,6 +80,9 @@ class Wish(Enum):
     RELEASE = "release"
     """Do not wait for the hold to end."""
 
+    RELEASE_ANYWAY = "release-anyway"
+    """Nor for a last check, or whatever it finds: the source's copy is given up unseen."""
+
 
 _MAY_PAUSE = frozenset({Phase.PLANNED, Phase.PREPARED, Phase.COPIED, Phase.FOLLOWING, Phase.VERIFIED, Phase.SHADOWED})
 _BEFORE_THE_FLIP = _MAY_PAUSE | {Phase.FENCED}
@@ -90,6 +93,7 @@ WISHES: dict[Wish, frozenset[Phase]] = {
     Wish.ABORT: _BEFORE_THE_FLIP,
     Wish.ROLLBACK: frozenset({Phase.FLIPPED}),
     Wish.RELEASE: _BEFORE_THE_FLIP | {Phase.FLIPPED},
+    Wish.RELEASE_ANYWAY: frozenset({Phase.FLIPPED}),
 }
 """Wish → the phases in which it can still be met."""
 
@@ -118,6 +122,7 @@ class Move:
         flipped: when the target was opened, Unix seconds.
         rows_expected: about how many rows it carries, as was estimated before it began; 0 where nobody did.
         bytes_expected: likewise.
+        is_unchecked: whether its way back was given up without a last check, as somebody wanted.
         is_returning: whether a way back was begun that may still be under way at the control plane.
         has_shadow: whether the tenant's policy may say the shadow of this move, now or a little later.
         shadow_compared: how many answers were compared; None: not yet, or not at all.
@@ -146,6 +151,7 @@ class Move:
     bytes_expected: int = 0
     is_returning: bool = False
     has_shadow: bool = False
+    is_unchecked: bool = False
     shadow_compared: int | None = None
     shadow_differing: int = 0
     shadow_too_large: int = 0
@@ -159,6 +165,10 @@ class Move:
         if phase is not self.phase and phase not in FOLLOWERS[self.phase]:
             raise MoveError(f"a move that is {self.phase.value} cannot become {phase.value}")
         return replace(self, phase=phase, **changes)
+
+
+_BEHIND_THE_FLIP = frozenset({Phase.FLIPPED, Phase.RELEASED})
+"""Phases in which the target has what the source may not have."""
 
 
 class Mending(Enum):
@@ -183,11 +193,22 @@ def mendings(move: Move, facts: Facts, cell: str) -> tuple[Mending, ...]:
         cell: whose the tenant is by the directory.
 
     Raises:
-        MoveError: the tenant is neither's.
+        MoveError: the tenant is neither's, or it is one's to whom not all of it has come.
     """
     if cell not in {move.source, move.target}:
         raise MoveError(
             f"{move.tenant_id} is {cell}'s, and this move is from {move.source} to {move.target}: nothing is mended"
+        )
+    was_flipped = move.phase in _BEHIND_THE_FLIP or (move.phase is Phase.FENCED and facts.target_closed is False)
+    if cell == move.source and was_flipped:
+        raise MoveError(
+            f"{move.tenant_id} was assigned back to {move.source} behind its flip, and what was written at "
+            f"{move.target} since is not known to be there: `cellplane move resume {move.id}` brings it"
+        )
+    if cell == move.target and move.phase not in {Phase.FENCED, *_BEHIND_THE_FLIP}:
+        raise MoveError(
+            f"{move.tenant_id} was assigned to {move.target} while this move was {move.phase.value}, and not all of it "
+            f"is there: assign it to {move.source} again"
         )
     found = []
     if cell == move.source:

@@ -116,8 +116,12 @@ class DataMover(Protocol):
     def open_target(self, epoch: int) -> None:
         """Let the target take the tenant's writes. The source is fenced, and remains so."""
 
-    def reopen_source(self) -> None:
-        """Let the source take the tenant's writes again. The target is closed, and remains so."""
+    def reopen_source(self, *, alone: bool = False) -> None:
+        """Let the source take the tenant's writes again. The target is closed, and remains so.
+
+        Args:
+            alone: whether it is so that the target was never opened, and is not to be looked at: it may be down.
+        """
 
     def lag_back(self) -> Lag:
         """As ``lag``, after the flip: how far the source is behind the target."""
@@ -129,7 +133,16 @@ class DataMover(Protocol):
         """As ``finish``, for the way back."""
 
     def part(self) -> None:
-        """End both directions, and remove every slot, publication and subscription of the move."""
+        """End both directions, and remove every slot, publication and subscription of the move.
+
+        Raises:
+            StoreError: one end cannot be reached; at the other nothing is left.
+        """
+
+    def leave_source(self) -> None:
+        """Before the flip, and whatever becomes of the target: let the source take the tenant's writes, and remove all
+        that the move brought there.
+        """
 
     def clean_source(self, told: Callable[[int], None]) -> int:
         """Delete the tenant's rows at the source, which it has left; returns how many."""

@@ -126,7 +126,7 @@ class ControlPlaneReports(Reports):
             try:
                 return self.client.put(f"/v1/moves/{move.id}", body)
             except ControlPlaneError as error:
-                if not _may_pass(error):
+                if not may_pass(error):
                     raise RefusedMoveError(str(error)) from error
                 if self.monotonic() - began + delay > self.settings.phase_seconds:
                     raise
@@ -137,7 +137,7 @@ class ControlPlaneReports(Reports):
         self.book.hear(move.id, Wish(answer["wish"]), int(answer["wish_epoch"]))
 
 
-def _may_pass(error: ControlPlaneError) -> bool:
+def may_pass(error: ControlPlaneError) -> bool:
     """Whether the same may be taken if it is told again."""
     if isinstance(error, UnreachableError | BusyControlPlaneError):
         return True

@@ -3,11 +3,16 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Protocol
 
 from cellplane.client import Client
-from cellplane.moves.errors import ChangedError, NotInTimeError
+from cellplane.errors import ControlPlaneError
+from cellplane.moves.errors import ChangedError, MoveError, NotInTimeError
 from cellplane.moves.tenants import Tenants
+
+ACTIVE, HELD = "active", "moving"
+"""States of a tenant that a move may change: served, and with its writes held. Any other is somebody else's word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,11 @@ class Placed:
     state: str
     epoch: int
     """Of its last change."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether a move may hold its writes, and let them: nobody has said another thing of its state."""
+        return self.state in {ACTIVE, HELD}
 
 
 class Routes(Protocol):
@@ -40,16 +50,24 @@ class Routes(Protocol):
         """
 
     def hold_writes(self, tenant_id: str) -> int:
-        """Let routers answer its writes with 503 and Retry-After, while reads go on; returns the epoch."""
+        """Let routers answer its writes with 503 and Retry-After, while reads go on; returns the epoch.
+
+        Raises:
+            MoveError: somebody has suspended it: that is not to be lost.
+        """
 
     def let_writes(self, tenant_id: str) -> int:
-        """Take that back, also what was asked for and not yet done; returns the epoch. It always is a change."""
+        """Take that back, also what was asked for and not yet done; returns the epoch. It always is a change, but where
+        somebody has suspended it: then it stays so, and what was asked for before comes too late by that.
+        """
 
-    def assign(self, tenant_id: str, cell: str | None, *, taken_from: str) -> int:
-        """Make it a cell's, with its writes, or its slot's where ``cell`` is None; returns the epoch.
+    def assign(self, tenant_id: str, cell: str | None, *, taken_from: str, only_held: bool = False) -> int:
+        """Make it a cell's, with its writes, or its slot's where ``cell`` is None; returns the epoch. One that is
+        suspended stays so.
 
         It is checked as every assignment: jurisdiction, the cell's status, its room. ``taken_from`` has it until then:
-        what somebody else has assigned meanwhile is not taken from there.
+        what somebody else has assigned meanwhile is not taken from there. With ``only_held`` its writes have to be held
+        as that is asked for.
         """
 
     def wait_until_applied(self, epoch: int, within_seconds: float) -> None:
@@ -58,6 +76,20 @@ class Routes(Protocol):
         Raises:
             NotInTimeError: one does not.
         """
+
+
+NOWHERE = Placed((), is_assigned=False, state="removed", epoch=0)
+"""Where a tenant is that the directory does not have any more."""
+
+
+def placed_or_removed(routes: Routes, tenant_id: str) -> Placed:
+    """As ``Routes.placed``; also of one that somebody has removed."""
+    try:
+        return routes.placed(tenant_id)
+    except ControlPlaneError as error:
+        if error.status != HTTPStatus.NOT_FOUND:
+            raise
+        return NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,21 +131,32 @@ class ControlPlaneRoutes:
 
     def hold_writes(self, tenant_id: str) -> int:
         """See ``Routes``."""
-        return self._tenants.change(tenant_id, self._tenants.get(tenant_id)["version"], state="moving")
+        tenant = self._tenants.get(tenant_id)
+        if tenant["state"] not in {ACTIVE, HELD}:
+            raise MoveError(f"{tenant_id} is {tenant['state']}: only an active tenant is moved; make it active first")
+        return self._tenants.change(tenant_id, tenant["version"], state=HELD)
 
     def let_writes(self, tenant_id: str) -> int:
         """See ``Routes``."""
-        if self._tenants.get(tenant_id)["state"] == "active":
+        tenant = self._tenants.get(tenant_id)
+        if tenant["state"] == ACTIVE:
             # What is not changed is of the same version, and a hold that was asked for would still be done.
-            self.hold_writes(tenant_id)
-        return self._tenants.change(tenant_id, self._tenants.get(tenant_id)["version"], state="active")
+            self._tenants.change(tenant_id, tenant["version"], state=HELD)
+            tenant = self._tenants.get(tenant_id)
+        if tenant["state"] != HELD:
+            version: int = tenant["version"]
+            return version
+        return self._tenants.change(tenant_id, tenant["version"], state=ACTIVE)
 
-    def assign(self, tenant_id: str, cell: str | None, *, taken_from: str) -> int:
+    def assign(self, tenant_id: str, cell: str | None, *, taken_from: str, only_held: bool = False) -> int:
         """See ``Routes``."""
         placed = self.placed(tenant_id)
         if placed.cells != (taken_from,):
             raise ChangedError(f"{tenant_id} was assigned to {' + '.join(placed.cells)} while its move flipped it")
-        return self._tenants.change(tenant_id, placed.epoch, cell=cell, state="active")
+        if only_held and placed.state != HELD:
+            raise ChangedError(f"{tenant_id} was made {placed.state} while its writes were held")
+        state = ACTIVE if placed.is_ours else placed.state
+        return self._tenants.change(tenant_id, placed.epoch, cell=cell, state=state)
 
     def wait_until_applied(self, epoch: int, within_seconds: float) -> None:
         """See ``Routes``."""

@@ -123,6 +123,10 @@ class CutoverSettings:
     catch_up_seconds: float = 600.0
     """Longest wait for the target to be that close, in seconds; 600."""
 
+    home_seconds: float = 60.0
+    """Longest wait for what the target has to be at the source, where somebody has assigned the tenant back, in
+    seconds; 60, in which nobody can write it: there is nothing else to go back to."""
+
     lag_poll_seconds: float = 0.5
     """Between two looks at how close it is, in seconds; 0.5."""
 
@@ -272,6 +276,26 @@ class DriverSettings:
 
     cutover_pause_seconds: float = 2.0
     """Between two of these, in seconds; 2, in which the tenant writes."""
+
+    retry_tries: int = 5
+    """How often a step is made again for which a cell could not be reached, while the source has the tenant; 5."""
+
+    retry_seconds: float = 86_400.0
+    """How long that goes on where writes wait, the way back is held or the move cleans up, in seconds; a day: a mover
+    that gives up there leaves a tenant that nobody writes, or slots that fill a disk."""
+
+    retry_min_seconds: float = 0.2
+    """First pause between two of these tries, in seconds; 0.2, as writes may wait. It doubles."""
+
+    retry_max_seconds: float = 10.0
+    """Longest pause between two of them, in seconds; 10. A new wish ends it."""
+
+    look_min_seconds: float = 0.5
+    """First pause, behind a difference that was found while the way back is held, until it is looked for again, or
+    until somebody is told again who could not be, in seconds; 0.5. It doubles."""
+
+    look_max_seconds: float = 300.0
+    """Longest pause between two of these, in seconds; 300: all of the tenant's rows are compared each time."""
 
     hold_poll_seconds: float = 0.5
     """How often, while the way back is held open, wishes are looked at, in seconds; 0.5."""

@@ -6,18 +6,18 @@ flip. Before it everything leads back to the source, after it to the target. ``d
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from cellplane.errors import CellplaneError
 from cellplane.faults import fault_point
 from cellplane.moves.carriers.cargo import Cargo
 from cellplane.moves.carriers.carrier import Way
-from cellplane.moves.errors import ChangedError, MoveError, NotInTimeError, NotTheSameError
+from cellplane.moves.errors import ChangedError, MoveError, NotInTimeError, NotTheSameError, StoreError
 from cellplane.moves.hooks import Hooks
 from cellplane.moves.move import Mending, Move, Phase, mendings
 from cellplane.moves.mover import DataMover, Lag, Verdict
 from cellplane.moves.records import Records
-from cellplane.moves.routes import Routes
+from cellplane.moves.routes import ACTIVE, HELD, NOWHERE, Routes, placed_or_removed
 from cellplane.moves.settings import CutoverSettings, ShadowSettings
 from cellplane.moves.shadow_watch import ShadowWatch
 from cellplane.moves.shadowing import NoShadows, Note, Seen, Shadows
@@ -33,8 +33,8 @@ _DONE = {
 }
 """What is done where a move has reached a phase, as hooks name it."""
 
-_ENDS = {Phase.ABORTING: "abort", Phase.RELEASED: "release"}
-"""What is done where it has been cleaned up behind a phase."""
+_ENDS = {Phase.ABORTING: ("abort",), Phase.RELEASED: ("flip", "release"), Phase.RETURNED: ("rollback",)}
+"""What is done where it has been cleaned up behind a phase; of some was told before, as far as that could be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +149,19 @@ class Steps:
         fault_point("move.shadowed")
         return seen
 
+    def require_active(self) -> None:
+        """Before writes are held.
+
+        Raises:
+            MoveError: somebody has suspended the tenant.
+        """
+        state = self.routes.placed(self.move.tenant_id).state
+        if state not in {ACTIVE, HELD}:
+            raise MoveError(
+                f"{self.move.tenant_id} is {state}: only an active tenant is moved; make it active, then resume the "
+                "move, or abort it"
+            )
+
     def hold_and_finish(self, told: Callable[[Lag], None] = lambda _: None) -> float:
         """Hold writes, and wait until the last of them is at the target; returns since when, by ``monotonic``.
         Until writes are held, ``told`` hears how far the target is behind.
@@ -192,7 +205,9 @@ class Steps:
 
     def flip(self) -> int:
         """Make the target the tenant's cell: from here on everything leads there. Returns the epoch."""
-        epoch = self.routes.assign(self.move.tenant_id, self.move.target, taken_from=self.move.source)
+        # Held, so that who suspends the tenant now leaves nothing that comes late: the source writes again before that.
+        tenant, target = self.move.tenant_id, self.move.target
+        epoch = self.routes.assign(tenant, target, taken_from=self.move.source, only_held=True)
         fault_point("move.flipped")
         return epoch
 
@@ -214,61 +229,176 @@ class Steps:
         paused = None if began is None else self.monotonic() - began
         return self.move.reached(Phase.FLIPPED, flipped_epoch=epoch, pause_seconds=paused)
 
-    def stay(self) -> None:
-        """Before the flip: the source writes, and routers let it."""
+    def stay(self, *, is_found: bool = False) -> None:
+        """Before the flip: the source writes, and routers let it.
+
+        Args:
+            is_found: whether somebody else held its writes, who may have come further than is known.
+        """
         self._let_writes(self.move.source, anyway=self.move.phase is Phase.FENCED)
         self._require_at(self.move.source)
-        self.mend()
+        self._open_source(is_found=is_found)
         self._end_shadow()
         fault_point("move.stayed")
 
+    def give_up(self) -> None:
+        """Before the flip, where the move is to end: as ``stay``, as far as is possible. What cannot be done at a cell
+        that is down is done when the move cleans up.
+        """
+        placed = placed_or_removed(self.routes, self.move.tenant_id)
+        if placed is not NOWHERE:
+            # Also where somebody has assigned it to a third cell: its writes are held for this move.
+            self._let_writes(self.move.source, anyway=self.move.phase is Phase.FENCED)
+            self._end_shadow()
+        if self.move.phase is Phase.FENCED and placed.cells == (self.move.source,):
+            with suppress(StoreError):
+                self._open_source(is_found=True)
+        fault_point("move.given.up")
+
+    def _open_source(self, *, is_found: bool) -> None:
+        try:
+            if is_found:
+                self._take_back()
+            self.mend()
+        except StoreError:
+            # One is down. Before the flip no step has opened the target, so the source need not ask it.
+            self.mover.reopen_source(alone=True)
+
+    def _take_back(self) -> None:
+        """Where the source is closed the tenant may have been flipped, and assigned back by somebody before its target
+        was opened. What a flip brings there is undone before the source opens.
+        """
+        if self.mover.facts().source_closed:
+            self._hand_back(self.routes.placed(self.move.tenant_id).epoch)
+
+    def _hand_back(self, epoch: int) -> None:
+        self.cargo.hand_over(Way.BACK, epoch)
+        self.records.note(self.move.target, self.move.tenant_id, self.move.source, epoch)
+        self.records.note(self.move.source, self.move.tenant_id, self.move.source, epoch)
+
     def go_on_there(self) -> None:
-        """Behind the flip: the target writes, and routers let it."""
-        self._let_writes(self.move.target, anyway=self.move.is_returning)
-        self.mend()
-
-    def keep_way_back(self, told: Callable[[int], None] = lambda _: None) -> None:
-        """Behind the flip: see to it that little is left to compare if the tenant goes back."""
-        if self.mover.lag_back().untested > self.settings.untested:
-            self.mover.compare_back(told)
-
-    def roll_back(self) -> Move:
-        """Behind the flip: hold writes, wait for the last of them at the source, and make it the tenant's cell again.
+        """Behind the flip: the target writes, and routers let it, unless somebody has suspended the tenant.
 
         Raises:
-            NotInTimeError: writes would wait for too long; the target goes on.
-            NotTheSameError: something differs; the target goes on.
+            ChangedError: somebody has assigned it back.
+        """
+        self._let_writes(self.move.target, anyway=self.move.is_returning)
+        if self.routes.placed(self.move.tenant_id).cells == (self.move.source,):
+            raise ChangedError(f"{self.move.tenant_id} was assigned back to {self.move.source}")
+        self.mend()
+
+    def way_back_is_long(self) -> bool:
+        """Behind the flip: whether much is left to compare if the tenant goes back.
+
+        Raises:
+            NotInTimeError: the source does not follow.
+        """
+        return self.mover.lag_back().untested > self.settings.untested
+
+    def keep_way_back(self, told: Callable[[int], None]) -> None:
+        """Behind the flip: compare, so that little is left if the tenant goes back.
+
+        Raises:
+            NotTheSameError: something differs.
+        """
+        verdict = self.mover.compare_back(told)
+        if not verdict.is_same:
+            raise NotTheSameError(_said(verdict))
+
+    def check_before_release(self, told: Callable[[int], None]) -> None:
+        """The last check: the target has what the source has, and takes writes, before the source's copy is deleted.
+
+        Raises:
+            NotTheSameError: it does not; where it lost rows the source's copy may be the only one.
+        """
+        self._require_open_target()
+        verdict = self.mover.compare_back(told)
+        if not verdict.is_same:
+            raise NotTheSameError(
+                f"{self.move.target} is not what {self.move.source} is, {_said(verdict)}: nothing is deleted; find out "
+                f"which is right, then `cellplane move rollback {self.move.id}`, or `release {self.move.id} --anyway`"
+            )
+
+    def _require_open_target(self) -> None:
+        if self.mover.facts().target_closed is not False:
+            raise MoveError(
+                f"{self.move.target} does not take {self.move.tenant_id}'s writes by this move, as is to be so "
+                f"behind its flip: was its database put back? Nothing is deleted at {self.move.source}; find out "
+                f"what it has, then `cellplane move rollback {self.move.id}`, or `release {self.move.id} --anyway`"
+            )
+
+    def hold_and_finish_back(self) -> float:
+        """Behind the flip: hold writes, and wait for the last of them at the source; returns since when, by
+        ``monotonic``.
+
+        Where it raises, writes may be held: ``go_on_there`` is next.
+
+        Raises:
+            NotInTimeError: writes would wait for too long.
+            NotTheSameError: something differs.
+            HookError: somebody refuses the way back.
         """
         self.before("rollback")
         self.cargo.catch_up(Way.BACK)
         self._wait_until_close(self.mover.lag_back, self.mover.compare_back)
         self.cargo.catch_up(Way.BACK)
         began = self.monotonic()
-        try:
-            held = self.routes.hold_writes(self.move.tenant_id)
-            self.routes.wait_until_applied(held, self.settings.router_seconds)
-            self.mover.fence_target(held)
-            fault_point("move.back.fenced")
-            verdict = self.mover.finish_back(self._left(began))
-            if not verdict.is_same:
-                raise NotTheSameError(_said(verdict))
-            self.cargo.finish(Way.BACK, self._left(began))
-        except (CellplaneError, OSError):
-            self.go_on_there()
-            raise
-        home = self.move.source if self.move.was_pinned else None
+        placed = self.routes.placed(self.move.tenant_id)
+        # Who is suspended writes nothing, and stays so.
+        held = self.routes.hold_writes(self.move.tenant_id) if placed.is_ours else placed.epoch
+        self.routes.wait_until_applied(held, self.settings.router_seconds)
+        self.mover.fence_target(held)
+        fault_point("move.back.fenced")
+        verdict = self.mover.finish_back(self._left(began))
+        if not verdict.is_same:
+            raise NotTheSameError(_said(verdict))
+        self.cargo.finish(Way.BACK, self._left(began))
+        return began
+
+    def flip_back(self, began: float) -> Move:
+        """Make the source the tenant's cell again, and let it write. Arguments as of ``arrive``."""
+        # Of one that is suspended no table says which cell its slot is.
+        is_ours = self.routes.placed(self.move.tenant_id).is_ours
+        home = None if is_ours and not self.move.was_pinned else self.move.source
         epoch = self.routes.assign(self.move.tenant_id, home, taken_from=self.move.target)
         fault_point("move.back.flipped")
         return self.return_home(epoch, began)
+
+    def come_home(self, epoch: int) -> Move:
+        """Behind a flip back that is found: of a rollback that was cut short, or by somebody who assigned the tenant.
+        The source takes no writes until it has all that the target has.
+
+        Raises:
+            NotInTimeError: that did not come.
+            NotTheSameError: something differs: the source stays closed.
+        """
+        # Where it is open already all was there, and it may have been written since.
+        if self.mover.facts().source_closed is not False:
+            self.mover.fence_target(epoch)
+            self.cargo.catch_up(Way.BACK)
+            verdict = self.mover.finish_back(self.settings.home_seconds)
+            if not verdict.is_same:
+                raise NotTheSameError(
+                    f"{self.move.tenant_id} was assigned back to {self.move.source}, which is not what "
+                    f"{self.move.target} is, {_said(verdict)}: assign it to {self.move.target} again, which has all"
+                )
+            self.cargo.finish(Way.BACK, self.settings.home_seconds)
+            fault_point("move.back.found")
+        return self.return_home(epoch)
+
+    def was_open_there(self) -> bool:
+        """Whether the target takes writes by this move, as far as it can be asked."""
+        try:
+            return self.mover.facts().target_closed is False
+        except StoreError:
+            return False
 
     def return_home(self, epoch: int, began: float | None = None) -> Move:
         """Behind the flip back: queued work comes back, the target's apps refuse, then the source writes. Arguments as
         of ``arrive``.
         """
         self.mover.fence_target(epoch)
-        self.cargo.hand_over(Way.BACK, epoch)
-        self.records.note(self.move.target, self.move.tenant_id, self.move.source, epoch)
-        self.records.note(self.move.source, self.move.tenant_id, self.move.source, epoch)
+        self._hand_back(epoch)
         self.mover.reopen_source()
         fault_point("move.back.open")
         paused = None if began is None else self.monotonic() - began
@@ -292,14 +422,28 @@ class Steps:
         return found
 
     def clean_up(self, cleaned: Callable[[int], None]) -> None:
-        """Part the cells, delete the copy that nobody needs, and take away all that the move brought."""
+        """Part the cells, delete the copy that nobody needs, and take away all that the move brought.
+
+        Raises:
+            StoreError: a cell is down; at the other one nothing is left that keeps its log, or its tenant.
+        """
+        if self.move.phase is Phase.ABORTING:
+            self._clean_up_aborted(cleaned)
+            return
         placed = self.routes.placed(self.move.tenant_id)
         cell = placed.cells[0]
+        if self.move.phase is Phase.RELEASED and cell == self.move.source:
+            raise MoveError(
+                f"{self.move.tenant_id} was assigned back to {self.move.source} when its way back was given up "
+                f"already: assign it to {self.move.target} again, which has all; then resume"
+            )
         self.mover.part()
         fault_point("move.parted")
         facts = self.mover.facts()
         # Without a guard there is nothing any more: it goes behind all else.
         if cell == self.move.target and facts.source_closed is not None:
+            if not self.move.is_unchecked:
+                self._require_open_target()
             self.mover.clean_source(cleaned)
         elif cell == self.move.source and facts.target_closed is not None:
             self.mover.clean_target(cleaned)
@@ -308,10 +452,40 @@ class Steps:
         fault_point("move.cleaned")
         # Once more: one that somebody asked for who died may have begun behind its end.
         self._end_shadow()
+        self._forget()
+
+    def _clean_up_aborted(self, cleaned: Callable[[int], None]) -> None:
+        """Of one that was not flipped: the source is let go first, whatever becomes of the target."""
+        troubles = []
+        for step in (self.mover.leave_source, self.mover.part):
+            try:
+                step()
+            except StoreError as error:
+                troubles.append(str(error))
+            fault_point("move.parted")
+        if troubles:
+            raise StoreError(
+                f"{self.move.tenant_id} stays where it is, and something of the move is left where a cell cannot be "
+                f"reached: its slots, its guard, and at {self.move.target} the rows that it brought; `cellplane move "
+                f"resume {self.move.id}` removes that when the cell is back: {'; '.join(dict.fromkeys(troubles))}"
+            )
+        placed = placed_or_removed(self.routes, self.move.tenant_id)
+        # Where somebody has assigned it to the target meanwhile, what is there is not this move's to delete.
+        if placed.cells != (self.move.target,):
+            if self.mover.facts().target_closed is not None:
+                self.mover.clean_target(cleaned)
+            self.cargo.clean(Way.BACK, placed.epoch)
+        fault_point("move.cleaned")
+        # Once more: one that somebody asked for who died may have begun behind its end.
+        if placed is not NOWHERE:
+            self._end_shadow()
+        self._forget()
+
+    def _forget(self) -> None:
         self.mover.forget()
         fault_point("move.forgotten")
-        if self.move.phase in _ENDS:
-            self.hooks.after(self.move, _ENDS[self.move.phase])
+        for done in _ENDS[self.move.phase]:
+            self.hooks.after(self.move, done)
 
     def _end_shadow(self) -> None:
         if self.move.has_shadow:
@@ -320,6 +494,9 @@ class Steps:
     def _let_writes(self, cell: str, *, anyway: bool) -> None:
         """Let routers send the tenant's writes to a cell, before it takes them.
 
+        One that somebody has suspended stays so. Nothing that was asked for can be late then: a flip is asked for while
+        writes are held alone, and one back is made to its end.
+
         Args:
             cell: whose the tenant is.
             anyway: also where they do: a flip that somebody asked for is then done before this, or never.
@@ -327,7 +504,8 @@ class Steps:
         Raises:
             ChangedError: it was done.
         """
-        if not anyway and self.routes.placed(self.move.tenant_id).state == "active":
+        state = self.routes.placed(self.move.tenant_id).state
+        if not anyway and state != HELD:
             return
         self.routes.let_writes(self.move.tenant_id)
         (other,) = {self.move.source, self.move.target} - {cell}

@@ -71,7 +71,7 @@ def _next(driver: Driver, book: MoveBook, move_id: str, phase: Phase) -> Phase |
     # What a step reached before a crash is in the book, also where DBOS does not know it.
     while move.phase is phase and not move.phase.is_end:
         try:
-            move = driver.advance(move_id)
+            move = driver.persist(move_id)
         except (CellplaneError, OSError):
             # The book has the reason, for whoever asked.
             return None

@@ -7,7 +7,7 @@ import pytest
 
 from cellplane.client import Client
 from cellplane.errors import PreconditionError
-from cellplane.moves.errors import ChangedError, NotInTimeError
+from cellplane.moves.errors import ChangedError, MoveError, NotInTimeError
 from cellplane.moves.routes import ControlPlaneRoutes, Placed
 from unit.control.serving import Api
 
@@ -85,3 +85,19 @@ def test_a_tenant_that_somebody_assigned_meanwhile_stays_there(client: Client) -
     with pytest.raises(ChangedError, match="acme was assigned to cell-2 while its move flipped it"):
         routes.assign(TENANT, "cell-1", taken_from="cell-1")
     assert routes.placed(TENANT).cells == ("cell-2",)
+
+
+def test_one_that_somebody_suspended_stays_so_whatever_its_move_does(client: Client) -> None:
+    routes = ControlPlaneRoutes(client)
+    routes.hold_writes(TENANT)
+    client.put(PATH, {"state": "suspended"})
+    seen = routes.placed(TENANT)
+    assert (seen.state, seen.is_ours) == ("suspended", False)
+    with pytest.raises(MoveError, match="acme is suspended: only an active tenant is moved"):
+        routes.hold_writes(TENANT)
+    assert routes.let_writes(TENANT) == seen.epoch
+    with pytest.raises(ChangedError, match="acme was made suspended while its writes were held"):
+        routes.assign(TENANT, "cell-2", taken_from="cell-1", only_held=True)
+    assert routes.placed(TENANT) == seen
+    epoch = routes.assign(TENANT, "cell-2", taken_from="cell-1")
+    assert routes.placed(TENANT) == Placed(("cell-2",), True, "suspended", epoch)

@@ -17,6 +17,7 @@ from cellplane.moves.book import MoveBook, Progress
 from cellplane.moves.driver import Driver, eta_seconds
 from cellplane.moves.move import Move, Phase, Wish
 from cellplane.moves.reports import ControlPlaneReports, RefusedMoveError, Reports
+from cellplane.moves.routes import HELD
 from cellplane.moves.settings import CutoverSettings, DriverSettings, ReportSettings
 from cellplane.moves.steps import Steps
 from support.moving import SOURCE, TARGET, TENANT, World, WorldMover, WorldRecords, WorldRoutes
@@ -130,7 +131,7 @@ def test_who_finds_writes_waiting_lets_them_go_before_anybody_is_told(api: Api, 
     mover.driver.reports.reached(replace(PLANNED, phase=Phase.FENCED))
     # Its mover died behind the fence.
     book.put(replace(book.get("m1"), phase=Phase.FENCED))
-    mover.world.directory.holds, mover.world.stores[SOURCE].closed = True, True
+    mover.world.directory.state, mover.world.stores[SOURCE].closed = HELD, True
     mover.noted.clear()
     mover.until(Phase.DONE)
     assert [each for each in mover.noted if each.startswith("held")] == []

@@ -243,6 +243,7 @@ CASES: list[tuple[str, dict[str, Any], Severity, str]] = [
     ("CPD95", {"moves": MovesFact((), ("acme",))}, WARNING, "no move of it is under way"),
     ("CPD95", {"moves": with_move(age_seconds=90.0)}, WARNING, "copied) is silent for 90 s"),
     ("CPD95", {"moves": with_move(age_seconds=None)}, WARNING, "has said nothing"),
+    ("CPD95", {"moves": with_move(phase="flipped", reason="1 rows differ")}, WARNING, "barred: 1 rows differ"),
     ("CPD95", {"moves": with_move("acme", age_seconds=90.0)}, ERROR, "and the tenant's writes wait"),
     ("CPD95", {"moves": with_move("acme", age_seconds=90.0, paused=True)}, ERROR, "and the tenant's writes wait"),
 ]

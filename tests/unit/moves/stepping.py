@@ -29,7 +29,7 @@ class Steps:
     notes: Path
     dies: bool = False
 
-    def advance(self, move_id: str) -> Move:
+    def persist(self, move_id: str) -> Move:
         if self.dies:
             os.kill(os.getpid(), signal.SIGKILL)
         move = self.book.get(move_id)

@@ -421,3 +421,25 @@ def killed(ends: Ends, stages: list[str], after_seconds: float) -> list[str]:
         killer.join()
     assert process.returncode == -9, f"it ended by itself behind {made}"
     return made
+
+
+def test_a_source_that_is_left_before_the_flip_takes_writes_and_the_target_is_cleaned_later(ends: Ends) -> None:
+    ends.fill(10)
+    move = followed(ends)
+    move.fence(5)
+    move.reopen_source(alone=True)
+    assert move.facts().source_closed is False
+    move.fence(6)
+    for _ in range(2):
+        move.leave_source()
+    assert move.facts().source_closed is None
+    writer = ends.writer(SOURCE, 1)
+    with writing(writer):
+        while not writer.acknowledged:
+            pass
+    assert not writer.errors
+    move.part()
+    assert move.clean_target(quiet) > 10
+    move.forget()
+    assert ends.rows_of(TARGET, "acme") == EMPTY
+    assert_nothing_left(ends, move)

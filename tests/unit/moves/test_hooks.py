@@ -252,7 +252,7 @@ def test_what_could_not_be_told_is_told_by_whoever_goes_on_and_nothing_is_done_t
             moved.driver.advance("m1")
         except HookError:
             failures += 1
-    assert failures == 4
+    assert failures == 3, "behind the flip nobody waits for who is to be told of it"
     names = moved.told.names
     assert names.count("before_copy") == 1, "the copy was not made again"
     assert [names.count(name) for name in ("after_copy", "after_flip", "after_release")] == [3, 2, 2]
@@ -267,6 +267,30 @@ def test_a_hook_that_never_can_be_told_does_not_keep_a_move_from_being_aborted(m
     moved.book.ask("m1", Wish.ABORT)
     moved.until(Phase.ABORTED)
     assert moved.world.directory.cell == SOURCE
+
+
+@pytest.mark.parametrize(("wish", "end"), [(Wish.ROLLBACK, Phase.ROLLED_BACK), (Wish.RELEASE, Phase.DONE)])
+def test_who_never_can_be_told_of_the_flip_bars_neither_way_and_no_slot_stays(
+    moved: Moved, wish: Wish, end: Phase
+) -> None:
+    moved.until(Phase.VERIFIED)
+    moved.book.put(replace(moved.book.move, hold_seconds=1_000.0))
+    moved.told.fails = {"after_flip": 1_000, "after_rollback": 1_000}
+    moved.until(Phase.FLIPPED)
+    assert moved.book.move.reason == "after_flip: no"
+    before = len(moved.told.calls)
+    moved.driver.advance("m1")
+    assert moved.book.move.reason == "after_flip: no", "it stays to be seen"
+    moved.book.ask("m1", wish)
+    moved.driver.advance("m1")
+    assert moved.book.move.phase is (Phase.RETURNED if wish is Wish.ROLLBACK else Phase.RELEASED)
+    assert len(moved.told.calls) < before + 5
+    with pytest.raises(HookError):
+        moved.until(end)
+    assert all(store.sends is None and store.closed is None for store in moved.world.stores.values())
+    moved.told.fails = {}
+    moved.until(end)
+    assert moved.told.names[-1] in {"after_rollback", "after_release"}
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -6,6 +6,9 @@ from cellplane.doctor.facts import Facts, MoveFact, known
 from cellplane.doctor.finding import Check, Hit, error, ok, warning
 from cellplane.doctor.settings import DoctorSettings
 
+FLIPPED = "flipped"
+"""The phase in which the way back is held open."""
+
 
 def _moves(facts: Facts, settings: DoctorSettings) -> Iterator[Hit]:
     found = known(facts.moves)
@@ -26,10 +29,18 @@ def _moves(facts: Facts, settings: DoctorSettings) -> Iterator[Hit]:
 
 def _move(move: MoveFact, settings: DoctorSettings, *, waits: bool) -> Hit | None:
     is_silent = move.age_seconds is None or move.age_seconds > settings.mover_silent_seconds
+    if not is_silent and move.phase == FLIPPED and move.reason:
+        return warning(
+            move.id,
+            f"{move.tenant} is {move.target}'s, and its way back to {move.source} is barred: {move.reason}",
+            f"`cellplane move status {move.id}` shows it; nothing is deleted before both cells are the same.",
+        )
     if not is_silent or (move.paused and not waits):
         return None
     since = "has said nothing" if move.age_seconds is None else f"is silent for {move.age_seconds:.0f} s"
     said = f"the mover of {move.tenant} ({move.source} → {move.target}, {move.phase}) {since}"
+    if move.reason:
+        said += f" ({move.reason})"
     remedy = f"`cellplane move resume {move.id}` where it runs goes on; `cellplane move repair {move.id}` mends."
     if waits:
         return error(move.id, f"{said}, and the tenant's writes wait", remedy)
@@ -40,7 +51,8 @@ CHECKS = (
     Check(
         "CPD95",
         "moves",
-        "Moves of tenants whose movers are silent and should not be, and tenants whose writes are held without a move.",
+        "Moves of tenants whose movers are silent and should not be, or whose way back is barred, and tenants whose "
+        "writes are held without a move.",
         "`cellplane move status` shows all moves; `cellplane move resume MOVE`, where its mover runs, goes on.",
         _moves,
     ),

@@ -149,6 +149,7 @@ def _moves(client: Client) -> MovesFact:
                 phase=each["phase"],
                 paused=each["wish"] == "pause",
                 age_seconds=each["report_age_seconds"],
+                reason=each["reason"],
             )
             for each in living
         ),

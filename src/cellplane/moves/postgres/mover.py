@@ -215,8 +215,12 @@ class PostgresMover(DataMover):
             self._only_one(source, "source")
             self._guard.open(target, epoch)
 
-    def reopen_source(self) -> None:
+    def reopen_source(self, *, alone: bool = False) -> None:
         """See ``DataMover``."""
+        if alone:
+            with self._open(self.source_url) as source:
+                self._open_where_closed(source)
+            return
         with self._connected() as (source, target):
             self._only_one(target, "target")
             self._guard.open(source)
@@ -253,7 +257,20 @@ class PostgresMover(DataMover):
             except StoreError as error:
                 troubles.append(str(error))
         if troubles:
-            raise MoveError(f"not all of the move {self.move_id} is removed, ask again: {'; '.join(troubles)}")
+            raise StoreError(f"not all of the move {self.move_id} is removed, ask again: {'; '.join(troubles)}")
+
+    def leave_source(self) -> None:
+        """See ``DataMover``."""
+        with self._open(self.source_url) as source:
+            # Before all else: the guard's triggers go only when nobody holds their tables.
+            self._open_where_closed(source)
+            self._back.unsubscribe(source)
+            self._there.unpublish(source)
+            self._guard.remove(source, self._tables(source))
+
+    def _open_where_closed(self, source: Connection) -> None:
+        if self._guard.is_closed(source):
+            self._guard.open(source)
 
     def clean_source(self, told: Callable[[int], None] = lambda _: None) -> int:
         """See ``DataMover``."""

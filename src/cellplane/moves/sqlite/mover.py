@@ -171,8 +171,12 @@ class SqliteMover(DataMover):
         with self._opened() as (source, target):
             self._open(target, source, epoch)
 
-    def reopen_source(self) -> None:
+    def reopen_source(self, *, alone: bool = False) -> None:
         """See ``DataMover``."""
+        if alone:
+            with self._source.opened() as connection:
+                self._open_where_closed(End(self._source, connection))
+            return
         with self._opened() as (source, target):
             self._open(source, target)
 
@@ -196,7 +200,23 @@ class SqliteMover(DataMover):
             except StoreError as error:
                 troubles.append(str(error))
         if troubles:
-            raise MoveError(f"not all of the move {self.move_id} is removed, ask again: {'; '.join(troubles)}")
+            raise StoreError(f"not all of the move {self.move_id} is removed, ask again: {'; '.join(troubles)}")
+
+    def leave_source(self) -> None:
+        """See ``DataMover``."""
+        with self._source.opened() as connection:
+            source = End(self._source, connection)
+            self._open_where_closed(source)
+            with self._writing(source):
+                self._back.end(connection)
+            forget_notes(source, self.move_id, self.settings)
+            with self._writing(source):
+                self._guard.remove(connection)
+
+    def _open_where_closed(self, source: End) -> None:
+        if self._guard.is_closed(source.connection):
+            with self._writing(source):
+                self._guard.open(source.connection)
 
     def clean_source(self, told: Callable[[int], None] = lambda _: None) -> int:
         """See ``DataMover``."""
