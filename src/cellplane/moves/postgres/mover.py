@@ -372,6 +372,9 @@ class PostgresMover(DataMover):
             facts = self.facts()
             if facts.follows or facts.follows_back:
                 raise MoveError("the cells still follow each other, and deletions would follow too: part them first")
+            if url == self.target_url and not self._guard.is_claimed(connection):
+                # What of the tenant is there, no move brought.
+                return 0
             tables = self._brought(connection, name)
             return delete_tenant(connection, tables, self.tenant_id, self.settings, pause=self.pause, told=told)
 
