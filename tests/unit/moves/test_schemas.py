@@ -5,7 +5,7 @@ move says so; nothing is deleted that was not carried.
 import psycopg
 import pytest
 
-from cellplane.moves.errors import MoveError, NotInTimeError
+from cellplane.moves.errors import MoveError, NotInTimeError, NotMovableError
 from cellplane.moves.postgres.mover import PostgresMover
 from cellplane.moves.settings import MoverSettings
 from unit.moves.cells import fill
@@ -157,3 +157,45 @@ def test_rows_that_a_migration_changed_by_itself_are_compared_again(cells: tuple
     assert move.compare().is_same
     move.fence(8)
     assert move.finish(10).is_same
+
+
+def test_numbers_of_a_sequence_that_no_column_owns_go_on_at_the_target(cells: tuple[str, str]) -> None:
+    for url in cells:
+        run(url, "CREATE SEQUENCE order_no", "ALTER TABLE lines ALTER number SET DEFAULT nextval('order_no')")
+    run(cells[0], "SELECT setval('order_no', 5000)")
+    move = verified(cells)
+    line = (
+        "INSERT INTO lines (tenant_id, order_id, what) SELECT tenant_id, id, '{}' FROM orders "
+        "WHERE tenant_id = 'acme' LIMIT 1 RETURNING number"
+    )
+    run(cells[0], line)
+    move.fence(5)
+    assert move.finish(10).is_same
+    move.open_target(6)
+    ((number,),) = run(cells[1], line)
+    assert isinstance(number, int)
+    assert number > 5_001
+
+
+def test_a_sequence_that_one_cell_lacks_is_refused(cells: tuple[str, str]) -> None:
+    run(cells[0], "CREATE SEQUENCE order_no", "ALTER TABLE lines ALTER number SET DEFAULT nextval('order_no')")
+    (refusal,) = mover(cells).estimate().refusals
+    assert "public.order_no at the source and by nothing at the target; run the same migrations" in refusal
+
+
+def test_numbers_that_other_tenants_have_at_the_target_are_refused(cells: tuple[str, str]) -> None:
+    for url in cells:
+        run(
+            url,
+            "CREATE TABLE numbered (tenant_id text NOT NULL, id serial PRIMARY KEY)",
+            "ALTER TABLE numbered REPLICA IDENTITY FULL",
+            "CREATE TABLE tokens (tenant_id text NOT NULL, id uuid PRIMARY KEY, n int)",
+            "ALTER TABLE tokens REPLICA IDENTITY FULL",
+            "ALTER TABLE orders ADD COLUMN ticket bigserial UNIQUE",
+        )
+    assert [refusal.partition(":")[0] for refusal in mover(cells).estimate().refusals] == [
+        "public.numbered",
+        "public.orders",
+    ]
+    with pytest.raises(NotMovableError, match=r"\(ticket\) is unique without tenant_id, and each cell counts ticket"):
+        mover(cells).prepare()
