@@ -52,7 +52,13 @@ class Table:
 
     references: tuple[Reference, ...] = ()
     sequences: tuple[str, ...] = ()
-    """What numbers its rows: sequences of its serial and identity columns."""
+    """What numbers its rows: sequences of its serial and identity columns, and of other columns' defaults."""
+
+    numbered: tuple[str, ...] = ()
+    """Columns whose values each cell counts up by itself, as PostgreSQL's sequences do."""
+
+    uniques: tuple[tuple[str, ...], ...] = ()
+    """Columns of its unique indexes, that of its key among them."""
 
     is_partitioned: bool = False
     is_unlogged: bool = False
@@ -159,6 +165,15 @@ def _refusals(table: Table, other: Table | None, tenant_column: str) -> Iterable
             f"{tenant_column} is not in its replica identity",
             "make it part of the primary key, or let REPLICA IDENTITY use a unique index that has it",
         )
+    for unique in table.uniques:
+        counted = [name for name in unique if name in table.numbered]
+        if counted and tenant_column not in unique:
+            yield Refusal(
+                table.name,
+                f"({', '.join(unique)}) is unique without {tenant_column}, and each cell counts {counted[0]} by "
+                "itself: other tenants have the same numbers there",
+                f"make {tenant_column} part of what is unique, or fill {counted[0]} with what no two cells give (uuid)",
+            )
     if table.is_unlogged:
         yield Refusal(table.name, "it is unlogged, and so not replicated", f"ALTER TABLE {table.name} SET LOGGED")
     yield from (Refusal(table.name, each.reason, each.advice) for each in table.obstacles)

@@ -443,3 +443,55 @@ def test_a_source_that_is_left_before_the_flip_takes_writes_and_the_target_is_cl
     move.forget()
     assert ends.rows_of(TARGET, "acme") == EMPTY
     assert_nothing_left(ends, move)
+
+
+def test_rows_of_a_table_that_appeared_are_not_deleted_as_they_were_not_carried(ends: Ends) -> None:
+    ends.fill(10)
+    move = followed(ends)
+    move.fence(5)
+    assert move.finish(10).is_same
+    move.open_target(6)
+    for end in (SOURCE, TARGET):
+        with ends.executing(end) as execute:
+            execute("CREATE TABLE late (tenant_id TEXT NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (tenant_id, id))")
+            execute("INSERT INTO late VALUES ('acme', ?)", (end,))
+    # Who goes on behind the flip is not held up.
+    move.fence(0)
+    with pytest.raises(MoveError, match=r"late .*appeared, .* behind it release it"):
+        _goes_back(move)
+    move.part()
+    with pytest.raises(MoveError, match=r"late appeared in the source while acme moved"):
+        move.clean_source(quiet)
+    for end in (SOURCE, TARGET):
+        with ends.executing(end) as execute:
+            assert execute("SELECT id FROM late") == [(end,)]
+
+
+def _goes_back(move: DataMover) -> None:
+    move.fence_target(7)
+    move.finish_back(10)
+
+
+def test_rows_that_no_move_brought_outlive_one_that_died_as_it_prepared(ends: Ends) -> None:
+    ends.fill(10)
+    with ends.executing(TARGET) as execute:
+        execute(WRITE, (1,))
+    move = ends.mover()
+    died = _dies_before_it_claims(move)
+    with pytest.raises(KeyboardInterrupt):
+        died()
+    assert move.facts().target_closed is True
+    assert move.clean_target(quiet) == 0
+    assert len(ends.rows_of(TARGET, "acme")["orders"]) == 1
+
+
+def _dies_before_it_claims(move: Any) -> Callable[[], None]:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def prepare() -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(move), "_claim", die)
+            move.prepare()
+
+    return prepare

@@ -35,12 +35,21 @@ WHERE a.attrelid = ANY(%(tables)s) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum
 """
 
+# Also of sequences that no column owns.
+_DEFAULTS = """
+SELECT d.adrelid AS table, a.attname AS name, format('%%I.%%I', n.nspname, s.relname) AS sequence
+FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+JOIN pg_depend p ON p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid AND p.refclassid = 'pg_class'::regclass
+JOIN pg_class s ON s.oid = p.refobjid AND s.relkind = 'S' JOIN pg_namespace n ON n.oid = s.relnamespace
+WHERE d.adrelid = ANY(%(tables)s)
+"""
+
 _INDEXES = """
-SELECT i.indrelid AS table, i.indisprimary AS is_primary, i.indisreplident AS is_identity,
+SELECT i.indrelid AS table, i.indisprimary AS is_primary, i.indisreplident AS is_identity, i.indisunique AS is_unique,
     array(SELECT a.attname::text FROM unnest(i.indkey) WITH ORDINALITY AS k(attnum, place)
         JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum ORDER BY k.place) AS columns
 FROM pg_index i
-WHERE i.indrelid = ANY(%(tables)s) AND (i.indisprimary OR i.indisreplident)
+WHERE i.indrelid = ANY(%(tables)s) AND (i.indisunique OR i.indisreplident)
 """
 
 _REFERENCES = """
@@ -61,15 +70,20 @@ def read_tables(connection: psycopg.Connection[Any], left_out: tuple[str, ...] =
         rows = cursor.execute(_TABLES, {"schema": SCHEMA}).fetchall()
         rows = [row for row in rows if row["name"] not in left_out]
         tables = {"tables": [row["oid"] for row in rows]}
-        columns, sequences = defaultdict[int, list[Column]](list), defaultdict[int, list[str]](list)
+        columns, sequences = defaultdict[int, list[Column]](list), defaultdict[int, dict[str, str]](dict)
         for row in cursor.execute(_COLUMNS, tables):
             of = row.pop("table")
             sequence = row.pop("sequence")
             columns[of].append(Column(**row))
             if sequence is not None:
-                sequences[of].append(sequence)
+                sequences[of][row["name"]] = sequence
+        for row in cursor.execute(_DEFAULTS, tables):
+            sequences[row["table"]][row["name"]] = row["sequence"]
         keys, identities = dict[int, tuple[str, ...]](), dict[int, tuple[str, ...]]()
+        uniques = defaultdict[int, set[tuple[str, ...]]](set)
         for row in cursor.execute(_INDEXES, tables):
+            if row["is_unique"]:
+                uniques[row["table"]].add(tuple(row["columns"]))
             if row["is_primary"]:
                 keys[row["table"]] = tuple(row["columns"])
             if row["is_identity"]:
@@ -94,7 +108,9 @@ def read_tables(connection: psycopg.Connection[Any], left_out: tuple[str, ...] =
                 key=keys.get(of, ()),
                 replica_identity=replica_identity,
                 references=tuple(references[of]),
-                sequences=tuple(sequences[of]),
+                sequences=tuple(sorted(set(sequences[of].values()))),
+                numbered=tuple(sorted(sequences[of])),
+                uniques=tuple(sorted(uniques[of])),
             )
         )
     return tuple(sorted(found, key=lambda table: table.name))

@@ -25,6 +25,7 @@ from psycopg import sql
 
 from cellplane.moves.errors import MoveError, NotInTimeError
 from cellplane.moves.postgres.catalog import SCHEMA
+from cellplane.moves.postgres.shapes import Shape, look
 from cellplane.moves.settings import MoverSettings
 from cellplane.moves.tables import Table
 
@@ -58,6 +59,11 @@ CREATE TABLE IF NOT EXISTS cellplane_moves.marks (
     stream text COLLATE "C" NOT NULL,
     number bigint NOT NULL,
     PRIMARY KEY (stream, number)
+)""",
+    """
+CREATE TABLE IF NOT EXISTS cellplane_moves.shapes (
+    move_id text PRIMARY KEY,
+    digest text NOT NULL
 )""",
     # An app's role writes through the guard, whatever it may do else.
     """
@@ -98,12 +104,17 @@ SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace
 WHERE c.oid = %(table)s::regclass OR c.oid IN (SELECT relid FROM pg_partition_tree(%(table)s::regclass))
 ORDER BY 1
 """
-_WITH_TRIGGER = """
-SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_trigger t
-JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE t.tgname = %s ORDER BY 1
-"""
 _THEIRS = "SELECT tgname::text FROM pg_trigger WHERE tgrelid = %s::regclass"
+# Those of partitions go with their table's.
+_OF_MOVE = """
+SELECT format('%%I.%%I', n.nspname, c.relname), array_agg(t.tgname::text ORDER BY t.tgname) FROM pg_trigger t
+JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE starts_with(t.tgname::text, %s) AND t.tgparentid = 0 GROUP BY 1 ORDER BY 1
+"""
+_FUNCTIONS = """
+SELECT p.proname::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname = %s AND starts_with(p.proname::text, %s) ORDER BY 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +152,7 @@ class Guard:
             self._on(connection, table)
 
     def _on(self, connection: psycopg.Connection[Any], table: Table) -> None:
-        name = self._name(table)
+        name = self._named(table.name)
         column = sql.Identifier(self.settings.tenant_column)
         tenant = sql.Literal(self.tenant_id)
 
@@ -199,7 +210,7 @@ END"""
             if (relation, trigger) not in there
         ]
         if statements:
-            self._briefly(connection, statements, table)
+            self._briefly(connection, statements, table.name)
 
     def close(self, connection: psycopg.Connection[Any], epoch: int = 0) -> None:
         """Refuse the tenant's writes from now on; when it returns, none that passed is under way.
@@ -265,24 +276,51 @@ END"""
         ).fetchone()
         return row == (True,)
 
-    def remove(self, connection: psycopg.Connection[Any], tables: Sequence[Table]) -> None:
+    def look(self, connection: psycopg.Connection[Any]) -> Shape:
+        """See how the tables are, and what of this move is on them."""
+        return look(connection, self.settings, self._prefix, stream_names(self.move_id))
+
+    def unwatched(self, shape: Shape) -> tuple[str, ...]:
+        """Tables, and partitions, whose rows somebody may write without this move's knowing of it."""
+        published = frozenset[str]().union(*(each.streams for each in shape.tables.values()))
+        found = []
+        for name, watched in shape.tables.items():
+            prefix = self._named(watched.root)
+            kinds = "iud" if watched.is_partition else "iudt"
+            is_whole = {f"{prefix}_{kind}" for kind in kinds} <= watched.triggers
+            if not is_whole or not (watched.is_partition or published == watched.streams):
+                found.append(name)
+        return tuple(sorted(found))
+
+    def note(self, connection: psycopg.Connection[Any], shape: Shape) -> None:
+        """Note that the tables were so when all was copied or compared."""
+        connection.execute(
+            "INSERT INTO cellplane_moves.shapes (move_id, digest) VALUES (%s, %s) "
+            "ON CONFLICT (move_id) DO UPDATE SET digest = excluded.digest",
+            (self.move_id, shape.digest),
+        )
+
+    def is_noted(self, connection: psycopg.Connection[Any], shape: Shape) -> bool:
+        """Whether they are as they were then."""
+        row = connection.execute(
+            "SELECT 1 FROM cellplane_moves.shapes WHERE move_id = %s AND digest = %s", (self.move_id, shape.digest)
+        ).fetchone()
+        return row is not None
+
+    def remove(self, connection: psycopg.Connection[Any]) -> None:
         """Take it off the tables, and forget what it noted. Where it is not there nothing happens.
 
         Raises:
             NotInTimeError: a table was in use for too long.
         """
-        for table in tables:
-            name = self._name(table)
-            statements = [
-                sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(f"{name}_{kind}"), named(table))
-                for kind in ("i", "u", "d")
+        # By their names, as a table may be called otherwise by now, and a partition be one no more.
+        for relation, triggers in connection.execute(_OF_MOVE, (self._prefix,)).fetchall():
+            drops = [
+                sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(name), sql.SQL(relation))
+                for name in triggers
             ]
-            # Also of a partition that was one when the move began.
-            statements += [
-                sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(f"{name}_t"), sql.SQL(relation))
-                for (relation,) in connection.execute(_WITH_TRIGGER, (f"{name}_t",))
-            ]
-            self._briefly(connection, statements, table)
+            self._briefly(connection, drops, relation)
+        for (name,) in connection.execute(_FUNCTIONS, (SCHEMA, self._prefix)).fetchall():
             connection.execute(sql.SQL("DROP FUNCTION IF EXISTS {}()").format(sql.Identifier(SCHEMA, name)))
         if self.is_closed(connection) is not None:
             with connection.transaction():
@@ -290,9 +328,10 @@ END"""
                 connection.execute(
                     "DELETE FROM cellplane_moves.marks WHERE stream = ANY(%s)", (list(stream_names(self.move_id)),)
                 )
+                connection.execute("DELETE FROM cellplane_moves.shapes WHERE move_id = %s", (self.move_id,))
                 connection.execute("DELETE FROM cellplane_moves.guards WHERE move_id = %s", (self.move_id,))
 
-    def _briefly(self, connection: psycopg.Connection[Any], statements: Sequence[sql.Composed], table: Table) -> None:
+    def _briefly(self, connection: psycopg.Connection[Any], statements: Sequence[sql.Composed], relation: str) -> None:
         """Change a table's triggers, in one transaction that never makes others wait for long."""
         for _ in range(self.settings.lock_tries):
             try:
@@ -304,7 +343,7 @@ END"""
             except psycopg.errors.LockNotAvailable:
                 continue
         raise NotInTimeError(
-            f"{table.name} was locked by others {self.settings.lock_tries} times for {self.settings.lock_seconds} s: "
+            f"{relation} was locked by others {self.settings.lock_tries} times for {self.settings.lock_seconds} s: "
             "end the transaction that holds it (pg_stat_activity names it), and ask again"
         )
 
@@ -312,9 +351,13 @@ END"""
     def _wait_for_locks(connection: psycopg.Connection[Any], seconds: float) -> None:
         connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(int(1000 * seconds)))
 
-    def _name(self, table: Table) -> str:
+    @property
+    def _prefix(self) -> str:
         # Triggers fire by name: behind all others, which may still change a key. Names of PostgreSQL have 63 bytes.
-        return f"zz_cellplane_{self.move_id}_{_digest(table.name)}"
+        return f"zz_cellplane_{self.move_id}_"
+
+    def _named(self, table_name: str) -> str:
+        return f"{self._prefix}{_digest(table_name)}"
 
 
 def stream_names(move_id: str) -> tuple[str, str]:

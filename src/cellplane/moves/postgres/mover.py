@@ -26,9 +26,10 @@ from cellplane.moves.postgres.comparing import SAME_WORDS, Comparison
 from cellplane.moves.postgres.copying import Copied, Copy
 from cellplane.moves.postgres.guard import Guard, named, stream_names
 from cellplane.moves.postgres.ranges import BY_INDEX
+from cellplane.moves.postgres.shapes import Shape
 from cellplane.moves.postgres.stream import Stream
 from cellplane.moves.settings import MoverSettings
-from cellplane.moves.tables import Survey, survey
+from cellplane.moves.tables import Survey, Table, survey
 
 Connection = psycopg.Connection[Any]
 
@@ -64,8 +65,8 @@ class PostgresMover(DataMover):
     _kept: dict[str, Connection] = field(default_factory=dict, init=False, repr=False)
     """URL → connection."""
 
-    _surveys: list[Survey] = field(default_factory=list, init=False, repr=False)
-    """What was read of the tables since a step began: one, or none yet."""
+    _surveys: list["_Seen"] = field(default_factory=list, init=False, repr=False)
+    """What was read of the tables last: one, or none yet."""
 
     def __post_init__(self) -> None:
         require_move_id(self.move_id)
@@ -128,7 +129,8 @@ class PostgresMover(DataMover):
             told(copied.rows, copied.bytes)
 
         with self._connected() as (source, target):
-            found = self._movable(source, target)
+            found = self._moving(source, target)
+            self._note(self._ends(source, target))
             # What an attempt before may have left: its moment is over, and so is its slot's.
             self._there.unsubscribe(target)
             self._there.unpublish(source)
@@ -150,7 +152,7 @@ class PostgresMover(DataMover):
     def follow(self) -> None:
         """See ``DataMover``."""
         with self._connected() as (source, target):
-            found = self._movable(source, target)
+            found = self._moving(source, target)
             self._reconnect(source, target)
             self._there.keep_up(source, target)
             self._back.publish(target, found.tables)
@@ -172,25 +174,26 @@ class PostgresMover(DataMover):
         with self._connected() as (source, target):
             self._reconnect(source, target)
             # Read now rather than while writes wait.
-            self._movable(source, target)
+            self._moving(source, target)
             return self._lag(source, target, self._there)
 
     def compare(self, told: Callable[[int], None] = lambda _: None) -> Verdict:
         """See ``DataMover``."""
         with self._connected() as (source, target):
-            found = self._movable(source, target)
-            return self._comparison(source, target, told).all_rows(found.tables).verdict
+            found = self._moving(source, target)
+            comparison = self._comparison(source, target, told)
+            return self._compared(source, target, comparison, found.tables)
 
     def compare_back(self, told: Callable[[int], None] = lambda _: None) -> Verdict:
         """See ``DataMover``."""
         with self._connected() as (source, target):
-            found = self._movable(source, target)
-            return self._comparison(target, source, told, self._back).all_rows(found.tables).verdict
+            comparison = self._comparison(target, source, told, self._back)
+            return self._compared(source, target, comparison, self._carried(source, target))
 
     def recopy(self, differences: Sequence[str]) -> None:
         """See ``DataMover``."""
         with self._connected() as (source, target):
-            tables = {table.name: table for table in self._movable(source, target).tables}
+            tables = {table.name: table for table in self._moving(source, target).tables}
             comparison = self._comparison(source, target)
             found = comparison.all_rows(tuple(tables.values()))
             wanted = [each for each in found.differences if str(each) in set(differences)]
@@ -229,7 +232,7 @@ class PostgresMover(DataMover):
         """See ``DataMover``."""
         with self._connected() as (source, target):
             self._reconnect(source, target)
-            self._movable(source, target)
+            self._moving(source, target)
             return self._lag(target, source, self._back)
 
     def fence_target(self, epoch: int) -> None:
@@ -266,7 +269,7 @@ class PostgresMover(DataMover):
             self._open_where_closed(source)
             self._back.unsubscribe(source)
             self._there.unpublish(source)
-            self._guard.remove(source, self._tables(source))
+            self._guard.remove(source)
 
     def _open_where_closed(self, source: Connection) -> None:
         if self._guard.is_closed(source):
@@ -284,7 +287,7 @@ class PostgresMover(DataMover):
         """See ``DataMover``."""
         with self._connected() as connections:
             for connection in connections:
-                self._guard.remove(connection, self._tables(connection))
+                self._guard.remove(connection)
 
     def facts(self) -> Facts:
         """See ``DataMover``."""
@@ -306,6 +309,9 @@ class PostgresMover(DataMover):
     def _lag(self, written: Connection, read: Connection, stream: Stream) -> Lag:
         seconds = stream.lag_seconds(written, read)
         untested = self._comparison(written, read, stream=stream).touched()
+        if not self._is_noted(self._ends(*self._source_first(written, read, stream))):
+            # What changed without a note may be anything.
+            untested += self.settings.noted_max
         return Lag(seconds, stream.lag_bytes(written), untested)
 
     def _finish(self, written: Connection, read: Connection, stream: Stream, within_seconds: float) -> Verdict:
@@ -317,13 +323,22 @@ class PostgresMover(DataMover):
         # Replication applies without waiting for the disk: who is asked from now on may die, and must still know it.
         self._guard.sync(read)
         self._wait_for_outbox(written, within_seconds - (self.monotonic() - began))
-        found = self._movable(source=written, target=read)
+        ends = self._source_first(written, read, stream)
+        found = self._moving(*ends)
+        if not self._is_noted(self._ends(*ends)):
+            raise NotInTimeError(
+                f"tables of {self.tenant_id} were changed since their rows were compared, by a migration or a new "
+                "partition: they are compared anew before writes are held again"
+            )
         comparison = self._comparison(written, read, stream=stream)
         verdict = comparison.touched_rows(found.tables).verdict
         for table in found.tables:
             for sequence in table.sequences:
                 self._carry(written, read, sequence)
         return verdict
+
+    def _source_first(self, written: Connection, read: Connection, stream: Stream) -> tuple[Connection, Connection]:
+        return (written, read) if stream is self._there else (read, written)
 
     def _wait_for_outbox(self, written: Connection, within_seconds: float) -> None:
         """What is to be told outside is told by this cell before the other tells more: in the order of the tenant."""
@@ -369,17 +384,39 @@ class PostgresMover(DataMover):
             facts = self.facts()
             if facts.follows or facts.follows_back:
                 raise MoveError("the cells still follow each other, and deletions would follow too: part them first")
-            tables = self._tables(connection)
+            if url == self.target_url and not self._guard.is_claimed(connection):
+                # What of the tenant is there, no move brought.
+                return 0
+            tables = self._brought(connection, name)
             return delete_tenant(connection, tables, self.tenant_id, self.settings, pause=self.pause, told=told)
+
+    def _brought(self, connection: Connection, name: str) -> list[Table]:
+        """The tables that the move has carried: of no other is a row deleted, as it may be the only one."""
+        watched = self._guard.look(connection).tables
+        carried = []
+        for table in self._tables(connection):
+            if watched[table.name].triggers:
+                carried.append(table)
+            elif self._has_rows(connection, table):
+                raise MoveError(
+                    f"{table.name} appeared in the {name} while {self.tenant_id} moved, and has rows of it that were "
+                    "not carried: they are not deleted; bring them to the cell that has the tenant, delete them here, "
+                    "then resume the move"
+                )
+        return carried
+
+    def _has_rows(self, connection: Connection, table: Table) -> bool:
+        whose = sql.SQL("{} = {}").format(sql.Identifier(self.settings.tenant_column), sql.Literal(self.tenant_id))
+        row = connection.execute(sql.SQL("SELECT 1 FROM {} WHERE {} LIMIT 1").format(named(table), whose)).fetchone()
+        return row is not None
 
     def _claim(self, target: Connection, found: Survey) -> None:
         """Before anything is copied, and once: what of the tenant is at the target is nobody else's."""
         if self._guard.is_claimed(target):
             return
-        whose = sql.SQL("{} = {}").format(sql.Identifier(self.settings.tenant_column), sql.Literal(self.tenant_id))
         for table in found.tables:
-            if target.execute(sql.SQL("SELECT 1 FROM {} WHERE {} LIMIT 1").format(named(table), whose)).fetchone():
-                self._guard.remove(target, found.tables)
+            if self._has_rows(target, table):
+                self._guard.remove(target)
                 raise NotEmptyError(
                     f"the target has rows of {self.tenant_id} in {table.name} already, and no move brought them: find "
                     "out whose they are, then delete them or name another cell"
@@ -439,12 +476,64 @@ class PostgresMover(DataMover):
             raise NotMovableError(tuple(map(str, found.refusals)))
         return found
 
+    def _moving(self, source: Connection, target: Connection) -> Survey:
+        """What is moved, behind ``prepare``.
+
+        Raises:
+            MoveError: tables are there whose rows somebody may write without the move's knowing of it.
+        """
+        found = self._movable(source, target)
+        for end in self._ends(source, target):
+            if not any(watched.triggers for watched in end.shape.tables.values()):
+                raise MoveError(f"the {end.name} is not prepared for {self.tenant_id}: prepare it first")
+            if unwatched := self._guard.unwatched(end.shape):
+                raise MoveError(
+                    f"{', '.join(unwatched)} in the {end.name} appeared, or lost what watches it, since the move was "
+                    "prepared: rows that were written there are not carried; before the flip abort the move and begin "
+                    "another, behind it release it, and move the tenant back by another"
+                )
+        return found
+
+    def _carried(self, source: Connection, target: Connection) -> list[Table]:
+        """The tables of the move, also where others have appeared at both ends since."""
+        tables = self._movable(source, target).tables
+        ends = self._ends(source, target)
+        return [table for table in tables if any(end.shape.tables[table.name].triggers for end in ends)]
+
+    def _compared(
+        self, source: Connection, target: Connection, comparison: Comparison, tables: Sequence[Table]
+    ) -> Verdict:
+        # As they were before it: what changes meanwhile counts as not compared.
+        before = self._ends(source, target)
+        verdict = comparison.all_rows(tables).verdict
+        if verdict.is_same:
+            self._note(before)
+        return verdict
+
+    def _note(self, ends: "tuple[_End, _End]") -> None:
+        for end in ends:
+            self._guard.note(end.connection, end.shape)
+
+    def _is_noted(self, ends: "tuple[_End, _End]") -> bool:
+        return all(self._guard.is_noted(end.connection, end.shape) for end in ends)
+
+    def _ends(self, source: Connection, target: Connection) -> "tuple[_End, _End]":
+        """How the tables were when they were surveyed last."""
+        shapes = self._surveys[0].shapes
+        return _End("source", source, shapes[0]), _End("target", target, shapes[1])
+
     def _survey(self, source: Connection, target: Connection) -> Survey:
-        if not self._surveys:
+        # First: what changes while it is read is read again.
+        shapes = self._guard.look(source), self._guard.look(target)
+        digests = tuple(shape.digest for shape in shapes)
+        if self._surveys and digests == tuple(shape.digest for shape in self._surveys[0].shapes):
+            found = self._surveys[0].found
+        else:
             left_out = self.settings.left_out
             tables = read_tables(source, left_out), read_tables(target, left_out)
-            self._surveys.append(survey(*tables, self.settings.tenant_column))
-        return self._surveys[0]
+            found = survey(*tables, self.settings.tenant_column)
+        self._surveys[:] = [_Seen(shapes, found)]
+        return found
 
     def _tables(self, connection: Connection) -> tuple[Any, ...]:
         tables = read_tables(connection, self.settings.left_out)
@@ -513,6 +602,25 @@ class PostgresMover(DataMover):
     def _said(self, url: str, error: psycopg.Error) -> StoreError:
         where = "source" if url == self.source_url else "target"
         return StoreError(f"the {where}'s database: {str(error).strip() or type(error).__name__}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was read of the tables."""
+
+    shapes: tuple[Shape, Shape]
+    """At source and target."""
+
+    found: Survey
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """One of both databases."""
+
+    name: str
+    connection: Connection
+    shape: Shape
 
 
 _LEFTOVERS = (

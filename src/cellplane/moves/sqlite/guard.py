@@ -104,9 +104,15 @@ class Guard:
         for table in tables:
             if not self._triggers(connection, table).keys() <= there:
                 raise MoveError(
-                    f"{table.name} has lost the triggers of the move {self.move_id}: it was changed by a migration "
-                    "that makes tables anew, and what was written since is not known; abort the move, begin another"
+                    f"{table.name} appeared, or has lost the triggers of the move {self.move_id} by a migration that "
+                    "makes tables anew: what was written since is not known; before the flip abort the move and begin "
+                    "another, behind it release it, and move the tenant back by another"
                 )
+
+    def watches(self, connection: Connection, table: Table) -> bool:
+        """Whether anything of it is on the table."""
+        there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")}
+        return not there.isdisjoint(self._triggers(connection, table))
 
     def close(self, connection: Connection, epoch: int = 0) -> None:
         """Refuse the tenant's writes from the end of the transaction on: none that passed is under way then."""

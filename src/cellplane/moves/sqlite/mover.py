@@ -276,8 +276,10 @@ class SqliteMover(DataMover):
             tables = self._tables(connection)
             try:
                 with file.writing(connection, self.settings.fence_seconds):
+                    was_open = self._guard.is_closed(connection) is False
                     self._guard.close(connection, epoch)
-                    self._guard.require(connection, tables)
+                    if was_open:
+                        self._guard.require(connection, tables)
             except NotInTimeError as error:
                 raise NotInTimeError(
                     f"a transaction that writes {self.tenant_id}'s file went on for more than "
@@ -319,8 +321,27 @@ class SqliteMover(DataMover):
         facts = self.facts()
         if facts.follows or facts.follows_back:
             raise MoveError("the cells still follow each other, and deletions would follow too: part them first")
-        tables = self._tables(end.connection)
+        if end.file is self._target and not self._guard.is_claimed(end.connection):
+            # What of the tenant is there, no move brought.
+            return 0
+        tables = [table for table in self._tables(end.connection) if self._is_carried(end, table)]
         return delete_tenant(end, tables, self._guard, self.settings, pause=self.pause, told=told)
+
+    def _is_carried(self, end: End, table: Table) -> bool:
+        """Whether the move has carried a table. Of no other is a row deleted, as it may be the only one."""
+        if self._guard.watches(end.connection, table):
+            return True
+        if self._has_rows(end.connection, table):
+            raise MoveError(
+                f"{table.name} appeared in the {end.file.where} while {self.tenant_id} moved, and has rows of it that "
+                "were not carried: they are not deleted; bring them to the cell that has the tenant, delete them here, "
+                "then resume the move"
+            )
+        return False
+
+    def _has_rows(self, connection: Connection, table: Table) -> bool:
+        words = statement("SELECT 1 FROM", table.name, "WHERE", self._whose, "LIMIT 1")
+        return connection.execute(words, (self.tenant_id,)).fetchone() is not None
 
     def _claim(self, target: End, found: Survey) -> None:
         """Before anything is copied, and once: what of the tenant is at the target is nobody else's."""
@@ -328,8 +349,7 @@ class SqliteMover(DataMover):
             return
         # Looked for without a lock: the guard is closed.
         for table in found.tables:
-            words = statement("SELECT 1 FROM", table.name, "WHERE", self._whose, "LIMIT 1")
-            if target.connection.execute(words, (self.tenant_id,)).fetchone():
+            if self._has_rows(target.connection, table):
                 with self._writing(target):
                     self._guard.remove(target.connection)
                 raise NotEmptyError(
