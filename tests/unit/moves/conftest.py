@@ -51,13 +51,16 @@ def cells(servers: tuple[Postgres, Postgres]) -> Iterator[tuple[str, str]]:
         with psycopg.connect(url) as connection:
             connection.execute(SHOP.encode())
     yield urls[0], urls[1]
+    # All subscriptions before any slot: one that is there takes its slot again.
+    for url in urls:
+        _let_subscriptions_go(url)
     for server, url in zip(servers, urls, strict=True):
-        _let_go(url)
+        _let_slots_go(url)
         drop_database(server, url)
 
 
-def _let_go(url: str) -> None:
-    """What a test that failed left: a subscription keeps its database, and a slot the server's log."""
+def _let_subscriptions_go(url: str) -> None:
+    """Those that a test left: each keeps its database."""
     with psycopg.connect(url, autocommit=True) as connection:
         found = connection.execute(
             "SELECT subname FROM pg_subscription JOIN pg_database d ON d.oid = subdbid "
@@ -67,6 +70,10 @@ def _let_go(url: str) -> None:
             for action in ("DISABLE", "SET (slot_name = NONE)"):
                 connection.execute(f"ALTER SUBSCRIPTION {name} {action}".encode())
             connection.execute(f"DROP SUBSCRIPTION {name}".encode())
+
+
+def _let_slots_go(url: str) -> None:
+    """Those that a test left: each keeps the server's log."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots "
