@@ -289,7 +289,7 @@ def test_a_part_of_a_cell_moves_as_a_batch_that_can_be_cut_short(demo: Demo) -> 
     (batch,) = json.loads(demo.run("move", "batch", "status", "--json"))["items"]
     demo.run("move", "batch", "resume", batch["id"])
     (batch,) = json.loads(demo.run("move", "batch", "status", batch["id"], "--json"))["items"]
-    assert batch["counts"] == {"waiting": 0, "moving": 0, "done": len(leaving), "paused": 0, "failed": 0}
+    assert {state: count for state, count in batch["counts"].items() if count} == {"done": len(leaving)}
     assert {tenant: cell for tenant, cell in demo.placed().items() if before[tenant] != cell} == dict.fromkeys(
         leaving, target
     )

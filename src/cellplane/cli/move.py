@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +19,13 @@ from rich.table import Table
 from cellplane.cli import moves_elsewhere
 from cellplane.cli.move_batch import batch
 from cellplane.cli.move_cells import cells_in
+from cellplane.cli.move_planned import TooLargeError
 from cellplane.cli.options import control_option, json_option, state_option
 from cellplane.cli.output import print_json
 from cellplane.errors import ProvisionError
 from cellplane.moves.book import MoveBook
 from cellplane.moves.config import KEPT
-from cellplane.moves.errors import MoveError, NotMovableError
+from cellplane.moves.errors import MoveError
 from cellplane.moves.hours import Hours
 from cellplane.moves.move import Move, Phase, Wish
 from cellplane.moves.remains import Remnant
@@ -82,7 +83,7 @@ def move() -> None:
 @move.command()
 @click.argument("tenant")
 @click.argument("cell", metavar="CELL")
-@click.option("--dry-run", is_flag=True, help="Only say what would be moved.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be moved, and about how long it takes.")
 @click.option(
     "--hold",
     "hold_seconds",
@@ -109,6 +110,7 @@ def move() -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Which tables move, what moves beside rows, and hooks; moves.yaml in the fleet's folder, where it is there.",
 )
+@click.option("--force", "is_forced", is_flag=True, help="Move TENANT also beyond the limits of moves.yaml.")
 @click.option("--id", "move_id", hidden=True, help="The move's id, for whoever has to know it before.")
 @state_option
 @json_option
@@ -124,6 +126,7 @@ def start(
     move_id: str | None,
     state_dir: Path,
     dry_run: bool,
+    is_forced: bool,
     as_json: bool,
 ) -> None:
     """Move TENANT to CELL."""
@@ -137,32 +140,21 @@ def start(
     if move_id is not None:
         options["id"] = move_id
     with _mover(state_dir) as mover:
-        planned = mover.plan(tenant, cell, hold_seconds, **options)
-        configured = mover.config(config)
-        estimate = mover.estimate_of(planned, configured)
-        if estimate.refusals:
-            raise NotMovableError(estimate.refusals)
-        loads = mover.cargo_of(planned, configured).estimate()
-        said = f"{tenant}: {planned.source} → {cell}, some {estimate.rows:,} rows ({estimate.bytes / 1e6:.1f} MB)"
-        said += f" in {', '.join(estimate.tables)}"
-        left_out = configured.tables.left_out
-        said += f", without {', '.join(left_out)}" if left_out else ""
-        said += "".join(f", {load.things:,} of {name}" for name, load in loads.items())
+        planned = mover.planned(mover.plan(tenant, cell, hold_seconds, **options), mover.config(config))
+        if planned.too_large and not is_forced:
+            if as_json:
+                print_json(planned.refusal())
+            raise TooLargeError(planned.too_large)
         if dry_run:
             if as_json:
-                names = list(estimate.tables)
-                where = {"tenant": tenant, "source": planned.source, "target": cell}
-                beside = {name: {"things": load.things, "bytes": load.bytes} for name, load in loads.items()}
-                data = {"rows": estimate.rows, "bytes": estimate.bytes, "tables": names, "left_out": list(left_out)}
-                print_json({**where, **data, "carriers": beside, "hold_seconds": planned.hold_seconds})
+                print_json(planned.view())
             else:
-                held = moves_elsewhere.duration(planned.hold_seconds)
-                click.echo(f"{said}. The way back would be held for {held}. Nothing is moved (--dry-run).")
+                held = moves_elsewhere.duration(planned.move.hold_seconds)
+                click.echo(f"{planned}. The way back would be held for {held}. Nothing is moved (--dry-run).")
             return
-        planned = replace(planned, rows_expected=estimate.rows, bytes_expected=estimate.bytes)
-        mover.book.add(planned, {KEPT: configured.kept()})
-        click.echo(f"move {planned.id}: {said}", err=True)
-        _go_on(mover, planned.id, as_json=as_json)
+        mover.book.add(planned.beginning, {KEPT: planned.configured.kept()})
+        click.echo(f"move {planned.move.id}: {planned}", err=True)
+        _go_on(mover, planned.move.id, as_json=as_json)
 
 
 @move.command()

@@ -1,5 +1,6 @@
 """`cellplane move batch`: many tenants to other cells: a few at once, stopped where too many fail, with one summary."""
 
+import json
 import secrets
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from rich.live import Live
 from rich.table import Table
 
 from cellplane.cli.move_cells import cells_in
+from cellplane.cli.move_planned import TOO_LARGE
 from cellplane.cli.moves_elsewhere import duration
 from cellplane.cli.options import json_option, state_option
 from cellplane.cli.output import print_json
@@ -29,6 +31,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 INTERRUPTED = 130
 """Exit status of a command that ended by Ctrl-C."""
+
+FORCE = "--force"
+"""Of `cellplane move start`: move also what is too large."""
 
 BATCHES = "batches"
 """Folder of batches, beside those of the moves."""
@@ -69,6 +74,7 @@ def batch_options(command: Command) -> Command:
             click.option("--rate", type=float, help="As of `cellplane move start`, for each move."),
             click.option("--hours", help="As of `cellplane move start`."),
             click.option("--shadow", type=float, help="As of `cellplane move start`, for each move."),
+            click.option("--force", "is_forced", is_flag=True, help="As of `cellplane move start`, for each move."),
             state_option,
             json_option,
         )
@@ -82,7 +88,8 @@ def batch() -> None:
     """Move many tenants: out of a cell, from full cells, a part of a cell, or all of a cell into another.
 
     Each move is one of `cellplane move status`. One that fails before its flip is aborted, so that its tenant stays
-    where it was; the batch goes on until too many fail. One that somebody pauses is left as it is.
+    where it was; the batch goes on until too many fail. One that somebody pauses is left as it is. Tenants beyond the
+    limits of moves.yaml are left where they are without --force.
     """
 
 
@@ -134,21 +141,26 @@ def merge(*, cell: str, into: str, **options: Any) -> None:
 
 @batch.command()
 @click.argument("batch_id", metavar="BATCH")
+@click.option("--force", "is_forced", is_flag=True, help="From now on as of `cellplane move start`, for each move.")
 @state_option
 @json_option
-def resume(batch_id: str, state_dir: Path, *, as_json: bool) -> None:
-    """Go on with BATCH, after a crash or Ctrl-C, and with what was paused; what failed is tried again."""
+def resume(batch_id: str, state_dir: Path, *, is_forced: bool, as_json: bool) -> None:
+    """Go on with BATCH, after a crash or Ctrl-C, and with what was paused.
+
+    What failed, or was refused for its size, is tried again.
+    """
     book = _book(state_dir)
     moves = MoveBook(cells_in(state_dir).moves)
 
     def tried(item: Item) -> Item:
-        if item.state not in {State.PAUSED, State.FAILED}:
+        if item.state in {State.WAITING, State.MOVING, State.DONE}:
             return item
         return again(item, moves.get(item.move_id) if moves.has(item.move_id) else None, _new_id)
 
     with book.working_on(batch_id):
         found = book.get(batch_id)
-        found = replace(found, items=tuple(map(tried, found.items)))
+        options = (*found.options, FORCE) if is_forced and FORCE not in found.options else found.options
+        found = replace(found, items=tuple(map(tried, found.items)), options=options)
         book.put(found)
         _work(found, book, state_dir, as_json=as_json)
 
@@ -208,6 +220,7 @@ def _begin(what: str, moves: Sequence[tuple[str, str, str]], options: dict[str, 
     for name in ("hold", "rate", "hours", "shadow"):
         if options[name] is not None:
             words += [f"--{name}", str(options[name])]
+    words += [FORCE] if options["is_forced"] else []
     found = Batch(_new_id(), what, time.time(), items_of(moves, _new_id), settings, tuple(words))
     book = _book(state_dir)
     book.put(found)
@@ -247,7 +260,7 @@ def _work(found: Batch, book: BatchBook, state_dir: Path, *, as_json: bool) -> N
     if any(item.state is not State.DONE for item in found.items):
         raise MoveError(
             f"not all moved: `cellplane move batch resume {found.id}` goes on with those that pause, and tries those "
-            "again that failed"
+            "again that failed or, with --force, are too large"
         )
 
 
@@ -259,6 +272,9 @@ def _made(item: Item, moves: MoveBook, state_dir: Path, options: Sequence[str]) 
         words = ["start", item.tenant_id, item.target, "--id", item.move_id, *options]
     ended = _run(words, state_dir)
     if not moves.has(item.move_id):
+        refused = _refused(ended.stdout)
+        if refused:
+            return replace(item, state=State.REFUSED, reason=refused)
         return replace(item, state=State.FAILED, reason=_last_line(ended.stderr))
     move = moves.get(item.move_id)
     wish = moves.wish(item.move_id)
@@ -276,6 +292,14 @@ def _run(words: Sequence[str], state_dir: Path) -> subprocess.CompletedProcess[s
     if ended.returncode == INTERRUPTED:
         raise MoveError("stopped by Ctrl-C")
     return ended
+
+
+def _refused(text: str) -> str:
+    """Why a move that may be forced was not begun, by what it said as JSON; empty where it did not say so."""
+    if not text:
+        return ""
+    said = json.loads(text)
+    return str(said["reason"]) if said.get("refused") == TOO_LARGE else ""
 
 
 def _last_line(text: str) -> str:

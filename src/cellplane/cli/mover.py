@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cellplane.cli.move_cells import cells_in
+from cellplane.cli.move_planned import Planned
 from cellplane.cli.options import connect
 from cellplane.client import Client
 from cellplane.moves.book import MoveBook
@@ -15,7 +16,8 @@ from cellplane.moves.carriers.cargo import Cargo
 from cellplane.moves.chosen import ChosenTables
 from cellplane.moves.config import FILE, MovesConfig, config_of, read_config
 from cellplane.moves.driver import Driver
-from cellplane.moves.errors import MoveError
+from cellplane.moves.errors import MoveError, NotMovableError
+from cellplane.moves.expecting import Carried, expected
 from cellplane.moves.hooks import FileHookRecord
 from cellplane.moves.move import Move
 from cellplane.moves.mover import DataMover, Estimate
@@ -25,7 +27,7 @@ from cellplane.moves.routes import ControlPlaneRoutes
 from cellplane.moves.settings import CutoverSettings, DriverSettings, MoverSettings
 from cellplane.moves.shadowing import PolicyShadows
 from cellplane.moves.steps import Steps
-from cellplane.moves.stores import mover_between, tables_in
+from cellplane.moves.stores import kind_of, mover_between, tables_in
 
 HOOKS = "hooks.json"
 """Name of the record of hooks, in the folder of a move."""
@@ -113,6 +115,25 @@ class Mover:
         tables = (tables_in(cell, self.database(cell), settings) for cell in (move.source, move.target))
         refusals = (*config.tables.refusals(*tables), *estimate.refusals)
         return replace(estimate, refusals=refusals)
+
+    def planned(self, move: Move, config: MovesConfig) -> Planned:
+        """A move with what is to be known before it begins.
+
+        Raises:
+            NotMovableError: what the tenant has cannot be moved.
+        """
+        estimate = self.estimate_of(move, config)
+        if estimate.refusals:
+            raise NotMovableError(estimate.refusals)
+        loads = self.cargo_of(move, config).estimate()
+        messages = sum(load.things for name, load in loads.items() if name in config.queues)
+        times = expected(
+            Carried(estimate.rows, estimate.bytes, messages),
+            of_files=kind_of(self.database(move.source)) == "SQLite",
+            copy_bytes_per_second=move.copy_bytes_per_second,
+            shadow_seconds=move.shadow_seconds,
+        )
+        return Planned(move, config, estimate, loads, times)
 
     def database(self, cell: str) -> str:
         """The URL of a cell's database.

@@ -27,6 +27,9 @@ class State(Enum):
     PAUSED = "paused"
     """Somebody lets it pause: it goes on when the batch is resumed, or by itself."""
 
+    REFUSED = "refused"
+    """It is too large to be moved without being forced. That is no failure."""
+
     FAILED = "failed"
 
 
@@ -40,7 +43,7 @@ class Item:
         source: the cell that it is in.
         target: the cell that it goes to.
         state: what became of it.
-        reason: why it failed, or could not go on before it paused.
+        reason: why it failed, was refused, or could not go on before it paused.
         pause_seconds: for how long its writes waited.
     """
 
@@ -88,7 +91,7 @@ class Summary:
     pause_p50_ms: float | None
     pause_max_ms: float | None
     reasons: tuple[str, ...]
-    """Of failures, the most frequent first, with how many there are."""
+    """Of failures and refusals, the most frequent first, with how many there are."""
 
 
 def is_stopped(items: Sequence[Item], settings: BatchSettings) -> bool:
@@ -133,7 +136,7 @@ def least_held_seconds(moves: Sequence[tuple[str, str, str]], settings: BatchSet
 def summary(batch: Batch) -> Summary:
     """What it came to, so far."""
     pauses = sorted(1000 * item.pause_seconds for item in batch.items if item.pause_seconds is not None)
-    reasons = Counter(item.reason for item in batch.items if item.state is State.FAILED)
+    reasons = Counter(item.reason for item in batch.items if item.state in {State.FAILED, State.REFUSED})
     return Summary(
         {state.value: sum(item.state is state for item in batch.items) for state in State},
         is_stopped(batch.items, batch.settings),

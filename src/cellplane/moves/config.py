@@ -19,10 +19,12 @@ from cellplane.moves.carriers.subjects import CELL, SubjectPattern
 from cellplane.moves.chosen import FIELD as TABLES
 from cellplane.moves.chosen import ChosenTables, read_chosen
 from cellplane.moves.errors import MoveError
+from cellplane.moves.expecting import FIELD as LIMITS
+from cellplane.moves.expecting import read_limits
 from cellplane.moves.fields import Place, Reader, WrongError, parsed, text_of
 from cellplane.moves.hooks import NAMES, Hook, HookRecord, Hooks, HttpHook, PythonHook, loaded
 from cellplane.moves.move import Move
-from cellplane.moves.settings import CarrierSettings
+from cellplane.moves.settings import CarrierSettings, SizeLimits
 from cellplane.moves.shadowing import ShadowRules
 
 FILE = "moves.yaml"
@@ -167,6 +169,7 @@ class MovesConfig:
         hooks: in the order in which they are called.
         shadow: what of answers is compared, where a move has a shadow.
         tables: which are the tenant's.
+        limits: from which size on a tenant is moved only by force.
         text: as it was read.
         folder: to which its paths are relative.
     """
@@ -175,6 +178,7 @@ class MovesConfig:
     hooks: tuple[HookConfig, ...] = ()
     shadow: ShadowRules = field(default_factory=ShadowRules)
     tables: ChosenTables = field(default_factory=ChosenTables)
+    limits: SizeLimits = field(default_factory=SizeLimits)
     text: str = ""
     folder: Path = field(default_factory=Path)
 
@@ -192,6 +196,11 @@ class MovesConfig:
         settings = settings or CarrierSettings()
         carriers = (each.carrier(move, queues, self.folder, settings) for each in self.carriers)
         return Cargo(tuple(carriers), settings)
+
+    @property
+    def queues(self) -> frozenset[str]:
+        """Names of the carriers whose things go over while writes wait."""
+        return frozenset(each.name for each in self.carriers if isinstance(each, JetStreamConfig))
 
     def hooks_with(self, record: HookRecord) -> Hooks:
         """Who is asked and told of a move.
@@ -260,9 +269,11 @@ def parse_config(text: str, folder: Path, file: str = FILE) -> MovesConfig:
             if names.count(name) > 1:
                 raise top.wrong("carriers", f"two are named {name!r}: give each a name of its own")
         hooks = tuple(_hook(each, folder) for each in top.items("hooks"))
-        return MovesConfig(carriers, hooks, _shadow(top), read_chosen(top), text, folder)
+        return MovesConfig(carriers, hooks, _shadow(top), read_chosen(top), read_limits(top), text, folder)
 
-    return parsed(text, file, ("carriers", "hooks", "shadow", TABLES), read) or MovesConfig(text=text, folder=folder)
+    return parsed(text, file, ("carriers", "hooks", "shadow", TABLES, LIMITS), read) or MovesConfig(
+        text=text, folder=folder
+    )
 
 
 def _per_cell(found: Reader, name: str) -> PerCell | None:

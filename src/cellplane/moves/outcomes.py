@@ -39,7 +39,7 @@ def again(item: Item, move: Move | None, new_id: Callable[[], str]) -> Item:
     """A tenant as it is tried once more.
 
     Args:
-        item: one that was paused, or failed.
+        item: one that was paused or refused, or failed.
         move: its move; None where none was begun.
         new_id: makes the id of another move.
     """

@@ -117,6 +117,49 @@ class HoldSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class EstimateSettings:
+    """How fast a move is thought to go before it begins, on two shared cores; `docs/moves.md`, "What it costs"."""
+
+    copy_rows_per_second: float = 170_000.0
+    """Rows that are copied in a second; 170,000, as `make bench-move` found of 10,000,000 rows of some 100 bytes."""
+
+    copy_bytes_per_second: float = 40e6
+    """Bytes of larger rows that are copied in a second; 40 MB, as was found of 30,000 rows of 10 kB."""
+
+    compare_rows_per_second: float = 526_000.0
+    """Rows of both ends that are compared in a second; 526,000, as `make bench-move` found of the same."""
+
+    compare_bytes_per_second: float = 160e6
+    """Bytes of larger rows that are compared in a second; 160 MB, as was found of the rows of 10 kB."""
+
+    file_rows_per_second: float = 90_000.0
+    """Rows of SQLite files that are copied, or compared, in a second; 90,000, of one core."""
+
+    steps_seconds: float = 2.0
+    """All other steps until the flip, in seconds; 2, somewhat more than a tenant with few rows takes."""
+
+    pause_seconds: float = 0.226
+    """For how long writes wait, in seconds; 0.226, the median of `make bench-move`."""
+
+    pause_rare_seconds: float = 0.504
+    """The same of one move in a hundred, in seconds; 0.504, the p99 of `make bench-move`."""
+
+    message_seconds: float = 0.0006
+    """By how much a message that waits in a queue makes that longer, in seconds; 0.6 ms, publishing and removing it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SizeLimits:
+    """From which size on a tenant is moved only by force."""
+
+    rows: int = 100_000_000
+    """Most rows; 100,000,000, a quarter of an hour of copying and comparing."""
+
+    bytes: int = 50_000_000_000
+    """Most bytes; 50 GB, half an hour of the same, in which the source's server keeps its log."""
+
+
+@dataclass(frozen=True, slots=True)
 class ShadowSettings:
     """How a target shadows its source."""
 

@@ -89,7 +89,7 @@ def test_all_are_made_and_the_book_has_each_before_it_begins(tmp_path: Path) -> 
     assert most <= 3
     assert book.get("b1") == ended
     found = summary(ended)
-    assert found.counts == {"waiting": 0, "moving": 0, "done": 8, "paused": 0, "failed": 1}
+    assert found.counts == {"waiting": 0, "moving": 0, "done": 8, "paused": 0, "refused": 0, "failed": 1}
     assert (found.pause_p50_ms, found.pause_max_ms, found.is_stopped) == (200, 200, False)
     assert found.reasons == ("1 × its tables differ",)
 
@@ -127,7 +127,7 @@ def test_a_batch_that_stops_leaves_the_rest_where_they_are(tmp_path: Path) -> No
     ended = run(batch(*items(10), at_once=1, max_failures=2), BatchBook(tmp_path), fail)
     found = summary(ended)
     assert found.is_stopped
-    assert found.counts == {"waiting": 8, "moving": 0, "done": 0, "paused": 0, "failed": 2}
+    assert found.counts == {"waiting": 8, "moving": 0, "done": 0, "paused": 0, "refused": 0, "failed": 2}
 
 
 def test_what_is_not_there_or_damaged_is_named(tmp_path: Path) -> None:

@@ -91,3 +91,17 @@ def test_one_process_alone_makes_a_batch(fleet: Commands) -> None:
     assert refused.exit_code == 1
     assert "another process makes the batch b1: `cellplane move batch status b1`" in refused.output
     assert book.get("b1").items[0].state is State.FAILED
+
+
+def test_who_is_too_large_is_no_failure_and_moves_when_that_is_forced(fleet: Commands) -> None:
+    fleet.configure("limits: {rows: 1}")
+    refused = fleet.run("batch", "merge", *WAY, "--hold", "0", "--max-failures", "1")
+    assert refused.exit_code == 1
+    found = the_batch(fleet)
+    assert {state: count for state, count in found["counts"].items() if count} == {"refused": 1}
+    assert not found["is_stopped"]
+    assert "1 × acme has some 50 rows" in refused.output
+    assert fleet.book.all() == []
+    forced = fleet.run("batch", "resume", found["id"], "--force")
+    assert forced.exit_code == 0, forced.output
+    assert the_batch(fleet)["counts"]["done"] == 1

@@ -190,7 +190,7 @@ def test_the_example_of_the_manual_moves_what_it_names_and_tells_whom_it_names(
         ("shadow: {tolerancePercent: 101}", r"shadow.tolerancePercent: expected a number from 0 to 100, found the num"),
         ("shadow: {tolerancePercent: true}", r"shadow.tolerancePercent: expected a number from 0 to 100, found true"),
         ("shadow: {ignore: [at]}", r"shadow.ignore\[0\]: expected a path such as /items/\*/id"),
-        ("- a", r"moves.yaml:1:1: expected carriers, hooks, shadow, tables, found a list"),
+        ("- a", r"moves.yaml:1:1: expected carriers, hooks, shadow, tables, limits, found a list"),
         ("carriers: [", r"this is no YAML"),
     ],
 )

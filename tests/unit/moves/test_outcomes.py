@@ -32,7 +32,7 @@ def test_one_that_is_done_says_for_how_long_its_writes_waited() -> None:
 
 
 @pytest.mark.parametrize("phase", list(Phase))
-@pytest.mark.parametrize("state", [State.PAUSED, State.FAILED])
+@pytest.mark.parametrize("state", [State.PAUSED, State.REFUSED, State.FAILED])
 def test_the_id_stays_while_its_move_has_not_ended(phase: Phase, state: State) -> None:
     found = again(replace(ITEM, state=state, reason="no"), replace(MOVE, phase=phase, pause_seconds=0.3), lambda: "m2")
     if phase is Phase.DONE:
