@@ -65,12 +65,12 @@ def test_a_plan_says_how_long_it_takes_and_for_how_long_writes_wait(fleet: Comma
 
 def test_what_is_too_large_is_moved_by_force_alone(fleet: Commands) -> None:
     fleet.configure("limits: {rows: 49}")
-    for words in ((), ("--dry-run",)):
+    for words in (("--hold", "0"), ("--dry-run",)):
         refused = fleet.run("acme", "cell-2", *words)
         assert refused.exit_code == 1
         assert "acme has some 50 rows (0.0 MB), and more than 49 rows or 50.0 GB are not moved" in refused.output
         assert "then use --force; or raise limits in moves.yaml" in refused.output
-    as_json = json.loads(fleet.run("acme", "cell-2", "--json").stdout)
+    as_json = json.loads(fleet.run("acme", "cell-2", "--hold", "0", "--json").stdout)
     assert (as_json["refused"], as_json["rows"]) == ("too-large", 50)
     assert fleet.book.all() == []
     assert fleet.answer("acme", "cell-2", "--dry-run", "--force")["rows"] == 50
