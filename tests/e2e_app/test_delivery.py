@@ -169,7 +169,7 @@ def test_a_tenant_on_the_move_keeps_the_sweep_from_nobody_else(cell: Cell, postg
             eventually("the other's is delivered", lambda: cell.status(ids["staying"], "staying") == "delivered")
             assert cell.status(ids["moving"], "moving") == "queued"
         finally:
-            guard.remove(connection, tables)
+            guard.remove(connection)
     eventually("it is delivered", lambda: cell.status(ids["moving"], "moving") == "delivered")
 
 

@@ -82,7 +82,7 @@ END $$""",
 CREATE OR REPLACE FUNCTION cellplane_moves.touch(move text, changed text, keys jsonb[]) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     INSERT INTO cellplane_moves.touched (move_id, table_name, key)
-    SELECT DISTINCT move, changed, key FROM unnest(keys) AS key WHERE key IS NOT NULL
+    SELECT DISTINCT move, changed, key FROM unnest(keys) AS key WHERE key IS NOT NULL AND move IS NOT NULL
 $$""",
     """
 CREATE OR REPLACE FUNCTION cellplane_moves.keep() RETURNS trigger
@@ -98,10 +98,14 @@ SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace
 WHERE c.oid = %(table)s::regclass OR c.oid IN (SELECT relid FROM pg_partition_tree(%(table)s::regclass))
 ORDER BY 1
 """
-_WITH_TRIGGER = """
-SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_trigger t
+_TRIGGERS_OF_MOVE = """
+SELECT format('%%I.%%I', n.nspname, c.relname), array_agg(t.tgname::text ORDER BY t.tgname) FROM pg_trigger t
 JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE t.tgname = %s ORDER BY 1
+WHERE starts_with(t.tgname::text, %s) AND t.tgparentid = 0 GROUP BY 1 ORDER BY 1
+"""
+_FUNCTIONS_OF_MOVE = """
+SELECT p.proname::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname = %s AND starts_with(p.proname::text, %s) ORDER BY 1
 """
 _THEIRS = "SELECT tgname::text FROM pg_trigger WHERE tgrelid = %s::regclass"
 
@@ -199,7 +203,7 @@ END"""
             if (relation, trigger) not in there
         ]
         if statements:
-            self._briefly(connection, statements, table)
+            self._briefly(connection, statements, table.name)
 
     def close(self, connection: psycopg.Connection[Any], epoch: int = 0) -> None:
         """Refuse the tenant's writes from now on; when it returns, none that passed is under way.
@@ -265,25 +269,21 @@ END"""
         ).fetchone()
         return row == (True,)
 
-    def remove(self, connection: psycopg.Connection[Any], tables: Sequence[Table]) -> None:
-        """Take it off the tables, and forget what it noted. Where it is not there nothing happens.
+    def remove(self, connection: psycopg.Connection[Any]) -> None:
+        """Take it off all tables, whatever they are called by now, and forget what it noted. Where it is not there
+        nothing happens.
 
         Raises:
             NotInTimeError: a table was in use for too long.
         """
-        for table in tables:
-            name = self._name(table)
+        for relation, triggers in connection.execute(_TRIGGERS_OF_MOVE, (self._prefix,)).fetchall():
             statements = [
-                sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(f"{name}_{kind}"), named(table))
-                for kind in ("i", "u", "d")
+                sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(trigger), sql.SQL(relation))
+                for trigger in triggers
             ]
-            # Also of a partition that was one when the move began.
-            statements += [
-                sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(f"{name}_t"), sql.SQL(relation))
-                for (relation,) in connection.execute(_WITH_TRIGGER, (f"{name}_t",))
-            ]
-            self._briefly(connection, statements, table)
-            connection.execute(sql.SQL("DROP FUNCTION IF EXISTS {}()").format(sql.Identifier(SCHEMA, name)))
+            self._briefly(connection, statements, relation)
+        for (function,) in connection.execute(_FUNCTIONS_OF_MOVE, (SCHEMA, self._prefix)).fetchall():
+            connection.execute(sql.SQL("DROP FUNCTION IF EXISTS {}()").format(sql.Identifier(SCHEMA, function)))
         if self.is_closed(connection) is not None:
             with connection.transaction():
                 connection.execute("DELETE FROM cellplane_moves.touched WHERE move_id = %s", (self.move_id,))
@@ -292,7 +292,7 @@ END"""
                 )
                 connection.execute("DELETE FROM cellplane_moves.guards WHERE move_id = %s", (self.move_id,))
 
-    def _briefly(self, connection: psycopg.Connection[Any], statements: Sequence[sql.Composed], table: Table) -> None:
+    def _briefly(self, connection: psycopg.Connection[Any], statements: Sequence[sql.Composed], table: str) -> None:
         """Change a table's triggers, in one transaction that never makes others wait for long."""
         for _ in range(self.settings.lock_tries):
             try:
@@ -304,7 +304,7 @@ END"""
             except psycopg.errors.LockNotAvailable:
                 continue
         raise NotInTimeError(
-            f"{table.name} was locked by others {self.settings.lock_tries} times for {self.settings.lock_seconds} s: "
+            f"{table} was locked by others {self.settings.lock_tries} times for {self.settings.lock_seconds} s: "
             "end the transaction that holds it (pg_stat_activity names it), and ask again"
         )
 
@@ -314,7 +314,12 @@ END"""
 
     def _name(self, table: Table) -> str:
         # Triggers fire by name: behind all others, which may still change a key. Names of PostgreSQL have 63 bytes.
-        return f"zz_cellplane_{self.move_id}_{_digest(table.name)}"
+        return f"{self._prefix}{_digest(table.name)}"
+
+    @property
+    def _prefix(self) -> str:
+        """What names of all triggers and functions of the move begin with: ids have no `_`."""
+        return f"zz_cellplane_{self.move_id}_"
 
 
 def stream_names(move_id: str) -> tuple[str, str]:

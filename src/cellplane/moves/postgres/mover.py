@@ -272,7 +272,7 @@ class PostgresMover(DataMover):
         """See ``DataMover``."""
         with self._connected() as connections:
             for connection in connections:
-                self._guard.remove(connection, self._tables(connection))
+                self._guard.remove(connection)
 
     def facts(self) -> Facts:
         """See ``DataMover``."""
@@ -367,7 +367,7 @@ class PostgresMover(DataMover):
         whose = sql.SQL("{} = {}").format(sql.Identifier(self.settings.tenant_column), sql.Literal(self.tenant_id))
         for table in found.tables:
             if target.execute(sql.SQL("SELECT 1 FROM {} WHERE {} LIMIT 1").format(named(table), whose)).fetchone():
-                self._guard.remove(target, found.tables)
+                self._guard.remove(target)
                 raise NotEmptyError(
                     f"the target has rows of {self.tenant_id} in {table.name} already, and no move brought them: find "
                     "out whose they are, then delete them or name another cell"

@@ -6,7 +6,6 @@ import psycopg
 from psycopg import sql
 
 from cellplane.moves.errors import MoveError
-from cellplane.moves.postgres.catalog import read_tables
 from cellplane.moves.postgres.guard import Guard
 from cellplane.moves.postgres.stream import Stream
 from cellplane.moves.remains import Remnant, Slot, move_of
@@ -74,7 +73,7 @@ def remove(connection: Connection, remnant: Remnant, settings: MoverSettings) ->
                 raise MoveError(f"{remnant} is used by a session: end it (pg_stat_activity), and ask again") from error
         case _:
             guard = Guard(remnant.name, remnant.move_id, settings)
-            guard.remove(connection, read_tables(connection, settings.left_out))
+            guard.remove(connection)
 
 
 def connected(url: str, settings: MoverSettings) -> Connection:
