@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from cellplane.moves.errors import NotMovableError
+from cellplane.moves.postgres.guard import stream_names
 from cellplane.moves.postgres.mover import PostgresMover
 from cellplane.moves.settings import MoverSettings
 from unit.moves.cells import PostgresWriter, fill, rows_of, writing
@@ -151,6 +152,33 @@ def test_who_empties_a_table_takes_no_tenant_at_either_end(cells: tuple[str, str
     for url in cells:
         with psycopg.connect(url) as connection:
             connection.execute("TRUNCATE orders, lines, visits")
+
+
+def test_a_move_that_began_before_that_was_known_tells_no_truncate_any_more_either(cells: tuple[str, str]) -> None:
+    source, target = cells
+    fill(source, 100)
+    fill(target, 100)
+    with psycopg.connect(target) as connection:
+        connection.execute("DELETE FROM orders WHERE tenant_id = 'acme'")
+        connection.execute("DELETE FROM visits WHERE tenant_id = 'acme'")
+    there = rows_of(target, "globex")
+    move = mover(cells)
+    move.prepare()
+    move.copy()
+    move.follow()
+    told = "insert, update, delete, truncate"
+    for url, name in zip(cells, stream_names("m1"), strict=True):
+        with psycopg.connect(url) as connection:
+            connection.execute(f"ALTER PUBLICATION {name} SET (publish = '{told}')".encode())
+    move.reconnect()
+    for url in cells:
+        with psycopg.connect(url) as connection:
+            assert connection.execute("SELECT DISTINCT pubtruncate FROM pg_publication").fetchall() == [(False,)]
+    with psycopg.connect(source) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("TRUNCATE orders, lines, visits")
+    move.lag()
+    assert rows_of(target, "globex") == there, "what was written at the source until then has come"
 
 
 def test_partitions_may_come_and_go_between_two_tries_to_prepare(cells: tuple[str, str]) -> None:
