@@ -19,7 +19,7 @@ from rich.table import Table
 from cellplane.cli import moves_elsewhere
 from cellplane.cli.move_batch import batch
 from cellplane.cli.move_cells import cells_in
-from cellplane.cli.options import control_option, json_option, state_option
+from cellplane.cli.options import Number, control_option, json_option, state_option
 from cellplane.cli.output import print_json
 from cellplane.errors import ProvisionError
 from cellplane.moves.book import MoveBook
@@ -89,12 +89,12 @@ def move() -> None:
 @click.option(
     "--hold",
     "hold_seconds",
-    type=click.FloatRange(0, 30 * 86_400),
+    type=Number(0, 30 * 86_400),
     default=HOLD_SECONDS,
     show_default=True,
     help="How long, in seconds, the former cell keeps up, so that `rollback` loses nothing.",
 )
-@click.option("--rate", type=click.FloatRange(0.001), help="Copy at most so many MB in a second.")
+@click.option("--rate", type=Number(0.001), help="Copy at most so many MB in a second.")
 @click.option(
     "--hours",
     default="",
@@ -103,7 +103,7 @@ def move() -> None:
 @click.option(
     "--shadow",
     "shadow_seconds",
-    type=click.FloatRange(0, ShadowSettings().max_seconds),
+    type=Number(0, ShadowSettings().max_seconds),
     default=0.0,
     metavar="SECONDS",
     help="So long, before writes are held, let CELL answer what TENANT reads, too, and compare; by default not at all.",
