@@ -217,9 +217,10 @@ class Steps:
     def stay(self) -> None:
         """Before the flip: the source writes, and routers let it."""
         self._let_writes(self.move.source, anyway=self.move.phase is Phase.FENCED)
+        # Before all else that may not go: neither who has the tenant nor a database that is away keeps it on.
+        self._end_shadow()
         self._require_at(self.move.source)
         self.mend()
-        self._end_shadow()
         fault_point("move.stayed")
 
     def go_on_there(self) -> None:
