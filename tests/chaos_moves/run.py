@@ -47,7 +47,7 @@ MIN_WRITES = 10
 
 WAY_BACK_SECONDS = 120.0
 ENDINGS = (Phase.DONE, Phase.ROLLED_BACK, Phase.ABORTED)
-_FOLLOWED = frozenset({Phase.FOLLOWING, Phase.VERIFIED, Phase.FENCED, Phase.FLIPPED})
+_FOLLOWED = frozenset({Phase.FOLLOWING, Phase.VERIFIED, Phase.SHADOWED, Phase.FENCED, Phase.FLIPPED})
 _OF_ANY_ENDING = frozenset({"move.parted", "move.cleaned", "move.forgotten"})
 SHADOWING = "move.shadowing"
 _OF_A_SHADOW = frozenset({SHADOWING, "move.shadowed"})

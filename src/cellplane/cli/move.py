@@ -20,7 +20,7 @@ from cellplane.cli import moves_elsewhere
 from cellplane.cli.move_batch import batch
 from cellplane.cli.move_cells import cells_in
 from cellplane.cli.move_planned import TooLargeError
-from cellplane.cli.options import control_option, json_option, state_option
+from cellplane.cli.options import Number, control_option, json_option, state_option
 from cellplane.cli.output import print_json
 from cellplane.errors import ProvisionError
 from cellplane.moves.book import MoveBook
@@ -87,11 +87,11 @@ def move() -> None:
 @click.option(
     "--hold",
     "hold_seconds",
-    type=click.FloatRange(0, HoldSettings().max_seconds),
+    type=Number(0, HoldSettings().max_seconds),
     help="How long, in seconds, the former cell keeps up, so that `rollback` loses nothing; by default "
     f"{HoldSettings().seconds:g}, and {HoldSettings().local_seconds:g} in a local fleet.",
 )
-@click.option("--rate", type=click.FloatRange(0.001), help="Copy at most so many MB in a second.")
+@click.option("--rate", type=Number(0.001), help="Copy at most so many MB in a second.")
 @click.option(
     "--hours",
     default="",
@@ -100,7 +100,7 @@ def move() -> None:
 @click.option(
     "--shadow",
     "shadow_seconds",
-    type=click.FloatRange(0, ShadowSettings().max_seconds),
+    type=Number(0, ShadowSettings().max_seconds),
     default=0.0,
     metavar="SECONDS",
     help="So long, before writes are held, let CELL answer what TENANT reads, too, and compare; by default not at all.",

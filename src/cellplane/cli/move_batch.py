@@ -18,7 +18,7 @@ from rich.table import Table
 from cellplane.cli.move_cells import cells_in
 from cellplane.cli.move_planned import TOO_LARGE
 from cellplane.cli.moves_elsewhere import duration
-from cellplane.cli.options import json_option, state_option
+from cellplane.cli.options import Number, json_option, state_option
 from cellplane.cli.output import print_json
 from cellplane.cli.topologies import read_fleet
 from cellplane.moves.batch import Batch, BatchBook, Item, State, items_of, least_held_seconds, run, summary
@@ -68,12 +68,12 @@ def batch_options(command: Command) -> Command:
             ),
             click.option(
                 "--hold",
-                type=click.FloatRange(0, HoldSettings().max_seconds),
+                type=Number(0, HoldSettings().max_seconds),
                 help="As of `cellplane move start`, with its default: a move that is held counts as one at once.",
             ),
-            click.option("--rate", type=float, help="As of `cellplane move start`, for each move."),
+            click.option("--rate", type=Number(0.001), help="As of `cellplane move start`, for each move."),
             click.option("--hours", help="As of `cellplane move start`."),
-            click.option("--shadow", type=float, help="As of `cellplane move start`, for each move."),
+            click.option("--shadow", type=Number(0), help="As of `cellplane move start`, for each move."),
             click.option("--force", "is_forced", is_flag=True, help="As of `cellplane move start`, for each move."),
             state_option,
             json_option,
@@ -109,7 +109,9 @@ def evacuate(*, cell: str, override_pins: bool, **options: Any) -> None:
 
 
 @batch.command()
-@click.option("--over-at", type=float, default=0.8, show_default=True, help="Move tenants from cells above this share.")
+@click.option(
+    "--over-at", type=Number(0), default=0.8, show_default=True, help="Move tenants from cells above this share."
+)
 @batch_options
 def rebalance(*, over_at: float, **options: Any) -> None:
     """Move tenants away from full cells, as `cellplane plan rebalance` says."""
@@ -123,7 +125,7 @@ def rebalance(*, over_at: float, **options: Any) -> None:
 @batch.command()
 @click.argument("cell")
 @click.argument("into")
-@click.option("--share", type=click.FloatRange(0.01, 0.99), default=0.5, show_default=True, help="Of CELL's weight.")
+@click.option("--share", type=Number(0.01, 0.99), default=0.5, show_default=True, help="Of CELL's weight.")
 @batch_options
 def split(*, cell: str, into: str, share: float, **options: Any) -> None:
     """Move a part of CELL's tenants INTO another cell, such as a new one: half of what they weigh, if not said."""

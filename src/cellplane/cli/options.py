@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import math
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -29,6 +30,17 @@ _url_option: Callable[[Command], Command] = click.option(
     show_default=True,
     help="URL of the control plane.",
 )
+
+
+class Number(click.FloatRange):
+    """A number of a range. NaN is in each to click, as it is less than no bound, and more than none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number. Fails as a usage error."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"expected a number, found {value}", param, ctx)
+        return number
 
 
 def _keep(context: click.Context, param: click.Parameter, value: Any) -> None:

@@ -236,9 +236,10 @@ class Steps:
             is_found: whether somebody else held its writes, who may have come further than is known.
         """
         self._let_writes(self.move.source, anyway=self.move.phase is Phase.FENCED)
+        # Before all else that may not go: neither who has the tenant nor a database that is away keeps it on.
+        self._end_shadow()
         self._require_at(self.move.source)
         self._open_source(is_found=is_found)
-        self._end_shadow()
         fault_point("move.stayed")
 
     def give_up(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from cellplane.moves.driver import WantedOtherwiseError
 from cellplane.moves.errors import NotInTimeError, NotMovableError
+from cellplane.moves.postgres.guard import stream_names
 from cellplane.moves.postgres.mover import PostgresMover
 from cellplane.moves.postgres.stream import Stream
 from cellplane.moves.settings import MoverSettings
@@ -335,6 +336,33 @@ def test_who_empties_a_table_takes_no_tenant_at_either_end(cells: tuple[str, str
             connection.execute("TRUNCATE orders, lines, visits")
 
 
+def test_a_move_that_began_before_that_was_known_tells_no_truncate_any_more_either(cells: tuple[str, str]) -> None:
+    source, target = cells
+    fill(source, 100)
+    fill(target, 100)
+    with psycopg.connect(target) as connection:
+        connection.execute("DELETE FROM orders WHERE tenant_id = 'acme'")
+        connection.execute("DELETE FROM visits WHERE tenant_id = 'acme'")
+    there = rows_of(target, "globex")
+    move = mover(cells)
+    move.prepare()
+    move.copy()
+    move.follow()
+    told = "insert, update, delete, truncate"
+    for url, name in zip(cells, stream_names("m1"), strict=True):
+        with psycopg.connect(url) as connection:
+            connection.execute(f"ALTER PUBLICATION {name} SET (publish = '{told}')".encode())
+    move.reconnect()
+    for url in cells:
+        with psycopg.connect(url) as connection:
+            assert connection.execute("SELECT DISTINCT pubtruncate FROM pg_publication").fetchall() == [(False,)]
+    with psycopg.connect(source) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("TRUNCATE orders, lines, visits")
+    move.lag()
+    assert rows_of(target, "globex") == there, "what was written at the source until then has come"
+
+
 def test_partitions_may_come_and_go_between_two_tries_to_prepare(cells: tuple[str, str]) -> None:
     mover(cells).prepare()
     for url in cells:
@@ -353,6 +381,53 @@ def test_partitions_may_come_and_go_between_two_tries_to_prepare(cells: tuple[st
             at = "2026-01-01" if table == "visits_new" else "2025-01-01"
             with pytest.raises(psycopg.Error, match="tenant acme is not written"), connection.transaction():
                 connection.execute(f"INSERT INTO {table} VALUES ('acme', '{at}')".encode())
+
+
+def test_a_table_that_is_called_otherwise_by_now_is_written_again_behind_the_move(cells: tuple[str, str]) -> None:
+    fill(cells[0], 10)
+    move = mover(cells)
+    move.prepare()
+    for url in cells:
+        with psycopg.connect(url) as connection:
+            connection.execute("ALTER TABLE lines RENAME TO positions")
+            connection.execute("CREATE SCHEMA archive")
+            connection.execute("ALTER TABLE visits SET SCHEMA archive")
+            connection.execute("ALTER TABLE visits_old RENAME TO first_visits")
+    move.forget()
+    for url in cells:
+        with psycopg.connect(url) as connection:
+            triggers = connection.execute("SELECT tgname FROM pg_trigger WHERE tgname LIKE 'zz%'").fetchall()
+            functions = connection.execute("SELECT proname FROM pg_proc WHERE proname LIKE 'zz%'").fetchall()
+            assert (triggers, functions) == ([], [])
+            connection.execute("UPDATE positions SET what = '{}' WHERE tenant_id = 'acme'")
+            connection.execute("INSERT INTO archive.visits VALUES ('acme', '2025-01-01')")
+            connection.execute("TRUNCATE positions, archive.visits, first_visits")
+
+
+def test_a_trigger_whose_guard_is_gone_holds_nobody_back(cells: tuple[str, str]) -> None:
+    fill(cells[0], 10)
+    mover(cells).prepare()
+    with psycopg.connect(cells[0]) as connection:
+        connection.execute("DELETE FROM cellplane_moves.guards")
+        assert connection.execute("UPDATE orders SET note = 'x' WHERE tenant_id = 'acme'").rowcount == 10
+        assert connection.execute("DELETE FROM orders WHERE tenant_id = 'acme'").rowcount == 10
+        connection.execute("INSERT INTO visits VALUES ('acme', '2025-01-01')")
+
+
+def test_another_moves_triggers_stay(cells: tuple[str, str]) -> None:
+    source, _ = cells
+    others = [PostgresMover(tenant, move_id, *cells, MoverSettings()) for tenant, move_id in (("a", "m"), ("b", "m11"))]
+    for other in others:
+        other.prepare()
+    mine = mover(cells)
+    mine.prepare()
+    mine.forget()
+    with psycopg.connect(source) as connection:
+        rows = connection.execute(
+            "SELECT split_part(tgname, '_', 3) AS id, count(*) FROM pg_trigger "
+            "WHERE tgname LIKE 'zz%' AND tgparentid = 0 GROUP BY 1 ORDER BY 1"
+        ).fetchall()
+    assert rows == [("m", 3 * 4 + 2), ("m11", 3 * 4 + 2)]
 
 
 def test_a_transaction_that_began_before_the_fence_cannot_slip_through(cells: tuple[str, str]) -> None:

@@ -7,12 +7,12 @@ import pytest
 
 from cellplane.errors import CellplaneError, UnreachableError
 from cellplane.moves.driver import Driver
-from cellplane.moves.errors import ChangedError, MoveError, NotTheSameError
+from cellplane.moves.errors import ChangedError, MoveError, NotTheSameError, StoreError
 from cellplane.moves.move import Move, Phase, Wish
 from cellplane.moves.settings import ShadowSettings
 from cellplane.moves.shadowing import Heard, NoShadows, Note, Sample, Seen, ShadowRules, Shadows, Sight
 from cellplane.moves.steps import Steps
-from support.moving import SOURCE, TARGET, TENANT, WorldBook, driver_in, world_that_follows
+from support.moving import SOURCE, TARGET, TENANT, WorldBook, WorldMover, driver_in, world_that_follows
 
 MOVE = Move("m1", TENANT, SOURCE, TARGET, True, 0.0, shadow_seconds=10.0, phase=Phase.VERIFIED)
 
@@ -181,6 +181,17 @@ def test_what_a_dead_one_left_ends_with_the_move() -> None:
     shadows.has_begun = True
     assert driver_of(shadows, book).advance("m1").phase is Phase.ABORTED
     assert not shadows.has_begun, "also one that was begun behind that"
+
+
+def test_a_database_that_is_away_keeps_no_shadow_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(_mover: WorldMover) -> None:
+        raise StoreError("it is away")
+
+    monkeypatch.setattr(WorldMover, "reconnect", away)
+    shadows = Counted([Seen()], has_begun=True)
+    with pytest.raises(StoreError):
+        driver_of(shadows, WorldBook(replace(MOVE, has_shadow=True), wanted=Wish.ABORT)).advance("m1")
+    assert not shadows.has_begun
 
 
 def test_one_that_the_tenant_has_is_nothing_to_a_move_that_began_none() -> None:

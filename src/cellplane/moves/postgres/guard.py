@@ -88,7 +88,7 @@ END $$""",
 CREATE OR REPLACE FUNCTION cellplane_moves.touch(move text, changed text, keys jsonb[]) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     INSERT INTO cellplane_moves.touched (move_id, table_name, key)
-    SELECT DISTINCT move, changed, key FROM unnest(keys) AS key WHERE key IS NOT NULL
+    SELECT DISTINCT move, changed, key FROM unnest(keys) AS key WHERE key IS NOT NULL AND move IS NOT NULL
 $$""",
     """
 CREATE OR REPLACE FUNCTION cellplane_moves.keep() RETURNS trigger

@@ -166,6 +166,8 @@ class PostgresMover(DataMover):
             self._reconnect(source, target)
 
     def _reconnect(self, source: Connection, target: Connection) -> None:
+        self._there.tell_no_truncate(source)
+        self._back.tell_no_truncate(target)
         self._there.reconnect(target, self._source_conninfo)
         self._back.reconnect(source, self._target_conninfo)
 

@@ -116,6 +116,15 @@ class Stream:
             ).format(sql.Identifier(self.name), sql.SQL(", ").join(parts))
         )
 
+    def tell_no_truncate(self, publisher: psycopg.Connection[Any]) -> None:
+        """Let a publication that was made by a release before tell none any more either."""
+        if self._is_there(publisher, "SELECT 1 FROM pg_publication WHERE pubname = %s AND pubtruncate"):
+            publisher.execute(
+                sql.SQL("ALTER PUBLICATION {} SET (publish = 'insert, update, delete')").format(
+                    sql.Identifier(self.name)
+                )
+            )
+
     def begin_here(self, publisher: psycopg.Connection[Any]) -> None:
         """Keep what is written from now on, until it is taken or the stream is dropped.
 
