@@ -545,7 +545,9 @@ class Steps:
                     f"{self.settings.catch_up_seconds:.0f} s: move the tenant when it writes less"
                 )
             if lag.untested > self.settings.untested:
-                compare(lambda _: None)
+                verdict = compare(lambda _: None)
+                if not verdict.is_same:
+                    raise NotTheSameError(_said(verdict))
             self.pause(self.settings.lag_poll_seconds)
 
 

@@ -6,7 +6,7 @@ from http import HTTPStatus
 import pytest
 
 from cellplane.errors import ControlPlaneError
-from cellplane.moves.errors import MoveError, StoreError
+from cellplane.moves.errors import MoveError, NotTheSameError, StoreError
 from cellplane.moves.move import Move, Phase, Wish, mendings
 from cellplane.moves.routes import ACTIVE, HELD, Placed
 from support.moving import (
@@ -268,3 +268,37 @@ def test_what_somebody_wants_is_heard_between_two_tries(phase: Phase, wish: Wish
 
     patient = replace(driver, pause=pause)
     assert patient.persist("m1").phase is reached
+
+
+@pytest.mark.parametrize("untested", [0, 1_000_000])
+def test_what_differs_at_the_end_is_compared_and_mended_anew(untested: int) -> None:
+    world = world_that_follows()
+    # As something does that no trigger and no stream tells of.
+    world.stores[TARGET].rows[1] = 77
+    world.untested = untested
+    book = WorldBook(replace(FENCED, phase=Phase.VERIFIED))
+    driver = driver_in(world, book)
+    assert driver.advance("m1").phase is Phase.FOLLOWING
+    assert book.move.reason == "1 rows differ: rows differ"
+    assert world.stores[SOURCE].closed is False
+    world.untested = 0
+    assert driver.advance("m1").phase is Phase.VERIFIED
+    assert driver.advance("m1").phase is Phase.FLIPPED
+    assert world.stores[TARGET].rows == world.expected()
+
+
+def test_what_differs_however_often_it_is_mended_ends_with_the_reason() -> None:
+    world = world_that_follows()
+    book = WorldBook(replace(FENCED, phase=Phase.VERIFIED))
+    driver = driver_in(world, book)
+
+    def advance() -> None:
+        world.stores[TARGET].rows[1] = 77
+        driver.advance("m1")
+
+    for _ in range(4):
+        advance()
+        driver.advance("m1")
+    with pytest.raises(NotTheSameError, match="rows differ"):
+        advance()
+    assert book.move.phase is Phase.FOLLOWING
