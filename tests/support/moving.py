@@ -101,6 +101,15 @@ class World:
     has_shadow: bool = False
     """Whether routers copy to the target what the tenant reads."""
 
+    is_back_broken: bool = False
+    """Whether what is written at the target comes no more to the source."""
+
+    slot_cell: str = SOURCE
+    """The cell that the tenant's slot is."""
+
+    untested: int = 0
+    """Changes that were made before the flip and not compared."""
+
     untested_back: int = 0
     """Changes that were made behind the flip and not compared."""
 
@@ -308,12 +317,14 @@ class WorldMover(DataMover):
 
     def lag(self) -> Lag:
         self._reach()
-        return Lag(0.0, 0, 0)
+        return Lag(0.0, 0, self.world.untested)
 
     def compare(self, told: Callable[[int], None]) -> Verdict:
         self.world.happen()
         self._reach()
-        return Verdict(len(self.source.rows), (), 0, 0.0)
+        self.world.drain(SOURCE)
+        differences = () if self.source.rows == self.target.rows else ("rows differ",)
+        return Verdict(len(self.source.rows), differences, 0, 0.0)
 
     def compare_back(self, told: Callable[[int], None]) -> Verdict:
         self.world.happen()
@@ -323,7 +334,8 @@ class WorldMover(DataMover):
         return Verdict(len(self.source.rows), differences, 0, 0.0)
 
     def recopy(self, differences: Sequence[str]) -> None:
-        raise AssertionError("nothing differs in this world")
+        assert differences
+        self.target.rows = dict(self.source.rows)
 
     def fence(self, epoch: int) -> None:
         self.world.happen()
@@ -360,6 +372,8 @@ class WorldMover(DataMover):
 
     def lag_back(self) -> Lag:
         self._reach()
+        if self.world.is_back_broken:
+            raise NotInTimeError("the way back is broken")
         return Lag(0.0, 0, self.world.untested_back)
 
     def fence_target(self, epoch: int) -> None:
@@ -419,7 +433,8 @@ class WorldMover(DataMover):
         if self.world.choose(8) == 0:
             raise NotInTimeError("this time the last write did not come")
         self.world.drain(name)
-        return Verdict(0, () if store.rows == other.rows else ("rows differ",), 0, 0.0)
+        differs = store.rows != other.rows or self.world.choose(12) == 0
+        return Verdict(0, ("rows differ",) if differs else (), 0, 0.0)
 
     def _clean(self, store: Store) -> int:
         self._reach()
@@ -545,7 +560,7 @@ class WorldRoutes:
 
     def placed(self, tenant_id: str) -> Placed:
         table = self.world.directory
-        return Placed((table.cell,), True, table.state, table.epoch)
+        return Placed((table.cell,), True, table.state, table.epoch, self.world.slot_cell)
 
     def hold_writes(self, tenant_id: str) -> int:
         seen = self.world.directory
@@ -568,7 +583,9 @@ class WorldRoutes:
             raise ChangedError("it is another cell's")
         if only_held and not seen.holds:
             raise ChangedError("its writes are not held any more")
-        return self._publish(seen, cell=cell or SOURCE, state=SUSPENDED if seen.state == SUSPENDED else ACTIVE)
+        return self._publish(
+            seen, cell=cell or self.world.slot_cell, state=SUSPENDED if seen.state == SUSPENDED else ACTIVE
+        )
 
     def wait_until_applied(self, epoch: int, within_seconds: float) -> None:
         # A router that is cut off is lost, and not waited for; of others, one may be late.

@@ -271,8 +271,11 @@ class Driver:
         except (CellplaneError, OSError) as error:
             # Where even this fails it stays fenced, and is mended by the next step.
             steps.stay()
-            back = move.reached(Phase.VERIFIED, reason=str(error))
-            if not isinstance(error, NotInTimeError | StoreError) or move.tries >= self.settings.cutover_tries:
+            # What differs differs in the next try too, unless it is looked for and mended.
+            phase = Phase.FOLLOWING if isinstance(error, NotTheSameError) else Phase.VERIFIED
+            back = move.reached(phase, reason=str(error))
+            may_pass_by = isinstance(error, NotInTimeError | StoreError | NotTheSameError)
+            if not may_pass_by or move.tries >= self.settings.cutover_tries:
                 self.book.put(replace(back, tries=0))
                 raise
             self.pause(self.settings.cutover_pause_seconds)

@@ -40,10 +40,11 @@ FOLLOWERS: dict[Phase, frozenset[Phase]] = {
     Phase.PREPARED: frozenset({Phase.COPIED, Phase.ABORTING}),
     Phase.COPIED: frozenset({Phase.FOLLOWING, Phase.ABORTING}),
     Phase.FOLLOWING: frozenset({Phase.VERIFIED, Phase.ABORTING}),
-    Phase.VERIFIED: frozenset({Phase.SHADOWED, Phase.FENCED, Phase.ABORTING}),
-    Phase.SHADOWED: frozenset({Phase.FENCED, Phase.ABORTING}),
-    # Back to verified: the fence was lifted again, since what was to be there did not come in time.
-    Phase.FENCED: frozenset({Phase.FLIPPED, Phase.VERIFIED, Phase.ABORTING}),
+    Phase.VERIFIED: frozenset({Phase.SHADOWED, Phase.FENCED, Phase.FOLLOWING, Phase.ABORTING}),
+    Phase.SHADOWED: frozenset({Phase.FENCED, Phase.FOLLOWING, Phase.ABORTING}),
+    # Back to verified: the fence was lifted again, since what was to be there did not come in time. Back to following:
+    # something differed, and all is compared, and mended, anew.
+    Phase.FENCED: frozenset({Phase.FLIPPED, Phase.VERIFIED, Phase.FOLLOWING, Phase.ABORTING}),
     Phase.FLIPPED: frozenset({Phase.RELEASED, Phase.RETURNED}),
     Phase.ABORTING: frozenset({Phase.ABORTED}),
     Phase.RETURNED: frozenset({Phase.ROLLED_BACK}),

@@ -180,6 +180,8 @@ class Steps:
             return lag
 
         self.hooks.before(self.move, "fence", self.routes.placed(self.move.tenant_id).epoch)
+        # A way back that broke since it was proven is found before the flip.
+        self.mover.lag_back()
         # Twice: the first time takes longer, and the target falls behind; the second has little to do.
         self.cargo.catch_up(Way.THERE)
         self._wait_until_close(look, self.mover.compare)
@@ -358,9 +360,9 @@ class Steps:
 
     def flip_back(self, began: float) -> Move:
         """Make the source the tenant's cell again, and let it write. Arguments as of ``arrive``."""
-        # Of one that is suspended no table says which cell its slot is.
-        is_ours = self.routes.placed(self.move.tenant_id).is_ours
-        home = None if is_ours and not self.move.was_pinned else self.move.source
+        # Its slot may be another cell's by now, which has nothing of it: then it is assigned to the source.
+        slot_cell = self.routes.placed(self.move.tenant_id).slot_cell
+        home = None if slot_cell == self.move.source and not self.move.was_pinned else self.move.source
         epoch = self.routes.assign(self.move.tenant_id, home, taken_from=self.move.target)
         fault_point("move.back.flipped")
         return self.return_home(epoch, began)
@@ -440,6 +442,8 @@ class Steps:
             )
         self.mover.part()
         fault_point("move.parted")
+        # From here on nothing at the former cell refuses what a router with an older table sends there.
+        self.routes.wait_until_applied(placed.epoch, self.settings.applied_seconds)
         facts = self.mover.facts()
         # Without a guard there is nothing any more: it goes behind all else.
         if cell == self.move.target and facts.source_closed is not None:
@@ -538,7 +542,9 @@ class Steps:
                     f"{self.settings.catch_up_seconds:.0f} s: move the tenant when it writes less"
                 )
             if lag.untested > self.settings.untested:
-                compare(lambda _: None)
+                verdict = compare(lambda _: None)
+                if not verdict.is_same:
+                    raise NotTheSameError(_said(verdict))
             self.pause(self.settings.lag_poll_seconds)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from cellplane.errors import ControlPlaneError
 from cellplane.moves.book import Progress
-from cellplane.moves.errors import MoveError, StoreError
+from cellplane.moves.errors import MoveError, NotInTimeError, NotTheSameError, StoreError
 from cellplane.moves.move import Move, Phase, Wish, mendings
 from cellplane.moves.routes import ACTIVE, HELD, Placed
 from cellplane.moves.steps import Steps
@@ -304,3 +304,92 @@ def test_what_somebody_wants_is_heard_between_two_tries(phase: Phase, wish: Wish
 
     patient = replace(driver, pause=pause)
     assert patient.persist("m1").phase is reached
+
+
+@pytest.mark.parametrize("untested", [0, 1_000_000])
+def test_what_differs_at_the_end_is_compared_and_mended_anew(untested: int) -> None:
+    world = world_that_follows()
+    # As something does that no trigger and no stream tells of.
+    world.stores[TARGET].rows[1] = 77
+    world.untested = untested
+    book = WorldBook(replace(FENCED, phase=Phase.VERIFIED))
+    driver = driver_in(world, book)
+    assert driver.advance("m1").phase is Phase.FOLLOWING
+    assert book.move.reason == "1 rows differ: rows differ"
+    assert world.stores[SOURCE].closed is False
+    world.untested = 0
+    assert driver.advance("m1").phase is Phase.VERIFIED
+    assert driver.advance("m1").phase is Phase.FLIPPED
+    assert world.stores[TARGET].rows == world.expected()
+
+
+def test_what_differs_however_often_it_is_mended_ends_with_the_reason() -> None:
+    world = world_that_follows()
+    book = WorldBook(replace(FENCED, phase=Phase.VERIFIED))
+    driver = driver_in(world, book)
+
+    def advance() -> None:
+        world.stores[TARGET].rows[1] = 77
+        driver.advance("m1")
+
+    for _ in range(4):
+        advance()
+        driver.advance("m1")
+    with pytest.raises(NotTheSameError, match="rows differ"):
+        advance()
+    assert book.move.phase is Phase.FOLLOWING
+
+
+@pytest.mark.parametrize("slot_cell", [SOURCE, "cell-3"])
+def test_one_that_its_slot_had_placed_goes_back_to_the_source_wherever_its_slot_is_by_now(slot_cell: str) -> None:
+    world = world_that_is_flipped()
+    world.slot_cell = slot_cell
+    book = WorldBook(replace(FLIPPED, was_pinned=False), wanted=Wish.ROLLBACK)
+    assert until_end(world, book) is Phase.ROLLED_BACK
+    assert world.directory.cell == SOURCE
+    assert world.stores[SOURCE].rows == world.expected()
+
+
+def test_a_way_back_that_broke_is_found_before_writes_are_held() -> None:
+    world = world_that_follows()
+    world.is_back_broken = True
+    book = WorldBook(replace(FENCED, phase=Phase.VERIFIED))
+    driver = driver_in(world, book)
+    before = world.directory
+    driver.advance("m1")
+    assert book.move.phase is Phase.VERIFIED
+    assert book.move.reason == "the way back is broken"
+    assert world.directory.cell == SOURCE
+    world.is_back_broken = False
+    assert driver.advance("m1").phase is Phase.FLIPPED
+    assert before.state == ACTIVE
+
+
+@pytest.mark.parametrize("phase", [Phase.RELEASED, Phase.RETURNED])
+def test_the_former_cell_refuses_until_each_router_that_is_heard_knows_the_flip(phase: Phase) -> None:
+    world = world_that_is_flipped()
+    if phase is Phase.RETURNED:
+        world.directory.cell = SOURCE
+        world.stores[SOURCE].closed, world.stores[TARGET].closed = False, True
+    former = world.stores[TARGET if phase is Phase.RETURNED else SOURCE]
+    book = WorldBook(replace(FLIPPED, phase=phase))
+
+    class Late(WorldRoutes):
+        def wait_until_applied(self, epoch: int, within_seconds: float) -> None:
+            assert epoch == world.directory.epoch
+            tries.append(within_seconds)
+            assert former.closed
+            assert former.rows == world.expected()
+            if len(tries) < 3:
+                raise NotInTimeError("the routers r-1 do not route by it")
+
+    tries: list[float] = []
+    driver = driver_in(world, book)
+    steps_of = driver.steps_of
+    driver = replace(driver, steps_of=lambda move: replace(steps_of(move), routes=Late(world)))
+    with pytest.raises(NotInTimeError):
+        driver.advance("m1")
+    assert (book.move.phase, book.move.reason) == (phase, "the routers r-1 do not route by it")
+    assert all(store.sends is None for store in world.stores.values()), "no log is kept meanwhile"
+    assert driver.persist("m1").phase.is_end
+    assert len(tries) == 3
