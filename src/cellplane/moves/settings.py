@@ -53,6 +53,10 @@ class MoverSettings:
     touched_max: int = 20_000
     """Rows changed since they were compared that are compared again while writes wait; 20,000, some 0.2 s."""
 
+    shared_max: int = 100_000
+    """Shared rows that one table of the tenant references, and are looked for before anything is copied; 100,000: some
+    tens of MB. More are looked for behind the copy."""
+
     carry_rows: int = 500
     """Rows that are brought to a SQLite file in one transaction; 500, some milliseconds: others wait to write it."""
 

@@ -140,6 +140,11 @@ def survey(source: Iterable[Table], target: Iterable[Table], tenant_column: str)
                 )
             )
         if name in moved:
+            refusals += [
+                _schema(each.table, f"{name} references it, and the target has none")
+                for each in table.references
+                if each.table in here and each.table not in moved and each.table not in there
+            ]
             shared |= {each.table for each in table.references if each.table not in moved}
     if not moved:
         refusals.append(
