@@ -243,3 +243,39 @@ def test_shared_rows_that_are_referenced_since_keep_a_tenant_from_going(cells: t
     run(cells[0], "INSERT INTO currencies VALUES ('SEK')")
     move.fence_target(9)
     assert move.finish_back(10).is_same
+
+
+def test_partitions_that_do_not_say_whose_a_changed_row_is_are_refused(cells: tuple[str, str]) -> None:
+    for url in cells:
+        run(
+            url,
+            "CREATE TABLE events (id uuid, day date, tenant_id text NOT NULL, PRIMARY KEY (id, day)) "
+            "PARTITION BY RANGE (day)",
+            "CREATE TABLE events_1 PARTITION OF events FOR VALUES FROM ('2026-01-01') TO ('2026-02-01')",
+            "CREATE UNLOGGED TABLE events_2 PARTITION OF events FOR VALUES FROM ('2026-02-01') TO ('2026-03-01')",
+            "ALTER TABLE events REPLICA IDENTITY FULL",
+            "ALTER TABLE events_2 REPLICA IDENTITY FULL",
+            "INSERT INTO events VALUES (gen_random_uuid(), '2026-01-01', 'globex')",
+        )
+    reason = "tenant_id is not in the replica identity of this partition, which does not take over its table's"
+    assert [refusal.partition(";")[0] for refusal in mover(cells).estimate().refusals] == [
+        f"public.events_1: {reason}",
+        "public.events_2: it is unlogged, and so not replicated",
+    ]
+    run(cells[0], "ALTER TABLE events_1 REPLICA IDENTITY FULL", "ALTER TABLE events_2 SET LOGGED")
+    refusals = mover(cells).estimate().refusals
+    assert [refusal.partition(":")[0] for refusal in refusals] == ["public.events_1", "public.events_2"], "the way back"
+    run(cells[1], "ALTER TABLE events_1 REPLICA IDENTITY FULL", "ALTER TABLE events_2 SET LOGGED")
+    assert mover(cells).estimate().refusals == ()
+    move = verified(cells)
+    for url in cells:
+        run(url, "UPDATE events SET day = '2026-02-01'", "DELETE FROM events")
+    move.fence(5)
+    assert move.finish(10).is_same
+
+
+def test_a_table_that_others_inherit_from_is_refused(cells: tuple[str, str]) -> None:
+    for url in cells:
+        run(url, "CREATE TABLE more_lines (PRIMARY KEY (tenant_id, order_id, number)) INHERITS (lines)")
+    (refusal,) = mover(cells).estimate().refusals
+    assert refusal.startswith("public.lines: public.more_lines inherits from it, and its rows are among its own")
