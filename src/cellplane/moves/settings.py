@@ -78,6 +78,10 @@ class MoverSettings:
     """Notes of changed rows beyond one of each, of PostgreSQL; 500: beyond, one is kept. While writes wait, all are
     read."""
 
+    shared_max: int = 100_000
+    """Shared rows that one table of the tenant references, and are looked for before anything is copied; 100,000: some
+    tens of MB. More are looked for behind the copy."""
+
     carry_rows: int = 500
     """Rows that are brought to a SQLite file in one transaction; 500, some milliseconds: others wait to write it."""
 

@@ -37,6 +37,19 @@ class Obstacle:
 
 
 @dataclass(frozen=True, slots=True)
+class Partition:
+    """A part of a partitioned table that has rows. It takes over neither the table's replica identity nor its
+    persistence.
+    """
+
+    name: str
+    replica_identity: tuple[str, ...]
+    is_unlogged: bool = False
+    is_foreign: bool = False
+    """Its rows are at another server."""
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A table as a cell's catalogs have it; a partitioned one stands for its partitions."""
 
@@ -61,6 +74,7 @@ class Table:
     """Columns of its unique indexes, that of its key among them."""
 
     is_partitioned: bool = False
+    partitions: tuple[Partition, ...] = ()
     is_unlogged: bool = False
     rows_estimate: int = 0
     """Of all tenants, as the planner thinks."""
@@ -140,6 +154,11 @@ def survey(source: Iterable[Table], target: Iterable[Table], tenant_column: str)
                 )
             )
         if name in moved:
+            refusals += [
+                _schema(each.table, f"{name} references it, and the target has none")
+                for each in table.references
+                if each.table in here and each.table not in moved and each.table not in there
+            ]
             shared |= {each.table for each in table.references if each.table not in moved}
     if not moved:
         refusals.append(
@@ -165,6 +184,24 @@ def _refusals(table: Table, other: Table | None, tenant_column: str) -> Iterable
             f"{tenant_column} is not in its replica identity",
             "make it part of the primary key, or let REPLICA IDENTITY use a unique index that has it",
         )
+    yield from _refusals_of_numbers(table, tenant_column)
+    if table.is_unlogged:
+        yield Refusal(table.name, "it is unlogged, and so not replicated", f"ALTER TABLE {table.name} SET LOGGED")
+    # The way back publishes those of the target.
+    theirs = () if other is None else (each for each in other.partitions if each not in table.partitions)
+    for partition in (*table.partitions, *theirs):
+        yield from _refusals_of(partition, tenant_column)
+    yield from (Refusal(table.name, each.reason, each.advice) for each in table.obstacles)
+    for column in table.columns:
+        if column.type in LARGE_OBJECTS:
+            yield Refusal(
+                table.name,
+                f"{column.name} is of type {column.type}, and names large objects, which replication does not carry",
+                "store them as bytea, or beside the database",
+            )
+
+
+def _refusals_of_numbers(table: Table, tenant_column: str) -> Iterable[Refusal]:
     for unique in table.uniques:
         counted = [name for name in unique if name in table.numbered]
         if counted and tenant_column not in unique:
@@ -174,16 +211,26 @@ def _refusals(table: Table, other: Table | None, tenant_column: str) -> Iterable
                 "itself: other tenants have the same numbers there",
                 f"make {tenant_column} part of what is unique, or fill {counted[0]} with what no two cells give (uuid)",
             )
-    if table.is_unlogged:
-        yield Refusal(table.name, "it is unlogged, and so not replicated", f"ALTER TABLE {table.name} SET LOGGED")
-    yield from (Refusal(table.name, each.reason, each.advice) for each in table.obstacles)
-    for column in table.columns:
-        if column.type in LARGE_OBJECTS:
-            yield Refusal(
-                table.name,
-                f"{column.name} is of type {column.type}, and names large objects, which replication does not carry",
-                "store them as bytea, or beside the database",
-            )
+
+
+def _refusals_of(partition: Partition, tenant_column: str) -> Iterable[Refusal]:
+    if partition.is_foreign:
+        yield Refusal(
+            partition.name,
+            "its rows are at another server, and what is written there is not replicated",
+            "move them to a partition of this database",
+        )
+    elif tenant_column not in partition.replica_identity:
+        # Once it is published, every UPDATE and DELETE of it would fail, whosever the row.
+        yield Refusal(
+            partition.name,
+            f"{tenant_column} is not in the replica identity of this partition, which does not take over its table's",
+            f"ALTER TABLE {partition.name} REPLICA IDENTITY as its table has it, in both cells",
+        )
+    if partition.is_unlogged:
+        yield Refusal(
+            partition.name, "it is unlogged, and so not replicated", f"ALTER TABLE {partition.name} SET LOGGED"
+        )
 
 
 def _schema(name: str, reason: str) -> Refusal:

@@ -5,7 +5,7 @@ move says so; nothing is deleted that was not carried.
 import psycopg
 import pytest
 
-from cellplane.moves.errors import MoveError, NotInTimeError, NotMovableError
+from cellplane.moves.errors import MoveError, NotInTimeError, NotMovableError, NotTheSameError
 from cellplane.moves.postgres.mover import PostgresMover
 from cellplane.moves.settings import MoverSettings
 from unit.moves.cells import fill
@@ -199,3 +199,83 @@ def test_numbers_that_other_tenants_have_at_the_target_are_refused(cells: tuple[
     ]
     with pytest.raises(NotMovableError, match=r"\(ticket\) is unique without tenant_id, and each cell counts ticket"):
         mover(cells).prepare()
+
+
+def test_shared_rows_that_the_target_lacks_are_told_before_anything_is_copied(cells: tuple[str, str]) -> None:
+    run(cells[0], "INSERT INTO currencies VALUES ('CHF')")
+    run(cells[0], "INSERT INTO orders (tenant_id, currency, amount) VALUES ('globex', 'CHF', 1)")
+    assert mover(cells).estimate().refusals == (), "another tenant's"
+    run(cells[0], "INSERT INTO orders (tenant_id, currency, amount) VALUES ('acme', 'CHF', 1)")
+    (refusal,) = mover(cells).estimate().refusals
+    assert refusal.startswith("public.orders references public.currencies (CHF), which the other cell does not have")
+    move = mover(cells)
+    with pytest.raises(NotTheSameError, match="bring its shared tables up to date"):
+        move.prepare()
+    assert run(cells[1], "SELECT to_regclass('cellplane_moves.guards')") == [(None,)], "nobody noticed"
+    run(cells[1], "INSERT INTO currencies VALUES ('CHF')")
+    assert mover(cells).estimate().refusals == ()
+    run(cells[1], "DROP TABLE currencies CASCADE")
+    (refusal,) = mover(cells).estimate().refusals
+    assert "public.orders references it, and the target has none" in refusal
+
+
+def test_shared_rows_that_are_referenced_since_keep_a_tenant_from_going(cells: tuple[str, str]) -> None:
+    move = verified(cells)
+    order = "INSERT INTO orders (tenant_id, currency, amount) VALUES ('acme', '{}', 1)"
+    run(cells[0], "INSERT INTO currencies VALUES ('CHF')", order.format("CHF"))
+    with pytest.raises(NotTheSameError, match=r"public.currencies \(CHF\)"):
+        move.lag()
+    move.fence(5)
+    with pytest.raises(NotTheSameError, match=r"public.currencies \(CHF\)"):
+        move.finish(10)
+    move.reopen_source()
+    with pytest.raises(NotTheSameError, match=r"public.currencies \('CHF',\)"):
+        move.compare()
+    assert move.lag().untested > 5_000, "what is not known to be there is looked for again"
+    run(cells[1], "INSERT INTO currencies VALUES ('CHF')")
+    assert move.compare().is_same
+    move.fence(7)
+    assert move.finish(10).is_same
+    move.open_target(8)
+    run(cells[1], "INSERT INTO currencies VALUES ('SEK')", order.format("SEK"))
+    with pytest.raises(NotTheSameError, match=r"public.currencies \(SEK\)"):
+        move.lag_back()
+    run(cells[0], "INSERT INTO currencies VALUES ('SEK')")
+    move.fence_target(9)
+    assert move.finish_back(10).is_same
+
+
+def test_partitions_that_do_not_say_whose_a_changed_row_is_are_refused(cells: tuple[str, str]) -> None:
+    for url in cells:
+        run(
+            url,
+            "CREATE TABLE events (id uuid, day date, tenant_id text NOT NULL, PRIMARY KEY (id, day)) "
+            "PARTITION BY RANGE (day)",
+            "CREATE TABLE events_1 PARTITION OF events FOR VALUES FROM ('2026-01-01') TO ('2026-02-01')",
+            "CREATE UNLOGGED TABLE events_2 PARTITION OF events FOR VALUES FROM ('2026-02-01') TO ('2026-03-01')",
+            "ALTER TABLE events REPLICA IDENTITY FULL",
+            "ALTER TABLE events_2 REPLICA IDENTITY FULL",
+            "INSERT INTO events VALUES (gen_random_uuid(), '2026-01-01', 'globex')",
+        )
+    reason = "tenant_id is not in the replica identity of this partition, which does not take over its table's"
+    assert [refusal.partition(";")[0] for refusal in mover(cells).estimate().refusals] == [
+        f"public.events_1: {reason}",
+        "public.events_2: it is unlogged, and so not replicated",
+    ]
+    run(cells[0], "ALTER TABLE events_1 REPLICA IDENTITY FULL", "ALTER TABLE events_2 SET LOGGED")
+    refusals = mover(cells).estimate().refusals
+    assert [refusal.partition(":")[0] for refusal in refusals] == ["public.events_1", "public.events_2"], "the way back"
+    run(cells[1], "ALTER TABLE events_1 REPLICA IDENTITY FULL", "ALTER TABLE events_2 SET LOGGED")
+    assert mover(cells).estimate().refusals == ()
+    move = verified(cells)
+    for url in cells:
+        run(url, "UPDATE events SET day = '2026-02-01'", "DELETE FROM events")
+    move.fence(5)
+    assert move.finish(10).is_same
+
+
+def test_a_table_that_others_inherit_from_is_refused(cells: tuple[str, str]) -> None:
+    for url in cells:
+        run(url, "CREATE TABLE more_lines (PRIMARY KEY (tenant_id, order_id, number)) INHERITS (lines)")
+    (refusal,) = mover(cells).estimate().refusals
+    assert refusal.startswith("public.lines: public.more_lines inherits from it, and its rows are among its own")

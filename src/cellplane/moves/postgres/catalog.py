@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from cellplane.moves.tables import Column, Reference, Table
+from cellplane.moves.tables import Column, Obstacle, Partition, Reference, Table
 
 SCHEMA = "cellplane_moves"
 """Where a move keeps what is its own, in both databases."""
@@ -64,11 +64,29 @@ ORDER BY r.conname
 """
 
 
+_PARTITIONS = """
+SELECT t.root, l.oid, format('%%I.%%I', n.nspname, l.relname) AS name, l.relreplident AS identity,
+    l.relpersistence = 'u' AS is_unlogged, l.relkind = 'f' AS is_foreign
+FROM unnest(%(partitioned)s::oid[]) AS t(root), pg_partition_tree(t.root) AS p
+JOIN pg_class l ON l.oid = p.relid JOIN pg_namespace n ON n.oid = l.relnamespace
+WHERE p.isleaf AND p.level > 0 ORDER BY name
+"""
+
+# Their rows are among their parents', and would be carried twice.
+_CHILDREN = """
+SELECT i.inhparent AS table, format('%%I.%%I', n.nspname, c.relname) AS child FROM pg_inherits i
+JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE i.inhparent = ANY(%(tables)s) AND NOT c.relispartition ORDER BY child
+"""
+
+
 def read_tables(connection: psycopg.Connection[Any], left_out: tuple[str, ...] = ()) -> tuple[Table, ...]:
     """All tables of a database but the system's and those left out, by name."""
     with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(_TABLES, {"schema": SCHEMA}).fetchall()
         rows = [row for row in rows if row["name"] not in left_out]
+        roots = [row["oid"] for row in rows if row["is_partitioned"]]
+        leaves = cursor.execute(_PARTITIONS, {"partitioned": roots}).fetchall() if roots else []
         tables = {"tables": [row["oid"] for row in rows]}
         columns, sequences = defaultdict[int, list[Column]](list), defaultdict[int, dict[str, str]](dict)
         for row in cursor.execute(_COLUMNS, tables):
@@ -81,13 +99,21 @@ def read_tables(connection: psycopg.Connection[Any], left_out: tuple[str, ...] =
             sequences[row["table"]][row["name"]] = row["sequence"]
         keys, identities = dict[int, tuple[str, ...]](), dict[int, tuple[str, ...]]()
         uniques = defaultdict[int, set[tuple[str, ...]]](set)
-        for row in cursor.execute(_INDEXES, tables):
+        for row in cursor.execute(_INDEXES, {"tables": tables["tables"] + [leaf["oid"] for leaf in leaves]}):
             if row["is_unique"]:
                 uniques[row["table"]].add(tuple(row["columns"]))
             if row["is_primary"]:
                 keys[row["table"]] = tuple(row["columns"])
             if row["is_identity"]:
                 identities[row["table"]] = tuple(row["columns"])
+        children = defaultdict[int, list[Obstacle]](list)
+        for row in cursor.execute(_CHILDREN, tables):
+            children[row["table"]].append(
+                Obstacle(
+                    f"{row['child']} inherits from it, and its rows are among its own",
+                    "make it a partitioned table, or end the inheritance",
+                )
+            )
         references = defaultdict[int, list[Reference]](list)
         for row in cursor.execute(_REFERENCES, tables):
             references[row["table"]].append(
@@ -96,17 +122,24 @@ def read_tables(connection: psycopg.Connection[Any], left_out: tuple[str, ...] =
     found = []
     for row in rows:
         of, identity = row.pop("oid"), row.pop("identity")
-        replica_identity = {
-            "d": keys.get(of, ()),
-            "i": identities.get(of, ()),
-            "f": tuple(column.name for column in columns[of]),
-        }.get(identity, ())
+        every = tuple(column.name for column in columns[of])
+
+        def identified(oid: int, by: str, every: tuple[str, ...] = every) -> tuple[str, ...]:
+            return {"d": keys.get(oid, ()), "i": identities.get(oid, ()), "f": every}.get(by, ())
+
+        partitions = [
+            Partition(leaf["name"], identified(leaf["oid"], leaf["identity"]), leaf["is_unlogged"], leaf["is_foreign"])
+            for leaf in leaves
+            if leaf["root"] == of
+        ]
         found.append(
             Table(
                 **row,
                 columns=tuple(columns[of]),
                 key=keys.get(of, ()),
-                replica_identity=replica_identity,
+                replica_identity=identified(of, identity),
+                partitions=tuple(partitions),
+                obstacles=tuple(children[of]),
                 references=tuple(references[of]),
                 sequences=tuple(sorted(set(sequences[of].values()))),
                 numbered=tuple(sorted(sequences[of])),

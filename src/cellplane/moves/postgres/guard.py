@@ -300,6 +300,10 @@ END"""
             (self.move_id, shape.digest),
         )
 
+    def forget_shape(self, connection: psycopg.Connection[Any]) -> None:
+        """Nothing counts as compared, until it is noted again."""
+        connection.execute("DELETE FROM cellplane_moves.shapes WHERE move_id = %s", (self.move_id,))
+
     def is_noted(self, connection: psycopg.Connection[Any], shape: Shape) -> bool:
         """Whether they are as they were then."""
         row = connection.execute(

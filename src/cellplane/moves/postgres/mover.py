@@ -27,6 +27,7 @@ from cellplane.moves.postgres.copying import Copied, Copy
 from cellplane.moves.postgres.guard import Guard, named, stream_names
 from cellplane.moves.postgres.ranges import BY_INDEX
 from cellplane.moves.postgres.shapes import Shape
+from cellplane.moves.postgres.shared import Shared
 from cellplane.moves.postgres.stream import Stream
 from cellplane.moves.settings import MoverSettings
 from cellplane.moves.tables import Survey, Table, survey
@@ -84,6 +85,10 @@ class PostgresMover(DataMover):
         return Guard(self.tenant_id, self.move_id, self.settings)
 
     @cached_property
+    def _shared(self) -> Shared:
+        return Shared(self.tenant_id, self.move_id, self.settings)
+
+    @cached_property
     def _there(self) -> Stream:
         return self._stream(stream_names(self.move_id)[0])
 
@@ -105,18 +110,21 @@ class PostgresMover(DataMover):
         with self._connected() as (source, target):
             found = self._survey(source, target)
             share = self._share_of_rows(source, found)
+            # A schema that differs cannot be asked.
+            missing = () if found.refusals else self._shared.missing(source, target, found)
         rows = sum(table.rows_estimate for table in found.tables)
         return Estimate(
             tuple(table.name for table in found.tables),
             round(share * rows),
             round(share * sum(table.bytes_estimate for table in found.tables)),
-            tuple(map(str, found.refusals)),
+            (*map(str, found.refusals), *missing),
         )
 
     def prepare(self) -> None:
         """See ``DataMover``."""
         with self._connected() as (source, target):
             found = self._movable(source, target)
+            _require_none(self._shared.missing(source, target, found))
             # The target first: nobody else may write there what the copy would take for its own.
             self._guard.install(target, found.tables, closed=True)
             self._claim(target, found)
@@ -176,7 +184,8 @@ class PostgresMover(DataMover):
         with self._connected() as (source, target):
             self._reconnect(source, target)
             # Read now rather than while writes wait.
-            self._moving(source, target)
+            found = self._moving(source, target)
+            _require_none(self._shared.missing_since(source, target, found))
             return self._lag(source, target, self._there)
 
     def compare(self, told: Callable[[int], None] = lambda _: None) -> Verdict:
@@ -184,7 +193,9 @@ class PostgresMover(DataMover):
         with self._connected() as (source, target):
             found = self._moving(source, target)
             comparison = self._comparison(source, target, told)
-            return self._compared(source, target, comparison, found.tables)
+            return self._compared(
+                source, target, comparison, found.tables, also=lambda: self._check_shared(target, found)
+            )
 
     def compare_back(self, told: Callable[[int], None] = lambda _: None) -> Verdict:
         """See ``DataMover``."""
@@ -234,7 +245,8 @@ class PostgresMover(DataMover):
         """See ``DataMover``."""
         with self._connected() as (source, target):
             self._reconnect(source, target)
-            self._moving(source, target)
+            found = self._moving(source, target)
+            _require_none(self._shared.missing_since(target, source, found))
             return self._lag(target, source, self._back)
 
     def fence_target(self, epoch: int) -> None:
@@ -334,6 +346,7 @@ class PostgresMover(DataMover):
             )
         comparison = self._comparison(written, read, stream=stream)
         verdict = comparison.touched_rows(found.tables).verdict
+        _require_none(self._shared.missing_since(written, read, found))
         for table in found.tables:
             for sequence in table.sequences:
                 self._carry(written, read, sequence)
@@ -503,11 +516,20 @@ class PostgresMover(DataMover):
         return [table for table in tables if any(end.shape.tables[table.name].triggers for end in ends)]
 
     def _compared(
-        self, source: Connection, target: Connection, comparison: Comparison, tables: Sequence[Table]
+        self,
+        source: Connection,
+        target: Connection,
+        comparison: Comparison,
+        tables: Sequence[Table],
+        also: Callable[[], None] = lambda: None,
     ) -> Verdict:
         # As they were before it: what changes meanwhile counts as not compared.
         before = self._ends(source, target)
+        for end in before:
+            self._guard.forget_shape(end.connection)
         verdict = comparison.all_rows(tables).verdict
+        # Behind it: rows whose notes are gone are at the other end by now.
+        also()
         if verdict.is_same:
             self._note(before)
         return verdict
@@ -630,6 +652,11 @@ _LEFTOVERS = (
     ("subscription", "SELECT subname FROM pg_subscription WHERE subname = ANY(%s)"),
     ("slot", "SELECT slot_name FROM pg_replication_slots WHERE slot_name = ANY(%s)"),
 )
+
+
+def _require_none(missing: tuple[str, ...]) -> None:
+    if missing:
+        raise NotTheSameError("; ".join(missing))
 
 
 def _lives(connection: Connection) -> bool:
