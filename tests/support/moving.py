@@ -101,6 +101,12 @@ class World:
     has_shadow: bool = False
     """Whether routers copy to the target what the tenant reads."""
 
+    is_back_broken: bool = False
+    """Whether what is written at the target comes no more to the source."""
+
+    slot_cell: str = SOURCE
+    """The cell that the tenant's slot is."""
+
     untested: int = 0
     """Changes that were made before the flip and not compared."""
 
@@ -366,6 +372,8 @@ class WorldMover(DataMover):
 
     def lag_back(self) -> Lag:
         self._reach()
+        if self.world.is_back_broken:
+            raise NotInTimeError("the way back is broken")
         return Lag(0.0, 0, self.world.untested_back)
 
     def fence_target(self, epoch: int) -> None:
@@ -552,7 +560,7 @@ class WorldRoutes:
 
     def placed(self, tenant_id: str) -> Placed:
         table = self.world.directory
-        return Placed((table.cell,), True, table.state, table.epoch)
+        return Placed((table.cell,), True, table.state, table.epoch, self.world.slot_cell)
 
     def hold_writes(self, tenant_id: str) -> int:
         seen = self.world.directory
@@ -575,7 +583,9 @@ class WorldRoutes:
             raise ChangedError("it is another cell's")
         if only_held and not seen.holds:
             raise ChangedError("its writes are not held any more")
-        return self._publish(seen, cell=cell or SOURCE, state=SUSPENDED if seen.state == SUSPENDED else ACTIVE)
+        return self._publish(
+            seen, cell=cell or self.world.slot_cell, state=SUSPENDED if seen.state == SUSPENDED else ACTIVE
+        )
 
     def wait_until_applied(self, epoch: int, within_seconds: float) -> None:
         # A router that is cut off is lost, and not waited for; of others, one may be late.

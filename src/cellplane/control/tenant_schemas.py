@@ -110,6 +110,9 @@ class PlacedTenant(TenantView):
     """A tenant, and where the published table sends it."""
 
     placed: str | None = Field(description="The cell that the published table sends it to; null when refused")
+    slot_cell: str | None = Field(
+        description="The cell of its slot by that table, also where it is assigned or suspended; null where none is"
+    )
     placed_epoch: int | None = Field(
         description="The epoch of that table: before `version`, it does not know this version; null where there is none"
     )

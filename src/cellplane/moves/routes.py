@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Protocol
 
@@ -28,6 +28,9 @@ class Placed:
     state: str
     epoch: int
     """Of its last change."""
+
+    slot_cell: str | None = field(default=None, compare=False)
+    """The cell that its slot is, whoever has it; None where nobody knows."""
 
     @property
     def is_ours(self) -> bool:
@@ -115,13 +118,16 @@ class ControlPlaneRoutes:
         began = self.monotonic()
         while True:
             tenant = self._tenants.get(tenant_id)
-            cells, version = tuple(tenant["cells"]), tenant["version"]
+            cells, version, state = tuple(tenant["cells"]), tenant["version"], tenant["state"]
+            # One that is suspended is placed nowhere, and has its slot.
+            slot_cell = tenant.get("slot_cell")
             if cells:
-                return Placed(cells, is_assigned=True, state=tenant["state"], epoch=version)
+                return Placed(cells, is_assigned=True, state=state, epoch=version, slot_cell=slot_cell)
             # Which cell its slot is, a table says: one that does not know of its last change has it where it was.
             if (tenant["placed_epoch"] or 0) >= version:
-                by_slot = () if tenant["placed"] is None else (tenant["placed"],)
-                return Placed(by_slot, is_assigned=False, state=tenant["state"], epoch=version)
+                cell = tenant["placed"] or (None if state in {ACTIVE, HELD} else slot_cell)
+                by_slot = () if cell is None else (cell,)
+                return Placed(by_slot, is_assigned=False, state=state, epoch=version, slot_cell=slot_cell)
             if self.monotonic() - began > self.publish_seconds:
                 raise NotInTimeError(
                     f"no table of epoch {version} is published after {self.publish_seconds} s, and only that says "

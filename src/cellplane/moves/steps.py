@@ -188,6 +188,8 @@ class Steps:
             return lag
 
         self.hooks.before(self.move, "fence", self.routes.placed(self.move.tenant_id).epoch)
+        # A way back that broke since it was proven is found before the flip.
+        self.mover.lag_back()
         # Twice: the first time takes longer, and the target falls behind; the second has little to do.
         self.cargo.catch_up(Way.THERE)
         self._wait_until_close(look, self.mover.compare)
@@ -365,9 +367,9 @@ class Steps:
 
     def flip_back(self, began: float) -> Move:
         """Make the source the tenant's cell again, and let it write. Arguments as of ``arrive``."""
-        # Of one that is suspended no table says which cell its slot is.
-        is_ours = self.routes.placed(self.move.tenant_id).is_ours
-        home = None if is_ours and not self.move.was_pinned else self.move.source
+        # Its slot may be another cell's by now, which has nothing of it: then it is assigned to the source.
+        slot_cell = self.routes.placed(self.move.tenant_id).slot_cell
+        home = None if slot_cell == self.move.source and not self.move.was_pinned else self.move.source
         epoch = self.routes.assign(self.move.tenant_id, home, taken_from=self.move.target)
         fault_point("move.back.flipped")
         return self.return_home(epoch, began)

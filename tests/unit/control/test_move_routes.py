@@ -101,3 +101,16 @@ def test_one_that_somebody_suspended_stays_so_whatever_its_move_does(client: Cli
     assert routes.placed(TENANT) == seen
     epoch = routes.assign(TENANT, "cell-2", taken_from="cell-1")
     assert routes.placed(TENANT) == Placed(("cell-2",), True, "suspended", epoch)
+
+
+def test_one_that_its_slot_places_is_there_also_while_it_is_suspended(shop: Api, client: Client) -> None:
+    shop.published(shop.put_epoch(PATH, {}))
+    home = shop.get(PATH).json()["placed"]
+    shop.published(shop.put_epoch(PATH, {"state": "suspended"}))
+    assert shop.get(PATH).json()["placed"] is None
+    seen = ControlPlaneRoutes(client).placed(TENANT)
+    assert (seen.cells, seen.state, seen.slot_cell) == ((home,), "suspended", home)
+    (other,) = {"cell-1", "cell-2"} - {home}
+    shop.published(shop.put_epoch(PATH, {"cell": other, "state": "active"}))
+    seen = ControlPlaneRoutes(client).placed(TENANT)
+    assert (seen.cells, seen.slot_cell) == ((other,), home)

@@ -221,12 +221,14 @@ def test_a_tenant_is_pinned_unpinned_and_removed(shop: Api) -> None:
     }
     assert pinned.json() == {**acme, "epoch": 5, "rule": None, "reason": "pinned"}
     shop.published(5)
-    assert shop.get("/v1/tenants/acme").json() == {**acme, "placed": other, "placed_epoch": 5, "quarantine": None}
+    placed = {"placed": other, "slot_cell": by_slot, "placed_epoch": 5, "quarantine": None}
+    assert shop.get("/v1/tenants/acme").json() == {**acme, **placed}
     shop.published(shop.put_epoch("/v1/tenants/acme", {}))
     by_itself = {**acme, "cell": None, "cells": [], "version": 6}
     assert shop.get("/v1/tenants/acme").json() == {
         **by_itself,
         "placed": by_slot,
+        "slot_cell": by_slot,
         "placed_epoch": 6,
         "quarantine": None,
     }

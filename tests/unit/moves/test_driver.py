@@ -302,3 +302,28 @@ def test_what_differs_however_often_it_is_mended_ends_with_the_reason() -> None:
     with pytest.raises(NotTheSameError, match="rows differ"):
         advance()
     assert book.move.phase is Phase.FOLLOWING
+
+
+@pytest.mark.parametrize("slot_cell", [SOURCE, "cell-3"])
+def test_one_that_its_slot_had_placed_goes_back_to_the_source_wherever_its_slot_is_by_now(slot_cell: str) -> None:
+    world = world_that_is_flipped()
+    world.slot_cell = slot_cell
+    book = WorldBook(replace(FLIPPED, was_pinned=False), wanted=Wish.ROLLBACK)
+    assert until_end(world, book) is Phase.ROLLED_BACK
+    assert world.directory.cell == SOURCE
+    assert world.stores[SOURCE].rows == world.expected()
+
+
+def test_a_way_back_that_broke_is_found_before_writes_are_held() -> None:
+    world = world_that_follows()
+    world.is_back_broken = True
+    book = WorldBook(replace(FENCED, phase=Phase.VERIFIED))
+    driver = driver_in(world, book)
+    before = world.directory
+    driver.advance("m1")
+    assert book.move.phase is Phase.VERIFIED
+    assert book.move.reason == "the way back is broken"
+    assert world.directory.cell == SOURCE
+    world.is_back_broken = False
+    assert driver.advance("m1").phase is Phase.FLIPPED
+    assert before.state == ACTIVE

@@ -18,7 +18,8 @@ from cellplane.directory.transaction import Transaction
 from cellplane.errors import ValidationError
 from cellplane.model import Quarantine, TenantState
 from cellplane.model.key import check_key
-from cellplane.routing import Refusal, decide
+from cellplane.placement import slot_of
+from cellplane.routing import Refusal, RoutingTable, decide
 
 router = APIRouter(prefix="/v1/tenants", tags=["tenants"])
 
@@ -101,11 +102,21 @@ async def delete_tenant(tenant_id: str, change: CurrentChange) -> schemas.Change
 
 def _placed(current: Publication | None, record: TenantRecord, quarantine: Quarantine | None) -> PlacedTenant:
     """A tenant, with the cell that the published table sends it to."""
-    placed = None
+    placed = slot_cell = None
     if current is not None:
         key = record.tenant.id.encode()
+        slot_cell = _slot_cell(current.table, key)
         decision = decide(current.table, key, writes=False, has_healthy_host=lambda _cell: True)
         placed = None if isinstance(decision, Refusal) else decision.cell
     view = QuarantineView.of(quarantine) if quarantine is not None and quarantine.lasts else None
     epoch = None if current is None else current.epoch
-    return PlacedTenant(**TenantView.fields_of(record), placed=placed, placed_epoch=epoch, quarantine=view)
+    return PlacedTenant(
+        **TenantView.fields_of(record), placed=placed, slot_cell=slot_cell, placed_epoch=epoch, quarantine=view
+    )
+
+
+def _slot_cell(table: RoutingTable, key: bytes) -> str | None:
+    row = table.find(key)
+    # Of whom the table says nothing, the fleet's default is said.
+    shard = table.shard_of_slot(table.default_pool if row is None else row.pool, slot_of(key))
+    return table.cells[shard[0]].id if shard else None
