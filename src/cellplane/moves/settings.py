@@ -89,6 +89,10 @@ class CutoverSettings:
     router_seconds: float = 2.0
     """Longest wait for routers to hold writes, in seconds; 2. A silent one is not waited for: the source refuses."""
 
+    applied_seconds: float = 10.0
+    """Longest wait for routers to know the flip before the former cell's copy and guard go, in seconds; 10, then it is
+    tried again. A router that is lost is not waited for."""
+
     lag_seconds: float = 0.2
     """How far behind the target may be when writes are held, in seconds; 0.2."""
 

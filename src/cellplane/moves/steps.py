@@ -449,6 +449,8 @@ class Steps:
             )
         self.mover.part()
         fault_point("move.parted")
+        # From here on nothing at the former cell refuses what a router with an older table sends there.
+        self.routes.wait_until_applied(placed.epoch, self.settings.applied_seconds)
         facts = self.mover.facts()
         # Without a guard there is nothing any more: it goes behind all else.
         if cell == self.move.target and facts.source_closed is not None:

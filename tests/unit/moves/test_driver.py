@@ -6,7 +6,7 @@ from http import HTTPStatus
 import pytest
 
 from cellplane.errors import ControlPlaneError
-from cellplane.moves.errors import MoveError, NotTheSameError, StoreError
+from cellplane.moves.errors import MoveError, NotInTimeError, NotTheSameError, StoreError
 from cellplane.moves.move import Move, Phase, Wish, mendings
 from cellplane.moves.routes import ACTIVE, HELD, Placed
 from support.moving import (
@@ -327,3 +327,33 @@ def test_a_way_back_that_broke_is_found_before_writes_are_held() -> None:
     world.is_back_broken = False
     assert driver.advance("m1").phase is Phase.FLIPPED
     assert before.state == ACTIVE
+
+
+@pytest.mark.parametrize("phase", [Phase.RELEASED, Phase.RETURNED])
+def test_the_former_cell_refuses_until_each_router_that_is_heard_knows_the_flip(phase: Phase) -> None:
+    world = world_that_is_flipped()
+    if phase is Phase.RETURNED:
+        world.directory.cell = SOURCE
+        world.stores[SOURCE].closed, world.stores[TARGET].closed = False, True
+    former = world.stores[TARGET if phase is Phase.RETURNED else SOURCE]
+    book = WorldBook(replace(FLIPPED, phase=phase))
+
+    class Late(WorldRoutes):
+        def wait_until_applied(self, epoch: int, within_seconds: float) -> None:
+            assert epoch == world.directory.epoch
+            tries.append(within_seconds)
+            assert former.closed
+            assert former.rows == world.expected()
+            if len(tries) < 3:
+                raise NotInTimeError("the routers r-1 do not route by it")
+
+    tries: list[float] = []
+    driver = driver_in(world, book)
+    steps_of = driver.steps_of
+    driver = replace(driver, steps_of=lambda move: replace(steps_of(move), routes=Late(world)))
+    with pytest.raises(NotInTimeError):
+        driver.advance("m1")
+    assert (book.move.phase, book.move.reason) == (phase, "the routers r-1 do not route by it")
+    assert all(store.sends is None for store in world.stores.values()), "no log is kept meanwhile"
+    assert driver.persist("m1").phase.is_end
+    assert len(tries) == 3
