@@ -248,12 +248,7 @@ class Driver:
             case Phase.VERIFIED | Phase.SHADOWED:
                 steps.require_active()
                 tell("cutting over")
-                # Whoever finds this after a crash looks in the directory how far it came.
-                fenced = move.reached(Phase.FENCED, tries=move.tries + 1)
-                # From here to the flip nobody is told anything: writes wait.
-                self.reports.reached(fenced)
-                self.book.put(fenced)
-                return self._cut_over(fenced, replace(steps, move=fenced))
+                return self._cut_over(replace(move, tries=move.tries + 1), steps)
             case Phase.FENCED:
                 return self._behind_a_fence(move, steps)
             case Phase.FLIPPED:
@@ -267,20 +262,37 @@ class Driver:
 
     def _cut_over(self, move: Move, steps: Steps) -> Move:
         try:
-            began = steps.hold_and_finish(self._lag_teller(move))
+            # Writes go on, and whoever wants another thing is heard.
+            steps.get_close(self._lag_teller(move))
+        except (NotInTimeError, NotTheSameError, StoreError) as error:
+            return self._again(move, error)
+        # Whoever finds this after a crash looks in the directory how far it came.
+        fenced = move.reached(Phase.FENCED)
+        # From here to the flip nobody is told anything: writes wait.
+        self.reports.reached(fenced)
+        self.book.put(fenced)
+        steps = replace(steps, move=fenced)
+        try:
+            began = steps.hold_and_finish()
         except (CellplaneError, OSError) as error:
             # Where even this fails it stays fenced, and is mended by the next step.
             steps.stay()
-            # What differs differs in the next try too, unless it is looked for and mended.
-            phase = Phase.FOLLOWING if isinstance(error, NotTheSameError) else Phase.VERIFIED
-            back = move.reached(phase, reason=str(error))
-            may_pass_by = isinstance(error, NotInTimeError | StoreError | NotTheSameError)
-            if not may_pass_by or move.tries >= self.settings.cutover_tries:
-                self.book.put(replace(back, tries=0))
-                raise
-            self.pause(self.settings.cutover_pause_seconds)
-            return back
+            return self._again(fenced, error)
         return self._flipped(steps.arrive(steps.flip(), began))
+
+    def _again(self, move: Move, error: Exception) -> Move:
+        """What a move has reached that was not cut over; raises where it is not tried again by itself."""
+        phase = Phase.VERIFIED if move.phase is Phase.FENCED else move.phase
+        if isinstance(error, NotTheSameError):
+            # It differs in the next try too, unless it is looked for and mended.
+            phase = Phase.FOLLOWING
+        back = move.reached(phase, reason=str(error))
+        may_pass_by = isinstance(error, NotInTimeError | StoreError | NotTheSameError)
+        if not may_pass_by or move.tries >= self.settings.cutover_tries:
+            self.book.put(replace(back, tries=0))
+            raise error
+        self.pause(self.settings.cutover_pause_seconds)
+        return back
 
     def _behind_a_fence(self, move: Move, steps: Steps) -> Move:
         """Who made it died: the directory says how far that came."""
@@ -396,8 +408,8 @@ class Driver:
         return move.reached(Phase.ABORTING)
 
     def _lag_teller(self, move: Move) -> Callable[[Lag], None]:
-        """Notes how far the target is behind, as long as nobody waits for it."""
-        tell = self._teller(move)
+        """Notes how far the target is behind, as long as no write waits; it ends where somebody wants that."""
+        tell = self._teller(move, may_end=True)
 
         def told(lag: Lag) -> None:
             tell("waiting until the target is close", lag_seconds=lag.seconds)

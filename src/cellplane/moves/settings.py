@@ -135,6 +135,9 @@ class CutoverSettings:
     """Longest wait for what the target has to be at the source, where somebody has assigned the tenant back, in
     seconds; 60, in which nobody can write it: there is nothing else to go back to."""
 
+    close_again_seconds: float = 10.0
+    """The same where it was that close a moment ago, and somebody was asked since, in seconds; 10."""
+
     lag_poll_seconds: float = 0.5
     """Between two looks at how close it is, in seconds; 0.5."""
 

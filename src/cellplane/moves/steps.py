@@ -162,9 +162,29 @@ class Steps:
                 "move, or abort it"
             )
 
-    def hold_and_finish(self, told: Callable[[Lag], None] = lambda _: None) -> float:
+    def get_close(self, told: Callable[[Lag], None] = lambda _: None) -> None:
+        """Before writes are held: see that both ways work, and wait until the target is so close that they wait for a
+        moment alone. ``told`` hears how far it is behind.
+
+        Raises:
+            NotInTimeError: it does not get that close.
+            NotTheSameError: something differs.
+        """
+
+        def look() -> Lag:
+            lag = self.mover.lag()
+            told(lag)
+            return lag
+
+        # A way back that broke since it was proven is found before the flip.
+        self.mover.lag_back()
+        # Twice: the first time takes longer, and the target falls behind; the second has little to do.
+        self.cargo.catch_up(Way.THERE)
+        self._wait_until_close(look, self.mover.compare, self.settings.catch_up_seconds)
+        self.cargo.catch_up(Way.THERE)
+
+    def hold_and_finish(self) -> float:
         """Hold writes, and wait until the last of them is at the target; returns since when, by ``monotonic``.
-        Until writes are held, ``told`` hears how far the target is behind.
 
         Where it raises, writes may be held: ``stay`` is next.
 
@@ -173,19 +193,9 @@ class Steps:
             NotTheSameError: something differs.
             HookError: somebody refuses the fence or the flip.
         """
-
-        def look() -> Lag:
-            lag = self.mover.lag()
-            told(lag)
-            return lag
-
         self.hooks.before(self.move, "fence", self.routes.placed(self.move.tenant_id).epoch)
-        # A way back that broke since it was proven is found before the flip.
-        self.mover.lag_back()
-        # Twice: the first time takes longer, and the target falls behind; the second has little to do.
-        self.cargo.catch_up(Way.THERE)
-        self._wait_until_close(look, self.mover.compare)
-        self.cargo.catch_up(Way.THERE)
+        # Who was asked may have taken a while.
+        self._wait_until_close(self.mover.lag, self.mover.compare, self.settings.close_again_seconds)
         began = self.monotonic()
         held = self.routes.hold_writes(self.move.tenant_id)
         fault_point("move.writes.held")
@@ -343,7 +353,7 @@ class Steps:
         """
         self.before("rollback")
         self.cargo.catch_up(Way.BACK)
-        self._wait_until_close(self.mover.lag_back, self.mover.compare_back)
+        self._wait_until_close(self.mover.lag_back, self.mover.compare_back, self.settings.catch_up_seconds)
         self.cargo.catch_up(Way.BACK)
         began = self.monotonic()
         placed = self.routes.placed(self.move.tenant_id)
@@ -529,17 +539,19 @@ class Steps:
         """Seconds that writes may still be held."""
         return self.settings.pause_seconds - (self.monotonic() - began)
 
-    def _wait_until_close(self, look: Callable[[], Lag], compare: Callable[[Callable[[int], None]], Verdict]) -> None:
+    def _wait_until_close(
+        self, look: Callable[[], Lag], compare: Callable[[Callable[[int], None]], Verdict], within_seconds: float
+    ) -> None:
         """Writes are held once the follower is so little behind that they wait for no longer than they may."""
         began = self.monotonic()
         while True:
             lag = look()
             if lag.seconds <= self.settings.lag_seconds and lag.untested <= self.settings.untested:
                 return
-            if self.monotonic() - began > self.settings.catch_up_seconds:
+            if self.monotonic() - began > within_seconds:
                 raise NotInTimeError(
                     f"the other cell is {lag.seconds:.1f} s behind, with {lag.untested} changes to compare, after "
-                    f"{self.settings.catch_up_seconds:.0f} s: move the tenant when it writes less"
+                    f"{within_seconds:.0f} s: move the tenant when it writes less"
                 )
             if lag.untested > self.settings.untested:
                 verdict = compare(lambda _: None)

@@ -117,8 +117,8 @@ def test_every_phase_is_told_and_nobody_while_writes_wait(api: Api, client: Clie
     assert [each for each in mover.noted if each.startswith("held")] == []
     assert [each for each in mover.noted if not each.endswith("…")] == way
     lag, cut_over = mover.noted.index("waiting…"), mover.noted.index("fenced")
-    assert mover.noted[lag + 1] == "flipped", "the lag is told before writes are held, and then nothing"
-    assert lag == cut_over + 1
+    assert lag == cut_over - 1, "the lag is told before writes are held"
+    assert mover.noted[cut_over + 1] == "flipped", "and then nothing"
     found = api.get("/v1/moves/m1").json()
     assert (found["phase"], found["living"], found["flipped_epoch"]) == ("done", False, book.get("m1").flipped_epoch)
 

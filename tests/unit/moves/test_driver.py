@@ -359,10 +359,9 @@ def test_a_way_back_that_broke_is_found_before_writes_are_held() -> None:
     driver.advance("m1")
     assert book.move.phase is Phase.VERIFIED
     assert book.move.reason == "the way back is broken"
-    assert world.directory.cell == SOURCE
+    assert world.directory == before, "its writes were not held"
     world.is_back_broken = False
     assert driver.advance("m1").phase is Phase.FLIPPED
-    assert before.state == ACTIVE
 
 
 @pytest.mark.parametrize("phase", [Phase.RELEASED, Phase.RETURNED])
@@ -393,3 +392,23 @@ def test_the_former_cell_refuses_until_each_router_that_is_heard_knows_the_flip(
     assert all(store.sends is None for store in world.stores.values()), "no log is kept meanwhile"
     assert driver.persist("m1").phase.is_end
     assert len(tries) == 3
+
+
+@pytest.mark.parametrize(("wish", "phase"), [(Wish.PAUSE, Phase.VERIFIED), (Wish.ABORT, Phase.ABORTING)])
+def test_what_somebody_wants_is_heard_while_the_target_gets_close(wish: Wish, phase: Phase) -> None:
+    world = world_that_follows()
+    world.untested = 1_000_000
+    before = world.directory
+    book = WorldBook(replace(FENCED, phase=Phase.VERIFIED))
+    driver = driver_in(world, book)
+    steps_of = driver.steps_of
+
+    def pause(seconds: float) -> None:
+        assert (book.move.phase, world.directory) == (Phase.VERIFIED, before), "its writes go on"
+        driver.pause(seconds)
+        book.wanted = wish
+
+    driver = replace(driver, steps_of=lambda move: replace(steps_of(move), pause=pause))
+    assert driver.advance("m1").phase is Phase.VERIFIED
+    assert driver.clock() < 1_010
+    assert driver.advance("m1").phase is phase

@@ -117,7 +117,6 @@ def _placed(current: Publication | None, record: TenantRecord, quarantine: Quara
 
 def _slot_cell(table: RoutingTable, key: bytes) -> str | None:
     row = table.find(key)
-    if row is None:
-        return None
-    shard = table.shard_of_slot(row.pool, slot_of(key))
+    # Of whom the table says nothing, the fleet's default is said.
+    shard = table.shard_of_slot(table.default_pool if row is None else row.pool, slot_of(key))
     return table.cells[shard[0]].id if shard else None
