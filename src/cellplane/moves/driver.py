@@ -232,7 +232,7 @@ class Driver:
                 return move.reached(Phase.COPIED)
             case Phase.COPIED:
                 tell("catching up")
-                steps.follow()
+                steps.follow(self._lag_teller(move))
                 return move.reached(Phase.FOLLOWING)
             case Phase.FOLLOWING:
                 steps.verify(lambda rows: tell("comparing", rows=rows))

@@ -131,6 +131,9 @@ class CutoverSettings:
     catch_up_seconds: float = 600.0
     """Longest wait for the target to be that close, in seconds; 600."""
 
+    follow_seconds: float = 3_600.0
+    """Longest wait for the target to be that close behind a copy, in seconds; an hour: nobody waits for it."""
+
     home_seconds: float = 60.0
     """Longest wait for what the target has to be at the source, where somebody has assigned the tenant back, in
     seconds; 60, in which nobody can write it: there is nothing else to go back to."""

@@ -99,9 +99,18 @@ class Steps:
         fault_point("move.copied")
         return rows, size + self.cargo.copy(lambda carried: told(rows, size + carried))
 
-    def follow(self) -> None:
-        """Let the target follow the source, and prove both ways."""
+    def follow(self, told: Callable[[Lag], None]) -> None:
+        """Let the target follow the source, and prove both ways. What was written during the copy is waited for here,
+        where ``told`` hears how far the target is behind; it may raise, which ends the wait.
+        """
         self.before("follow")
+        self.mover.reconnect()
+        began = self.monotonic()
+        while (lag := self.mover.lag()).seconds > self.settings.lag_seconds:
+            told(lag)
+            if self.monotonic() - began > self.settings.follow_seconds:
+                break
+            self.pause(self.settings.lag_poll_seconds)
         self.mover.follow()
         fault_point("move.following")
 

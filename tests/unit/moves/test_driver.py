@@ -10,6 +10,7 @@ from cellplane.errors import ControlPlaneError
 from cellplane.moves.book import Progress
 from cellplane.moves.errors import MoveError, NotInTimeError, NotTheSameError, StoreError
 from cellplane.moves.move import Move, Phase, Wish, mendings
+from cellplane.moves.mover import Lag
 from cellplane.moves.routes import ACTIVE, HELD, Placed
 from cellplane.moves.steps import Steps
 from support.moving import (
@@ -87,6 +88,24 @@ def test_how_long_a_copy_goes_on_is_said_by_its_bytes() -> None:
     assert (progress.rows, progress.bytes, progress.eta_seconds) == (90, 1_000, 15.0), (
         "nine tenths of the rows are small"
     )
+
+
+def test_what_was_written_during_a_copy_is_waited_for_and_told_and_a_wish_ends_it() -> None:
+    world = world_that_follows()
+    book = ToldBook(replace(FENCED, phase=Phase.COPIED))
+    driver = driver_in(world, book)
+    behind = [9.0, 4.0, 0.0]
+
+    class Behind(WorldMover):
+        def lag(self) -> Lag:
+            return Lag(behind.pop(0), None, 0)
+
+    slow = replace(driver, steps_of=lambda move: replace(driver.steps_of(move), mover=Behind(world)))
+    assert slow.advance("m1").phase is Phase.FOLLOWING
+    assert [each.lag_seconds for each in book.told if each.lag_seconds is not None][:1] == [9.0]
+    behind[:] = [9.0] * 100
+    book.move, book.wanted = replace(FENCED, phase=Phase.COPIED), Wish.PAUSE
+    assert slow.advance("m1").phase is Phase.COPIED
 
 
 def until_end(world: World, book: WorldBook) -> Phase:
