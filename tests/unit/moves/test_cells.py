@@ -10,6 +10,7 @@ from cellplane.cli.move_cells import cells_in
 from cellplane.cli.mover import Mover
 from cellplane.errors import ProvisionError
 from cellplane.moves.cells import FILE, read_cells
+from cellplane.moves.config import MovesConfig
 from cellplane.moves.errors import MoveError
 from cellplane.moves.move import Move
 from cellplane.moves.postgres.mover import PostgresMover
@@ -53,7 +54,7 @@ def test_the_manuals_example_names_cells(folder: Path) -> None:
 def test_other_cells_reach_a_database_by_its_peer_url(folder: Path) -> None:
     mover = Mover.__new__(Mover)
     mover.cells = read_cells(folder)
-    moved = mover.mover_of(Move("m1", "acme", "cell-1", "cell-2", True, 1.0))
+    moved = mover.mover_of(Move("m1", "acme", "cell-1", "cell-2", True, 1.0), MovesConfig())
     assert isinstance(moved, PostgresMover)
     assert (moved.source_url, moved.source_seen_from_target) == (SECRET, None)
     assert moved.target_seen_from_source == "postgresql://mover@10.0.2.7/app"
