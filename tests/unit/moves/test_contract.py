@@ -267,8 +267,18 @@ def test_shared_rows_that_the_target_lacks_are_named(ends: Ends) -> None:
         execute("INSERT INTO currencies VALUES ('CHF')")
         execute("INSERT INTO orders (tenant_id, id, currency, amount) VALUES ('acme', 99, 'CHF', 1)")
     move = ends.mover()
+    (refusal,) = move.estimate().refusals
+    assert "bring its shared tables up to" in refusal
+    with pytest.raises(NotTheSameError, match=r"references (public\.)?currencies \('?CHF"):
+        move.prepare()
+    assert ends.left_at(TARGET) == []
+    with ends.executing(TARGET) as execute:
+        execute("INSERT INTO currencies VALUES ('CHF')")
     move.prepare()
-    with pytest.raises(NotTheSameError, match=r"references (public\.)?currencies \('CHF',\)"):
+    with ends.executing(SOURCE) as execute:
+        execute("INSERT INTO currencies VALUES ('SEK')")
+        execute("UPDATE orders SET currency = 'SEK' WHERE tenant_id = 'acme' AND id = 99")
+    with pytest.raises(NotTheSameError, match=r"references (public\.)?currencies \('SEK',\)"):
         move.copy(quiet)
 
 

@@ -492,7 +492,11 @@ def test_shared_rows_of_a_key_that_is_not_named_are_looked_for(tmp_path: Path) -
     )
     do(paths[0], "INSERT INTO kinds VALUES ('k')", "INSERT INTO things VALUES ('acme', 'a', 'k'), ('acme', 'b', NULL)")
     move = mover(paths)
+    with pytest.raises(NotTheSameError, match=r"things references kinds \('k',\)"):
+        move.prepare()
+    do(paths[1], "INSERT INTO kinds VALUES ('k')")
     move.prepare()
+    do(paths[1], "DELETE FROM kinds")
     with pytest.raises(NotTheSameError, match=r"things references kinds \('k',\)"):
         move.copy()
     do(paths[1], "INSERT INTO kinds VALUES ('k')")

@@ -521,16 +521,20 @@ class PostgresMover(DataMover):
         target: Connection,
         comparison: Comparison,
         tables: Sequence[Table],
-        also: Callable[[], None] = lambda: None,
+        also: Callable[[], None] | None = None,
     ) -> Verdict:
         # As they were before it: what changes meanwhile counts as not compared.
         before = self._ends(source, target)
-        for end in before:
-            self._guard.forget_shape(end.connection)
+        was_noted = self._is_noted(before)
+        if also is not None:
+            # Until all is looked at: whoever dies has compared nothing.
+            for end in before:
+                self._guard.forget_shape(end.connection)
         verdict = comparison.all_rows(tables).verdict
-        # Behind it: rows whose notes are gone are at the other end by now.
-        also()
-        if verdict.is_same:
+        if also is not None:
+            # Behind it: rows whose notes are gone are at the other end by now.
+            also()
+        if verdict.is_same or was_noted:
             self._note(before)
         return verdict
 

@@ -11,6 +11,7 @@ from cellplane.moves.errors import (
     NotEmptyError,
     NotInTimeError,
     NotMovableError,
+    NotTheSameError,
     StoreError,
 )
 from cellplane.moves.mover import DataMover, Estimate, Facts, Lag, Verdict, require_move_id
@@ -22,7 +23,7 @@ from cellplane.moves.sqlite.comparing import Comparison
 from cellplane.moves.sqlite.copying import Copy
 from cellplane.moves.sqlite.files import CellFile, Connection, path_of
 from cellplane.moves.sqlite.guard import Guard
-from cellplane.moves.sqlite.surroundings import carry_sequences, require_shared, wait_for_outbox
+from cellplane.moves.sqlite.surroundings import carry_sequences, missing_shared, require_shared, wait_for_outbox
 from cellplane.moves.sqlite.words import statement
 from cellplane.moves.tables import Survey, Table, survey
 
@@ -78,13 +79,17 @@ class SqliteMover(DataMover):
         with self._opened() as (source, target):
             found = self._survey(source, target)
             rows = {table.name: self._rows_of(source.connection, table) for table in found.tables}
+            # A schema that differs cannot be asked.
+            missing = () if found.refusals else missing_shared(source, target, found, self.tenant_id, self.settings)
             size = sum(self._bytes_a_row(source.connection, table) * rows[table.name] for table in found.tables)
-        return Estimate(tuple(rows), sum(rows.values()), round(size), tuple(map(str, found.refusals)))
+        return Estimate(tuple(rows), sum(rows.values()), round(size), (*map(str, found.refusals), *missing))
 
     def prepare(self) -> None:
         """See ``DataMover``."""
         with self._opened() as (source, target):
             found = self._movable(source, target)
+            if missing := missing_shared(source, target, found, self.tenant_id, self.settings):
+                raise NotTheSameError("; ".join(missing))
             # The target first: nobody else may write there what the copy would take for its own.
             with self._writing(target):
                 self._guard.install(target.connection, found.tables, closed=True)
@@ -140,7 +145,9 @@ class SqliteMover(DataMover):
         """See ``DataMover``."""
         with self._opened() as (source, target):
             found = self._movable(source, target)
-            return self._comparison(source, target, self._there, told).all_rows(found.tables).verdict
+            verdict = self._comparison(source, target, self._there, told).all_rows(found.tables).verdict
+            require_shared(target, found, self.tenant_id, self.settings)
+            return verdict
 
     def compare_back(self, told: Callable[[int], None] = lambda _: None) -> Verdict:
         """See ``DataMover``."""

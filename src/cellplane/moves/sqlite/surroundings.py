@@ -41,6 +41,32 @@ def require_shared(target: End, found: Survey, tenant_id: str, settings: MoverSe
                 )
 
 
+def missing_shared(source: End, target: End, found: Survey, tenant_id: str, settings: MoverSettings) -> tuple[str, ...]:
+    """As ``require_shared``, before anything is copied: what the target lacks, one of each reference."""
+    missing = []
+    for table in found.tables:
+        for reference in table.references:
+            if reference.table not in found.shared:
+                continue
+            present = " AND ".join(f"t.{quoted(each)} IS NOT NULL" for each in reference.columns)
+            wanted = source.connection.execute(
+                statement(
+                    "SELECT DISTINCT", listed(reference.columns, "t."), "FROM", table.name, "AS t",
+                    "WHERE", f"t.{whose(settings.tenant_column)}", "AND", present, "LIMIT ?",
+                ),
+                (tenant_id, settings.shared_max),
+            ).fetchall()  # fmt: skip
+            same = " AND ".join(f"r.{quoted(there)} = ?" for there in reference.target_columns)
+            words = statement("SELECT 1 FROM", reference.table, "AS r WHERE", same)
+            absent = next((row for row in wanted if target.connection.execute(words, row).fetchone() is None), None)
+            if absent is not None:
+                missing.append(
+                    f"{table.name} references {reference.table} {absent}, which the target does not have: bring its "
+                    "shared tables up to the source's, then ask again"
+                )
+    return tuple(missing)
+
+
 def wait_for_outbox(written: End, tenant_id: str, settings: MoverSettings, within_seconds: float) -> None:
     """What is to be told outside is told by this cell before the other tells more: in the order of the tenant.
 
