@@ -433,7 +433,7 @@ class WorldMover(DataMover):
         if self.world.choose(8) == 0:
             raise NotInTimeError("this time the last write did not come")
         self.world.drain(name)
-        differs = store.rows != other.rows or self.world.choose(12) == 0
+        differs = store.rows != other.rows or self.world.choose(8) == 0
         return Verdict(0, ("rows differ",) if differs else (), 0, 0.0)
 
     def _clean(self, store: Store) -> int:
