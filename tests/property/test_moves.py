@@ -141,7 +141,7 @@ def test_no_acknowledged_write_is_lost_and_never_do_two_cells_write(seed: int) -
     assert other.rows == {}
     assert [store.closed for store in world.stores.values()] == [None, None]
     assert all(store.sends is None and not store.applies for store in world.stores.values())
-    assert not world.has_shadow
+    assert not world.directory.has_shadow, "nor is anybody's shadow left on for ever"
     assert other.files == {}
     assert other.queue == []
     assert set(world.stores[home].files) == set(range(1, world.number + 1)), "each acknowledged write's file is there"

@@ -56,6 +56,9 @@ class Table:
 
     cell: str = SOURCE
     state: str = ACTIVE
+    has_shadow: bool = False
+    """Whether what the tenant reads is copied to the target."""
+
     epoch: int = 1
 
     @property
@@ -97,9 +100,6 @@ class World:
 
     may_repeat: set[int] = field(default_factory=set)
     """Jobs that went to another cell while a worker had them, or as the mover died: these may be done twice."""
-
-    has_shadow: bool = False
-    """Whether routers copy to the target what the tenant reads."""
 
     is_back_broken: bool = False
     """Whether what is written at the target comes no more to the source."""
@@ -211,6 +211,21 @@ class World:
         self.directory = replace(self.directory, epoch=asked.seen + 1, **asked.changes)
         self.is_cut_off = self.choose(3) == 0
         return True
+
+    def change(self, seen: Table, **changes: Any) -> int:
+        """Ask for a change of the directory as it was seen, as whoever moves the tenant does; returns the epoch."""
+        self.happen()
+        asked = Asked(seen.epoch, changes)
+        if self.deaths and self.choose(4) == 0:
+            self.deaths -= 1
+            self.late.append(asked)
+            raise CrashError
+        self.happen()
+        if not self.publish(asked):
+            raise ChangedError("it is not as it was")
+        epoch = self.directory.epoch
+        self.happen()
+        return epoch
 
     def write(self, router: int, key: int, *, deletes: bool) -> None:
         """A client writes by way of a router; it is acknowledged, or refused by whom it comes to."""
@@ -596,19 +611,7 @@ class WorldRoutes:
             self.world.deliver(router)
 
     def _publish(self, seen: Table, **changes: Any) -> int:
-        world = self.world
-        world.happen()
-        asked = Asked(seen.epoch, changes)
-        if world.deaths and world.choose(4) == 0:
-            world.deaths -= 1
-            world.late.append(asked)
-            raise CrashError
-        world.happen()
-        if not world.publish(asked):
-            raise ChangedError("it is not as it was")
-        epoch = world.directory.epoch
-        world.happen()
-        return epoch
+        return self.world.change(seen, **changes)
 
 
 @dataclass
@@ -621,22 +624,24 @@ class WorldShadows(Shadows):
     def begin(self, move: Move, note: Note) -> int:
         if self.world.directory.cell != SOURCE:
             raise AssertionError("the target shadows itself")
+        if move.has_shadow:
+            self.end(move)
         note(has_shadow=True)
-        self.world.has_shadow = True
-        self.world.happen()
-        return self.world.directory.epoch
+        return self.world.change(self.world.directory, has_shadow=True)
 
     def look(self, move: Move) -> Sight:
         self.world.happen()
         return Sight({"router-1": Heard(Seen(self.world.choose(3), int(self.world.choose(20) == 0)))})
 
     def is_on(self, move: Move) -> bool:
-        return self.world.has_shadow
+        return self.world.directory.has_shadow
 
     def end(self, move: Move) -> bool:
         self.world.happen()
-        was_on, self.world.has_shadow = self.world.has_shadow, False
-        return was_on
+        if not self.world.directory.has_shadow:
+            return False
+        self.world.change(self.world.directory, has_shadow=False)
+        return True
 
 
 @dataclass

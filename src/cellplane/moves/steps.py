@@ -7,7 +7,7 @@ flip. Before it everything leads back to the source, after it to the target. ``d
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cellplane.faults import fault_point
 from cellplane.moves.carriers.cargo import Cargo
@@ -512,8 +512,18 @@ class Steps:
             self.hooks.after(self.move, done)
 
     def _end_shadow(self) -> None:
-        if self.move.has_shadow:
-            self.shadows.end(self.move)
+        """End one that may be there, also one that somebody asked for who died and that has not begun."""
+        if not self.move.has_shadow or self.shadows.end(self.move):
+            return
+        try:
+            # What is not changed is of the same version, and a shadow that was asked for would still begin.
+            self.shadows.begin(replace(self.move, has_shadow=False), _unkept)
+        except ChangedError:
+            raise
+        except MoveError:
+            # The tenant has one of its own by now: that was a change, too.
+            return
+        self.shadows.end(self.move)
 
     def _let_writes(self, cell: str, *, anyway: bool) -> None:
         """Let routers send the tenant's writes to a cell, before it takes them.
@@ -567,6 +577,10 @@ class Steps:
                 if not verdict.is_same:
                     raise NotTheSameError(_said(verdict))
             self.pause(self.settings.lag_poll_seconds)
+
+
+def _unkept(*, has_shadow: bool) -> None:
+    """What is kept of a shadow that ends at once is that one may be there, as before."""
 
 
 def _said(verdict: Verdict) -> str:

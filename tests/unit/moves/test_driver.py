@@ -23,6 +23,7 @@ from support.moving import (
     WorldBook,
     WorldMover,
     WorldRoutes,
+    WorldShadows,
     driver_in,
     world_that_follows,
     world_that_is_flipped,
@@ -42,6 +43,17 @@ def test_one_that_is_found_flipped_cannot_be_held_any_more(wish: Wish) -> None:
     world.answer_late()
     assert (world.directory.cell, world.directory.holds) == (TARGET, False)
     assert book.wanted is (Wish.RUN if wish is Wish.RUN else Wish.ROLLBACK), "it is too late to abort"
+
+
+def test_a_shadow_that_the_dead_asked_for_cannot_begin_behind_an_abort() -> None:
+    world = world_that_follows()
+    world.late.append(Asked(world.directory.epoch, {"has_shadow": True}))
+    verified = replace(FENCED, phase=Phase.VERIFIED, shadow_seconds=10.0, has_shadow=True)
+    book = WorldBook(verified, wanted=Wish.ABORT)
+    driver = driver_in(world, book, shadows=WorldShadows(world))
+    assert [driver.advance("m1").phase for _ in range(2)] == [Phase.ABORTING, Phase.ABORTED]
+    world.answer_late()
+    assert not world.directory.has_shadow
 
 
 @pytest.mark.parametrize("wish", [Wish.RUN, Wish.ABORT])
