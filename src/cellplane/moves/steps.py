@@ -275,7 +275,7 @@ class Steps:
         if self.move.phase is Phase.FENCED and placed.cells == (self.move.source,):
             with suppress(StoreError):
                 self._open_source(is_found=True)
-        fault_point("move.given.up")
+        fault_point("move.stayed")
 
     def _open_source(self, *, is_found: bool) -> None:
         try:
@@ -405,7 +405,6 @@ class Steps:
                     f"{self.move.target} is, {_said(verdict)}: assign it to {self.move.target} again, which has all"
                 )
             self.cargo.finish(Way.BACK, self.settings.home_seconds)
-            fault_point("move.back.found")
         return self.return_home(epoch)
 
     def was_open_there(self) -> bool:
