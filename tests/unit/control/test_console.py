@@ -73,7 +73,8 @@ def test_the_script_asks_for_what_there_is_and_offers_what_can_be_met() -> None:
     assert found is not None
     way = [Phase(name) for name in json.loads(found[1])]
     offered = dict(re.findall(r"(\w+): \{ label: .*?phases: (WAY\.slice\(0, \d+\)|\[[^\]]*\])", script))
-    assert offered.keys() == {wish.value for wish in Wish}
+    # To give up the way back unseen is for who types it.
+    assert offered.keys() == {wish.value for wish in Wish} - {Wish.RELEASE_ANYWAY.value}
     for name, said in offered.items():
         number = re.search(r"0, (\d+)", said)
         phases = way[: int(number[1])] if number else [Phase(each) for each in json.loads(said)]
