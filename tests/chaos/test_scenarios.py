@@ -74,6 +74,7 @@ def test_a_gray_cell_is_found_and_left_alone(tmp_path: Path) -> None:
     correct(gray_failure.run, tmp_path, Scale(SEED, RPS, seconds=120.0), ("slow",))
 
 
+@pytest.mark.long
 def test_the_analytics_of_a_fleet_match_its_cells_rows_after_kills(tmp_path: Path) -> None:
     report = correct(analytics_match.run, tmp_path, Scale(SEED, rps=20.0, seconds=1.0))
     assert set(report.figures["events_by_type"]) == {"notification.accepted", "notification.delivered"}

@@ -1,5 +1,7 @@
 """Tokens on the real demo: nobody passes without one, and routers go on without theirs."""
 
+import pytest
+
 from e2e.harness import Demo, eventually
 from support import plain_http
 
@@ -26,6 +28,7 @@ def test_the_routers_token_is_for_its_table_and_its_reports_alone(demo: Demo) ->
     assert set(statuses.values()) == {403}
 
 
+@pytest.mark.long
 def test_a_router_goes_on_over_a_revoked_token_and_takes_a_renewed_one_without_a_restart(demo: Demo) -> None:
     path = demo.state / "router-token"
     old = path.read_text().split("_")[1]

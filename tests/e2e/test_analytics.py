@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from e2e.harness import Demo, eventually
 from support import plain_http
 
@@ -46,6 +48,7 @@ def test_what_cells_tell_is_shown_while_it_is_counted(demo: Demo) -> None:
     eventually(lambda: counted(demo) == more(before, 3), "all three are counted")
 
 
+@pytest.mark.long
 def test_without_analytics_cells_serve_and_what_they_tell_is_counted_later(demo: Demo) -> None:
     before = counted(demo)
     demo.run("chaos", "kill", "analytics")

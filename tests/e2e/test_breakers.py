@@ -67,6 +67,7 @@ def test_a_breaker_is_followed_at_once(shop: Shop) -> None:
     assert shop.edge.counts("cell-1")[Count.UNAVAILABLE] == 6
 
 
+@pytest.mark.long
 def test_a_half_open_cell_gets_its_share_as_probes(shop: Shop) -> None:
     shop.edge.board.set_breaker("cell-1", BreakerState.HALF_OPEN, 0.2)
     with shop.edge.client() as client:

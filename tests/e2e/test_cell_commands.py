@@ -167,6 +167,7 @@ def test_a_cell_that_the_control_plane_knows_already_is_made_as_it_has_it(demo: 
     remove_fourth(demo)
 
 
+@pytest.mark.long
 def test_a_cell_that_is_stopped_keeps_its_data_and_chaos_leaves_it_alone(fourth: Demo) -> None:
     tenant = fourth.tenants_of("cell-4")[0]
     created = post(fourth, tenant).json()
@@ -201,6 +202,7 @@ def test_a_release_is_told_by_the_app_and_known_to_the_control_plane(fourth: Dem
     assert {cell["id"]: cell["release"] for cell in fourth.get("/v1/cells")["items"]} == listed
 
 
+@pytest.mark.long
 def test_a_cell_is_led_through_its_life(demo: Demo) -> None:
     try:
         for verb, expected in (("lock", "locked"), ("unlock", "active"), ("maintenance", "maintenance")):
@@ -217,6 +219,7 @@ def test_a_cell_is_led_through_its_life(demo: Demo) -> None:
     assert "the control plane knows no cell-9: `cellplane cells` lists" in demo.run("cell", "lock", "cell-9", ok=False)
 
 
+@pytest.mark.long
 def test_more_cells_than_allowed_are_refused_and_leave_nothing(fourth: Demo) -> None:
     said = fourth.run("cell", "create", "cell-5", "--pool", "default", ok=False)
     assert "cell-5 would be cell number 5, and there may be 4: destroy one that is retired, or raise the limit" in said

@@ -50,6 +50,7 @@ def test_a_slow_cell_answers_late_and_what_it_does_wrong_adds_up(demo: Demo) -> 
     assert not read_faults(folder, "cell-3").slow_share
 
 
+@pytest.mark.long
 def test_a_flood_is_refused_and_nobody_else_is(demo: Demo) -> None:
     seed = random.Random(1).getrandbits(16)
     # Five times and not twenty: this machine runs the whole fleet, and whatever else it does.

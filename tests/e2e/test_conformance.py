@@ -36,7 +36,7 @@ NORMALISED = {"/t//tenant-001": "/t/tenant-001", "/t/..": "/"}
         "two-pools",
         "key-sources",
         "verified",
-        "policies",
+        pytest.param("policies", marks=pytest.mark.long),
         pytest.param("policies-changed", marks=pytest.mark.long),
         pytest.param("open-to-all", marks=pytest.mark.long),
         pytest.param("no-slots", marks=pytest.mark.long),

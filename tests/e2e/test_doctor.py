@@ -66,6 +66,7 @@ def test_with_a_healthy_demo_nothing_is_wrong(fleet: Demo) -> None:
     assert "0 errors, 0 warnings" in text
 
 
+@pytest.mark.long
 def test_a_killed_cell_is_found(fleet: Demo) -> None:
     fleet.run("chaos", "kill", "cell-2")
     try:
@@ -125,6 +126,7 @@ def test_a_secret_that_others_may_read_and_a_damaged_table_are_found(fleet: Demo
         secret.chmod(0o600)
 
 
+@pytest.mark.long
 def test_an_expired_token_of_a_router_is_found(fleet: Demo) -> None:
     fleet.run("token", "create", "edge", "--role", "router", "--subject", "edge-7", "--days", "0.000001")
     found = of(fleet)
@@ -169,6 +171,7 @@ def control_plane(folder: Path, *options: str, environment: dict[str, str] | Non
         process.wait(20)
 
 
+@pytest.mark.long
 def test_another_clock_is_found(tmp_path: Path) -> None:
     library = tmp_path / "other_clock.so"
     subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, OTHER_CLOCK, "-ldl"], check=True)

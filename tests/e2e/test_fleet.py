@@ -6,6 +6,7 @@ import signal
 import time
 
 import httpx2
+import pytest
 
 from cellplane.cell import Moves
 from e2e.harness import TENANTS, Answer, Demo, eventually, exists
@@ -124,6 +125,7 @@ def test_an_assigned_tenant_moves_and_comes_back_without_a_failed_request(demo: 
     assert list(tables.glob("overlay-*.cpt")), "changes came without their base"
 
 
+@pytest.mark.long
 def test_a_tenant_that_its_cell_gave_away_is_not_served_there_by_an_older_table(demo: Demo) -> None:
     tenant = demo.tenants_of("cell-1")[0]
     next_epoch = demo.get("/healthz")["published_epoch"] + 1
@@ -228,6 +230,7 @@ def test_a_killed_envoy_is_started_again_with_the_same_table(demo: Demo) -> None
     assert demo.served_by() == before
 
 
+@pytest.mark.long
 def test_chaos_kills_and_restores_the_router(demo: Demo) -> None:
     killed = demo.run("chaos", "kill", "router")
     assert str(demo.process.pid) not in killed

@@ -155,6 +155,7 @@ def test_cells_of_another_fleet_are_named_in_a_file(demo: Demo, tmp_path: Path) 
     assert rows(demo, home, tenant) == set()
 
 
+@pytest.mark.long
 def test_the_new_cell_answers_unseen_before_it_has_the_tenant(demo: Demo) -> None:
     tenant = demo.tenants[5]
     home = demo.placed()[tenant]

@@ -65,6 +65,7 @@ def test_another_takes_over_and_nothing_acknowledged_is_lost(replicas: Replicas,
     replicas.check()
 
 
+@pytest.mark.long
 def test_a_database_that_dies_stops_writes_and_nothing_else(replicas: Replicas) -> None:
     replicas.fill()
     before = replicas.published(replicas.all[0])

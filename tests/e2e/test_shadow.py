@@ -283,6 +283,7 @@ def test_no_client_waits_for_a_shadow_that_is_slow_dead_or_talks_without_end(rou
     assert not told["samples"]
 
 
+@pytest.mark.long
 def test_an_agent_that_dies_costs_comparisons_alone(router: Router) -> None:
     router.serve(Tenant("acme", ("cell-1",), policy=Policy(shadow="apart", compare=Compare(100))))
     router.cells["cell-1"].answer = router.cells["apart"].answer = [1, 2, 3]

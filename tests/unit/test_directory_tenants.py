@@ -358,6 +358,7 @@ def test_a_pool_that_loses_its_slots_assigns_whom_they_placed(directory: Directo
     assert sorted(directory.shards_of_pool("default").values()) == [("cell-1",)] * 2 + [("cell-2",)] * 2
 
 
+@pytest.mark.long
 def test_more_tenants_than_can_be_searched_for_at_once_keep_their_slots(directory: Directory) -> None:
     cells = [Cell(f"s-{number}", "127.0.0.1", 1) for number in range(60)]
     slots = Pool("wide", tuple(cell.id for cell in cells), StrategyName.SHUFFLE, shard_size=2)

@@ -94,6 +94,7 @@ def test_each_phase_is_told_once_over_losses_of_the_stream_and_restarts(tmp_path
     }
 
 
+@pytest.mark.long
 def test_an_entry_that_is_stored_when_its_control_plane_is_killed_is_not_told_again(tmp_path: Path, nats: Nats) -> None:
     nats.start_and_wait()
     state = tmp_path / "state"

@@ -185,6 +185,7 @@ def test_without_a_quarantine_cell_or_by_hand_alone_everybody_is_left_alone(api:
     assert listed(api)["automatic"] is False
 
 
+@pytest.mark.long
 def test_it_ends_in_time_also_where_the_control_plane_was_killed_meanwhile(tmp_path: Path) -> None:
     control = Process(tmp_path)
     try:

@@ -125,6 +125,7 @@ def test_no_acknowledged_change_is_lost_to_kill_9(tmp_path: Path) -> None:
         assert control.end(signal.SIGTERM) in {0, -signal.SIGTERM}
 
 
+@pytest.mark.long
 def test_one_epoch_has_one_content_over_kill_9(tmp_path: Path) -> None:
     contents: dict[str, bytes] = {}
     highest = 0

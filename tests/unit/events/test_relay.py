@@ -389,6 +389,7 @@ def test_an_outbox_without_a_link_drops_what_it_should_and_counts_it(database_ur
     asyncio.run(run())
 
 
+@pytest.mark.long
 def test_what_is_carried_makes_room(database_url: str, nats: Nats) -> None:
     async def run() -> None:
         with psycopg.connect(database_url) as connection:

@@ -102,6 +102,7 @@ def test_a_pool_without_a_gray_cell_has_no_alarm_in_ten_thousand_windows(name: s
     assert false_alarms(3, WEATHERS[name], 10_000, seed=7) == 0
 
 
+@pytest.mark.long
 def test_what_makes_all_cells_slow_together_is_no_gray_failure() -> None:
     assert false_alarms(5, WEATHERS["a shared cause"], 3_000, seed=7) == 0
 

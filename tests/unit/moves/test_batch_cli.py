@@ -68,6 +68,7 @@ def test_what_is_paused_is_left_as_it_is_and_goes_on_under_its_id(fleet: Command
     assert not any(fleet.rows_of(TENANT).values())
 
 
+@pytest.mark.long
 def test_what_failed_before_it_began_is_tried_again_as_another_move(fleet: Commands) -> None:
     with fleet.ends.executing(TARGET) as execute:
         execute("ALTER TABLE lines RENAME TO elsewhere")
@@ -93,6 +94,7 @@ def test_one_process_alone_makes_a_batch(fleet: Commands) -> None:
     assert book.get("b1").items[0].state is State.FAILED
 
 
+@pytest.mark.long
 def test_who_is_too_large_is_no_failure_and_moves_when_that_is_forced(fleet: Commands) -> None:
     fleet.configure("limits: {rows: 1}")
     refused = fleet.run("batch", "merge", *WAY, "--hold", "0", "--max-failures", "1")
