@@ -104,7 +104,6 @@ class Steps:
         where ``told`` hears how far the target is behind; it may raise, which ends the wait.
         """
         self.before("follow")
-        self.mover.reconnect()
         began = self.monotonic()
         while (lag := self.mover.lag()).seconds > self.settings.lag_seconds:
             told(lag)
