@@ -14,6 +14,8 @@ from cellplane.moves.tenants import Tenants
 ACTIVE, HELD = "active", "moving"
 """States of a tenant that a move may change: served, and with its writes held. Any other is somebody else's word."""
 
+_OURS = frozenset({ACTIVE, HELD})
+
 
 @dataclass(frozen=True, slots=True)
 class Placed:
@@ -35,7 +37,7 @@ class Placed:
     @property
     def is_ours(self) -> bool:
         """Whether a move may hold its writes, and let them: nobody has said another thing of its state."""
-        return self.state in {ACTIVE, HELD}
+        return self.state in _OURS
 
 
 class Routes(Protocol):
@@ -125,7 +127,7 @@ class ControlPlaneRoutes:
                 return Placed(cells, is_assigned=True, state=state, epoch=version, slot_cell=slot_cell)
             # Which cell its slot is, a table says: one that does not know of its last change has it where it was.
             if (tenant["placed_epoch"] or 0) >= version:
-                cell = tenant["placed"] or (None if state in {ACTIVE, HELD} else slot_cell)
+                cell = tenant["placed"] or (None if state in _OURS else slot_cell)
                 by_slot = () if cell is None else (cell,)
                 return Placed(by_slot, is_assigned=False, state=state, epoch=version, slot_cell=slot_cell)
             if self.monotonic() - began > self.publish_seconds:
@@ -138,7 +140,7 @@ class ControlPlaneRoutes:
     def hold_writes(self, tenant_id: str) -> int:
         """See ``Routes``."""
         tenant = self._tenants.get(tenant_id)
-        if tenant["state"] not in {ACTIVE, HELD}:
+        if tenant["state"] not in _OURS:
             raise MoveError(f"{tenant_id} is {tenant['state']}: only an active tenant is moved; make it active first")
         return self._tenants.change(tenant_id, tenant["version"], state=HELD)
 

@@ -17,7 +17,7 @@ from cellplane.moves.hooks import Hooks
 from cellplane.moves.move import Mending, Move, Phase, mendings
 from cellplane.moves.mover import DataMover, Lag, Verdict
 from cellplane.moves.records import Records
-from cellplane.moves.routes import ACTIVE, HELD, NOWHERE, Routes, placed_or_removed
+from cellplane.moves.routes import HELD, NOWHERE, Routes, placed_or_removed
 from cellplane.moves.settings import CutoverSettings, ShadowSettings
 from cellplane.moves.shadow_watch import ShadowWatch
 from cellplane.moves.shadowing import NoShadows, Note, Seen, Shadows
@@ -163,10 +163,10 @@ class Steps:
         Raises:
             MoveError: somebody has suspended the tenant.
         """
-        state = self.routes.placed(self.move.tenant_id).state
-        if state not in {ACTIVE, HELD}:
+        placed = self.routes.placed(self.move.tenant_id)
+        if not placed.is_ours:
             raise MoveError(
-                f"{self.move.tenant_id} is {state}: only an active tenant is moved; make it active, then resume the "
+                f"{self.move.tenant_id} is {placed.state}: only an active tenant is moved; make it active, then resume the "
                 "move, or abort it"
             )
 
