@@ -166,8 +166,8 @@ class Steps:
         placed = self.routes.placed(self.move.tenant_id)
         if not placed.is_ours:
             raise MoveError(
-                f"{self.move.tenant_id} is {placed.state}: only an active tenant is moved; make it active, then resume the "
-                "move, or abort it"
+                f"{self.move.tenant_id} is {placed.state}: only an active tenant is moved; make it active, then "
+                "resume the move, or abort it"
             )
 
     def get_close(self, told: Callable[[Lag], None] = lambda _: None) -> None:

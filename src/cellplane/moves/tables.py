@@ -1,6 +1,6 @@
 """What a tenant has in a cell's database, and whether that can be moved: judged from the catalogs of both cells."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -121,6 +121,14 @@ class Survey:
     """Tables without a tenant that the tenant's rows reference: both cells have to have the same there."""
 
     refusals: tuple[Refusal, ...]
+
+    @property
+    def shared_references(self) -> Iterator[tuple[Table, Reference]]:
+        """What rows of the tenant's tables reference of shared ones, each with its table."""
+        for table in self.tables:
+            for reference in table.references:
+                if reference.table in self.shared:
+                    yield table, reference
 
 
 LARGE_OBJECTS = ("oid", "lo")

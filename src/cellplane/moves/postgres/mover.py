@@ -153,7 +153,7 @@ class PostgresMover(DataMover):
                 done = Copy(self.tenant_id, self.settings, heard, self.monotonic, self.pause).run(
                     reader, target, found.tables, snapshot
                 )
-            self._check_shared(target, found)
+            self._shared.require_carried(target, found)
             self._there.subscribe(target, self._source_conninfo)
         return done.rows, done.bytes
 
@@ -194,7 +194,7 @@ class PostgresMover(DataMover):
             found = self._moving(source, target)
             comparison = self._comparison(source, target, told)
             return self._compared(
-                source, target, comparison, found.tables, also=lambda: self._check_shared(target, found)
+                source, target, comparison, found.tables, also=lambda: self._shared.require_carried(target, found)
             )
 
     def compare_back(self, told: Callable[[int], None] = lambda _: None) -> Verdict:
@@ -437,40 +437,6 @@ class PostgresMover(DataMover):
                     "out whose they are, then delete them or name another cell"
                 )
         self._guard.claim(target)
-
-    def _check_shared(self, target: Connection, found: Survey) -> None:
-        """What the tenant's rows reference of tables that are everybody's has to be at the target too."""
-        for table in found.tables:
-            for reference in table.references:
-                if reference.table not in found.shared:
-                    continue
-                columns = sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(each)) for each in reference.columns)
-                same = sql.SQL(" AND ").join(
-                    sql.SQL("r.{} = t.{}").format(sql.Identifier(there), sql.Identifier(here))
-                    for here, there in zip(reference.columns, reference.target_columns, strict=True)
-                )
-                present = sql.SQL(" AND ").join(
-                    sql.SQL("t.{} IS NOT NULL").format(sql.Identifier(each)) for each in reference.columns
-                )
-                row = target.execute(
-                    sql.SQL(
-                        "SELECT {} FROM {} AS t WHERE t.{} = {} AND {} "
-                        "AND NOT EXISTS (SELECT 1 FROM {} AS r WHERE {}) LIMIT 1"
-                    ).format(
-                        columns,
-                        named(table),
-                        sql.Identifier(self.settings.tenant_column),
-                        sql.Literal(self.tenant_id),
-                        present,
-                        sql.SQL(reference.table),
-                        same,
-                    )
-                ).fetchone()
-                if row is not None:
-                    raise NotTheSameError(
-                        f"{table.name} references {reference.table} {row}, which the target does not have: bring its "
-                        "shared tables up to the source's, then ask again"
-                    )
 
     def _share_of_rows(self, source: Connection, found: Survey) -> float:
         """The tenant's share of the largest table, as the planner of the database thinks."""

@@ -4,13 +4,13 @@ Neither COPY nor what replication applies looks at foreign keys: a row that refe
 what is referenced is looked for before anything is copied, and what was referenced since, before the flip.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
+from cellplane.moves.errors import NotTheSameError
 from cellplane.moves.postgres.guard import named
 from cellplane.moves.postgres.ranges import type_of
 from cellplane.moves.settings import MoverSettings
@@ -37,8 +37,40 @@ class Shared:
         """
         return self._missing(written, read, found, is_all=False)
 
+    def require_carried(self, target: Connection, found: Survey) -> None:
+        """Look, behind a copy, for what all of the tenant's rows reference that are at the target, however many.
+
+        Raises:
+            NotTheSameError: something is not there.
+        """
+        for table, reference in found.shared_references:
+            columns = sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(each)) for each in reference.columns)
+            same = sql.SQL(" AND ").join(
+                sql.SQL("r.{} = t.{}").format(sql.Identifier(there), sql.Identifier(here))
+                for here, there in zip(reference.columns, reference.target_columns, strict=True)
+            )
+            row = target.execute(
+                sql.SQL(
+                    "SELECT {} FROM {} AS t WHERE t.{} = {} AND {} "
+                    "AND NOT EXISTS (SELECT 1 FROM {} AS r WHERE {}) LIMIT 1"
+                ).format(
+                    columns,
+                    named(table),
+                    sql.Identifier(self.settings.tenant_column),
+                    sql.Literal(self.tenant_id),
+                    _present(reference),
+                    sql.SQL(reference.table),
+                    same,
+                )
+            ).fetchone()
+            if row is not None:
+                raise NotTheSameError(
+                    f"{table.name} references {reference.table} {row}, which the target does not have: bring its "
+                    "shared tables up to the source's, then ask again"
+                )
+
     def _missing(self, written: Connection, read: Connection, found: Survey, *, is_all: bool) -> tuple[str, ...]:
-        references = list(_references(found))
+        references = list(found.shared_references)
         if not references:
             return ()
         parts = [
@@ -64,16 +96,13 @@ class Shared:
         """What the rows ``t`` reference, each once."""
         rows = sql.SQL("{} AS t").format(named(table)) if is_all else self._touched(table)
         texts = sql.SQL(", ").join(sql.SQL("t.{}::text").format(sql.Identifier(each)) for each in reference.columns)
-        present = sql.SQL(" AND ").join(
-            sql.SQL("t.{} IS NOT NULL").format(sql.Identifier(each)) for each in reference.columns
-        )
         return sql.SQL("(SELECT DISTINCT {}, ARRAY[{}] FROM {} WHERE t.{} = {} AND {} LIMIT {})").format(
             number,
             texts,
             rows,
             sql.Identifier(self.settings.tenant_column),
             self.tenant_id,
-            present,
+            _present(reference),
             self.settings.shared_max,
         )
 
@@ -89,11 +118,9 @@ class Shared:
         ).format(self.move_id, table.name, named(table), same)
 
 
-def _references(found: Survey) -> Iterator[tuple[Table, Reference]]:
-    for table in found.tables:
-        for reference in table.references:
-            if reference.table in found.shared:
-                yield table, reference
+def _present(reference: Reference) -> sql.Composed:
+    """That a row ``t`` references anything."""
+    return sql.SQL(" AND ").join(sql.SQL("t.{} IS NOT NULL").format(sql.Identifier(each)) for each in reference.columns)
 
 
 def _absent(number: int, table: Table, reference: Reference) -> sql.Composed:

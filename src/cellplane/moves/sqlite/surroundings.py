@@ -8,7 +8,7 @@ from cellplane.moves.sqlite.carrying import End
 from cellplane.moves.sqlite.catalog import unquoted, whose
 from cellplane.moves.sqlite.files import Connection
 from cellplane.moves.sqlite.words import listed, quoted, statement
-from cellplane.moves.tables import Survey, Table
+from cellplane.moves.tables import Reference, Survey, Table
 
 
 def require_shared(target: End, found: Survey, tenant_id: str, settings: MoverSettings) -> None:
@@ -17,53 +17,49 @@ def require_shared(target: End, found: Survey, tenant_id: str, settings: MoverSe
     Raises:
         NotTheSameError: something is not.
     """
-    for table in found.tables:
-        for reference in table.references:
-            if reference.table not in found.shared:
-                continue
-            same = " AND ".join(
-                f"r.{quoted(there)} = t.{quoted(here)}"
-                for here, there in zip(reference.columns, reference.target_columns, strict=True)
+    for table, reference in found.shared_references:
+        same = " AND ".join(
+            f"r.{quoted(there)} = t.{quoted(here)}"
+            for here, there in zip(reference.columns, reference.target_columns, strict=True)
+        )
+        row = target.connection.execute(
+            statement(
+                "SELECT", listed(reference.columns, "t."), "FROM", table.name, "AS t",
+                "WHERE", f"t.{whose(settings.tenant_column)}", "AND", _present(reference),
+                "AND NOT EXISTS (SELECT 1 FROM", reference.table, "AS r WHERE", same, ") LIMIT 1",
+            ),
+            (tenant_id,),
+        ).fetchone()  # fmt: skip
+        if row is not None:
+            raise NotTheSameError(
+                f"{table.name} references {reference.table} {row}, which the target does not have: bring its "
+                "shared tables up to the source's, then ask again"
             )
-            present = " AND ".join(f"t.{quoted(each)} IS NOT NULL" for each in reference.columns)
-            row = target.connection.execute(
-                statement(
-                    "SELECT", listed(reference.columns, "t."), "FROM", table.name, "AS t",
-                    "WHERE", f"t.{whose(settings.tenant_column)}", "AND", present,
-                    "AND NOT EXISTS (SELECT 1 FROM", reference.table, "AS r WHERE", same, ") LIMIT 1",
-                ),
-                (tenant_id,),
-            ).fetchone()  # fmt: skip
-            if row is not None:
-                raise NotTheSameError(
-                    f"{table.name} references {reference.table} {row}, which the target does not have: bring its "
-                    "shared tables up to the source's, then ask again"
-                )
+
+
+def _present(reference: Reference) -> str:
+    return " AND ".join(f"t.{quoted(each)} IS NOT NULL" for each in reference.columns)
 
 
 def missing_shared(source: End, target: End, found: Survey, tenant_id: str, settings: MoverSettings) -> tuple[str, ...]:
     """As ``require_shared``, before anything is copied: what the target lacks, one of each reference."""
     missing = []
-    for table in found.tables:
-        for reference in table.references:
-            if reference.table not in found.shared:
-                continue
-            present = " AND ".join(f"t.{quoted(each)} IS NOT NULL" for each in reference.columns)
-            wanted = source.connection.execute(
-                statement(
-                    "SELECT DISTINCT", listed(reference.columns, "t."), "FROM", table.name, "AS t",
-                    "WHERE", f"t.{whose(settings.tenant_column)}", "AND", present, "LIMIT ?",
-                ),
-                (tenant_id, settings.shared_max),
-            ).fetchall()  # fmt: skip
-            same = " AND ".join(f"r.{quoted(there)} = ?" for there in reference.target_columns)
-            words = statement("SELECT 1 FROM", reference.table, "AS r WHERE", same)
-            absent = next((row for row in wanted if target.connection.execute(words, row).fetchone() is None), None)
-            if absent is not None:
-                missing.append(
-                    f"{table.name} references {reference.table} {absent}, which the target does not have: bring its "
-                    "shared tables up to the source's, then ask again"
-                )
+    for table, reference in found.shared_references:
+        wanted = source.connection.execute(
+            statement(
+                "SELECT DISTINCT", listed(reference.columns, "t."), "FROM", table.name, "AS t",
+                "WHERE", f"t.{whose(settings.tenant_column)}", "AND", _present(reference), "LIMIT ?",
+            ),
+            (tenant_id, settings.shared_max),
+        ).fetchall()  # fmt: skip
+        same = " AND ".join(f"r.{quoted(there)} = ?" for there in reference.target_columns)
+        words = statement("SELECT 1 FROM", reference.table, "AS r WHERE", same)
+        absent = next((row for row in wanted if target.connection.execute(words, row).fetchone() is None), None)
+        if absent is not None:
+            missing.append(
+                f"{table.name} references {reference.table} {absent}, which the target does not have: bring its "
+                "shared tables up to the source's, then ask again"
+            )
     return tuple(missing)
 
 
