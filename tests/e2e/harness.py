@@ -28,7 +28,7 @@ STOP_SECONDS = 10.0
 TENANTS = 12
 
 
-def eventually(condition: Callable[[], bool], what: str, *, seconds: float = 30.0) -> float:
+def eventually(condition: Callable[[], bool], what: str, *, seconds: float = 60.0) -> float:
     """Wait until something is so, and return how long that took."""
     began = time.monotonic()
     while not condition():
@@ -185,6 +185,7 @@ class Demo:
             and all(map(exists, pids))
             and all(cell["healthy"] for cell in cells)
             and any(router["ready"] and not router["lost"] and not router["behind"] for router in routers)
+            and (self.state / "analytics.duckdb").exists()
         )
 
     @contextmanager

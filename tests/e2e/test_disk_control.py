@@ -203,6 +203,7 @@ def test_a_target_that_is_full_keeps_its_table_and_catches_up(tmp_path: Path) ->
         control.start()
         with control.client() as client:
             before = fill(client)
+            eventually((control.target / MANIFEST).exists, "the target has a table")
             eventually(lambda: control.target_epoch() == before, "the target has it")
             with control.disk.is_now(FULL):
                 epoch = client.put("/v1/tenants/acme", json={"cell": "cell-1"}).json()["epoch"]

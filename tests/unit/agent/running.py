@@ -84,13 +84,13 @@ async def running(state: Path, url: str, engine: FakeEngine | None = None, **ove
     engine = engine or FakeEngine()
     quick: dict[str, Any] = {
         "poll_wait_seconds": 0.5,
-        "fetch_timeout_seconds": 0.3,
-        "transfer_timeout_seconds": 0.5,
+        "fetch_timeout_seconds": 20.0,
+        "transfer_timeout_seconds": 20.0,
         "poll_interval_seconds": 0.05,
         "retry_base_seconds": 0.01,
         "retry_cap_seconds": 0.04,
         "report_interval_seconds": 0.03,
-        "report_timeout_seconds": 0.3,
+        "report_timeout_seconds": 20.0,
         "watch_interval_seconds": 0.01,
         "restart_pause_seconds": 0.01,
         "local_files_seconds": 0.01,

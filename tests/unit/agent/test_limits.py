@@ -60,7 +60,7 @@ def test_a_control_plane_that_does_not_wait_does_not_make_the_agent_spin(
 def test_an_answer_that_never_ends_is_given_up(tmp_path: Path, control: FakeControl) -> None:
     async def scenario() -> None:
         control.publish(table_of(5))
-        async with running(tmp_path, control.url, poll_wait_seconds=0.1, fetch_timeout_seconds=0.3) as agent:
+        async with running(tmp_path, control.url, poll_wait_seconds=0.1, transfer_timeout_seconds=0.3) as agent:
             await agent.until(lambda: agent.engine.started == [5], "the first table")
             control.turn(fake_control.trickle)
             asked = len(control.asked)

@@ -127,7 +127,9 @@ def test_the_others_are_asked_where_the_control_plane_cannot_be_reached(
         publish(folder, table_of(5))
         control.turn(misbehave)
         source: dict[str, Any] = {"sources": (str(tmp_path / "none"), str(folder))}
-        async with running(tmp_path / "router", control.url, **source, poll_wait_seconds=0.1) as agent:
+        async with running(
+            tmp_path / "router", control.url, **source, poll_wait_seconds=0.1, fetch_timeout_seconds=0.3
+        ) as agent:
             await agent.until(lambda: agent.engine.started == [5], "from the second of them")
             control.publish(table_of(7))
             await agent.until(lambda: agent.engine.applied == [7], "from the control plane, which is back")
