@@ -168,7 +168,7 @@ def control_plane(folder: Path, *options: str, environment: dict[str, str] | Non
         yield url, admin_headers(state)["Authorization"].removeprefix("Bearer ")
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 @pytest.mark.long

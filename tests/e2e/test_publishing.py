@@ -134,7 +134,7 @@ def test_a_router_that_is_killed_while_it_stores_comes_back_with_a_table_that_is
         router.end()
         publish(folder, key, cells, 2, "cell-3")
         agent = router.start(fault)
-        assert agent.wait(20) == -signal.SIGKILL
+        assert agent.wait(60) == -signal.SIGKILL
         moved = Path(folder).rename(tmp_path / "away")
         router.start()
         eventually(lambda: router.served() == ("cell-1", "1"), "the one that was live")
@@ -210,7 +210,7 @@ def test_a_control_plane_that_is_killed_while_it_publishes_leaves_a_target_that_
         if dying.poll() is None:
             with suppress(httpx2.HTTPError):
                 control.put("/v1/tenants/acme", {"cell": "cell-3"})
-        assert dying.wait(20) == -signal.SIGKILL
+        assert dying.wait(60) == -signal.SIGKILL
         assert epoch() >= with_fault, "never back, and never half"
         with router_of(tmp_path, "--source", target, "--fleet", "shop") as router:
             router.start()

@@ -266,7 +266,7 @@ def test_a_router_gets_the_overlay_of_the_base_that_it_has(steady_shop: Api) -> 
     first = client.get("/v1/table")
     base = RoutingTable(first.content)
     steady_shop.put("/v1/tenants/acme", {"cell": "cell-2"})
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while (answer := client.get("/v1/table", params={"base": base.sha256})).headers["etag"] == first.headers["etag"]:
         assert time.monotonic() < deadline
     assert split_publication(answer.content)[0] is None

@@ -100,7 +100,7 @@ def test_a_report_is_listed_with_how_far_behind_the_router_is(shop: Api) -> None
     assert response.json() == {"status": "ok", "epoch": 4, "published_epoch": 4}
     assert post(shop, "router-2", epoch=9) == 200
     first, second = shop.get("/v1/routers").json()["items"]
-    assert 0 <= first.pop("age_seconds") < 5
+    assert 0 <= first.pop("age_seconds") < 60
     assert first == {
         "id": "router-1",
         "epoch": 3,

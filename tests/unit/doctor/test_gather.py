@@ -31,7 +31,8 @@ from unit.agent.running import table_of
 from unit.control.certificates import Authority
 from unit.control.serving import serving
 
-QUICK = DoctorSettings(probe_seconds=0.3)
+SETTINGS = DoctorSettings(probe_seconds=30.0)
+HASTY = DoctorSettings(probe_seconds=0.3)
 
 
 def test_each_question_is_answered_or_says_why_not() -> None:
@@ -98,8 +99,8 @@ def closed_port() -> int:
 
 def test_a_cell_that_answers_is_well_and_tells_its_time() -> None:
     with answering(200) as port:
-        found = probe(cell_at(port), QUICK)
-        assert probe(cell_at(port, "http2"), QUICK).failure == ""
+        found = probe(cell_at(port), SETTINGS)
+        assert probe(cell_at(port, "http2"), SETTINGS).failure == ""
     assert found.failure == ""
     assert found.clock is not None
     assert abs(found.clock.ahead_seconds) < 30
@@ -107,11 +108,11 @@ def test_a_cell_that_answers_is_well_and_tells_its_time() -> None:
 
 def test_a_cell_that_does_not_says_how(closed_port: int) -> None:
     with answering(503) as port:
-        assert probe(cell_at(port), QUICK).failure == "it answers /healthz with 503"
+        assert probe(cell_at(port), SETTINGS).failure == "it answers /healthz with 503"
     with answering(200, silent=True) as port:
-        assert "timed out" in probe(cell_at(port), QUICK).failure
-    assert "refused" in probe(cell_at(closed_port), QUICK).failure
-    assert "refused" in probe(cell_at(closed_port, "http2"), QUICK).failure
+        assert "timed out" in probe(cell_at(port), HASTY).failure
+    assert "refused" in probe(cell_at(closed_port), SETTINGS).failure
+    assert "refused" in probe(cell_at(closed_port, "http2"), SETTINGS).failure
 
 
 def test_an_agent_is_read_by_its_metrics(closed_port: int) -> None:
@@ -122,12 +123,12 @@ def test_an_agent_is_read_by_its_metrics(closed_port: int) -> None:
         b"envoy_cluster_upstream_cx_total 1.0\n"
     )
     with answering(200, text) as port:
-        found = ask_agent(f"http://127.0.0.1:{port}", QUICK)
+        found = ask_agent(f"http://127.0.0.1:{port}", SETTINGS)
     assert (found.epoch, found.rejected, found.failures, found.failure) == (21, 3, 5, "")
     with answering(200, b"hello") as port:
-        assert "no router's agent" in ask_agent(f"http://127.0.0.1:{port}/metrics", QUICK).failure
-    assert "cannot be read" in ask_agent(f"http://127.0.0.1:{closed_port}", QUICK).failure
-    assert "cannot be read" in ask_agent("http://[", QUICK).failure
+        assert "no router's agent" in ask_agent(f"http://127.0.0.1:{port}/metrics", SETTINGS).failure
+    assert "cannot be read" in ask_agent(f"http://127.0.0.1:{closed_port}", SETTINGS).failure
+    assert "cannot be read" in ask_agent("http://[", SETTINGS).failure
 
 
 def test_metrics_without_an_end_are_read_to_a_bound() -> None:
@@ -139,16 +140,16 @@ def test_metrics_without_an_end_are_read_to_a_bound() -> None:
 def test_certificates_of_files_and_of_servers_tell_their_end(tmp_path: Path, closed_port: int) -> None:
     authority = Authority(tmp_path, "ca")
     expired, good = authority.sign("expired", days=-1), authority.sign("good", days=5)
-    found = of_file(expired.certificate, QUICK)
+    found = of_file(expired.certificate, SETTINGS)
     assert found.failure == ""
-    assert found.not_after < time.time() < of_file(good.certificate, QUICK).not_after
-    assert "cannot be read" in of_file(good.key, QUICK).failure
-    assert "cannot be read" in of_file(tmp_path / "none", QUICK).failure
+    assert found.not_after < time.time() < of_file(good.certificate, SETTINGS).not_after
+    assert "cannot be read" in of_file(good.key, SETTINGS).failure
+    assert "cannot be read" in of_file(tmp_path / "none", SETTINGS).failure
     # A chain ends with its first end.
     both = tmp_path / "both.pem"
     both.write_bytes(good.certificate.read_bytes() + expired.certificate.read_bytes())
-    assert of_file(both, QUICK).not_after == found.not_after
-    assert "could not be had" in shown_by("127.0.0.1", closed_port, QUICK).failure
+    assert of_file(both, SETTINGS).not_after == found.not_after
+    assert "could not be had" in shown_by("127.0.0.1", closed_port, SETTINGS).failure
 
 
 def test_an_expired_certificate_of_a_control_plane_is_seen(tmp_path: Path) -> None:
@@ -158,7 +159,7 @@ def test_an_expired_certificate_of_a_control_plane_is_seen(tmp_path: Path) -> No
     with serving(tmp_path / "state", tls_certificate=pair.certificate, tls_key=pair.key, client_tls=context) as api:
         found = shown_by("127.0.0.1", api.port, DoctorSettings())
     assert found.failure == ""
-    assert found.not_after == of_file(pair.certificate, QUICK).not_after
+    assert found.not_after == of_file(pair.certificate, SETTINGS).not_after
 
 
 def test_only_https_has_a_certificate() -> None:
@@ -171,16 +172,16 @@ def test_only_https_has_a_certificate() -> None:
 def test_keys_of_tables_have_an_end_and_those_of_cookies_and_proofs_none(tmp_path: Path) -> None:
     create_key(tmp_path / "eu.pem", KeyUse("eu", 1_900_000_000))
     for name in ("eu.pem", "eu.pem.pub"):
-        (found,) = keys_of(tmp_path / name, QUICK)
+        (found,) = keys_of(tmp_path / name, SETTINGS)
         assert found.not_after == 1_900_000_000
     cookies = tmp_path / "cookie-keys"
     cookies.write_text(f"2026-11 {new_secret()}\n")
-    assert keys_of(cookies, QUICK) == ()
+    assert keys_of(cookies, SETTINGS) == ()
     cookies.write_text("2026-11 tooshort\n")
     with pytest.raises(KeyFileError, match="of cookies"):
-        keys_of(cookies, QUICK)
+        keys_of(cookies, SETTINGS)
     with pytest.raises(KeyFileError, match="cannot read"):
-        keys_of(tmp_path / "none", QUICK)
+        keys_of(tmp_path / "none", SETTINGS)
 
 
 def test_a_backup_is_as_old_as_its_file(tmp_path: Path) -> None:

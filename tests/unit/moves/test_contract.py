@@ -150,7 +150,7 @@ def test_never_do_both_take_writes(ends: Ends) -> None:
 
 def test_the_fence_waits_for_what_is_under_way_and_gives_up_in_time(ends: Ends) -> None:
     ends.fill(10)
-    move = followed(ends, fence_seconds=0.2)
+    move = followed(ends, fence_seconds=1.5)
     with ends.under_way(SOURCE) as execute:
         execute("UPDATE orders SET note = 'in time' WHERE tenant_id = 'acme'")
         with pytest.raises(NotInTimeError, match=r"a transaction that writes acme.* went on for more than"):

@@ -93,13 +93,13 @@ def test_what_routers_refuse_is_refused_with_their_reason_and_the_next_is_checke
 
 
 def test_a_check_that_dies_hangs_or_talks_nonsense_is_a_refusal_and_never_more(making: Making, tmp_path: Path) -> None:
-    for text, reason in (
-        ("read line; kill -9 $$", "ended with -9"),
-        ("exec sleep 60", "longer than 0.3 s"),
-        ("read line; echo ok 4", "epoch 3: ok 4"),
-        ("exit 1", "epoch 3"),
+    for text, seconds, reason in (
+        ("read line; kill -9 $$", 30.0, "ended with -9"),
+        ("exec sleep 60", 0.3, "longer than 0.3 s"),
+        ("read line; echo ok 4", 30.0, "epoch 3: ok 4"),
+        ("exit 1", 30.0, "epoch 3"),
     ):
-        check, registry = making(program(tmp_path, text), timeout_seconds=0.3)
+        check, registry = making(program(tmp_path, text), timeout_seconds=seconds)
         for _ in range(2):
             with pytest.raises(TableCheckError, match=reason):
                 check.require(base_of(3))

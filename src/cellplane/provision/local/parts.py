@@ -216,6 +216,8 @@ class CellPart:
             "NOTIFICATIONS_CONFIG": str(folder.config(cell_id)),
             "NOTIFICATIONS_PROVIDER_DIR": str(self._folder / "provider"),
             "NOTIFICATIONS_FAULTS_FILE": str(folder.faults(cell_id)),
+            # A cell waits for its database, when asked how it is, as long as routers wait for the cell.
+            "NOTIFICATIONS_HEALTH_SECONDS": str(settings.health_timeout_seconds),
         }
         self._fresh = self._folder / "postgres.new"
         initdb: Command = [*unprivileged.prefix(), postgres_binary("initdb"), "-D", self._fresh, "-U", "postgres"]

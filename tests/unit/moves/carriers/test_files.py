@@ -219,7 +219,7 @@ def test_a_copy_that_nobody_wants_any_more_ends_in_the_middle_of_a_file(
 
         def go_on_slowly() -> None:
             asked.append(theirs.key)
-            assert is_told.wait(20)
+            assert is_told.wait(60)
             go_on()
 
         return fetch(self, other, theirs, go_on_slowly)
