@@ -16,7 +16,7 @@ from e2e.edge import Edge, start_edge
 from e2e.harness import eventually
 from e2e.http2 import Http2, Http2Cell, http2_connection, texts
 
-TIMEOUT_SECONDS = 0.5
+TIMEOUT_SECONDS = 2.0
 CALL = ("content-type", "application/grpc"), ("te", "trailers")
 UNAVAILABLE = "14"
 

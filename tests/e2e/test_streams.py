@@ -20,7 +20,8 @@ from e2e.harness import eventually
 from e2e.http2 import http2_connection
 from e2e.shop import CELLS, Shop, of, store
 
-TIMEOUT_SECONDS = 0.5
+TIMEOUT_SECONDS = 2.0
+EVENTS = 25  # of a tenth of a second each
 BINARY, CLOSE = 2, 8
 PAIR = ("cell-1", "cell-2")
 TENANTS = (
@@ -100,7 +101,7 @@ def test_a_websocket_passes_both_ways_for_longer_than_a_request_may_take(shop: S
             chat.send(BINARY, payload)
             assert chat.receive() == (BINARY, payload)
         assert shop.edge.counts("cell-1")[Count.IN_FLIGHT] == 1
-        time.sleep(3 * TIMEOUT_SECONDS)
+        time.sleep(1.5 * TIMEOUT_SECONDS)
         chat.send(BINARY, b"still there")
         assert chat.receive() == (BINARY, b"still there")
         chat.send(CLOSE, b"")
@@ -162,14 +163,14 @@ def test_events_flow_for_longer_than_a_request_may_take(shop: Shop, http2: bool)
     accept = {"accept": "text/event-stream"}
     with (
         shop.edge.client(http2=http2) as client,
-        client.stream("GET", "/events/15", headers={**of("acme"), **accept}) as answer,
+        client.stream("GET", f"/events/{EVENTS}", headers={**of("acme"), **accept}) as answer,
     ):
         assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream")
         lines = answer.iter_lines()
         assert next(lines) == "data: 0"
         # It is passed on while the cell goes on.
         assert shop.edge.counts("cell-1")[Count.IN_FLIGHT] == 1
-        assert [line for line in lines if line] == [f"data: {number}" for number in range(1, 15)]
+        assert [line for line in lines if line] == [f"data: {number}" for number in range(1, EVENTS)]
     ended(shop.edge, "cell-1", requests=1, errors=0)
 
 
