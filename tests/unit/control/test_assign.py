@@ -54,7 +54,7 @@ def test_a_suspended_tenant_is_called_suspended(shop: Api) -> None:
 def test_a_router_that_does_not_run_the_change_is_named(
     shop: Api, monkeypatch: pytest.MonkeyPatch, state: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(changes, "LIVE_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(changes, "LIVE_TIMEOUT_SECONDS", 2.0)
     report(shop, **state)
     result = CliRunner().invoke(cli, ["assign", "acme", "cell-2", "--control", f"http://127.0.0.1:{shop.port}"])
     assert result.exit_code == 1
