@@ -23,7 +23,6 @@ from cellplane.control.api import (
     routing,
     tenants,
 )
-from cellplane.control.api.asking import problems
 
 ROUTERS = (
     routing.router,
@@ -48,21 +47,11 @@ ROUTERS = (
 
 
 def install(app: FastAPI) -> None:
-    """Answer requests for these routes."""
+    """Answer requests for these routes, which are whole as they are: routers that are included are made anew for each
+    app, each when it is first asked, and that takes a third of a second.
+    """
     for router in ROUTERS:
-        app.include_router(
-            router,
-            responses=problems(
-                s400="Its body cannot be parsed at all",
-                s401="It does not say who asks, or not so that it can be believed",
-                s403="Who asks may not do this",
-                s413="Its body is larger than one may be",
-                s421="Its `Host` is not one of this control plane's names",
-                s422="The request is not valid",
-                s429="Who asks does so too often",
-                s503="The directory cannot be asked now",
-            ),
-        )
+        app.router.routes.extend(router.routes)
 
 
 def methods_of(scope: Scope) -> frozenset[str]:

@@ -13,12 +13,12 @@ from cellplane.control.access.needs import CurrentCaller, needs
 from cellplane.control.access.roles import Permission
 from cellplane.control.access.tokens import mint
 from cellplane.control.access_schemas import AuditList, AuditView, NewToken, TokenList, TokenSpec, TokenView
-from cellplane.control.api.asking import CONFLICT, MISSING, After, CurrentService, Limit
+from cellplane.control.api.asking import CONFLICT, EVERYWHERE, MISSING, After, CurrentService, Limit
 from cellplane.control.api.threads import to_write
 from cellplane.directory.audit import AuditFilter
 from cellplane.errors import ValidationError
 
-router = APIRouter(tags=["access"])
+router = APIRouter(tags=["access"], responses=EVERYWHERE)
 
 
 def _is_no_number(value: object) -> object:

@@ -63,6 +63,18 @@ def problems(**descriptions: str) -> dict[int | str, dict[str, Any]]:
     }
 
 
+EVERYWHERE = problems(
+    s400="Its body cannot be parsed at all",
+    s401="It does not say who asks, or not so that it can be believed",
+    s403="Who asks may not do this",
+    s413="Its body is larger than one may be",
+    s421="Its `Host` is not one of this control plane's names",
+    s422="The request is not valid",
+    s429="Who asks does so too often",
+    s503="The directory cannot be asked now",
+)
+"""What any route may answer."""
+
 CONFLICT = problems(s409="The change contradicts what the directory holds")
 MISSING = problems(s404="The directory does not have it")
 CHANGING = problems(

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 
 from cellplane.control.access.needs import needs
 from cellplane.control.access.roles import Permission
-from cellplane.control.api.asking import CHANGING, MISSING, After, CurrentChange, CurrentService, Limit, tag
+from cellplane.control.api.asking import CHANGING, EVERYWHERE, MISSING, After, CurrentChange, CurrentService, Limit, tag
 from cellplane.control.api.threads import to_write
 from cellplane.control.assignment_schemas import AssignmentChanged, AssignmentList, AssignmentSpec, AssignmentView
 from cellplane.control.schemas import Changed
@@ -20,7 +20,7 @@ from cellplane.errors import NotFoundError, ValidationError
 from cellplane.model.key import check_key
 from cellplane.planning.pins import PIN, is_pinned
 
-router = APIRouter(prefix="/v1/assignments", tags=["assignments"])
+router = APIRouter(prefix="/v1/assignments", tags=["assignments"], responses=EVERYWHERE)
 
 
 @router.get("", dependencies=[needs(Permission.READ)])

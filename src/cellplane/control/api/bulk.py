@@ -7,11 +7,11 @@ from fastapi import APIRouter, Query, Request, Response
 
 from cellplane.control.access.needs import needs
 from cellplane.control.access.roles import Permission
-from cellplane.control.api.asking import CHANGING, After, CurrentChange, CurrentService
+from cellplane.control.api.asking import CHANGING, EVERYWHERE, After, CurrentChange, CurrentService
 from cellplane.control.api.threads import to_write
 from cellplane.control.bulk import NDJSON, Imported, import_tenants, line_of
 
-router = APIRouter(prefix="/v1/bulk", tags=["tenants"])
+router = APIRouter(prefix="/v1/bulk", tags=["tenants"], responses=EVERYWHERE)
 
 NEXT_HEADER = "X-Cellplane-Next"
 

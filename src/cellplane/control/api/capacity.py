@@ -12,7 +12,16 @@ from cellplane.capacity.trend import DaysLeft
 from cellplane.control import schemas
 from cellplane.control.access.needs import needs
 from cellplane.control.access.roles import Permission
-from cellplane.control.api.asking import CHANGING, MISSING, After, CurrentChange, CurrentService, Limit, problems
+from cellplane.control.api.asking import (
+    CHANGING,
+    EVERYWHERE,
+    MISSING,
+    After,
+    CurrentChange,
+    CurrentService,
+    Limit,
+    problems,
+)
 from cellplane.control.capacity.looking import Look
 from cellplane.control.capacity_schemas import (
     CapacityView,
@@ -30,7 +39,7 @@ from cellplane.directory.capacity import CellAsk
 from cellplane.errors import NotFoundError
 from cellplane.model import Cell
 
-router = APIRouter(tags=["capacity"])
+router = APIRouter(tags=["capacity"], responses=EVERYWHERE)
 
 
 @router.get("/v1/capacity", dependencies=[needs(Permission.READ)])

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 from cellplane.control import schemas
 from cellplane.control.access.needs import needs
 from cellplane.control.access.roles import Permission
-from cellplane.control.api.asking import CHANGING, MISSING, After, CurrentChange, CurrentService, Limit, tag
+from cellplane.control.api.asking import CHANGING, EVERYWHERE, MISSING, After, CurrentChange, CurrentService, Limit, tag
 from cellplane.control.api.threads import to_read
 from cellplane.control.paging import page_of
 from cellplane.control.service import Service
@@ -16,7 +16,7 @@ from cellplane.directory.rows import cell_row
 from cellplane.errors import NotFoundError
 from cellplane.model import Cell, CellStatus
 
-router = APIRouter(prefix="/v1/cells", tags=["cells"])
+router = APIRouter(prefix="/v1/cells", tags=["cells"], responses=EVERYWHERE)
 
 
 @router.get("", dependencies=[needs(Permission.READ)])

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Header, Query, Response
 
 from cellplane.control.access.needs import needs
 from cellplane.control.access.roles import Permission
-from cellplane.control.api.asking import CHANGING, MISSING, After, CurrentChange, CurrentService, Limit, tag
+from cellplane.control.api.asking import CHANGING, EVERYWHERE, MISSING, After, CurrentChange, CurrentService, Limit, tag
 from cellplane.control.config_schemas import (
     CellConfig,
     FlagList,
@@ -24,7 +24,7 @@ from cellplane.directory.records import ConfigRow, Page
 from cellplane.model.configuration import FLAG, Layer, Setting, check_config_id, check_value
 from cellplane.model.key import check_name
 
-router = APIRouter(tags=["configuration"])
+router = APIRouter(tags=["configuration"], responses=EVERYWHERE)
 
 _FLAGS = f"{FLAG}/"
 

@@ -4,9 +4,10 @@ from fastapi import APIRouter, Response
 
 from cellplane.console import PAGES, page
 from cellplane.control.access.needs import needs
+from cellplane.control.api.asking import EVERYWHERE
 from cellplane.errors import NotFoundError
 
-router = APIRouter(prefix="/console", include_in_schema=False)
+router = APIRouter(prefix="/console", include_in_schema=False, responses=EVERYWHERE)
 
 HEADERS = {
     "Cache-Control": "no-cache",

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response
 from cellplane.control import schemas
 from cellplane.control.access.needs import needs
 from cellplane.control.access.roles import Permission
-from cellplane.control.api.asking import CHANGING, MISSING, After, CurrentChange, CurrentService, Limit, tag
+from cellplane.control.api.asking import CHANGING, EVERYWHERE, MISSING, After, CurrentChange, CurrentService, Limit, tag
 from cellplane.control.apply_schemas import Applied, ApplySpec, ResourceList, ResourceSpec
 from cellplane.control.applying import apply
 from cellplane.directory.rows import fleet_row
@@ -15,7 +15,7 @@ from cellplane.errors import NotFoundError
 from cellplane.manifest.resources import resource_of
 from cellplane.model import Cell, Fleet, Pool, Tenant
 
-router = APIRouter(tags=["fleet"])
+router = APIRouter(tags=["fleet"], responses=EVERYWHERE)
 
 
 @router.get("/v1/fleet", dependencies=[needs(Permission.READ)], responses=MISSING)

@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from cellplane.control.access.needs import needs
 from cellplane.control.access.roles import Permission
-from cellplane.control.api.asking import CHANGING, MISSING, CurrentChange, CurrentService, Limit, problems
+from cellplane.control.api.asking import CHANGING, EVERYWHERE, MISSING, CurrentChange, CurrentService, Limit, problems
 from cellplane.control.api.threads import to_write
 from cellplane.control.apply_schemas import Applied
 from cellplane.control.applying import applied
@@ -36,7 +36,7 @@ from cellplane.directory.transaction import Transaction
 from cellplane.errors import NotFoundError
 from cellplane.model.key import check_key
 
-router = APIRouter(tags=["history"])
+router = APIRouter(tags=["history"], responses=EVERYWHERE)
 
 Number = Annotated[int | None, Query(ge=0, lt=2**63)]
 

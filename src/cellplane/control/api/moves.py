@@ -6,7 +6,16 @@ from fastapi import APIRouter, Path, Query, Response
 
 from cellplane.control.access.needs import needs
 from cellplane.control.access.roles import Permission
-from cellplane.control.api.asking import CHANGING, MISSING, CurrentChange, CurrentService, Limit, problems, tag
+from cellplane.control.api.asking import (
+    CHANGING,
+    EVERYWHERE,
+    MISSING,
+    CurrentChange,
+    CurrentService,
+    Limit,
+    problems,
+    tag,
+)
 from cellplane.control.api.threads import to_read, to_write
 from cellplane.control.move_schemas import (
     MoveList,
@@ -26,7 +35,7 @@ from cellplane.directory.transaction import Transaction
 from cellplane.errors import ConflictError, ValidationError
 from cellplane.moves.move import Phase
 
-router = APIRouter(prefix="/v1/moves", tags=["moves"])
+router = APIRouter(prefix="/v1/moves", tags=["moves"], responses=EVERYWHERE)
 
 MoveName = Annotated[str, Path(pattern=r"^[a-z0-9]{1,20}$", description="Id of the move, which its mover gave it")]
 

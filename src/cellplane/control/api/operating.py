@@ -14,7 +14,7 @@ from cellplane import __version__
 from cellplane.control import schemas
 from cellplane.control.access.needs import needs
 from cellplane.control.access.roles import Permission
-from cellplane.control.api.asking import CurrentService, problems
+from cellplane.control.api.asking import EVERYWHERE, CurrentService, problems
 from cellplane.control.status_schemas import ControlStatus, LeaderView, SigningKeyView, TargetView
 from cellplane.directory.leadership import Leader
 from cellplane.directory.migrating import head_revision
@@ -23,7 +23,7 @@ from cellplane.publishing.keys import PublicKey
 from cellplane.publishing.table_check import is_installed
 from cellplane.routing import layout
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], responses=EVERYWHERE)
 
 
 @router.get("/healthz", dependencies=[needs(None)], responses=problems(s503="The directory cannot be read"))

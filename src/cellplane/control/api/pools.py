@@ -5,12 +5,12 @@ from fastapi import APIRouter, Response
 from cellplane.control import schemas
 from cellplane.control.access.needs import needs
 from cellplane.control.access.roles import Permission
-from cellplane.control.api.asking import CHANGING, MISSING, After, CurrentChange, CurrentService, Limit, tag
+from cellplane.control.api.asking import CHANGING, EVERYWHERE, MISSING, After, CurrentChange, CurrentService, Limit, tag
 from cellplane.control.paging import page_of
 from cellplane.directory.rows import pool_row
 from cellplane.errors import NotFoundError
 
-router = APIRouter(prefix="/v1/pools", tags=["pools"])
+router = APIRouter(prefix="/v1/pools", tags=["pools"], responses=EVERYWHERE)
 
 
 @router.get("", dependencies=[needs(Permission.READ)])

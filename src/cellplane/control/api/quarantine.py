@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 
 from cellplane.control.access.needs import needs
 from cellplane.control.access.roles import Permission
-from cellplane.control.api.asking import CHANGING, MISSING, CurrentChange, CurrentService
+from cellplane.control.api.asking import CHANGING, EVERYWHERE, MISSING, CurrentChange, CurrentService
 from cellplane.control.api.threads import to_write
 from cellplane.control.quarantine_schemas import LeftAloneView, QuarantineList, QuarantineOrder, QuarantineView
 from cellplane.directory.transaction import Transaction
@@ -16,7 +16,7 @@ from cellplane.model.key import check_key
 from cellplane.model.quarantine import MAX_QUARANTINE_SECONDS
 from cellplane.placement.quarantine import Asked, LeftAlone
 
-router = APIRouter(prefix="/v1/quarantine", tags=["quarantine"])
+router = APIRouter(prefix="/v1/quarantine", tags=["quarantine"], responses=EVERYWHERE)
 
 
 @router.get("", dependencies=[needs(Permission.READ)])

@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 
 from cellplane.control.access.needs import needs
 from cellplane.control.access.roles import Permission
-from cellplane.control.api.asking import CONFLICT, CurrentService
+from cellplane.control.api.asking import CONFLICT, EVERYWHERE, CurrentService
 from cellplane.control.bulk import NDJSON
 from cellplane.directory.snapshot import Snapshot
 from cellplane.errors import ConflictError
@@ -18,7 +18,7 @@ from cellplane.planning.residency import ResidencyReport, Resident
 from cellplane.planning.residency_files import Form, ResidencyFile
 from cellplane.residency_seal import SEAL_HEADER, Seal
 
-router = APIRouter(tags=["residency"])
+router = APIRouter(tags=["residency"], responses=EVERYWHERE)
 
 _TYPES = {Form.CSV: "text/csv; charset=utf-8", Form.NDJSON: NDJSON}
 

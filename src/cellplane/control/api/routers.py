@@ -8,12 +8,12 @@ from fastapi import APIRouter, Query
 from cellplane.control import schemas
 from cellplane.control.access.needs import needs
 from cellplane.control.access.roles import Permission
-from cellplane.control.api.asking import After, CurrentService, Limit, problems
+from cellplane.control.api.asking import EVERYWHERE, After, CurrentService, Limit, problems
 from cellplane.control.paging import page_of
 from cellplane.control.shadow_schemas import ShadowList
 from cellplane.model.key import MAX_KEY_BYTES, check_name
 
-router = APIRouter(tags=["routers"])
+router = APIRouter(tags=["routers"], responses=EVERYWHERE)
 
 
 @router.get("/v1/routers", dependencies=[needs(Permission.READ)])

@@ -10,14 +10,14 @@ from fastapi.responses import StreamingResponse
 from cellplane.control import schemas
 from cellplane.control.access.needs import needs
 from cellplane.control.access.roles import Permission
-from cellplane.control.api.asking import MISSING, CurrentService, problems
+from cellplane.control.api.asking import EVERYWHERE, MISSING, CurrentService, problems
 from cellplane.control.encoded import accepts_zstd
 from cellplane.control.explain import explain, explain_source
 from cellplane.control.settings import PIECE_BYTES
 from cellplane.errors import ValidationError
 from cellplane.model.key import check_key
 
-router = APIRouter(tags=["routing"])
+router = APIRouter(tags=["routing"], responses=EVERYWHERE)
 
 NO_TABLE = problems(s503="No table is published yet")
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response
 from cellplane.control import schemas
 from cellplane.control.access.needs import needs
 from cellplane.control.access.roles import Permission
-from cellplane.control.api.asking import CHANGING, MISSING, After, CurrentChange, CurrentService, Limit, tag
+from cellplane.control.api.asking import CHANGING, EVERYWHERE, MISSING, After, CurrentChange, CurrentService, Limit, tag
 from cellplane.control.api.threads import to_read, to_write
 from cellplane.control.publication import Publication
 from cellplane.control.quarantine_schemas import QuarantineView
@@ -21,7 +21,7 @@ from cellplane.model.key import check_key
 from cellplane.placement import slot_of
 from cellplane.routing import Refusal, RoutingTable, decide
 
-router = APIRouter(prefix="/v1/tenants", tags=["tenants"])
+router = APIRouter(prefix="/v1/tenants", tags=["tenants"], responses=EVERYWHERE)
 
 
 @router.get("", dependencies=[needs(Permission.READ)])
