@@ -85,12 +85,13 @@ def kill_leftovers(folder: Path) -> None:
 
 @dataclass
 class Answer:
-    """One answer of the router to a load: when, whose, what."""
+    """One answer of the router to a load: when, whose, what; of a problem, which."""
 
     at: float
     tenant: str
     status: int
     cell: str
+    problem: str = ""
 
 
 @dataclass
@@ -207,7 +208,9 @@ class Demo:
                     at = time.monotonic()
                     try:
                         response = client.get(f"{self.router}/notifications?limit=1", headers={"X-Tenant-Id": tenant})
-                        answers.append(Answer(at, tenant, response.status_code, response.headers.get("x-cell-id", "")))
+                        cell = response.headers.get("x-cell-id", "")
+                        problem = "" if response.status_code == 200 else response.text
+                        answers.append(Answer(at, tenant, response.status_code, cell, problem))
                     except httpx2.HTTPError:
                         answers.append(Answer(at, tenant, 0, ""))
 
