@@ -100,7 +100,7 @@ def test_a_limit_that_does_not_hold_fails_the_scenario(tmp_path: Path, monkeypat
 
 
 def test_a_control_plane_that_dies_between_a_change_and_its_table_loses_nothing(tmp_path: Path) -> None:
-    points = ("change.written", "publication.written", "publication.committed")
+    points = ("change.written", "publication.written")
     correct(control_plane_cut_short.run, tmp_path, Scale(SEED, 0.0, seconds=1.0), points)
 
 

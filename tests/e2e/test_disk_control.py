@@ -174,7 +174,7 @@ def test_a_disk_that_takes_nothing_loses_nothing(control: Control, trouble: str)
     assert_nothing_lost(control, writers.acknowledged)
 
 
-@pytest.mark.parametrize("trouble", [FULL, UNSYNCED])
+@pytest.mark.parametrize("trouble", [FULL, pytest.param(UNSYNCED, marks=pytest.mark.long)])
 def test_one_that_is_killed_there_loses_nothing_and_comes_up_by_itself(control: Control, trouble: str) -> None:
     with Writers(control) as writers:
         writers.take_more()

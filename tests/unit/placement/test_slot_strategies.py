@@ -62,6 +62,7 @@ def test_a_thousand_cells_take_seconds_and_not_minutes(name: str, weights: Seque
     assert time.process_time() - started < 30  # generous: this is for what grows with the square
 
 
+@pytest.mark.long
 @each_strategy
 def test_memory_does_not_grow_with_slots_times_cells(name: str) -> None:
     members = fleet(1000)
