@@ -26,13 +26,13 @@ READY_SECONDS = 120.0
 HEALTH_TIMEOUT = "5"
 """Seconds: a cell is down that refuses, not one that waits for a core."""
 
-STOP_SECONDS = 60.0
-"""Far more than the few that are measured, likewise."""
+STOP_SECONDS = 10.0
+"""What is promised of a stop."""
 
 TENANTS = 12
 
 
-def eventually(condition: Callable[[], bool], what: str, *, seconds: float = 60.0) -> float:
+def eventually(condition: Callable[[], bool], what: str, *, seconds: float = 30.0) -> float:
     """Wait until something is so, and return how long that took."""
     began = time.monotonic()
     while not condition():

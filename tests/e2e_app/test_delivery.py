@@ -40,8 +40,10 @@ def test_delivery_takes_well_under_a_second(cell: Cell) -> None:
         took = datetime.fromisoformat(shown["delivered_at"]) - datetime.fromisoformat(shown["created_at"])
         return took.total_seconds()
 
-    # Nothing on the way polls; a machine that is busy is slow, not always.
-    assert min(seconds() for _ in range(5)) < 0.8
+    # Behind a first one the next begin when it was just looked: whoever looks once a second takes one for each. A
+    # machine that is busy is slow, not always.
+    seconds()
+    assert min(seconds() for _ in range(4)) < 0.8
 
 
 def test_tenant_sees_nothing_of_another(cell: Cell) -> None:

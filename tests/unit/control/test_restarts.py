@@ -169,7 +169,7 @@ def test_a_waiting_router_does_not_keep_the_process_from_stopping(tmp_path: Path
     assert waiter.is_alive()
     control.process.terminate()
     control.http.close()
-    assert control.process.wait(60) in {0, -signal.SIGTERM}
+    assert control.process.wait(18) in {0, -signal.SIGTERM}
     waiter.join(60)
     assert len(ended) == 1
 
