@@ -11,11 +11,15 @@ import structlog
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
+from support.stillness import Stillness
+
 GROUPS = {"chaos": "fleets", "e2e": "fleets", "chaos_events": "app", "e2e_app": "app", "e2e_sdk": "app"}
 """Folder of tests → its group: tests of a group run one after another, in one process, while others run beside them."""
 
 NEVER_AGAIN = ("chaos_events", "chaos_moves", "property")
 """Folders of tests that draw what they do and look for what is lost: whatever they find counts, however often."""
+
+STILLNESS = Stillness()
 
 # How fast a machine is, is no reason to fail.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -52,12 +56,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Grouped:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let a test that failed try once more: real servers have seconds to answer, and machines stop for longer. The
+    """Let a test that failed while the machine stood still try once more: real servers have seconds to answer. The
     failure of one that then passes is told as well, and its name at the end of the run.
     """
     for item in items:
         if item.path.relative_to(Path(__file__).parent).parts[0] not in NEVER_AGAIN:
-            item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=2))
+            item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=2, condition=STILLNESS.stood_still))
+
+
+def pytest_runtest_logstart() -> None:
+    """What counts is a test's own time."""
+    STILLNESS.begin()
 
 
 def _has_room(folder: Path) -> bool:

@@ -176,7 +176,7 @@ def assert_problem(
     assert response.headers["content-type"] == "application/problem+json"
     document: dict[str, Any] = response.json()
     assert set(document) == PROBLEM_MEMBERS | members | ({"field"} if field is not None else set())
-    assert document["type"] == f"urn:cellplane:problem:{code}"
+    assert document["type"] == f"urn:cellplane:problem:{code}", response.text
     assert document["code"] == code
     assert document["status"] == status
     assert document["title"]
