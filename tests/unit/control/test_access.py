@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from cellplane.control.access.needs import Needs, needs_nothing
 from cellplane.control.access.roles import PERMISSIONS, Permission, Role
 from cellplane.control.api import ROUTERS
+from cellplane.control.api.asking import EVERYWHERE
 from support import plain_http
 from unit.control.serving import Api, as_holder, assert_problem, eventually, serving
 
@@ -107,6 +108,10 @@ def holders(steady_shop: Api) -> dict[Role, str]:
     return {
         role: steady_shop.holder(name=f"a-{role.value}", role=role.value, subject=SUBJECTS.get(role)) for role in Role
     }
+
+
+def test_every_route_says_what_any_may_answer() -> None:
+    assert [route.path for _, route in ROUTES if not EVERYWHERE.keys() <= route.responses.keys()] == []
 
 
 @pytest.mark.parametrize(("method", "route"), ROUTES, ids=lambda value: getattr(value, "path", value))
