@@ -131,6 +131,14 @@ class Survey:
                     yield table, reference
 
 
+def not_at_the_target(table: Table, reference: Reference, key: object) -> str:
+    """What to say where rows of a tenant reference a shared row that the target lacks."""
+    return (
+        f"{table.name} references {reference.table} {key}, which the target does not have: bring its shared tables up "
+        "to the source's, then ask again"
+    )
+
+
 LARGE_OBJECTS = ("oid", "lo")
 """Types whose values name large objects, which no replication carries."""
 

@@ -14,7 +14,7 @@ from cellplane.moves.errors import NotTheSameError
 from cellplane.moves.postgres.guard import named
 from cellplane.moves.postgres.ranges import type_of
 from cellplane.moves.settings import MoverSettings
-from cellplane.moves.tables import Reference, Survey, Table
+from cellplane.moves.tables import Reference, Survey, Table, not_at_the_target
 
 Connection = psycopg.Connection[Any]
 
@@ -64,10 +64,7 @@ class Shared:
                 )
             ).fetchone()
             if row is not None:
-                raise NotTheSameError(
-                    f"{table.name} references {reference.table} {row}, which the target does not have: bring its "
-                    "shared tables up to the source's, then ask again"
-                )
+                raise NotTheSameError(not_at_the_target(table, reference, row))
 
     def _missing(self, written: Connection, read: Connection, found: Survey, *, is_all: bool) -> tuple[str, ...]:
         references = list(found.shared_references)

@@ -8,7 +8,7 @@ from cellplane.moves.sqlite.carrying import End
 from cellplane.moves.sqlite.catalog import unquoted, whose
 from cellplane.moves.sqlite.files import Connection
 from cellplane.moves.sqlite.words import listed, quoted, statement
-from cellplane.moves.tables import Reference, Survey, Table
+from cellplane.moves.tables import Reference, Survey, Table, not_at_the_target
 
 
 def require_shared(target: End, found: Survey, tenant_id: str, settings: MoverSettings) -> None:
@@ -31,10 +31,7 @@ def require_shared(target: End, found: Survey, tenant_id: str, settings: MoverSe
             (tenant_id,),
         ).fetchone()  # fmt: skip
         if row is not None:
-            raise NotTheSameError(
-                f"{table.name} references {reference.table} {row}, which the target does not have: bring its "
-                "shared tables up to the source's, then ask again"
-            )
+            raise NotTheSameError(not_at_the_target(table, reference, row))
 
 
 def _present(reference: Reference) -> str:
@@ -56,10 +53,7 @@ def missing_shared(source: End, target: End, found: Survey, tenant_id: str, sett
         words = statement("SELECT 1 FROM", reference.table, "AS r WHERE", same)
         absent = next((row for row in wanted if target.connection.execute(words, row).fetchone() is None), None)
         if absent is not None:
-            missing.append(
-                f"{table.name} references {reference.table} {absent}, which the target does not have: bring its "
-                "shared tables up to the source's, then ask again"
-            )
+            missing.append(not_at_the_target(table, reference, absent))
     return tuple(missing)
 
 
